@@ -1,4 +1,4 @@
-"""Every error a user can meet, as one tree; each message is one line that says what is wrong and how to mend it.
+"""Every error a user can meet, as one tree; each message is one line: what is wrong, and how to mend it.
 
 StationError                exit status 1: the work failed, nothing is lost
 ├── UsageError              exit status 2: wrong usage or installation; trying again will not help

@@ -96,7 +96,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds of one image's way: wait (close → reading), decode with prepare, inference share, total."""
+    """Milliseconds of one image: wait (close → reading), decode with prepare, inference share, total."""
 
     wait_ms: float
     decode_ms: float

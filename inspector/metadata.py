@@ -1,0 +1,143 @@
+"""The artifact's metadata: the contract between trainer and inspector, readable without torch.
+
+A TorchScript file is a zip archive; ``metadata.json`` and ``golden.npz`` lie under its ``extra/`` folder,
+so the standard library reads them.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inspector.errors import ArtifactError as ArtifactError  # re-exported: the trainer sees it from here
+
+METADATA_FILE = "metadata.json"
+GOLDEN_FILE = "golden.npz"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WeldClass(_Strict):
+    """One class: what it is called, whether the shop accepts it, and its ISO 6520-1 group if one applies."""
+
+    name: Annotated[str, Field(min_length=1)]
+    role: Literal["accept", "defect"]
+    iso6520: str | None = None
+
+
+class Thresholds(_Strict):
+    """Probabilities from which a frame is PASS (summed over accept classes) or FAIL (its defect class)."""
+
+    accept: Share = 0.5
+    defect: Share = 0.5
+    per_class: dict[str, Share] = {}  # defect classes that need another threshold than ``defect``
+    novelty: float | None = None  # novelty above this is REVIEW; None where novelty was not fitted
+    chosen: str = "default"  # how they were chosen: "default", or the wanted escape rate and n
+
+
+class Golden(_Strict):
+    """How far outputs may be from the golden ones and still be the same network."""
+
+    probability: Annotated[float, Field(gt=0)] = 0.05  # absolute; other processors round int8 sums elsewhere
+    top1: bool = True  # the top class must be the same wherever its golden margin exceeds ``probability``
+
+
+class Metadata(_Strict):
+    """Everything the station must know of an artifact, checked when it is written and when it is read."""
+
+    schema_number: Literal[1] = Field(default=1, alias="schema")
+    name: Annotated[str, Field(min_length=1)]
+    version: Annotated[str, Field(min_length=1)]
+    classes: Annotated[list[WeldClass], Field(min_length=2)]
+    height: Annotated[int, Field(ge=64)]  # pixels of a prepared frame
+    width: Annotated[int, Field(ge=64)]
+    bit_depth: Annotated[int, Field(ge=8, le=16)] = 8  # significant bits of a source pixel above 8 bits
+    thresholds: Thresholds = Thresholds()
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # logits are divided by it inside the artifact
+    calibrated: bool = False  # True where ``temperature`` was fitted on held-out frames
+    quantization: Literal["dynamic", "static", "none"]
+    golden: Golden = Golden()
+    network: dict[str, Any]  # the network's own configuration (channels, plan)
+    metrics: dict[str, Any]  # with n, seeds and the split's fingerprint
+    recipe: dict[str, Any]
+    git_commit: str | None
+    torch_version: str
+    created: str  # ISO 8601, UTC
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    @model_validator(mode="after")
+    def _classes_make_sense(self) -> Self:
+        names = [c.name for c in self.classes]
+        if len(set(names)) != len(names):
+            raise ValueError(f"class names repeat: {names}")
+        unknown = sorted(
+            set(self.thresholds.per_class) - {c.name for c in self.classes if c.role == "defect"}
+        )
+        if unknown:
+            raise ValueError(f"thresholds for classes that are no defect class: {unknown}")
+        return self
+
+    @property
+    def class_names(self) -> list[str]:
+        """Class names in the order of the network's outputs."""
+        return [c.name for c in self.classes]
+
+    def to_json(self) -> str:
+        """The text that goes into ``metadata.json``."""
+        return self.model_dump_json(by_alias=True, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, source: str) -> Self:
+        """Parse and check; ``source`` names the file in the message.
+
+        Raises:
+            ArtifactError: one line that names the first wrong field.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(p) for p in first["loc"]) or "the whole"
+            raise ArtifactError(
+                f"{source}: metadata.json is not as this program reads it ({where}: {first['msg']}); "
+                "compile the artifact again with this program's trainer"
+            ) from None
+
+
+def extra_file(artifact: Path, name: str) -> bytes:
+    """Bytes of one extra file of a TorchScript archive, by ``zipfile`` alone.
+
+    Raises:
+        ArtifactError: the file is missing, is no archive, or lacks that extra file.
+    """
+    try:
+        with zipfile.ZipFile(artifact) as archive:
+            for entry in archive.namelist():
+                if entry.endswith(f"/extra/{name}"):
+                    return archive.read(entry)
+    except FileNotFoundError:
+        raise ArtifactError(
+            f"{artifact}: no such file; set 'artifact' to a file made by weld-train"
+        ) from None
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{artifact}: is not an artifact ({error}); make one with weld-train") from None
+    raise ArtifactError(
+        f"{artifact}: is TorchScript but lacks {name}; make the artifact with weld-train compile"
+    )
+
+
+def read(artifact: Path) -> Metadata:
+    """The metadata of an artifact, without opening the network (and without torch).
+
+    Raises:
+        ArtifactError: see :func:`extra_file` and :meth:`Metadata.from_json`.
+    """
+    return Metadata.from_json(extra_file(artifact, METADATA_FILE), source=str(artifact))

@@ -1,0 +1,214 @@
+"""YAML and ``WELD_*`` environment become one frozen ``Settings``; an unknown key is an error by name.
+
+Precedence: environment over file over default. Relative paths, SQLite's too, count from the settings
+file's own folder, so that the daemon behaves alike whatever its working directory is.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as PydanticSettingsError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from inspector.errors import SettingsError
+
+ENV_PREFIX = "WELD_"
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """Everything a station can be told. Units stand in the names or beside the field."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True
+    )
+
+    station: Annotated[
+        str, Field(pattern=r"^[\w.-]{1,64}$")
+    ]  # one name for each camera PC: it is in every row
+    drop_folder: Path = Path("drop")
+    archive_folder: Path = Path("archive")
+    quarantine_folder: Path = Path("quarantine")
+    database_url: str = "sqlite:///quality.db"
+    artifact: Path = Path("weldnet.pt")
+    artifact_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # 'accept', 'defect' or a class name
+    batch_size: Annotated[int, Field(ge=1, le=256)] = (
+        8  # frames: past 8 a frame costs the same and waits longer
+    )
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 50  # only while the classifier is busy anyway
+    settle_s: Seconds = 0.5  # longer than the pauses of a camera's own writes
+    give_up_s: Seconds = 10  # an unreadable file may be half of a two-step write: look again this long
+    scan_s: Seconds = 2  # the scan is the truth where the watch has missed something
+    drain_s: Seconds = 8  # at SIGTERM: finish what was taken within this; systemd's TimeoutStopSec is longer
+    threads: Annotated[int, Field(ge=0, le=256)] = 0  # 0: all cores this process may use
+    formats: Annotated[list[Literal["PNG", "JPEG", "BMP", "TIFF"]], Field(min_length=1)] = [
+        "PNG",
+        "JPEG",
+        "BMP",
+        "TIFF",
+    ]
+    max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 50  # 64 × the paper's frame; stops bombs
+    max_megabytes: Annotated[float, Field(gt=0, le=2000)] = (
+        200  # of one file: an uncompressed 50 Mpx RGB fits
+    )
+    timezone: str = "UTC"
+    shifts: Annotated[dict[str, time], Field(min_length=1)] = {
+        "early": time(6),
+        "late": time(14),
+        "night": time(22),
+    }
+    name_pattern: str | None = None
+    seam_gap_s: Seconds = 300  # a longer pause on the same part and seam starts its next pass
+
+    @field_validator("shifts", mode="before")
+    @classmethod
+    def _shifts_are_quoted(cls, value: object) -> object:
+        if isinstance(value, dict) and any(isinstance(start, int) for start in value.values()):
+            raise ValueError('needs its times in quotes ("06:00"): YAML reads 06:00 as the number 360')
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"'{value}' is no IANA time zone such as Europe/Berlin") from None
+        return value
+
+    @field_validator("name_pattern")
+    @classmethod
+    def _pattern_compiles(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            groups = set(re.compile(value).groupindex)
+        except re.error as error:
+            raise ValueError(f"is no regular expression: {error}") from None
+        unknown = sorted(groups - {"camera", "part", "seam", "time"})
+        if unknown or not groups:
+            raise ValueError(f"needs groups out of camera, part, seam, time; it has {sorted(groups)}")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _url_is_known(cls, value: str) -> str:
+        try:
+            url = make_url(value)
+        except ArgumentError:
+            raise ValueError("is no database URL such as sqlite:///quality.db") from None
+        if url.drivername not in ("sqlite", "postgresql+psycopg"):
+            raise ValueError(
+                f"speaks '{url.drivername}'; use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
+            )
+        if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
+            raise ValueError("names no file; a quality database must outlive the process")
+        return value
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The station's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def url(self) -> URL:
+        """The database URL; ``str()`` of it masks the password."""
+        return make_url(self.database_url)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first: it wins over the file, whose values come in as ``init_settings``."""
+        return env_settings, init_settings
+
+    def anchored(self, base: Path) -> Self:
+        """A copy whose relative paths, SQLite's too, count from ``base``."""
+        url = self.url
+        if url.drivername == "sqlite" and url.database:
+            url = url.set(database=str(base / Path(url.database).expanduser()))
+        paths = ("drop_folder", "archive_folder", "quarantine_folder", "artifact")
+        return self.model_copy(
+            update={
+                "database_url": url.render_as_string(hide_password=False),
+                **{name: base / getattr(self, name).expanduser() for name in paths},
+            }
+        )
+
+
+def load(path: Path) -> Settings:
+    """Read, merge with the environment, check and anchor the settings.
+
+    Raises:
+        SettingsError: one line that names the file and the first key that is wrong, and how to mend it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot read the settings: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SettingsError(f"{path}: holds no 'key: value' lines; start from deploy/config.example.yaml")
+    _refuse_unknown_environment()
+    try:
+        settings = Settings(**{str(key): value for key, value in content.items()})
+    except (ValidationError, PydanticSettingsError) as error:
+        raise SettingsError(f"{path}: {_first_mistake(error)}") from None
+    settings = settings.anchored(path.resolve().parent)
+    _refuse_nested_folders(settings, path)
+    return settings
+
+
+def _refuse_unknown_environment() -> None:
+    for name in os.environ:
+        key = name.removeprefix(ENV_PREFIX).lower()
+        if name.startswith(ENV_PREFIX) and key not in Settings.model_fields:
+            raise SettingsError(f"environment {name}: there is no setting '{key}'{_did_you_mean(key)}")
+
+
+def _first_mistake(error: ValidationError | PydanticSettingsError) -> str:
+    if isinstance(error, PydanticSettingsError):
+        return f"environment: {error}"
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"there is no setting '{key}'{_did_you_mean(key)}"
+    if first["type"] == "missing":
+        return f"'{key}' is missing"
+    was = "" if key == "database_url" else f" (it is {first['input']!r})"  # a URL may hold a password
+    return f"'{key}' {first['msg'].removeprefix('Value error, ')}{was}"
+
+
+def _did_you_mean(key: str) -> str:
+    near = difflib.get_close_matches(key, Settings.model_fields, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _refuse_nested_folders(settings: Settings, path: Path) -> None:
+    folders = {
+        name: getattr(settings, name) for name in ("drop_folder", "archive_folder", "quarantine_folder")
+    }
+    for name, folder in folders.items():
+        for other_name, other in folders.items():
+            if name != other_name and (folder == other or other in folder.parents):
+                raise SettingsError(
+                    f"{path}: {name} must not lie in {other_name} ({other}); give it its own folder"
+                )
