@@ -1,0 +1,41 @@
+# Two commands do all the set-up on a fresh machine that has only Python 3.11+ and make:
+#   make demo   the whole job on synthetic frames, from dropped files to reports
+#   make test   everything that CI runs
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+# A station wants the CPU build of torch: PyPI's Linux build pulls gigabytes of CUDA.
+TORCH := 2.13.0
+TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python deploy/demo/demo.py
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/int8_vs_fp32.py
+
+# CPU build first where the configured index offers one, then PyTorch's own CPU index, then whatever there is.
+$(VENV)/.installed: pyproject.toml
+	@echo "Installing into $(VENV) (a few minutes, once) ..."
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install "torch==$(TORCH)+cpu" 2>/dev/null \
+	  || $(PIP) install "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX) \
+	  || $(PIP) install "torch==$(TORCH)"
+	$(PIP) install --editable ".[train,postgres,dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
