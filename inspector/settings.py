@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     @classmethod
     def _shifts_are_quoted(cls, value: object) -> object:
         if isinstance(value, dict) and any(isinstance(start, int) for start in value.values()):
-            raise ValueError('needs its times in quotes ("06:00"): YAML reads 06:00 as the number 360')
+            raise ValueError('needs its times in quotes ("14:00"): YAML reads 14:00 as the number 840')
         return value
 
     @field_validator("timezone")
