@@ -1,0 +1,115 @@
+"""The run's networks: each from its own seed, each resumed from its own checkpoint, each logged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+import torch
+from torch import nn
+
+from trainer import training
+from trainer.augment import Augmentation
+from trainer.distillation import PseudoLabels
+from trainer.frames import FrameSet
+from trainer.progress import Progress
+from trainer.runfolder import RunFolder
+from trainer.settings import Recipe
+from trainer.weldnet import WeldNet, WeldNetConfig
+
+log = logging.getLogger(__name__)
+
+_TEACHER_COST = 0.25  # of labelling a frame against learning from it, measured: for the estimate alone
+
+
+def seeds(recipe: Recipe) -> dict[str, int]:
+    """Seed of each network's initial weights, order and augmentations."""
+    numbers = {"student": 0} | {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
+    return {name: recipe.seed * 1000 + number for name, number in numbers.items()}
+
+
+class Networks:
+    """Trains them; the progress estimate covers all that are still to be trained."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: int,
+        *,
+        train: FrameSet,
+        valid: FrameSet,
+        folder: RunFolder,
+        progress: Progress,
+    ) -> None:
+        """Take the run's parts.
+
+        Args:
+            recipe: shape, augmentation, schedule, ensemble, seed.
+            classes: number of outputs.
+            train: frames as kept for augmentation.
+            valid: prepared frames, for the curves alone.
+            folder: keeps checkpoints and logs.
+            progress: told of every batch.
+        """
+        shape = recipe.network.model_dump()
+        self._config = WeldNetConfig(classes=classes, **shape)
+        self._augment = Augmentation(shape["height"], shape["width"], **recipe.augmentation.model_dump())
+        self._recipe, self._train, self._valid = recipe, train, valid
+        self._folder, self._progress = folder, progress
+        self._seeds = seeds(recipe)
+        self._epochs = dict.fromkeys(self._seeds, recipe.training.epochs)
+        self._epochs["student"] = recipe.distillation_epochs
+        self._costs = dict.fromkeys(self._seeds, 1.0)
+        self._costs["student"] += _TEACHER_COST * recipe.ensemble.teachers
+        self._progress.begin("training", self._cost_ahead())
+
+    def teachers(self) -> list[WeldNet]:
+        """Algorithm 1, lines 1 to 7."""
+        return [self._fit(name) for name in self._seeds if name != "student"]
+
+    def student(self, teachers: Sequence[nn.Module]) -> WeldNet:
+        """Algorithm 1, lines 8 to 14."""
+        ensemble = self._recipe.ensemble
+        return self._fit("student", PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k))
+
+    def _fit(self, name: str, targets: training.Targets = training.true_labels) -> WeldNet:
+        plan = self._recipe.training.model_dump() | {"epochs": self._epochs[name], "seed": self._seeds[name]}
+        self._progress.now(name)
+        torch.manual_seed(self._seeds[name])
+        network = WeldNet(self._config)
+        training.fit(
+            network,
+            self._train,
+            self._augment,
+            training.Plan(**plan),
+            checkpoint=self._folder.checkpoint(name),
+            targets=targets,
+            valid=self._valid,
+            on_batch=lambda frames: self._progress.advance(frames * self._costs[name]),
+            on_epoch=partial(self._log_epoch, name),
+        )
+        return network
+
+    def _log_epoch(self, name: str, history: list[training.Epoch]) -> None:
+        self._folder.write_log(name, [asdict(epoch) for epoch in history])
+        last = history[-1]
+        log.info(
+            "%s epoch %d/%d  loss %.3f  train %.1f%%  valid %.1f%%  %.1f s  %s",
+            name,
+            last.epoch,
+            self._epochs[name],
+            last.train_loss,
+            100 * last.train_accuracy,
+            100 * (last.valid_accuracy or 0),
+            last.seconds,
+            self._progress.left(),
+        )
+
+    def _cost_ahead(self) -> float:
+        """Frames still to learn from; a student's frame costs its teachers' labels, too."""
+        return sum(
+            (epochs - training.epochs_done(self._folder.checkpoint(name))) * self._costs[name]
+            for name, epochs in self._epochs.items()
+        ) * len(self._train)

@@ -1,0 +1,177 @@
+"""The story of a run: frames → teachers → ensemble → student → artifact → results.
+
+Every stage leaves a file in the run folder and starts from the files before it, so the same command goes on
+where a killed one stopped. Nothing is selected or calibrated on the held-out frames: they are reported on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from inspector.images import read_image
+from inspector.metadata import Metadata, Thresholds, WeldClass
+from trainer import artifact, datasets, splits
+from trainer.errors import DataError, Problem, RecipeError
+from trainer.frames import FrameSet, load, training_size
+from trainer.networks import Networks, seeds
+from trainer.preparation import prepare
+from trainer.progress import Progress
+from trainer.reporting import metrics, report, report_artifact
+from trainer.runfolder import RunFolder, environment, git_commit
+from trainer.settings import Recipe
+from trainer.student import Student
+
+log = logging.getLogger(__name__)
+
+ARTIFACT = "weldnet.pt"  # its name in the run folder, and the name a station's settings expect
+
+
+class Stage(StrEnum):
+    """How far to go; each includes the ones before it."""
+
+    TEACHERS = "teachers"
+    STUDENT = "student"
+    RESULTS = "results"
+
+
+def run(
+    recipe: Recipe, data: Path, out: Path, progress: Progress, until: Stage = Stage.RESULTS
+) -> dict[str, Any]:
+    """Run or resume a recipe, and return its results (of an earlier stage: what is done).
+
+    Raises:
+        RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
+        TrainingError: the loss is no longer a number.
+    """
+    listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
+    listing.frames = splits.hold_out(listing.frames, share=recipe.data.validation, seed=recipe.seed)
+    classes = weld_classes(recipe, listing.classes)
+    with RunFolder(out) as folder, progress:
+        identity = describe(recipe, listing)
+        folder.refuse_other(recipe.resolved(), identity)
+        train, valid = load_frames(recipe, listing, folder, progress)
+        folder.claim(recipe.resolved(), identity, listing.frames, listing.classes)
+        networks = Networks(recipe, len(classes), train=train, valid=valid, folder=folder, progress=progress)
+
+        teachers = networks.teachers()
+        if until is Stage.TEACHERS:
+            return {"stage": until, "out": str(out), "teachers": len(teachers)}
+
+        network = networks.student(teachers)
+        results = identity | report(recipe, teachers, network, valid, listing.classes)
+        student = Student(
+            network, classes, golden_frames(recipe, train), metrics(results), recipe.resolved(), git_commit()
+        )
+        student.save(out / "student.pt")
+        if until is Stage.STUDENT:
+            return {"stage": until, "out": str(out), "student": str(out / "student.pt")}
+
+        if not (out / ARTIFACT).exists():
+            compile_student(student, recipe.artifact.scheme, out / ARTIFACT)
+        results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
+        folder.write_json("results.json", results)
+        return results
+
+
+def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
+    """The recipe's classes, or the data's with the roles that the recipe's ``accept`` gives them.
+
+    Raises:
+        RecipeError: ``accept`` names a class that the data lacks, or there are fewer than two classes.
+    """
+    if recipe.classes:
+        return recipe.classes
+    unknown = sorted(set(recipe.accept) - set(names))
+    if unknown or len(names) < 2:
+        raise RecipeError(
+            f"recipe {recipe.name}: the data has the classes {list(names)}; accept adds {unknown}"
+        )
+    if not recipe.accept:
+        log.warning(
+            "no class is an accept class, so no frame will ever be a PASS; name them: --set accept=[good]"
+        )
+    return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
+
+
+def load_frames(
+    recipe: Recipe, listing: datasets.Listing, folder: RunFolder, progress: Progress
+) -> tuple[FrameSet, FrameSet]:
+    """Decode everything before training starts: training frames as kept for cropping, held-out ones prepared.
+
+    Raises:
+        DataError: with every problem of the listing and of the images.
+    """
+    height, width = recipe.network.height, recipe.network.width
+    sizes = {
+        "train": training_size(height, width, recipe.augmentation.crop[0]),
+        "valid": (height, width),
+    }
+    progress.begin("reading frames", len(listing.part(*sizes)))
+    train, valid = (
+        load(
+            listing.part(part),
+            size=size,
+            resize=partial(prepare, height=size[0], width=size[1]),
+            bit_depth=recipe.data.bit_depth,
+            problems=listing.problems,
+            spill=folder.path,
+            advance=progress.advance,
+        )
+        for part, size in sizes.items()
+    )
+    if not len(valid):
+        listing.problems.append(
+            Problem("nothing to hold out", "every class has one run; name a 'valid' part")
+        )
+    if listing.problems:
+        raise DataError(listing.source, listing.problems)
+    log.info("%d frames to train on, %d held out, %d classes", len(train), len(valid), len(listing.classes))
+    return train, valid
+
+
+def describe(recipe: Recipe, listing: datasets.Listing) -> dict[str, Any]:
+    """What a result depends on, for ``run.json`` and the head of ``results.json``."""
+    return {
+        "recipe": recipe.name,
+        "split_fingerprint": splits.fingerprint(listing.frames, listing.classes),
+        "part": "valid",
+        "n_train": len(listing.part("train")),
+        "n": len(listing.part("valid")),
+        "seeds": {"recipe": recipe.seed} | seeds(recipe),
+        "git_commit": git_commit(),
+        "environment": environment(),
+    }
+
+
+def golden_frames(recipe: Recipe, train: FrameSet, most: int = 6) -> list[Tensor]:
+    """The first training frame of each class as the camera gave it, uint8[h, w], for the golden frames."""
+    firsts = {frame.label: frame.path for frame in reversed(train.frames)}
+    paths = [firsts[label] for label in sorted(firsts)][:most]
+    return [torch.from_numpy(read_image(path, bit_depth=recipe.data.bit_depth)) for path in paths]
+
+
+def compile_student(student: Student, scheme: str, out: Path) -> Metadata:
+    """Student file → artifact, with the figures and the recipe that the student carries."""
+    recipe = Recipe(**student.recipe)
+    return artifact.compile_artifact(
+        student.network,
+        out=out,
+        scheme=scheme,
+        classes=student.classes,
+        golden_images=[frame.numpy() for frame in student.golden],
+        metrics=student.metrics,
+        recipe=student.recipe,
+        name=recipe.name,
+        version=recipe.artifact.version,
+        bit_depth=recipe.data.bit_depth,
+        git_commit=student.git_commit,
+        thresholds=Thresholds(),
+    )

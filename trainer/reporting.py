@@ -1,0 +1,117 @@
+"""Figures of a run's networks on held-out frames, and of an artifact on any labelled frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inspector.metadata import read as read_metadata
+from trainer import datasets, ensemble
+from trainer.errors import DataError, Problem
+from trainer.evaluation import agreement, evaluate
+from trainer.frames import FrameSet, load
+from trainer.progress import Progress
+from trainer.settings import Recipe
+from trainer.training import predict
+
+
+def report(
+    recipe: Recipe, teachers: Sequence[nn.Module], student: nn.Module, valid: FrameSet, classes: Sequence[str]
+) -> dict[str, Any]:
+    """Each teacher, both ensembles and the student on the held-out frames."""
+    each = torch.stack([predict(teacher, valid.images) for teacher in teachers])
+    answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
+    answers["mean"] = ensemble.mean(each)
+    answers["focal"] = ensemble.focal(each, recipe.ensemble.k)
+    answers["student"] = predict(student, valid.images)
+    return {
+        "models": {name: _judged(probabilities, valid, classes) for name, probabilities in answers.items()}
+    }
+
+
+def report_artifact(
+    path: Path, student: nn.Module, valid: FrameSet, classes: Sequence[str], results: dict[str, Any]
+) -> dict[str, Any]:
+    """The artifact itself on the same prepared frames, and how often it agrees with the fp32 student."""
+    answers = artifact_probabilities(torch.jit.load(path), valid.images)  # type: ignore[no-untyped-call]
+    return {
+        "models": results["models"] | {"artifact": _judged(answers, valid, classes)},
+        "artifact": {
+            "file": path.name,
+            "scheme": read_metadata(path).quantization,
+            "bytes": path.stat().st_size,
+            "agreement_with_student": agreement(answers, predict(student, valid.images)),
+        },
+    }
+
+
+def _judged(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> dict[str, Any]:
+    return evaluate(probabilities, frames.labels, classes, [frame.run for frame in frames.frames])
+
+
+def metrics(results: dict[str, Any]) -> dict[str, Any]:
+    """What an artifact tells of its student: the fp32 student's figures, with n, seeds and split."""
+    student = results["models"]["student"]
+    return {name: results[name] for name in ("part", "n", "n_train", "seeds", "split_fingerprint")} | {
+        name: student[name] for name in ("accuracy", "accuracy_interval", "macro_f1", "per_class", "by_run")
+    }
+
+
+def artifact_probabilities(
+    network: torch.jit.ScriptModule, images: Tensor, advance: Callable[[float], None] = lambda frames: None
+) -> Tensor:
+    """Probabilities ``[N, C]`` that an artifact gives prepared frames ``uint8[N, 1, H, W]``."""
+    answers = []
+    with torch.inference_mode():
+        for start in range(0, len(images), 8):
+            answers.append(network(images[start : start + 8])[0])
+            advance(len(answers[-1]))
+    return torch.cat(answers)
+
+
+def evaluate_artifact(path: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
+    """An artifact's own ``prepare`` and ``forward`` on labelled frames.
+
+    Args:
+        path: the artifact.
+        data: any form of ``--data``; a class may have no frames here.
+        part: of the data; None takes ``test``, else ``valid``, else everything.
+        progress: shown while frames are read and judged.
+
+    Raises:
+        ArtifactError, DataError: see there.
+    """
+    started = time.monotonic()
+    metadata = read_metadata(path)
+    network = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    listing = datasets.read(data, metadata.class_names)
+    parts = {frame.part for frame in listing.frames}
+    chosen = part or next((name for name in ("test", "valid") if name in parts), None)
+    frames = listing.part(chosen) if chosen else listing.frames
+    if not frames:
+        raise DataError(data, [Problem("no such part", f"'{chosen}'")])
+    with progress:
+        progress.begin("judging frames", 2 * len(frames))
+        loaded = load(
+            frames,
+            size=(metadata.height, metadata.width),
+            resize=network.prepare,
+            bit_depth=metadata.bit_depth,
+            problems=listing.problems,
+            advance=progress.advance,
+        )
+        if listing.problems:
+            raise DataError(data, listing.problems)
+        answers = artifact_probabilities(network, loaded.images, progress.advance)
+    result = _judged(answers, loaded, metadata.class_names)
+    return {
+        "artifact": metadata.name,
+        "part": chosen or "all",
+        **result,
+        "seconds": time.monotonic() - started,
+    }

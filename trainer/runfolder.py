@@ -1,0 +1,171 @@
+"""The run folder: everything needed to believe a result, to make it again, and to go on after a kill.
+
+=====================  ========================================================================
+``recipe.yaml``        the recipe as resolved
+``run.json``           seeds, git commit, split fingerprint, versions, processor, threads
+``split.csv``          path, label, run and part of every frame
+``logs/*.csv``         one line an epoch, one file a network
+``checkpoints/*.pt``   each network after its last finished epoch
+``student.pt``         the distilled student, for ``weld-train compile``
+``results.json``       accuracy of every network, with n, interval, confusion and runs
+``<name>.pt``          the artifact
+=====================  ========================================================================
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from trainer.datasets import Frame
+from trainer.errors import RunError
+
+_MARK = "run.json"
+
+
+class RunFolder:
+    """An open run folder, held by this process alone for as long as the object lives."""
+
+    def __init__(self, path: Path) -> None:
+        """Create or open, and lock.
+
+        Raises:
+            RunError: another process is at work in it, or it cannot be written.
+        """
+        self.path = path
+        try:
+            for folder in (path, path / "checkpoints", path / "logs"):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise RunError(f"{path}: another weld-train is at work in it") from None
+        except OSError as error:
+            raise RunError(f"{path}: cannot hold a run ({error.strerror}); give another --out") from None
+
+    def close(self) -> None:
+        """Let others in."""
+        os.close(self._lock)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def refuse_other(self, recipe: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+        """Check that the folder is fresh, or holds this recipe's run on this split.
+
+        Raises:
+            RunError: it holds another run; the message names what differs.
+        """
+        if not (self.path / _MARK).exists():
+            return
+        before = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
+        differences = list(_differences(before, json.loads(json.dumps(recipe))))
+        there = json.loads((self.path / _MARK).read_text(encoding="utf-8"))["split_fingerprint"]
+        here = identity["split_fingerprint"]
+        if there != here:
+            differences.append(f"the data's split is {there[:12]} there, {here[:12]} here")
+        if differences:
+            raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
+
+    def claim(
+        self,
+        recipe: Mapping[str, Any],
+        identity: Mapping[str, Any],
+        frames: Sequence[Frame],
+        classes: Sequence[str],
+    ) -> None:
+        """Mark a fresh folder as this recipe's and this split's."""
+        if (self.path / _MARK).exists():
+            return
+        self.write("recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True))
+        rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
+        self._write_csv("split.csv", ("path", "label", "run", "part"), rows)
+        self.write_json(_MARK, identity)  # last: a folder that has it has all that came before
+
+    def checkpoint(self, network: str) -> Path:
+        """Where a network's checkpoint lies."""
+        return self.path / "checkpoints" / f"{network}.pt"
+
+    def write_log(self, network: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the whole history of a network; whole, so that a kill leaves no line twice or out."""
+        self._write_csv(f"logs/{network}.csv", list(rows[0]), [list(row.values()) for row in rows])
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write one JSON object."""
+        self.write(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def write(self, name: str, text: str) -> None:
+        """Write a text file, whole or not at all."""
+        path = self.path / name
+        temporary = path.with_name(f".{path.name}.tmp")
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+        temporary.replace(path)
+
+    def _write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+        self.write(name, text.getvalue())
+
+
+def environment() -> dict[str, Any]:
+    """Versions and processor: what a result depends on besides recipe, seed and data."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "torchvision", "torchmetrics", "numpy", "pillow")},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of this program's checkout, ``-dirty`` where files differ from it; None where installed."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changed = (_git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "-uno"))
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + ("-dirty" if changed else "")
+
+
+def _git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True)  # noqa: S603, S607 - fixed commands of the user's own git
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    names = [
+        line.split(":", 1)[1].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    return f"{len(names)} × {names[0]}" if names else platform.machine()
+
+
+def _differences(there: Any, here: Any, key: str = "") -> Iterable[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for name in sorted(there.keys() | here.keys()):
+            yield from _differences(there.get(name), here.get(name), f"{key}.{name}" if key else name)
+    elif there != here:
+        yield f"{key} is {there} there, {here} here"

@@ -1,0 +1,228 @@
+"""One network learns (section 3.3), epoch by epoch, and a killed run goes on as if nothing had happened.
+
+Every random number of an epoch (order, augmentation) follows from the seed and the epoch's number, so a
+checkpoint needs the weights, the optimizer and the schedule, and nothing of any generator.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
+
+from trainer.errors import TrainerError, TrainingError
+from trainer.frames import FrameSet
+
+Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels) → what cross entropy is taken against
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to learn; see :class:`trainer.settings.Training` for units and reasons."""
+
+    epochs: int
+    batch_size: int
+    schedule: Literal["step", "one_cycle"]
+    learning_rate: float
+    milestones: list[int]
+    gamma: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    label_smoothing: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of the log; shares from 0 to 1, ``valid_*`` None where nothing is held out."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    seconds: float
+
+
+def true_labels(views: Tensor, labels: Tensor) -> Tensor:
+    """Targets of a teacher."""
+    return labels
+
+
+def fit(
+    network: nn.Module,
+    train: FrameSet,
+    augment: Callable[[Tensor], Tensor],
+    plan: Plan,
+    *,
+    checkpoint: Path,
+    targets: Targets = true_labels,
+    valid: FrameSet | None = None,
+    on_batch: Callable[[int], None] = lambda frames: None,
+    on_epoch: Callable[[list[Epoch]], None] = lambda history: None,
+) -> list[Epoch]:
+    """Train ``network`` in place, from ``checkpoint`` where that exists; a finished one trains no further.
+
+    Args:
+        network: frames ``[B, 1, H, W]`` from 0 to 1 → logits.
+        train: frames as kept for augmentation.
+        augment: kept frames → views, both uint8.
+        plan: how to learn.
+        checkpoint: written after each epoch, whole or not at all.
+        targets: what cross entropy is taken against: the true labels, or soft ones for the views.
+        valid: prepared frames for the curves; nothing is chosen by them.
+        on_batch: called after each step with its number of frames.
+        on_epoch: called after each epoch of this process with the whole history.
+
+    Returns:
+        The whole history, epochs before a restart included.
+
+    Raises:
+        TrainingError: the loss is not a number; the message names epoch, batch and its frames.
+    """
+    learner = _Learner(network, train, augment, plan, targets)
+    history = learner.load(checkpoint) if checkpoint.exists() else []
+    for number in range(len(history) + 1, plan.epochs + 1):
+        start = time.monotonic()
+        learning_rate = float(learner.scheduler.get_last_lr()[0])
+        loss, accuracy = learner.epoch(number, on_batch)
+        valid_loss, valid_accuracy = _assess(network, valid) if valid is not None else (None, None)
+        seconds = time.monotonic() - start
+        history.append(
+            Epoch(number, learning_rate, loss, accuracy, valid_loss, valid_accuracy, seconds=seconds)
+        )
+        learner.save(checkpoint, history)
+        on_epoch(history)
+    network.eval()
+    return history
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """How many epochs a checkpoint holds; 0 where there is none."""
+    return len(torch.load(checkpoint, weights_only=True)["history"]) if checkpoint.exists() else 0
+
+
+class _Learner:
+    """A network with what its learning needs; ``state_dict`` of three of its parts is a checkpoint."""
+
+    _SAVED = ("network", "optimizer", "scheduler")
+
+    def __init__(
+        self,
+        network: nn.Module,
+        train: FrameSet,
+        augment: Callable[[Tensor], Tensor],
+        plan: Plan,
+        targets: Targets,
+    ) -> None:
+        # 1.2 to 4 times as fast as the default order, measured on WeldNet
+        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.steps = math.ceil(len(train) / plan.batch_size)  # an epoch
+        self.optimizer, self.scheduler = _optimizer(network, plan, self.steps)
+        self.train, self.augment, self.plan, self.targets = train, augment, plan, targets
+
+    def epoch(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float]:
+        """Mean loss and accuracy over the epoch's views, as they were when the network learned from them."""
+        self.network.train()
+        torch.manual_seed(self.plan.seed * 1_000_003 + number)  # a prime apart: no two seeds' epochs meet
+        total, right = 0.0, 0
+        # Batches of nearly one size: a last batch of one frame would leave batch norm nothing to average.
+        for index, rows in enumerate(torch.randperm(len(self.train)).tensor_split(self.steps), start=1):
+            views, labels = as_input(self.augment(self.train.images[rows])), self.train.labels[rows]
+            logits, loss = self._step(views, labels)
+            if not math.isfinite(loss):
+                names = ", ".join(self.train.frames[int(row)].name for row in rows)
+                raise TrainingError(
+                    f"the loss is {loss} in epoch {number}, batch {index} of {self.steps} ({names}): "
+                    "lower training.learning_rate, or look at these frames"
+                )
+            total += loss * len(rows)
+            right += int((logits.argmax(dim=1) == labels).sum())
+            on_batch(len(rows))
+        return total / len(self.train), right / len(self.train)
+
+    def _step(self, views: Tensor, labels: Tensor) -> tuple[Tensor, float]:
+        """Logits and loss of one batch; the weights move only if the loss is a number."""
+        targets = self.targets(views, labels)
+        logits = self.network(views)
+        smoothing = self.plan.label_smoothing if targets.dim() == 1 else 0.0
+        loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        if math.isfinite(loss.item()):
+            self.optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.scheduler.step()
+        return logits.detach(), loss.item()
+
+    def save(self, path: Path, history: list[Epoch]) -> None:
+        content = {name: getattr(self, name).state_dict() for name in self._SAVED}
+        save(content | {"history": [asdict(epoch) for epoch in history]}, path)
+
+    def load(self, path: Path) -> list[Epoch]:
+        content = torch.load(path, weights_only=True)
+        for name in self._SAVED:
+            getattr(self, name).load_state_dict(content[name])
+        return [Epoch(**epoch) for epoch in content["history"]]
+
+
+def _optimizer(network: nn.Module, plan: Plan, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=plan.learning_rate,
+        momentum=plan.momentum,
+        nesterov=plan.nesterov,
+        weight_decay=plan.weight_decay,
+    )
+    if plan.schedule == "one_cycle":
+        total = plan.epochs * steps + 1  # one more: it is stepped after the last batch, too
+        return optimizer, OneCycleLR(optimizer, plan.learning_rate, total_steps=total, cycle_momentum=False)
+    return optimizer, MultiStepLR(optimizer, [epoch * steps for epoch in plan.milestones], plan.gamma)
+
+
+def _assess(network: nn.Module, frames: FrameSet) -> tuple[float, float]:
+    """Cross entropy and accuracy on prepared frames."""
+    probabilities = predict(network, frames.images)
+    loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
+    return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
+    """Probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``; batches only bound the memory."""
+    network.eval()
+    starts = range(0, len(images), batch_size)
+    return torch.cat([network(as_input(images[i : i + batch_size])).softmax(dim=1) for i in starts])
+
+
+def as_input(images: Tensor) -> Tensor:
+    """``uint8[N, 1, H, W]`` → float from 0 to 1, in the memory order that CPU convolutions like."""
+    return images.to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
+
+
+def save(content: dict[str, Any], path: Path) -> None:
+    """``torch.save``, whole or not at all: to a temporary file, to the disk, then renamed.
+
+    Raises:
+        TrainerError: the disk is full or the folder not writable; what was saved before stays.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise TrainerError(f"{path}: cannot be saved ({' '.join(str(error).split())[:200]})") from None
