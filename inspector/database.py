@@ -1,0 +1,247 @@
+"""Engines for SQLite and PostgreSQL that behave alike: one transaction model, one set of errors.
+
+SQLite runs in WAL mode with ``synchronous=FULL`` (a commit survives a power cut), readers open the file
+read-only, and a fixed SQLite library is taken where one is installed. PostgreSQL gets timeouts on everything
+that could otherwise hang for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy.engine import URL, make_url
+
+from inspector import resources
+from inspector.errors import SchemaError, StationError, StoreUnavailable, UsageError
+
+log = logging.getLogger("weldnet")
+
+_BUSY_TIMEOUT_S = 30  # another writer's commit lasts milliseconds; longer than this is an outage
+_PG_DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
+    "connect_timeout": "5",  # s: the status has to name an outage within 10 s
+    "tcp_user_timeout": "30000",  # ms: a server that vanished without a word
+    "application_name": "weldnet-station",
+}
+_PG_WRITE_TIMEOUT_MS = 30_000  # a batch takes milliseconds; longer than this is an outage
+_PG_READ_TIMEOUT_MS = 300_000  # a report over all time may take its time
+_MIGRATE = "run 'weld-inspect migrate --config F'"
+
+
+def engine(url: URL | str, *, read_only: bool = False, create: bool = False) -> sa.Engine:
+    """An engine for either back end; nothing is connected yet.
+
+    Args:
+        url: ``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
+        read_only: every transaction only reads; SQLite opens the file with ``mode=ro``.
+        create: make the SQLite file where it is missing.
+
+    Raises:
+        SchemaError: the SQLite file is missing and not to be created.
+        UsageError: the driver is not installed, or the file's folder is missing.
+    """
+    url = make_url(url)
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, read_only=read_only, create=create)
+    return _postgresql(url, read_only=read_only)
+
+
+@contextmanager
+def reading(url: URL | str) -> Iterator[sa.Engine]:
+    """A read-only engine that is given back at the end; errors as in :func:`engine`."""
+    it = engine(url, read_only=True)
+    try:
+        yield it
+    finally:
+        it.dispose()
+
+
+def display(url: URL | str) -> str:
+    """The URL as messages may show it: no password, not even one in the query."""
+    url = make_url(url)
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    return url.set(password=None, query={}).render_as_string()
+
+
+def immediate(engine: sa.Engine) -> sa.Engine:
+    """The same engine for writers: SQLite takes the write lock at BEGIN.
+
+    A transaction that reads first and then wants to write could otherwise fail with ``database is locked`` at
+    once, without waiting, because its snapshot has become old.
+    """
+    return engine.execution_options(sqlite_begin="IMMEDIATE")
+
+
+@contextmanager
+def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Commit or roll back; whatever the database says comes out as one line of our own error tree.
+
+    Raises:
+        StoreUnavailable: an outage: no answer, locked, out of space, time out, dead connection.
+        SchemaError: tables are missing or of another shape; the file is no database.
+        UsageError: the URL asks for something that the driver does not know.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except sa.exc.DBAPIError as error:
+        translated = _translate(engine.url, error)
+        if translated is None:
+            raise
+        raise translated from error
+    except sa.exc.TimeoutError as error:
+        raise StoreUnavailable(f"{display(engine.url)}: no free connection: {error}") from error
+
+
+def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
+    """Our error for the driver's; None for what is a mistake in this program (a broken constraint)."""
+    said = " ".join(str(error.orig).split())
+    where = display(url)
+    if said.startswith("no such") or "UndefinedTable" in said or _sqlstate(error) in ("42P01", "42703"):
+        return SchemaError(f"{where}: lacks a table or column of this program ({said}); {_MIGRATE}")
+    if "already exists" in said:
+        return SchemaError(
+            f"{where}: holds tables that this program did not make ({said}); use another database"
+        )
+    if "not a database" in said or "malformed" in said:
+        return SchemaError(
+            f"{where}: is not a sound SQLite database ({said}); restore it or name another file"
+        )
+    outages = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
+    if isinstance(error, outages) or error.connection_invalidated:
+        return StoreUnavailable(f"{where}: database outage: {said}")
+    if isinstance(error, sa.exc.ProgrammingError):
+        return UsageError(f"{where}: the database refuses: {said}; check database_url and the user's rights")
+    return None
+
+
+def _sqlstate(error: sa.exc.DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+# --- SQLite --------------------------------------------------------------------------------------------
+
+
+def sqlite_driver() -> ModuleType:
+    """``pysqlite3`` where installed (it brings a fixed SQLite), else the standard library's."""
+    try:
+        return import_module("pysqlite3.dbapi2")
+    except ImportError:
+        return sqlite3
+
+
+def wal_reset_bug(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite can corrupt a WAL database that two connections hold open.
+
+    Source: sqlite.org/wal.html, "The WAL-reset bug": fixed in 3.51.3, and in 3.50.7 and 3.44.6.
+    """
+    backported = {50: 7, 44: 6}
+    return version < (3, 51, 3) and version[2] < backported.get(version[1], 1 << 30)
+
+
+def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
+    file = Path(url.database or "")
+    if create and not file.parent.is_dir():
+        raise UsageError(f"{file}: cannot be created, its folder is missing; make it or change database_url")
+    if not create and not file.exists():
+        raise SchemaError(f"{file}: there is no database yet; {_MIGRATE}")
+    if not read_only and not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{file}: this user may not write there; change its owner or database_url")
+    driver = sqlite_driver()
+    if wal_reset_bug(driver.sqlite_version_info):
+        log.warning(
+            "SQLite %s has the WAL-reset bug, a rare corruption: pip install pysqlite3", driver.sqlite_version
+        )
+    mode = "ro" if read_only else "rwc" if create else "rw"
+    query = {"timeout": str(_BUSY_TIMEOUT_S), **url.query, "mode": mode, "uri": "true"}
+    engine = sa.create_engine(url.set(database=f"file:{quote(str(file))}", query=query), module=driver)
+    engine.url = url.set(database=str(file))  # what messages show
+
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver leaves BEGIN to us, DDL included
+        for pragma in ("foreign_keys=ON", "synchronous=FULL", *([] if read_only else ["journal_mode=WAL"])):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
+        connection.exec_driver_sql(f"BEGIN {mode}")
+
+    return engine
+
+
+# --- PostgreSQL ----------------------------------------------------------------------------------------
+
+
+def _postgresql(url: URL, *, read_only: bool) -> sa.Engine:
+    timeout = _PG_READ_TIMEOUT_MS if read_only else _PG_WRITE_TIMEOUT_MS
+    options = f"-c statement_timeout={timeout}" + (
+        " -c default_transaction_read_only=on" if read_only else ""
+    )
+    arguments = {**_PG_DEFAULTS, "options": options}
+    try:
+        return sa.create_engine(
+            url,
+            pool_pre_ping=True,  # after a restart of the server the pool holds dead connections
+            connect_args={key: value for key, value in arguments.items() if key not in url.query},
+        )
+    except ImportError:
+        raise UsageError(
+            f"{display(url)}: PostgreSQL needs its driver: pip install 'weldnet-station[postgres]'"
+        ) from None
+
+
+# --- the schema's revision -----------------------------------------------------------------------------
+
+
+def alembic_config(connection: sa.Connection) -> Config:
+    """Alembic's configuration for the migrations that come with this program, wherever it is installed."""
+    config = Config()
+    folder = str(resources.folder("sql") / "migrations")
+    config.set_main_option("script_location", folder.replace("%", "%%"))  # a value is a configparser template
+    config.attributes["connection"] = connection
+    return config
+
+
+def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> None:
+    """Refuse a database without this program's schema.
+
+    Args:
+        connection: an open transaction.
+        may_be_old: accept an earlier revision and none at all (before an upgrade).
+
+    Raises:
+        SchemaError: missing, old, or made by a newer program, and what to do about it.
+    """
+    where = display(connection.engine.url)
+    script = ScriptDirectory.from_config(alembic_config(connection))
+    current, head = MigrationContext.configure(connection).get_current_revision(), script.get_current_head()
+    if current is not None:
+        try:
+            script.get_revision(current)
+        except CommandError:
+            raise SchemaError(
+                f"{where}: schema revision {current} is from a newer program; update weldnet-station here"
+            ) from None
+    if current != head and not may_be_old:
+        found = (
+            "has no schema"
+            if current is None
+            else f"has schema revision {current}, this program needs {head}"
+        )
+        raise SchemaError(f"{where}: {found}; {_MIGRATE}")

@@ -1,0 +1,164 @@
+"""Is every file accounted for? Compares one station's ledger with its disk, both ways; only ever reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector import database, names, reports
+from inspector.records import Outcome
+from inspector.schema import arrival, signed
+from inspector.schema import station as stations
+
+_PATHS_A_QUERY = 500  # bound parameters, far below either back end's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Every file of one station accounted for, or named; ``seen`` = what the ledger counts + ``pending``."""
+
+    seen: int
+    inspected: int
+    duplicates: int
+    quarantined: int
+    pending: int
+    unaccounted: int
+    details: tuple[str, ...]  # one line for each file that is unaccounted for
+
+
+def reconcile(
+    url: URL | str,
+    *,
+    station: str,
+    drop_folder: Path,
+    archive_folder: Path,
+    quarantine_folder: Path,
+    pending: Iterable[Path],
+) -> Reconciliation:
+    """Compare one station's ledger with its disk, both ways.
+
+    Unaccounted for are files in the archive or quarantine without an arrival, and arrivals whose file is
+    neither where they say, nor pruned or put back, nor (recorded, not yet moved) still in the drop folder.
+
+    Args:
+        url: the quality database.
+        station: whose.
+        drop_folder: what source names count from.
+        archive_folder: what the paths of inspected files and duplicates count from.
+        quarantine_folder: what the paths of quarantined files count from.
+        pending: the intake that waits in the drop folder.
+
+    Raises:
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    folders = {False: archive_folder, True: quarantine_folder}
+    waiting = {names.to_text(path.relative_to(drop_folder)): path for path in pending}
+    with database.reading(url) as engine:
+        with database.transaction(engine) as connection:
+            database.require_schema(connection)
+            missing = [row for row in _arrivals_on_disk(connection, station) if not _stands(row, folders)]
+        strangers = [
+            f"{path}: no arrival in the ledger"
+            for quarantined, folder in folders.items()
+            for path in _strangers(engine, station, folder, quarantined=quarantined)
+        ]
+    on_the_way = {
+        row.source_name for row in missing if _is_same_file(waiting.get(row.source_name), row.inode)
+    }
+    lost = [
+        f"{folders[row.quarantine_id is not None] / row.path}: {row.source_name} was recorded there"
+        for row in missing
+        if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
+    ]
+    still_waiting = len(waiting) - len(on_the_way)
+    ledger = reports.run(url, "reconcile", station=station)
+    counts = dict(zip(ledger.columns, ledger.rows[0], strict=True)) if ledger.rows else {}
+    return Reconciliation(
+        seen=counts.get("seen", 0) + still_waiting,
+        inspected=counts.get("inspected", 0),
+        duplicates=counts.get("duplicates", 0),
+        quarantined=counts.get("quarantined", 0),
+        pending=still_waiting,
+        unaccounted=len(strangers) + len(lost),
+        details=tuple(strangers + lost),
+    )
+
+
+def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
+    """Arrivals whose file should stand in the archive or quarantine: not pruned, not put back."""
+    removal = arrival.alias("removal")
+    removed = sa.exists().where(
+        removal.c.station_id == arrival.c.station_id,
+        removal.c.path == arrival.c.path,
+        removal.c.outcome.in_([Outcome.PRUNED, Outcome.REQUEUED]),
+        removal.c.id > arrival.c.id,
+        removal.c.inspection_id.is_(None) == arrival.c.inspection_id.is_(None),  # the same folder
+    )
+    query = (
+        sa.select(arrival.c.source_name, arrival.c.path, arrival.c.inode, arrival.c.quarantine_id)
+        .join(stations)
+        .where(
+            stations.c.name == station,
+            arrival.c.outcome.in_([Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED]),
+            ~removed,
+        )
+        .order_by(arrival.c.id)
+    )
+    yield from connection.execution_options(yield_per=_PATHS_A_QUERY).execute(query)
+
+
+def _stands(row: Any, folders: Mapping[bool, Path]) -> bool:
+    return os.path.lexists(folders[row.quarantine_id is not None] / names.from_text(row.path))
+
+
+def _is_same_file(path: Path | None, inode: int) -> bool:
+    try:
+        return path is not None and signed(path.lstat().st_ino) == inode
+    except FileNotFoundError:
+        return False
+
+
+def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bool) -> Iterator[Path]:
+    """Files below ``folder`` that no arrival says are there; read in parts, however many there are.
+
+    A quarantined folder is one arrival: what is in it came with it.
+    """
+    folders = [folder]
+    while folders:
+        here = folders.pop()
+        with os.scandir(here) as entries:
+            for some in _batches(entries):
+                by_name = {names.to_text((here / e.name).relative_to(folder)): e for e in some}
+                with database.transaction(engine) as connection:
+                    known = _known_paths(connection, station, list(by_name), quarantined=quarantined)
+                for name, entry in by_name.items():
+                    if name in known:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(here / entry.name)
+                    else:
+                        yield folder / name
+
+
+def _batches(entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
+    iterator = iter(entries)
+    while some := list(islice(iterator, _PATHS_A_QUERY)):
+        yield some
+
+
+def _known_paths(connection: sa.Connection, station: str, paths: list[str], *, quarantined: bool) -> set[str]:
+    column = arrival.c.quarantine_id if quarantined else arrival.c.inspection_id
+    query = (
+        sa.select(arrival.c.path)
+        .join(stations)
+        .where(stations.c.name == station, arrival.c.path.in_(paths), column.is_not(None))
+    )
+    return set(connection.scalars(query))

@@ -1,0 +1,193 @@
+"""Runs ``sql/reports/*.sql`` and shows the rows; only ever reads.
+
+A report's text runs unchanged on SQLite and PostgreSQL, so what stands in the file is what a person with a
+SQL client gets too.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy.engine import URL
+
+from inspector import database, resources
+from inspector.errors import UsageError
+from inspector.schema import station as stations
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
+
+Format = Literal["table", "csv", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report's rows; instants stand as ISO 8601 text in the zone that was asked for."""
+
+    name: str
+    since: str | None
+    until: str | None
+    station: str | None
+    part: str | None
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+def names() -> dict[str, str]:
+    """Every report's name with the question it answers: the first line of its file."""
+    files = sorted((resources.folder("sql") / "reports").glob("*.sql"))
+    return {file.stem: file.read_text(encoding="utf-8").partition("\n")[0].lstrip("- ") for file in files}
+
+
+def run(
+    url: URL | str,
+    name: str,
+    *,
+    since: str | None = None,
+    until: str | None = None,
+    station: str | None = None,
+    part: str | None = None,
+    zone: tzinfo = UTC,
+) -> Report:
+    """Run one report.
+
+    Args:
+        url: the quality database.
+        name: one of :func:`names`.
+        since: ISO date or datetime, inclusive; without an offset it is in ``zone``. None: from the beginning.
+        until: the same, exclusive. None: to the end.
+        station: only this one; None: all.
+        part: only this one; None: all.
+        zone: the station's time zone.
+
+    Raises:
+        UsageError: an unknown report, station or date, or a part for a report that knows none.
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    sql = _text_of(name)
+    if part and ":part" not in sql:
+        raise UsageError(f"report '{name}' knows no part; leave --part out")
+    period = {"since_us": _instant_us("since", since, zone, -_ALWAYS_US)}
+    period["until_us"] = _instant_us("until", until, zone, _ALWAYS_US)
+    if period["since_us"] >= period["until_us"]:
+        raise UsageError(f"the period is empty: --since {since} is not before --until {until} (exclusive)")
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        database.require_schema(connection)
+        if station:
+            _require_station(connection, station)
+        values = {**period, "station": station or "", "part": part or ""}
+        bound = {key: value for key, value in values.items() if f":{key}" in sql}
+        result = connection.execute(sa.text(sql), bound)
+        columns, rows = tuple(result.keys()), [tuple(row) for row in result]
+    instants = [column.endswith("_us") for column in columns]
+    return Report(
+        name=name,
+        since=since,
+        until=until,
+        station=station,
+        part=part,
+        columns=tuple(column.removesuffix("_us") for column in columns),
+        rows=[
+            tuple(_iso(cell, zone) if at else cell for cell, at in zip(row, instants, strict=True))
+            for row in rows
+        ],
+    )
+
+
+def render(report: Report, form: Format = "table") -> str:
+    """The report as text: a table for people, CSV, or one JSON object."""
+    if form == "json":
+        rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
+        period = {"since": report.since, "until": report.until}
+        return json.dumps(
+            {"report": report.name, "period": period, "columns": report.columns, "rows": rows},
+            ensure_ascii=False,
+        )
+    if form == "csv":
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(report.columns)
+        writer.writerows(report.rows)
+        return buffer.getvalue().rstrip("\n")
+    return _table(report)
+
+
+def _text_of(name: str) -> str:
+    known = names()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
+        raise UsageError(f"there is no report '{name}'; {hint}")
+    return (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> int:
+    if text is None:
+        return default
+    try:
+        moment = datetime.fromisoformat(text)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return (aware - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        raise UsageError(f"--{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
+
+
+def _iso(instant_us: int | None, zone: tzinfo) -> str | None:
+    if instant_us is None:
+        return None
+    try:
+        moment = (_EPOCH + timedelta(microseconds=instant_us)).astimezone(zone)
+    except OverflowError:
+        return f"{instant_us} µs"  # a clock gone mad: the row must still be readable
+    return moment.isoformat(timespec="seconds")
+
+
+def _require_station(connection: sa.Connection, name: str) -> None:
+    known = connection.scalars(sa.select(stations.c.name).order_by(stations.c.name)).all()
+    if name not in known:
+        raise UsageError(
+            f"there is no station '{name}' in this database; it has {', '.join(known) or 'none'}"
+        )
+
+
+# --- for people ------------------------------------------------------------------------------------------
+
+
+def _table(report: Report) -> str:
+    if not report.rows:
+        asked = {"since": report.since, "until": report.until, "station": report.station, "part": report.part}
+        conditions = "".join(f" {key} {value}" for key, value in asked.items() if value)
+        return f"no data for {report.name}{conditions}"
+    table = Table(box=SIMPLE_HEAD, title=report.name, title_justify="left")
+    for number, column in enumerate(report.columns):
+        numeric = all(isinstance(row[number], int | float | None) for row in report.rows)
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+    for row in report.rows:
+        table.add_row(*(Text(_cell(*pair)) for pair in zip(report.columns, row, strict=True)))
+    # As wide as the rows are: a table cut to the window would hide figures.
+    console = Console(file=io.StringIO(), width=10_000, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        if column.endswith("share"):
+            return f"{value:.1%}"
+        return f"{value:.1f}" if column.endswith("_ms") else f"{value:.3f}"
+    return str(value)

