@@ -6,7 +6,6 @@ import os
 import re
 from datetime import UTC, datetime, tzinfo
 from pathlib import PurePath
-from urllib.parse import unquote_to_bytes
 
 from inspector.records import NameParts
 
@@ -25,15 +24,6 @@ def to_text(path: PurePath) -> str:
     text = raw.decode("utf-8", "surrogateescape")
     escaped = "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in _escape(text))
     return escaped.replace(os.sep, "/")
-
-
-def from_text(text: str) -> PurePath:
-    """The path that :func:`to_text` wrote down: the very bytes.
-
-    >>> from_text("weld 50%25.png").name
-    'weld 50%.png'
-    """
-    return PurePath(os.fsdecode(unquote_to_bytes(text)))
 
 
 def _escape(text: str) -> str:

@@ -66,7 +66,7 @@ def reconcile(
             database.require_schema(connection)
             missing = [row for row in _arrivals_on_disk(connection, station) if not _stands(row, folders)]
         strangers = [
-            f"{path}: no arrival in the ledger"
+            f"{path}: the ledger knows no such file"
             for quarantined, folder in folders.items()
             for path in _strangers(engine, station, folder, quarantined=quarantined)
         ]
@@ -79,8 +79,9 @@ def reconcile(
         if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
     ]
     still_waiting = len(waiting) - len(on_the_way)
-    ledger = reports.run(url, "reconcile", station=station)
-    counts = dict(zip(ledger.columns, ledger.rows[0], strict=True)) if ledger.rows else {}
+    ledger = reports.run(url, "reconcile")
+    by_station = {row[0]: dict(zip(ledger.columns, row, strict=True)) for row in ledger.rows}
+    counts = by_station.get(station, {})
     return Reconciliation(
         seen=counts.get("seen", 0) + still_waiting,
         inspected=counts.get("inspected", 0),
@@ -116,7 +117,7 @@ def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
 
 
 def _stands(row: Any, folders: Mapping[bool, Path]) -> bool:
-    return os.path.lexists(folders[row.quarantine_id is not None] / names.from_text(row.path))
+    return os.path.lexists(folders[row.quarantine_id is not None] / row.path)
 
 
 def _is_same_file(path: Path | None, inode: int) -> bool:
@@ -126,26 +127,24 @@ def _is_same_file(path: Path | None, inode: int) -> bool:
         return False
 
 
-def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bool) -> Iterator[Path]:
+def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bool) -> Iterator[str]:
     """Files below ``folder`` that no arrival says are there; read in parts, however many there are.
 
     A quarantined folder is one arrival: what is in it came with it.
     """
-    folders = [folder]
+    folders = [folder] if folder.is_dir() else []
     while folders:
         here = folders.pop()
         with os.scandir(here) as entries:
             for some in _batches(entries):
-                by_name = {names.to_text((here / e.name).relative_to(folder)): e for e in some}
+                paths = {str(Path(entry.path).relative_to(folder)): entry for entry in some}
                 with database.transaction(engine) as connection:
-                    known = _known_paths(connection, station, list(by_name), quarantined=quarantined)
-                for name, entry in by_name.items():
-                    if name in known:
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(here / entry.name)
+                    known = _known_paths(connection, station, paths, quarantined=quarantined)
+                for path in paths.keys() - known:
+                    if paths[path].is_dir(follow_symlinks=False):
+                        folders.append(folder / path)
                     else:
-                        yield folder / name
+                        yield names.to_text(folder / path)
 
 
 def _batches(entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
@@ -154,11 +153,15 @@ def _batches(entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[s
         yield some
 
 
-def _known_paths(connection: sa.Connection, station: str, paths: list[str], *, quarantined: bool) -> set[str]:
+def _known_paths(
+    connection: sa.Connection, station: str, paths: Iterable[str], *, quarantined: bool
+) -> set[str]:
+    # The archive gives safe names; one that is not UTF-8 is none of its own, and no text to ask with.
+    askable = [path for path in paths if path.encode(errors="ignore").decode() == path]
     column = arrival.c.quarantine_id if quarantined else arrival.c.inspection_id
     query = (
         sa.select(arrival.c.path)
         .join(stations)
-        .where(stations.c.name == station, arrival.c.path.in_(paths), column.is_not(None))
+        .where(stations.c.name == station, arrival.c.path.in_(askable), column.is_not(None))
     )
     return set(connection.scalars(query))

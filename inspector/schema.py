@@ -133,7 +133,7 @@ inspection = sa.Table(
     _milliseconds("infer_ms", "the batch's time over its size"),
     _milliseconds("total_ms", "close, else first sight, to just before the commit"),
     sa.Column("batch_size", sa.Integer, nullable=False, comment="frames judged together"),
-    _name("archive_path", "place in the archive folder, as text like source_name"),
+    _name("archive_path", "place in the archive folder"),
     sa.UniqueConstraint("station_id", "source_name", "sha256"),
     sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
     sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
@@ -179,7 +179,7 @@ quarantine = sa.Table(
     _name("reason", "one word: truncated, not_an_image, too_large, decoder_crash"),
     sa.Column("detail", sa.Text, nullable=False, comment="one line for people"),
     _instant("quarantined_us", "when it was given up"),
-    _name("path", "place in the quarantine folder, as text like source_name"),
+    _name("path", "place in the quarantine folder"),
     sa.UniqueConstraint("station_id", "path", "quarantined_us"),
     comment="files that cannot be inspected, and why",
 )
@@ -200,7 +200,7 @@ arrival = sa.Table(
     _name("outcome", "inspected, duplicate, quarantined; later requeued or pruned"),
     _refers("inspection_id", "inspection", "its judgement, or the first one of a duplicate", optional=True),
     _refers("quarantine_id", "quarantine", "why it could not be inspected", optional=True),
-    _name("path", "place in the archive (inspection_id set) or quarantine folder, as text like source_name"),
+    _name("path", "place in the archive (inspection_id set) or quarantine folder"),
     # A commit whose answer was lost is sent again: the same row, not a second one.
     sa.UniqueConstraint("station_id", "path", "outcome", "recorded_us"),
     sa.CheckConstraint(

@@ -176,7 +176,7 @@ def upgrade() -> None:
             "archive_path",
             _NAME,
             nullable=False,
-            comment="place in the archive folder, as text like source_name",
+            comment="place in the archive folder",
         ),
         sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name=op.f("ck_inspection_verdict")),
         sa.CheckConstraint(
@@ -251,9 +251,7 @@ def upgrade() -> None:
             nullable=False,
             comment="when it was given up; UTC epoch microseconds",
         ),
-        sa.Column(
-            "path", _NAME, nullable=False, comment="place in the quarantine folder, as text like source_name"
-        ),
+        sa.Column("path", _NAME, nullable=False, comment="place in the quarantine folder"),
         sa.ForeignKeyConstraint(["station_id"], ["station.id"], name=op.f("fk_quarantine_station_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_quarantine")),
         sa.UniqueConstraint(
@@ -307,7 +305,7 @@ def upgrade() -> None:
             "path",
             _NAME,
             nullable=False,
-            comment="place in the archive (inspection_id set) or quarantine folder, as text like source_name",
+            comment="place in the archive (inspection_id set) or quarantine folder",
         ),
         sa.CheckConstraint(
             "CASE WHEN outcome IN ('inspected', 'duplicate') THEN inspection_id IS NOT NULL"
