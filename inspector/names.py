@@ -9,9 +9,12 @@ from pathlib import PurePath
 
 from inspector.records import NameParts
 
-# '%' itself is escaped so that the mapping can be undone; control bytes would break lines in reports.
-_UNSAFE = re.compile(r"[%\x00-\x1f\x7f]")
-_TIME_FORMATS = ("%Y%m%dT%H%M%S", "%Y%m%d-%H%M%S", "%Y%m%d_%H%M%S", "%Y%m%d%H%M%S", "%Y-%m-%dT%H-%M-%S")
+# '%' itself is escaped so that the mapping can be undone (urllib.parse.unquote_to_bytes does); control
+# characters and Unicode's own line ends would break lines in reports and logs.
+_UNSAFE = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_COMPACT_TIME = re.compile(r"(\d{4}-?\d\d-?\d\d)[T_-]?(\d\d-?\d\d-?\d\d)", re.ASCII)
+_UNIX_SECONDS = re.compile(r"\d{9,10}(\.\d{1,9})?", re.ASCII)
+_PLAUSIBLE_YEARS = range(1970, 2100)  # a camera's clock may be unset, but what it wrote is no other era
 
 
 def to_text(path: PurePath) -> str:
@@ -27,7 +30,7 @@ def to_text(path: PurePath) -> str:
 
 
 def _escape(text: str) -> str:
-    return _UNSAFE.sub(lambda match: f"%{ord(match.group()):02X}", text)
+    return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), text)
 
 
 def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> NameParts:
@@ -52,22 +55,21 @@ def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> Na
 
 def _time_us(text: str, zone: tzinfo) -> int | None:
     moment = _moment(text)
-    if moment is None:
+    if moment is None or moment.year not in _PLAUSIBLE_YEARS:
         return None
     aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
     return round(aware.timestamp() * 1_000_000)
 
 
 def _moment(text: str) -> datetime | None:
-    # Compact forms first: fromisoformat would read '20260105134501' as a date with an odd separator.
-    for form in _TIME_FORMATS:
-        try:
-            return datetime.strptime(text, form)
-        except ValueError:
-            continue
-    if re.fullmatch(r"\d{9,10}(\.\d+)?", text):
+    # strptime takes one digit where it asks for two and would read Unix seconds as a day of the year 1767, so
+    # the number of digits decides first.
+    if _UNIX_SECONDS.fullmatch(text):
         return datetime.fromtimestamp(float(text), UTC)
+    compact = _COMPACT_TIME.fullmatch(text)
     try:
+        if compact:
+            return datetime.strptime("".join(compact.groups()).replace("-", ""), "%Y%m%d%H%M%S")
         return datetime.fromisoformat(text)
     except ValueError:
         return None
