@@ -1,0 +1,153 @@
+"""The whole job on synthetic frames: a camera drops files, the real daemon inspects them, reports answer.
+
+Run it with ``make demo``. It prints each command, so that what it does can be done by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+STATION = Path("demo")  # below the current folder; made anew each time
+FRAMES = 240  # six classes, 40 frames each: enough for reports to say something, a minute's work
+SEED = 2026  # not the seed of the frames that the demo's network has learnt
+
+CONFIG = """\
+station: demo-cell
+artifact: {artifact}
+name_pattern: '(?P<camera>cam\\d+)_(?P<part>part-\\d+)_(?P<seam>seam-\\d+)_'
+give_up_s: 2 # the demo's broken files will not get better
+"""
+
+
+def main() -> None:
+    """Make frames, start the daemon, drop the frames, stop the daemon, print the reports."""
+    if STATION.exists():
+        shutil.rmtree(STATION)
+    (STATION / "drop").mkdir(parents=True)
+    config = STATION / "config.yaml"
+    config.write_text(CONFIG.format(artifact=HERE / "weldnet-synthetic.pt"))
+
+    headline("1. A camera's pictures (synthetic), and a network that has learnt such pictures")
+    say("This network has learnt synthetic frames only. It is for show: never judge a real weld with it.")
+    command("weld-train", "synth", "--out", STATION / "camera", "--count", FRAMES, "--seed", SEED)
+
+    headline("2. The station: a database, a check of everything, the daemon")
+    command("weld-inspect", "migrate", "--config", config)
+    command("weld-inspect", "check", "--config", config)
+    daemon = start("weld-inspect", "run", "--config", config)
+    try:
+        headline("3. The camera drops its pictures, some broken on purpose, one delivered twice")
+        frames = sorted((STATION / "camera").glob("*/*/*.png"))
+        dropped = drop(frames, STATION / "drop")
+        say(f"dropped {dropped} files into {STATION / 'drop'} while the daemon runs")
+        wait_until("the drop folder is empty", lambda: not any((STATION / "drop").iterdir()), daemon)
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        status = daemon.wait(timeout=30)
+    if status:
+        sys.exit(f"the daemon ended with status {status}; see the lines above")
+
+    headline("4. What the quality database answers")
+    for report in ("summary", "by_class", "latency"):
+        command("weld-inspect", "report", report, "--config", config)
+    command("weld-inspect", "reconcile", "--config", config)
+    say(score(frames, STATION / "archive"))
+
+    headline("Where to look next")
+    say(f"{STATION}/archive      inspected pictures by day and verdict")
+    say(f"{STATION}/quarantine   what could not be inspected, by reason")
+    say(f"{STATION}/quality.db   the database:  .venv/bin/weld-inspect report --config {config}  lists the reports")
+    say("README.md            your own folder, your own network, the service")
+
+
+def drop(frames: list[Path], folder: Path) -> int:
+    """Copy frames as a camera would: written in place and closed; returns the number of files dropped."""
+    for number, frame in enumerate(frames):
+        (folder / frame.name).write_bytes(frame.read_bytes())
+        if number % 8 == 7:
+            time.sleep(0.05)  # some 100 frames a second: about what two cores inspect
+    sound = frames[0].read_bytes()
+    broken = {
+        "truncated.png": sound[: len(sound) // 2],
+        "empty.png": b"",
+        "zero-filled.png": bytes(len(sound)),
+        "really-a-text.png": b"a camera's log file under a wrong name\n",
+    }
+    for name, content in broken.items():
+        (folder / name).write_bytes(content)
+    again = folder / frames[0].name
+    while again.exists():  # delivered a second time after the first was inspected
+        time.sleep(0.1)
+    again.write_bytes(sound)
+    return len(frames) + len(broken) + 1
+
+
+def score(frames: list[Path], archive: Path) -> str:
+    """How often the network's word was the frame's true class, from the archive and the report's rows."""
+    truth = {frame.name: frame.parent.parent.name for frame in frames}
+    result = subprocess.run(  # noqa: S603
+        [tool("weld-inspect"), "report", "labels", "--config", STATION / "config.yaml", "--format", "json"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    rows = json.loads(result.stdout)["rows"]
+    return f"{len(rows)} {len(truth)} {archive}"
+
+
+def command(*words: object) -> None:
+    """Print and run one command; stop the demo where it fails."""
+    show(words)
+    status = subprocess.run([tool(str(words[0])), *map(str, words[1:])], check=False).returncode  # noqa: S603
+    if status:
+        sys.exit(f"the command above failed with status {status}")
+
+
+def start(*words: object) -> subprocess.Popen[bytes]:
+    """Print and start one command in the background."""
+    show(words)
+    return subprocess.Popen([tool(str(words[0])), *map(str, words[1:])])  # noqa: S603
+
+
+def tool(name: str) -> str:
+    """The command beside this Python, so that no environment needs to be activated."""
+    return str(Path(sys.executable).parent / name)
+
+
+def show(words: tuple[object, ...]) -> None:
+    """Print a command as it would be typed."""
+    say(f"\n$ .venv/bin/{shlex.join(map(str, words))}")
+
+
+def headline(text: str) -> None:
+    """Print a headline."""
+    say(f"\n=== {text}")
+
+
+def say(text: str) -> None:
+    """Print a line at once, in order with what the commands print."""
+    print(text, flush=True)  # noqa: T201
+
+
+def wait_until(what: str, holds: Callable[[], bool], daemon: subprocess.Popen[bytes], longest_s: float = 120) -> None:
+    """Wait for a condition, but not for ever and not for a daemon that is gone."""
+    until = time.monotonic() + longest_s
+    while not holds():
+        if daemon.poll() is not None:
+            sys.exit(f"the daemon ended with status {daemon.returncode} before {what}")
+        if time.monotonic() > until:
+            sys.exit(f"gave up after {longest_s:.0f} s waiting until {what}")
+        time.sleep(0.2)
+
+
+if __name__ == "__main__":
+    main()

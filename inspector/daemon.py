@@ -1,0 +1,336 @@
+"""The story of an image: intake → decode → batch → classify → record → archive.
+
+The main thread tells it, over and over: it takes ready files, hands them to worker threads for decoding and,
+in batches, for inference, writes each judged batch in one transaction and only then moves the files. Pillow
+and torch release the GIL while they work, so the workers keep all cores busy and the main thread is idle
+most of the time. Whatever stops in the middle leaves the file in the drop folder or its row in the ledger.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from inspector.archive import Archive, Moved
+from inspector.bookkeeping import Bookkeeper
+from inspector.classifier import Classifier
+from inspector.errors import StoreUnavailable
+from inspector.intake import Intake
+from inspector.outages import Outages
+from inspector.reading import Frame, Limits, Unreadable, read
+from inspector.records import Arrival, Duplicate, InForce, Inspected, Judgement, Quarantined, SourceFile
+from inspector.service import Notifier, StopFlag
+from inspector.store import Store
+
+R = TypeVar("R")
+V = TypeVar("V")
+
+log = logging.getLogger("weldnet")
+
+_IDLE_S = 0.25  # the loop comes round at least this often: for signals, watchdog and a batch that is due
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the work is cut and timed."""
+
+    batch_size: int  # frames judged at once
+    batch_wait_s: float  # a frame waits this long for company while the network is busy
+    threads: int  # workers, which decode and judge
+    drain_s: float  # to finish what was taken when told to stop
+
+
+@dataclass(slots=True)
+class Totals:
+    """What one run has done; the fields of ``weld-inspect once --json``."""
+
+    inspected: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    pending: int = 0
+    seconds: float = 0.0
+
+    @property
+    def seen(self) -> int:
+        """Files that this run met, but for those that somebody else took away."""
+        return self.inspected + self.duplicates + self.quarantined + self.pending
+
+    @property
+    def images_per_second(self) -> float:
+        """Inspected images over wall time, from the first look into the folder to the last move."""
+        return self.inspected / self.seconds if self.seconds else 0.0
+
+
+class Daemon:
+    """One station at work: ``run`` returns when told to stop, or when a single pass has nothing left.
+
+    Args:
+        intake: which files are ready.
+        limits: what is read at all.
+        classifier: the opened, warm network with its thresholds.
+        connect: opens the ledger; called again until it succeeds where outages are waited out.
+        bookkeeper: writes what the ledger is told.
+        archive: moves files out of the drop folder.
+        pace: batches, threads and the time to stop.
+        wait_out_outages: True for the service: files wait in the folder while the database is down.
+        stop: set by signals.
+        notifier: what the service manager is told.
+    """
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        limits: Limits,
+        classifier: Classifier,
+        connect: Callable[[], tuple[Store, InForce]],
+        bookkeeper: Bookkeeper,
+        archive: Archive,
+        pace: Pace,
+        wait_out_outages: bool,
+        stop: StopFlag,
+        notifier: Notifier,
+    ) -> None:
+        self.intake = intake
+        self.limits = limits
+        self.classifier = classifier
+        self.connect = connect
+        self.bookkeeper = bookkeeper
+        self.archive = archive
+        self.pace = pace
+        self.stop = stop
+        self.notifier = notifier
+        self.outages = Outages(wait=wait_out_outages, stop=stop, notifier=notifier, pending=intake.pending)
+        self.totals = Totals()
+        self.verdicts: Counter[str] = Counter()
+        # Memory is bounded here: a batch for each worker, one that fills, and the files being read.
+        self.capacity = pace.batch_size * (pace.threads + 1) + pace.threads
+        self._reads: dict[Future[Frame | Unreadable], Arrival] = {}
+        self._frames: deque[tuple[float, Frame]] = (
+            deque()
+        )  # since when it waits for a batch, monotonic seconds
+        self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
+        self._events: deque[tuple[str, str]] = deque()  # for the event table
+        self._stuck = 0  # recorded files that could not be moved yet
+
+    def run(self) -> Totals:
+        """Tell the story until the stop flag is set or, in a single pass, nothing is left.
+
+        Raises:
+            StoreUnavailable: the database does not answer and outages are not waited out.
+            UsageError: folder or database are not as they must be.
+        """
+        began = time.monotonic()
+        try:
+            with self.intake, ThreadPoolExecutor(self.pace.threads, "worker") as self.pool:
+                self.store, self.in_force = self.outages.through(self.connect)
+                with self.store:
+                    self._watch_until_told_to_stop()
+        except StoreUnavailable:
+            if not self.stop.is_set:
+                raise
+            log.warning("stopped during a database outage; images wait in the drop folder")
+        self.totals.seconds = time.monotonic() - began
+        return self.totals
+
+    def _watch_until_told_to_stop(self) -> None:
+        self._events.append(("start", f"{self.pace.threads} threads, batches of {self.pace.batch_size}"))
+        self._note_events()
+        self.notifier.ready()
+        log.info("ready: watching %s", self.intake.folder)
+        self._until(lambda: self.stop.is_set or self.intake.exhausted, taking=True)
+        self.notifier.stopping()
+        drain_until = time.monotonic() + self.pace.drain_s
+        self._until(lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
+        self.totals.pending = self.intake.pending() + self._stuck
+        self._events.append(("stop", self._summary()))
+        self._note_events()
+
+    def _until(self, done: Callable[[], bool], *, taking: bool) -> None:
+        while not done():
+            if taking:
+                self._read_ready_files()
+            self._collect_frames()
+            self._judge_due_batches()
+            self._record_judged_batches()
+            self._note_events()
+            self.notifier.alive()
+            self.notifier.status(self._summary())
+            self.intake.wait(self._rest_s())
+
+    # --- intake → decode ------------------------------------------------------------------------------
+
+    def _read_ready_files(self) -> None:
+        for arrival in self.intake.take(self.capacity - self._in_flight):
+            self._submit(self._reads, self._read, arrival)
+
+    def _read(self, arrival: Arrival) -> Frame | Unreadable:
+        return read(arrival, self.limits, self.classifier.prepare)
+
+    def _collect_frames(self) -> None:
+        unreadable = []
+        for future in _done(self._reads):
+            arrival = self._reads.pop(future)
+            result = future.result()
+            if isinstance(result, Frame):
+                self._frames.append((time.monotonic(), result))
+            elif result.error.reason == "vanished":
+                self.intake.release(arrival)
+            elif result.error.retry and self.intake.retry(arrival):
+                _close([result])
+            else:
+                unreadable.append(result)
+        self._quarantine(unreadable)
+
+    # --- batch → classify -----------------------------------------------------------------------------
+
+    def _judge_due_batches(self) -> None:
+        while self._batch_is_due():
+            frames = [self._frames.popleft()[1] for _ in range(min(self.pace.batch_size, len(self._frames)))]
+            if fresh := self._set_known_aside(frames):
+                self._submit(self._judgings, self._judge, fresh)
+
+    def _batch_is_due(self) -> bool:
+        """A batch leaves at once while the network is idle; else when full, or when it has waited enough."""
+        if not self._frames or len(self._judgings) >= self.pace.threads:
+            return False
+        waited_s = time.monotonic() - self._frames[0][0]
+        full = len(self._frames) >= self.pace.batch_size
+        return not self._judgings or full or waited_s >= self.pace.batch_wait_s
+
+    def _judge(self, frames: list[Frame]) -> tuple[list[Judgement], float]:
+        """In a worker: the verdicts, and the milliseconds that each frame's share of the batch took."""
+        started = time.monotonic()
+        judgements = self.classifier.judge([f.prepared for f in frames], [f.flaw for f in frames])
+        return judgements, (time.monotonic() - started) * 1000 / len(frames)
+
+    def _set_known_aside(self, frames: list[Frame]) -> list[Frame]:
+        """Frames that the ledger does not know; the others are moved without a second judgement."""
+        known = self.outages.through(lambda: self.store.known([frame.key for frame in frames]))
+        fresh, duplicates = [], []
+        for frame in frames:
+            entry = known.get(frame.key)
+            if entry is None or entry.inspection_id is None:
+                fresh.append(frame)
+            elif place := self.archive.unfilled(entry.paths, quarantined=False):
+                # Recorded, then the power went: the file takes the place that its row names.
+                self._move(frame.arrival, frame.source, place)
+                self.totals.inspected += 1
+                _close([frame])
+            else:
+                duplicates.append((frame, entry.inspection_id))
+        self._record_and_move([self.bookkeeper.duplicate(frame, first) for frame, first in duplicates])
+        _close(frame for frame, _ in duplicates)
+        return fresh
+
+    # --- record → archive -----------------------------------------------------------------------------
+
+    def _record_judged_batches(self) -> None:
+        for future in _done(self._judgings):
+            frames = self._judgings.pop(future)
+            judgements, infer_ms = future.result()
+            self._record_and_move(
+                [
+                    self.bookkeeper.inspected(frame, judgement, infer_ms, len(frames))
+                    for frame, judgement in zip(frames, judgements, strict=True)
+                ]
+            )
+            _close(frames)
+            verdicts = Counter(judgement.verdict.value for judgement in judgements)
+            self.verdicts += verdicts
+            log.info("batch of %d, %.1f ms a frame: %s", len(frames), infer_ms, _spell(verdicts))
+
+    def _quarantine(self, unreadable: Sequence[Unreadable]) -> None:
+        """Set unreadable files aside; those that the ledger knows were on their way there already."""
+        if not unreadable:
+            return
+        known = self.outages.through(lambda: self.store.known([item.key for item in unreadable]))
+        rows = []
+        for item in unreadable:
+            log.warning("quarantine: %s: %s", item.arrival.source_name, item.error)
+            entry = known.get(item.key)
+            if entry and (place := self.archive.unfilled(entry.paths, quarantined=True)):
+                self._move(item.arrival, item.source, place, quarantine=True)
+                self.totals.quarantined += 1
+            else:
+                rows.append(self.bookkeeper.quarantined(item))
+        self._record_and_move(rows)
+        _close(unreadable)
+
+    def _record_and_move(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
+        """One transaction for all rows; only after its commit the files move."""
+        if not rows:
+            return
+        self.outages.through(lambda: self.store.record(rows, self.in_force))
+        for row in rows:
+            self._move(row.arrival, row.source, row.final_path, quarantine=isinstance(row, Quarantined))
+        self.archive.sync()
+        kinds = Counter(type(row) for row in rows)
+        self.totals.inspected += kinds[Inspected]
+        self.totals.duplicates += kinds[Duplicate]
+        self.totals.quarantined += kinds[Quarantined]
+
+    def _move(self, arrival: Arrival, source: SourceFile, place: str, *, quarantine: bool = False) -> None:
+        """Move a recorded file; one that cannot move stays, is seen again, and then goes to the same path."""
+        moved = self.archive.move(arrival.path, source.stamp, place, quarantine=quarantine)
+        if moved is not Moved.MOVED:
+            self._stuck += moved is Moved.FAILED
+            self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {place}"))
+        self.intake.release(arrival)
+
+    # --- what people are told -------------------------------------------------------------------------
+
+    def _note_events(self) -> None:
+        self._events.extend([*self.intake.events, *(("outage", detail) for detail in self.outages.over)])
+        self.intake.events.clear()
+        self.outages.over.clear()
+        while self._events:
+            kind, detail = self._events[0]
+            log.log(logging.INFO if kind in ("start", "stop") else logging.WARNING, "%s: %s", kind, detail)
+            self.outages.through(partial(self.store.event, kind, detail))
+            self._events.popleft()
+
+    def _summary(self) -> str:
+        done = self.totals
+        verdicts = f" ({_spell(self.verdicts)})" if self.verdicts else ""
+        return (
+            f"{done.inspected} inspected{verdicts}, {done.duplicates} duplicates, "
+            f"{done.quarantined} quarantined, {self.intake.pending()} pending"
+        )
+
+    # --- the workers ----------------------------------------------------------------------------------
+
+    @property
+    def _in_flight(self) -> int:
+        return len(self._reads) + len(self._frames) + sum(len(frames) for frames in self._judgings.values())
+
+    def _submit(self, futures: dict[Future[R], V], work: Callable[[V], R], item: V) -> None:
+        future = self.pool.submit(work, item)
+        futures[future] = item
+        future.add_done_callback(lambda _: self.intake.wake())
+
+    def _rest_s(self) -> float:
+        """How long the loop may sleep: until the oldest frame's batch is due, and never long."""
+        if not self._frames or len(self._judgings) >= self.pace.threads:
+            return _IDLE_S
+        return min(_IDLE_S, self._frames[0][0] + self.pace.batch_wait_s - time.monotonic())
+
+
+def _done(futures: dict[Future[R], V]) -> list[Future[R]]:
+    return [future for future in futures if future.done()]
+
+
+def _close(items: Iterable[Frame | Unreadable]) -> None:
+    for item in items:
+        if item.file:
+            item.file.close()
+
+
+def _spell(verdicts: Counter[str]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))

@@ -1,0 +1,110 @@
+"""One arrival's way from its file to a frame that the network takes, or to the reason why not.
+
+Runs in worker threads: Pillow, the resize and the hash release the GIL.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inspector import images
+from inspector.errors import ImageError
+from inspector.records import Arrival, FileStamp, SourceFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+Prepare = Callable[[NDArray[np.uint8]], "Tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is read at all."""
+
+    formats: Sequence[str]  # Pillow's names
+    max_pixels: int
+    max_bytes: int
+    bit_depth: int  # significant bits of 16-bit pixels: the artifact's
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One decoded image on its way to the network; its file stays open until it has been moved."""
+
+    arrival: Arrival
+    file: images.OpenedFile
+    prepared: Tensor  # uint8[1, H, W]
+    flaw: str | None
+    wait_ms: float
+    decode_ms: float
+
+    @property
+    def source(self) -> SourceFile:
+        """The file as it was read."""
+        return self.file.source
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What the ledger knows an image by, within one station."""
+        return self.arrival.source_name, self.source.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that gave no image, and why; ``file`` is None where it could not be opened."""
+
+    arrival: Arrival
+    source: SourceFile
+    file: images.OpenedFile | None
+    error: ImageError
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What the ledger knows it by, within one station."""
+        return self.arrival.source_name, self.source.sha256
+
+
+def read(arrival: Arrival, limits: Limits, prepare: Prepare) -> Frame | Unreadable:
+    """Bytes → hash, pixels, prepared frame; every mistake of a file ends in :class:`Unreadable`.
+
+    Args:
+        arrival: what the intake says is ready.
+        limits: what is read at all.
+        prepare: uint8[h, w] of any size → what the classifier takes.
+    """
+    started = time.monotonic()
+    file: images.OpenedFile | None = None
+    try:
+        file = images.read_source(arrival.path, max_bytes=limits.max_bytes)
+        pixels = images.decode(
+            file.data,
+            formats=limits.formats,
+            max_pixels=limits.max_pixels,
+            bit_depth=limits.bit_depth,
+        )
+    except ImageError as error:
+        return _unreadable(arrival, file, error)
+    file.data = b""  # from here on the pixels are what is needed
+    return Frame(
+        arrival=arrival,
+        file=file,
+        prepared=prepare(pixels),
+        flaw=images.flaw(pixels),
+        wait_ms=(started - arrival.seen_monotonic) * 1000,
+        decode_ms=(time.monotonic() - started) * 1000,
+    )
+
+
+def _unreadable(arrival: Arrival, file: images.OpenedFile | None, error: ImageError) -> Unreadable:
+    try:
+        source = file.source if file else images.look(arrival.path)
+    except ImageError as vanished:
+        source, error = SourceFile(FileStamp(0, 0, 0, 0, 0), None), vanished
+    return Unreadable(arrival, source, file, error)
