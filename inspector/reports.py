@@ -12,7 +12,7 @@ import io
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy as sa
 from rich.box import SIMPLE_HEAD
@@ -27,8 +27,6 @@ from inspector.schema import station as stations
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
-
-Format = Literal["table", "csv", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +104,12 @@ def run(
     )
 
 
-def render(report: Report, form: Format = "table") -> str:
-    """The report as text: a table for people, CSV, or one JSON object."""
+def render(report: Report, form: str = "table") -> str:
+    """The report as text: ``table`` for people, ``csv``, or ``json``, one object.
+
+    Raises:
+        UsageError: another format.
+    """
     if form == "json":
         rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
         period = {"since": report.since, "until": report.until}
@@ -121,7 +123,9 @@ def render(report: Report, form: Format = "table") -> str:
         writer.writerow(report.columns)
         writer.writerows(report.rows)
         return buffer.getvalue().rstrip("\n")
-    return _table(report)
+    if form == "table":
+        return _table(report)
+    raise UsageError(f"there is no format '{form}'; use table, csv or json")
 
 
 def _text_of(name: str) -> str:
