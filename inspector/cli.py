@@ -184,7 +184,7 @@ def _daemon(settings: Settings, stop: StopFlag, *, only_present: bool) -> Daemon
 
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     threads = settings.threads or len(os.sched_getaffinity(0))
-    opened.warm_up(batch_size=settings.batch_size, threads=threads)
+    opened.warm_up(settings.batch_size)
     classifier = Classifier(opened, settings.thresholds)
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
