@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from inspector.dropfolder import DropFolder
+from inspector.errors import FolderError
 from inspector.names import to_text
 from inspector.records import Arrival
 from inspector.watch import Close
@@ -179,8 +180,9 @@ class Intake:
 
     @property
     def exhausted(self) -> bool:
-        """True when only the first scan was asked for and each of its files has been released."""
-        return self._only_first_scan and not self._entries
+        """True when only the first scan was asked for and its files are released, or still being written."""
+        slow = (entry.warned and entry.state is _State.WAITING for entry in self._entries.values())
+        return self._only_first_scan and all(slow)
 
     # --- what the folder tells ------------------------------------------------------------------------
 
@@ -214,8 +216,7 @@ class Intake:
             del self._entries[name]
 
     def _admits(self, name: str) -> bool:
-        ignored = name.startswith(".") or name.lower().endswith((".tmp", ".part"))
-        return not ignored and not (self._only_first_scan and self._scanned_once)
+        return _is_named_as_intake(name) and not (self._only_first_scan and self._scanned_once)
 
     def _on_close(self, close: Close) -> None:
         entry = self._entries.get(close.name)
@@ -232,7 +233,7 @@ class Intake:
         status = self._drop.stat(name)
         if status is None or (name, status.st_ino) in self._left_alone:
             return
-        if stat.S_ISDIR(status.st_mode) and not name.lower().endswith(IMAGE_SUFFIXES):
+        if stat.S_ISDIR(status.st_mode) and not _is_image_name(name):
             self._left_alone.add((name, status.st_ino))
             self.events.append(("directory", f"{to_text(PurePath(name))} is left in the drop folder"))
             return
@@ -275,6 +276,34 @@ class Intake:
         entry.state = _State.READY
         mtime_ns = entry.stamp[2]
         heapq.heappush(self._ready, (entry.seen_monotonic, mtime_ns, name))
+
+
+def waiting(folder: Path) -> list[Path]:
+    """What waits in a drop folder right now, for people and for the ledger: read without owning the folder.
+
+    Raises:
+        FolderError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            return [
+                Path(item.path)
+                for item in listing
+                if _is_named_as_intake(item.name)
+                and (_is_image_name(item.name) or not item.is_dir(follow_symlinks=False))
+            ]
+    except OSError as error:
+        raise FolderError(
+            f"drop_folder {folder}: {error.strerror}; create it, or correct the setting"
+        ) from None
+
+
+def _is_named_as_intake(name: str) -> bool:
+    return not name.startswith(".") and not name.lower().endswith((".tmp", ".part"))
+
+
+def _is_image_name(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

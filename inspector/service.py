@@ -57,7 +57,9 @@ class Notifier:
     def __init__(self) -> None:
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
-        self._ping_s = watchdog_us / 2_000_000 if watchdog_us else None  # half, as sd_watchdog_enabled(3) advises
+        self._ping_s = (
+            watchdog_us / 2_000_000 if watchdog_us else None
+        )  # half, as sd_watchdog_enabled(3) advises
         self._next_ping = 0.0
         self._status = ""
 
