@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from inspector.images import decode
 from inspector.metadata import GOLDEN_FILE, METADATA_FILE, ArtifactError, Metadata, Thresholds, WeldClass
+from inspector.metadata import read as read_metadata
 from trainer.preparation import prepare
 from trainer.quantization import FloatWeldNet, Int8WeldNet, Scheme, as_rows, compile_network
 from trainer.weldnet import WeldNet
@@ -128,7 +129,7 @@ def compile_artifact(
     png, frames = _golden_inputs(module, golden_images)
     golden = {"png": np.frombuffer(png, np.uint8), "frames": frames.numpy()} | _answers(module, frames)
     _publish(module, metadata, golden, out)
-    return metadata
+    return read_metadata(out)
 
 
 def _check(
@@ -209,7 +210,8 @@ def _publish(
 
 
 def _prove(path: Path, golden: dict[str, NDArray[Any]]) -> None:
-    """The file itself gives the golden answers, bit for bit on the machine that made it."""
+    """The file's metadata reads, and it gives the golden answers, bit for bit on the machine that made it."""
+    read_metadata(path)
     module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
     again = _ask(module, torch.from_numpy(golden["frames"]))
     for name, answer in again.items():

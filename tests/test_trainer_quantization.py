@@ -1,0 +1,218 @@
+"""Dynamic int8: right numbers, layer by layer and as a whole, whatever the sizes."""
+
+import io
+
+import pytest
+import torch
+from artifact_samples import TINY, frames, student
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from trainer.quantization import (
+    Int8AvgPool2d,
+    Int8Conv2d,
+    Int8Linear,
+    compile_network,
+    fold,
+    max_pool,
+    quantize,
+    round_weight,
+)
+from trainer.weldnet import WeldBlock, WeldNet, WeldNetConfig
+
+
+def _activation(*shape, seed=0):
+    """Behind a ReLU: half zeros, in channels-last memory."""
+    torch.manual_seed(seed)
+    return torch.randn(shape).relu().contiguous(memory_format=torch.channels_last)
+
+
+def _error(ours, reference):
+    return float((ours - reference).norm() / reference.norm())
+
+
+@given(peak=st.floats(1e-6, 1e6), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_levels_are_within_half_a_level(peak, seed):
+    """Every value is at most half a level from what its level is worth, and the peak has the top level."""
+    torch.manual_seed(seed)
+    x = torch.rand(1, 3, 8, 9) * peak
+    q, worth = quantize(x.clone(), spend=True)
+    assert q.dtype == torch.uint8
+    assert int(q.max()) == 127
+    assert float((q * worth - x).abs().max()) <= worth * 0.501
+
+
+def test_an_activation_that_is_needed_again_is_kept():
+    """Without leave to spend it, the activation is as it was."""
+    x = _activation(1, 4, 5, 6)
+    before = x.clone()
+    quantize(x, spend=False)
+    assert torch.equal(x, before)
+
+
+def test_a_blank_map_gives_zeros():
+    """A map of zeros has level 0 everywhere, and no division by zero."""
+    q, worth = quantize(torch.zeros(1, 2, 3, 3), spend=True)
+    assert int(q.max()) == 0
+    assert worth > 0
+
+
+def test_weights_are_rounded_channel_by_channel():
+    """A channel of small weights keeps its own precision, and one of zeros stays zero."""
+    weight = torch.randn(3, 4, 3, 3) * torch.tensor([1.0, 1e-3, 0.0]).view(3, 1, 1, 1)
+    q, scale = round_weight(weight)
+    restored = q * scale.view(3, 1, 1, 1)
+    assert float((restored - weight)[0].abs().max()) <= float(scale[0]) * 0.501
+    assert float((restored - weight)[1].abs().max()) <= float(scale[1]) * 0.501
+    assert int(q[2].abs().max()) == 0
+
+
+@pytest.mark.parametrize(("c_in", "c_out", "kernel", "stride"), [(8, 16, 3, 1), (32, 64, 3, 2), (1, 8, 7, 2)])
+def test_convolution_matches_float_with_the_same_weights(c_in, c_out, kernel, stride):
+    """With the same rounded weights, the int8 convolution is within 1% of the float one."""
+    torch.manual_seed(1)
+    weight, bias = torch.randn(c_out, c_in, kernel, kernel), torch.randn(c_out)
+    layer = Int8Conv2d(weight, bias, stride, kernel // 2)
+    x = _activation(1, c_in, 33, 26)
+    q, worth = quantize(x, spend=False)
+    rounded = layer.weight * layer.scale.view(-1, 1, 1, 1)
+    reference = F.conv2d(x, rounded, bias, stride, kernel // 2).relu()
+    assert _error(layer(q, worth), reference) < 0.01
+
+
+def test_negative_results_survive():
+    """Of a non-negative input's results, the negative ones are right: torch's own op makes them zero."""
+    torch.manual_seed(2)
+    layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
+    x = torch.rand(50, 32)
+    q, worth = quantize(x, spend=False)
+    reference = F.linear(x, layer.weight * layer.scale[:, None], layer.bias)
+    assert (reference < 0).float().mean() > 0.3
+    assert _error(layer(q, worth), reference) < 0.01
+    assert _error(layer(q, worth).clamp_max(0), reference.clamp_max(0)) < 0.01
+
+
+def test_residual_sum_comes_before_the_relu():
+    """add_relu is the ReLU of residual plus product, so negative products lower positive residuals."""
+    torch.manual_seed(3)
+    layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
+    x, residual = torch.rand(50, 32), torch.rand(50, 16) * 5
+    q, worth = quantize(x, spend=False)
+    reference = (F.linear(x, layer.weight * layer.scale[:, None], layer.bias) + residual).relu()
+    assert _error(layer.add_relu(q, worth, residual.clone()), reference) < 0.01
+
+
+@pytest.mark.parametrize(("channels", "stride", "size"), [(8, 2, (18, 16)), (16, 2, (9, 7)), (5, 1, (4, 6))])
+def test_average_pool_is_within_half_a_level(channels, stride, size):
+    """The pool over levels is torch's average pool to half a level, padding counted alike."""
+    torch.manual_seed(4)
+    q = torch.randint(0, 128, (1, channels, *size), dtype=torch.uint8)
+    q = q.contiguous(memory_format=torch.channels_last)
+    pooled = Int8AvgPool2d(channels, stride)(q)
+    assert pooled.dtype == torch.uint8
+    assert float((pooled - F.avg_pool2d(q.float(), 3, stride, 1)).abs().max()) <= 0.501
+
+
+@given(height=st.integers(2, 17), width=st.integers(2, 17))
+@settings(max_examples=40, deadline=None)
+def test_max_pool_is_torchs(height, width):
+    """At any size, odd ones too, the quick max pool equals torch's."""
+    x = _activation(1, 3, height, width)
+    assert torch.equal(max_pool(x), F.max_pool2d(x, 3, 2, 1))
+
+
+def test_folded_convolution_does_both():
+    """One convolution with the folded weights is the convolution with its batch norm."""
+    conv, norm = student().stem[0], student().stem[1]
+    weight, bias = fold(conv, norm)
+    x = torch.rand(1, 1, 20, 20)
+    torch.testing.assert_close(F.conv2d(x, weight, bias, 2, 3), norm(conv(x)), rtol=1e-4, atol=1e-5)
+
+
+def _with_rounded_weights(network: WeldNet) -> WeldNet:
+    """The float network whose folded weights are the ones that int8 can hold."""
+    pairs = [(network.stem[0], network.stem[1])]
+    for block in network.blocks:
+        assert isinstance(block, WeldBlock)
+        pairs += [(block.main[0], block.main[1]), (block.main[3], block.main[4])]
+        if list(block.shortcut.children()):
+            pairs.append((block.shortcut[1], block.shortcut[2]))
+    for conv, norm in pairs:
+        weight, bias = fold(conv, norm)
+        q, scale = round_weight(weight)
+        conv.weight.copy_(q * scale.view(-1, 1, 1, 1))
+        norm.weight.fill_(1), norm.bias.copy_(bias)
+        norm.running_mean.fill_(0), norm.running_var.fill_(1 - norm.eps)
+    q, scale = round_weight(network.head.weight)
+    network.head.weight.copy_(q * scale[:, None])
+    return network
+
+
+def test_activations_cost_at_most_one_percent():
+    """On the paper's network, int8 activations move features and logits by at most 1%."""
+    network = student(WeldNetConfig())
+    batch = frames(2, 487, 400)
+    ours = compile_network(network, "dynamic")
+    rounded = _with_rounded_weights(network)
+    with torch.inference_mode():
+        for frame in batch.split(1):
+            features, logits = ours(frame)
+            assert _error(features, rounded.features(frame / 255)) < 0.01
+            assert _error(logits, rounded(frame / 255)) < 0.01
+
+
+def test_top_class_agrees_with_float():
+    """On structured frames, the int8 network's top class is the float network's."""
+    network = student(WeldNetConfig(classes=6, stem=16, height=96, width=96))
+    ours = compile_network(network, "dynamic")
+    with torch.inference_mode():
+        agree = [
+            int(ours(frame)[1].argmax()) == int(network(frame / 255).argmax())
+            for frame in frames(60, 96, 96).split(1)
+        ]
+    assert sum(agree) >= 59
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 97), (101, 70)])
+def test_any_size_from_64_up(height, width):
+    """Odd and small frames go through the int8 network as through the float one."""
+    network = student(WeldNetConfig(classes=3, stem=8))
+    frame = frames(1, height, width)
+    with torch.inference_mode():
+        features, logits = compile_network(network, "dynamic")(frame)
+        assert features.shape == network.features(frame / 255).shape
+        assert _error(logits, network(frame / 255)) < 0.05
+
+
+def test_packed_weights_survive_saving():
+    """A scripted network that was saved, loaded and frozen gives the same bits."""
+    ours = torch.jit.script(compile_network(student(), "dynamic"))
+    buffer = io.BytesIO()
+    torch.jit.save(ours, buffer)
+    buffer.seek(0)
+    loaded = torch.jit.freeze(torch.jit.load(buffer).eval())
+    frame = frames(1, TINY.height, TINY.width)
+    with torch.inference_mode():
+        for expected, answer in zip(ours(frame), loaded(frame), strict=True):
+            assert torch.equal(expected, answer)
+
+
+def test_none_is_the_student_itself():
+    """Without quantization the network gives the student's own features and logits."""
+    network = student()
+    frame = frames(1, TINY.height, TINY.width)
+    with torch.inference_mode():
+        features, logits = compile_network(network, "none")(frame)
+        torch.testing.assert_close(features, network.features(frame / 255), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits, network(frame / 255), rtol=1e-4, atol=1e-5)
+
+
+def test_the_student_stays_as_it_is():
+    """Compiling changes neither the student's weights nor its mode."""
+    network = student().train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    compile_network(network, "dynamic")
+    assert network.training
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
