@@ -377,7 +377,6 @@ def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
         return _grey_from_words(image, word_bits)
     if image.mode not in _TO_GREY:
         raise ImageError("unsupported", f"has {image.mode} pixels, whose grey value is not defined")
-    image.info.pop("transparency", None)  # else Pillow carries it over, with a warning
     return np.array(image.convert("L"), dtype=np.uint8)
 
 

@@ -52,6 +52,15 @@ def png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+def tiff(bits: int, photometric: int, pixels: bytes) -> bytes:
+    """A grey TIFF of FRAME's size whose one strip holds ``pixels``; Pillow does not write these kinds."""
+    height, width = FRAME.shape
+    fields = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 278: height, 279: len(pixels)}
+    fields[273] = 8 + 2 + 12 * (len(fields) + 1) + 4  # where the strip begins: right behind the directory
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, fields[tag]) for tag in sorted(fields))
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + pixels
+
+
 def with_chunk(png: bytes, chunk: bytes) -> bytes:
     """Put a chunk right after the PNG's header chunk."""
     return png[:33] + chunk + png[33:]
@@ -145,7 +154,7 @@ def test_sixteen_bit_words_are_scaled_by_the_stated_depth(form: str, bit_depth: 
 
 def test_words_above_the_stated_depth_are_white() -> None:
     """A pixel brighter than its depth allows is clipped to 255 and never wraps round."""
-    words = np.full((8, 8), 0xFFFF, np.uint16)
+    words = np.full((8, 8), 0x1000, np.uint16)  # 13 bits: shifted by four it is 256
     assert (images.decode(encode(words), bit_depth=12) == 255).all()
 
 
@@ -154,6 +163,20 @@ def test_big_endian_words_are_read_in_their_order() -> None:
     words = (FRAME.astype(">u2") << 8).astype(">u2")
     image = Image.frombytes("I;16B", (40, 30), words.tobytes())
     assert np.array_equal(images.decode(encode(image, "TIFF")), FRAME)
+
+
+def test_packed_twelve_bits_are_scaled_by_their_own_depth() -> None:
+    """A TIFF that packs two pixels into three bytes says its depth itself."""
+    words = (FRAME.astype(np.uint16) << 4).astype(">u2")
+    bits = np.unpackbits(words.view(np.uint8).reshape(-1, 2), axis=1)[:, 4:]
+    assert np.array_equal(images.decode(tiff(12, 1, np.packbits(bits).tobytes())), FRAME)
+
+
+def test_sixteen_bits_with_white_as_zero_are_refused() -> None:
+    """Pillow inverts 8-bit frames of that kind and leaves 16-bit ones as negatives: nothing to judge."""
+    inverted = tiff(8, 0, (255 - FRAME).tobytes())
+    assert np.array_equal(images.decode(inverted), FRAME)
+    assert refusal(tiff(16, 0, bytes(FRAME.size * 2))).reason == "unsupported"
 
 
 def test_thirty_two_bit_integers_are_taken_if_they_hold_sixteen() -> None:
@@ -229,10 +252,15 @@ def test_every_truncation_is_worth_another_look(form: str, options: dict[str, An
         assert error.reason in ("empty", "truncated", "corrupt"), (length, error)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_half_a_file_of_full_length_is_no_frame(form: str) -> None:
-    """A pre-allocated file whose tail is still zero is refused where the format can tell, and tried again."""
-    data = encode(RANDOM.integers(0, 256, (100, 100), dtype=np.uint8), form)
+@pytest.mark.parametrize(
+    ("form", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"exif": b"Exif\0\0thumb\xff\xd8\xff\xd9"})]
+)
+def test_half_a_file_of_full_length_is_no_frame(form: str, options: dict[str, Any]) -> None:
+    """A pre-allocated file whose tail is still zero is refused where the format can tell, and tried again.
+
+    The end mark of a thumbnail is not the image's.
+    """
+    data = encode(RANDOM.integers(0, 256, (100, 100), dtype=np.uint8), form, **options)
     error = refusal(data[: len(data) // 2].ljust(len(data), b"\0"))
     assert (error.reason, error.retry) == ("truncated", True)
 
