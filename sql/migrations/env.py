@@ -11,7 +11,6 @@ context.configure(
     target_metadata=metadata,
     transactional_ddl=True,  # on SQLite too: a step and the record of it share one transaction
     render_as_batch=True,  # SQLite alters a table by copying it
-    compare_server_default=True,
 )
 with context.begin_transaction():
     context.run_migrations()
