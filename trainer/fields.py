@@ -54,11 +54,13 @@ def whole(millimetres: Field) -> Texels:
 
 def noise(rng: np.random.Generator, wavelength: float, stretch: float = 1.0) -> Field:
     """A periodic texture, float32[TILE, TILE], of unit variance around one wavelength (mm)."""
-    spectrum = np.fft.rfft2(rng.standard_normal((TILE, TILE), dtype=np.float32))
-    frequency_y = np.fft.fftfreq(TILE, TEXEL)[:, None] * stretch  # longer in y where stretch exceeds 1
-    frequency_x = np.fft.rfftfreq(TILE, TEXEL)[None, :]
-    octaves = np.log2(np.maximum(np.hypot(frequency_x, frequency_y), 1e-6) * wavelength)
-    band = np.exp(-np.square(octaves / 0.8)).astype(np.float32)
-    tile: Field = np.fft.irfft2(spectrum * band, s=(TILE, TILE))
+    white = rng.standard_normal((TILE, TILE // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
+    frequency_y = (
+        np.fft.fftfreq(TILE, TEXEL).astype(np.float32)[:, None] * stretch
+    )  # stretch > 1: longer in y
+    frequency_x = np.fft.rfftfreq(TILE, TEXEL).astype(np.float32)
+    octaves = np.log2(length(frequency_x, frequency_y) * wavelength + 1e-6)
+    band = np.exp(-np.square(octaves / 0.8))
+    tile: Field = np.fft.irfft2(white * band, s=(TILE, TILE))
     tile /= tile.std()
     return tile

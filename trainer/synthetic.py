@@ -120,7 +120,7 @@ def _weld(name: str, rng: np.random.Generator) -> Weld:
         half_width=half,
         front=half * draw(0.8, 1.0),
         tail=half * draw(1.5, 2.3),
-        joint=float(np.clip(rng.normal(0, 0.6), -1.2, 1.2)),
+        joint=float(np.clip(rng.normal(0, 0.5), -1.0, 1.0)),
         gap=draw(0.16, 0.32),
         step=draw(-0.2, 0.2),
         hole=0.0,
@@ -136,9 +136,9 @@ def _weld(name: str, rng: np.random.Generator) -> Weld:
     if name == "contamination":
         return replace(good, dross=draw(0.7, 1.0), soot=draw(0.3, 1.0))
     if name == "lack_of_fusion":
-        return replace(good, joint=half * draw(1.1, 1.5) * _sign(rng))
+        return replace(good, joint=half * draw(1.15, 1.5) * _sign(rng))
     if name == "misalignment":
-        return replace(good, step=draw(0.8, 1.8) * _sign(rng))
+        return replace(good, step=draw(1.0, 1.8) * _sign(rng))
     if name == "lack_of_penetration":
         narrow = half * draw(0.45, 0.57)
         return replace(
@@ -155,15 +155,15 @@ def _weld(name: str, rng: np.random.Generator) -> Weld:
 def _view(rng: np.random.Generator) -> View:
     draw = rng.uniform
     return View(
-        column=draw(190, 240),
-        row=draw(150, 200),
-        scale=0.05 * draw(0.88, 1.14),
-        yaw=draw(0.15, 0.48),
-        slope=draw(0.55, 0.8),
+        column=draw(198, 232),
+        row=draw(158, 190),
+        scale=0.05 * draw(0.92, 1.1),
+        yaw=draw(0.2, 0.44),
+        slope=draw(0.62, 0.76),
         nozzle=draw(90, 150),
         stickout=draw(20, 60),
         arc=draw(45, 75),
-        exposure=draw(0.6, 1.4),
+        exposure=draw(0.7, 1.35),
         haze=draw(0.4, 1.0),
         blur=int(rng.integers(0, 3)),
         noise=draw(1.6, 3.5),
