@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.logging import RichHandler
-from rich.table import Table
 
-from inspector.images import ImageError
-from inspector.metadata import ArtifactError
 from trainer.errors import DataError, MissingExtra, TrainerError
 
 if TYPE_CHECKING:
@@ -165,6 +160,11 @@ def _run(
 @contextmanager
 def _friendly(out: Path | None = None) -> Iterator[Progress]:
     """Logs and a progress bar on stderr; expected errors as one line there, with their exit status."""
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    from inspector.images import ImageError
+    from inspector.metadata import ArtifactError
     from trainer.progress import Progress
 
     console = Console(stderr=True)
@@ -217,6 +217,9 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _print_table(models: dict[str, Any], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("network", "accuracy", "95% interval", "macro F1", title=title)
     for name, result in models.items():
         low, high = result["accuracy_interval"]
@@ -230,6 +233,9 @@ def _print_runs(models: dict[str, Any]) -> None:
     runs = models["student"]["by_run"]
     if not runs:
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("run", "n", "student", "artifact", title="by welding run")
     for run_name, result in runs.items():
         other = models["artifact"]["by_run"][run_name]
@@ -238,6 +244,9 @@ def _print_runs(models: dict[str, Any]) -> None:
 
 
 def _print_classes(result: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("class", "n", "precision", "recall", "answered as", title="by class")
     names = list(result["per_class"])
     for name, row in zip(names, result["confusion"], strict=True):

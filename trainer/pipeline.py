@@ -18,7 +18,8 @@ from torch import Tensor
 
 from inspector.images import read_image
 from inspector.metadata import Metadata, Thresholds, WeldClass
-from trainer import artifact, datasets, splits
+from trainer import datasets, splits
+from trainer.artifact import compile_artifact
 from trainer.errors import DataError, Problem, RecipeError
 from trainer.frames import FrameSet, load, training_size
 from trainer.networks import Networks, seeds
@@ -161,7 +162,7 @@ def golden_frames(recipe: Recipe, train: FrameSet, most: int = 6) -> list[Tensor
 def compile_student(student: Student, scheme: str, out: Path) -> Metadata:
     """Student file → artifact, with the figures and the recipe that the student carries."""
     recipe = Recipe(**student.recipe)
-    return artifact.compile_artifact(
+    return compile_artifact(
         student.network,
         out=out,
         scheme=scheme,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from inspector.metadata import ArtifactError
 from inspector.metadata import read as read_metadata
 from trainer import datasets, ensemble
 from trainer.errors import DataError, Problem
@@ -38,7 +39,7 @@ def report_artifact(
     path: Path, student: nn.Module, valid: FrameSet, classes: Sequence[str], results: dict[str, Any]
 ) -> dict[str, Any]:
     """The artifact itself on the same prepared frames, and how often it agrees with the fp32 student."""
-    answers = artifact_probabilities(torch.jit.load(path), valid.images)  # type: ignore[no-untyped-call]
+    answers = artifact_probabilities(open_network(path), valid.images)
     return {
         "models": results["models"] | {"artifact": _judged(answers, valid, classes)},
         "artifact": {
@@ -60,6 +61,21 @@ def metrics(results: dict[str, Any]) -> dict[str, Any]:
     return {name: results[name] for name in ("part", "n", "n_train", "seeds", "split_fingerprint")} | {
         name: student[name] for name in ("accuracy", "accuracy_interval", "macro_f1", "per_class", "by_run")
     }
+
+
+def open_network(path: Path) -> torch.jit.ScriptModule:
+    """An artifact's network, frozen as the station runs it.
+
+    Raises:
+        ArtifactError: it does not load on this machine.
+    """
+    try:
+        network = torch.jit.load(path)  # type: ignore[no-untyped-call]
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(network.eval(), preserved_attrs=["prepare"])
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ArtifactError(f"{path}: does not load here ({reason}); compile it again") from None
+    return frozen
 
 
 def artifact_probabilities(
@@ -88,7 +104,7 @@ def evaluate_artifact(path: Path, data: Path, part: str | None, progress: Progre
     """
     started = time.monotonic()
     metadata = read_metadata(path)
-    network = torch.jit.load(path)  # type: ignore[no-untyped-call]
+    network = open_network(path)
     listing = datasets.read(data, metadata.class_names)
     parts = {frame.part for frame in listing.frames}
     chosen = part or next((name for name in ("test", "valid") if name in parts), None)

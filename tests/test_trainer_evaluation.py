@@ -1,0 +1,62 @@
+"""Figures checked by hand and against their definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.evaluation import agreement, evaluate, wilson
+
+CLASSES = ("good", "hole", "dirt")
+TRUE = torch.tensor([0, 0, 0, 1, 1, 2])
+SAID = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 3).float()
+
+
+def test_figures_by_hand() -> None:
+    """Accuracy, macro F1, per-class figures and confusion of six frames, reckoned on paper."""
+    result = evaluate(SAID, TRUE, CLASSES, ["a", "a", "b", "b", "b", None])
+
+    assert result["n"] == 6
+    assert result["accuracy"] == pytest.approx(4 / 6)
+    assert result["confusion"] == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert result["per_class"]["good"] == pytest.approx(
+        {"n": 3, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3}
+    )
+    assert result["per_class"]["hole"] == pytest.approx({"n": 2, "precision": 2 / 3, "recall": 1, "f1": 0.8})
+    assert result["per_class"]["dirt"] == pytest.approx({"n": 1, "precision": 0, "recall": 0, "f1": 0})
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 0.8 + 0) / 3)
+    assert result["by_run"] == {
+        "a": {"n": 2, "accuracy": 1.0},
+        "b": {"n": 3, "accuracy": pytest.approx(2 / 3)},
+    }
+
+
+def test_classes_that_never_occur_do_not_lower_the_macro_f1() -> None:
+    """A class with neither frames nor answers is left out of the mean."""
+    result = evaluate(SAID[:2], TRUE[:2], CLASSES)
+    assert result["macro_f1"] == 1.0
+    assert result["by_run"] == {}
+
+
+def test_wilson_against_published_values() -> None:
+    """81 of 263 gives 0.2553 to 0.3662 (Newcombe 1998, Table I, method 3); the ends stay within 0 and 1."""
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(20, 20)[1] == 1.0
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_share(counts: tuple[int, int]) -> None:
+    """The interval always contains the share that was seen."""
+    low, high = wilson(*counts)
+    assert 0 <= low <= counts[0] / counts[1] + 1e-12
+    assert counts[0] / counts[1] - 1e-12 <= high <= 1
+
+
+def test_agreement_counts_top_classes() -> None:
+    """Two networks agree where they name the same class, however sure they are."""
+    one = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    other = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.9, 0.1]])
+    assert agreement(one, other) == 0.75

@@ -1,0 +1,199 @@
+"""One network learns: the printed schedule, the same result twice, and after a kill."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from trainer_samples import picture
+
+from trainer import training
+from trainer.augment import Augmentation
+from trainer.datasets import Frame
+from trainer.errors import TrainerError, TrainingError
+from trainer.frames import FrameSet
+from trainer.weldnet import WeldNet, WeldNetConfig
+
+PLAN = training.Plan(
+    epochs=3,
+    batch_size=8,
+    schedule="step",
+    learning_rate=0.01,
+    milestones=[2],
+    gamma=0.1,
+    momentum=0.9,
+    nesterov=False,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    seed=5,
+)
+
+
+def tiny() -> WeldNet:
+    """A WeldNet of two blocks, always with the same initial weights."""
+    torch.manual_seed(1)
+    return WeldNet(WeldNetConfig(classes=2, stem=4, plan=((1, 1), (2, 2)), height=64, width=64))
+
+
+def frame_set(count: int = 20, side: int = 80) -> FrameSet:
+    """Frames of two classes in turns."""
+    labels = torch.arange(count) % 2
+    images = torch.stack([torch.from_numpy(picture(int(n), i, side))[None] for i, n in enumerate(labels)])
+    frames = [Frame(Path(f"{i}.png"), f"{i}.png", int(n)) for i, n in enumerate(labels)]
+    return FrameSet(images, labels, frames)
+
+
+def augmentation() -> Augmentation:
+    """The paper's steps, 80 → 64 pixels."""
+    return Augmentation(64, 64, crop=(0.8, 0.8), rotation=10, flip=0.5, brightness=0.2, contrast=0.2)
+
+
+def weights(network: nn.Module) -> torch.Tensor:
+    """Every weight and every batch-norm statistic in one row."""
+    return torch.cat([value.double().flatten() for value in network.state_dict().values()])
+
+
+def fit(checkpoint: Path, plan: training.Plan = PLAN) -> tuple[nn.Module, list[training.Epoch]]:
+    """Train a tiny network."""
+    network = tiny()
+    history = training.fit(network, frame_set(), augmentation(), plan, checkpoint=checkpoint)
+    return network, history
+
+
+def test_step_schedule_is_the_printed_one(tmp_path: Path) -> None:
+    """0.01 up to the milestone, a tenth of it from then on, whatever the number of batches."""
+    _, history = fit(tmp_path / "c.pt", replace(PLAN, epochs=4, milestones=[2]))
+    assert [epoch.learning_rate for epoch in history] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+
+
+def test_one_cycle_ends_near_zero(tmp_path: Path) -> None:
+    """A one_cycle rises to its peak and falls below where it began."""
+    plan = replace(PLAN, epochs=6, schedule="one_cycle", learning_rate=0.1)
+    rates = [epoch.learning_rate for epoch in fit(tmp_path / "c.pt", plan)[1]]
+    assert rates[0] == pytest.approx(0.1 / 25)
+    assert max(rates) > 0.08
+    assert rates[-1] < 0.03
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """On two classes that a blot tells apart, a few epochs reach high accuracy on unseen frames."""
+    network, unseen = tiny(), frame_set(40, side=64)
+    plan = replace(PLAN, epochs=12, milestones=[9], learning_rate=0.05)
+    history = training.fit(
+        network, frame_set(), augmentation(), plan, checkpoint=tmp_path / "c.pt", valid=unseen
+    )
+    assert history[-1].valid_accuracy is not None
+    assert history[-1].valid_accuracy >= 0.9
+    assert history[-1].train_loss < history[0].train_loss
+    answers = training.predict(network, unseen.images).argmax(dim=1)
+    assert (answers == unseen.labels).double().mean() == history[-1].valid_accuracy
+
+
+def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path) -> None:
+    """The recipe's seed decides everything on one machine."""
+    one, two = fit(tmp_path / "1.pt")[0], fit(tmp_path / "2.pt")[0]
+    other = fit(tmp_path / "3.pt", replace(PLAN, seed=6))[0]
+    assert torch.equal(weights(one), weights(two))
+    assert not torch.equal(weights(one), weights(other))
+
+
+def test_a_finished_checkpoint_is_not_trained_again(tmp_path: Path) -> None:
+    """fit() on a finished checkpoint gives its weights and its history, and trains nothing."""
+    network, history = fit(tmp_path / "c.pt")
+    before = (tmp_path / "c.pt").stat()
+    again, same = fit(tmp_path / "c.pt")
+    assert torch.equal(weights(network), weights(again))
+    assert same == history
+    assert (tmp_path / "c.pt").stat().st_mtime_ns == before.st_mtime_ns
+    assert training.epochs_done(tmp_path / "c.pt") == 3
+    assert training.epochs_done(tmp_path / "none.pt") == 0
+
+
+KILLED = """
+    import sys
+    import time
+    from pathlib import Path
+
+    sys.path[:0] = [{tests!r}, {root!r}]
+    import torch
+    import test_trainer_training as t
+
+    batches = 0
+
+    def count(frames):
+        global batches
+        batches += 1
+        if batches == 5:  # in the middle of the second epoch
+            print("ready", flush=True)
+            time.sleep(60)
+
+    where = Path(sys.argv[1])
+    t.training.fit(t.tiny(), t.frame_set(), t.augmentation(), t.PLAN, checkpoint=where, on_batch=count)
+"""
+
+
+def test_killed_with_sigkill_it_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """A process killed with -9 within an epoch goes on from the last whole one, to bit-equal weights."""
+    tests = Path(__file__).parent
+    script = KILLED.format(tests=str(tests), root=str(tests.parent))
+    checkpoint = tmp_path / "killed.pt"
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script), checkpoint], stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert training.epochs_done(checkpoint) == 1
+
+    resumed, history = fit(checkpoint)
+    unbroken, whole = fit(tmp_path / "whole.pt")
+
+    assert torch.equal(weights(resumed), weights(unbroken))
+    assert [replace(e, seconds=0) for e in history] == [replace(e, seconds=0) for e in whole]
+
+
+def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path) -> None:
+    """NaN stops training with epoch, batch and frames; the checkpoint before it stays."""
+    frames = frame_set(20)
+    fit(tmp_path / "c.pt", replace(PLAN, epochs=1))
+
+    def poisoned(views: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(labels), 2), torch.nan)
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 2, batch 1 of 3 \(\d+\.png, .*learning_rate"):
+        training.fit(tiny(), frames, augmentation(), PLAN, checkpoint=tmp_path / "c.pt", targets=poisoned)
+    assert training.epochs_done(tmp_path / "c.pt") == 1
+
+
+def test_no_batch_of_one_frame(tmp_path: Path) -> None:
+    """Nine frames in batches of eight are four and five, not eight and one that batch norm refuses."""
+    sizes: list[int] = []
+    plan = replace(PLAN, epochs=1)
+    training.fit(
+        tiny(), frame_set(9), augmentation(), plan, checkpoint=tmp_path / "c.pt", on_batch=sizes.append
+    )
+    assert sorted(sizes) == [4, 5]
+
+
+def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A save that fails leaves the file before it and nothing else; the message names the file."""
+    path = tmp_path / "c.pt"
+    training.save({"a": 1}, path)
+    with pytest.raises(TrainerError, match=r"nowhere.c\.pt: cannot be saved"):
+        training.save({"a": 2}, tmp_path / "nowhere" / "c.pt")
+    full = Path("/dev/full")
+    if full.exists():
+        (tmp_path / ".full.pt.tmp").symlink_to(full)
+        with pytest.raises(TrainerError, match="cannot be saved"):
+            training.save({"a": torch.zeros(1000)}, tmp_path / "full.pt")
+    assert torch.load(path, weights_only=True) == {"a": 1}
+    assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]
