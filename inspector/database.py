@@ -74,7 +74,7 @@ def display(url: URL | str) -> str:
     url = make_url(url)
     if url.get_backend_name() == "sqlite":
         return str(url.database)
-    return url.set(password=None, query={}).render_as_string()
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def immediate(engine: sa.Engine) -> sa.Engine:
@@ -157,10 +157,12 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     file = Path(url.database or "")
     if create and not file.parent.is_dir():
         raise UsageError(f"{file}: cannot be created, its folder is missing; make it or change database_url")
+    if not os.access(file.parent, os.X_OK if read_only else os.W_OK | os.X_OK):
+        raise UsageError(f"{file}: this user may not use its folder; change the owner or database_url")
     if not create and not file.exists():
         raise SchemaError(f"{file}: there is no database yet; {_MIGRATE}")
-    if not read_only and not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(f"{file}: this user may not write there; change its owner or database_url")
+    if file.exists() and not os.access(file, os.R_OK if read_only else os.W_OK):
+        raise UsageError(f"{file}: this user may not use this file; change its owner or database_url")
     driver = sqlite_driver()
     if wal_reset_bug(driver.sqlite_version_info):
         log.warning(
