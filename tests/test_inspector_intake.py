@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from watchdog.observers.inotify_c import InotifyFD
 
 from inspector.errors import FolderError
-from inspector.intake import Intake
+from inspector.intake import Intake, waiting
 from inspector.records import Arrival
 
 SETTLE_S, GIVE_UP_S, SCAN_S = 0.5, 10.0, 2.0
@@ -478,6 +478,38 @@ def test_the_first_scan_alone_can_be_asked_for(
     arrival.path.unlink()
     intake.release(arrival)
     assert intake.exhausted
+
+
+def test_a_single_pass_ends_although_somebody_still_writes(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """A slow writer is waited for by the service; a single pass leaves its file in the folder, and says so."""
+    with (drop / "slow.png").open("wb") as writer:
+        intake = start(only_first_scan=True)
+        while not intake.exhausted:
+            assert clock.now < 1000 + 2 * GIVE_UP_S
+            writer.write(b"row")
+            writer.flush()
+            clock.now += SETTLE_S * 0.8
+            assert not intake.take(9)
+    assert clock.now >= 1000 + GIVE_UP_S
+    assert [kind for kind, _ in intake.events] == ["slow_writer"]
+    assert intake.pending() == 1
+
+
+def test_what_waits_is_told_without_owning_the_folder(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """Reports count the same files as the daemon does, beside the running daemon."""
+    for name in ("a.png", ".hidden", "b.tmp", "note.txt"):
+        (drop / name).write_bytes(b"data")
+    (drop / "x.png").mkdir()
+    (drop / "folder").mkdir()
+    intake = start()
+    assert {path.name for path in waiting(drop)} == {"a.png", "note.txt", "x.png"}
+    assert intake.pending() == 3
+    with pytest.raises(FolderError, match="create it, or correct the setting"):
+        waiting(drop / "missing")
 
 
 def test_a_scan_comes_no_sooner_than_twenty_times_its_cost(tmp_path: Path, drop: Path) -> None:
