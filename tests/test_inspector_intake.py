@@ -483,7 +483,7 @@ def test_the_first_scan_alone_can_be_asked_for(
 def test_a_single_pass_ends_although_somebody_still_writes(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A slow writer is waited for by the service; a single pass leaves its file in the folder, and says so."""
+    """A slow writer is waited for by the service; a single pass leaves its file where it is, and says so."""
     with (drop / "slow.png").open("wb") as writer:
         intake = start(only_first_scan=True)
         while not intake.exhausted:
