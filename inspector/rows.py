@@ -5,12 +5,14 @@ Every look-up uses an index and reads a bounded number of rows, whatever the tab
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
-from inspector.records import Duplicate, Inspected, Outcome, Quarantined
+from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined
 from inspector.schema import arrival, inspection, signed
 
 _LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
@@ -19,13 +21,15 @@ Key = tuple[str, str | None]  # source_name, sha256
 Row = dict[str, Any]
 
 
-def inspection_row(item: Inspected, *, station_id: int, seam_gap_us: int) -> Row:
-    """Columns of ``inspection``, less what is in force; ``duplicate_of`` and ``pass_no`` as look-ups."""
+def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Row:
+    """Columns of ``inspection``; those that are looked up are left to :func:`inspection_insert`."""
     name, judgement, timings = item.name, item.judgement, item.timings
     heat = judgement.heat
     camera_time = name.camera_time_us
-    row: Row = {
+    return {
         "station_id": station_id,
+        "model_id": in_force.model_id,
+        "settings_id": in_force.settings_id,
         "source_name": item.arrival.source_name,
         "sha256": item.source.sha256,
         "camera": name.camera or None,  # a pattern's group may match nothing
@@ -52,11 +56,7 @@ def inspection_row(item: Inspected, *, station_id: int, seam_gap_us: int) -> Row
         "total_ms": timings.total_ms,
         "batch_size": timings.batch_size,
         "archive_path": item.final_path,
-        "duplicate_of": _first_of_bytes(station_id, item.source.sha256),
     }
-    if name.part:
-        row["pass_no"] = _pass_no(row, seam_gap_us)
-    return row
 
 
 def quarantine_row(item: Quarantined, *, station_id: int) -> Row:
@@ -94,24 +94,48 @@ def arrival_row(
     }
 
 
-def _first_of_bytes(station_id: int, sha256: str | None) -> sa.ScalarSelect[int]:
-    rows = inspection.c
-    first = sa.select(rows.id).where(
-        rows.station_id == station_id, rows.sha256 == sha256, rows.duplicate_of.is_(None)
+@functools.cache  # building it takes longer than running it
+def inspection_insert(dialect: str, *, with_part: bool, with_seam: bool) -> Any:
+    """INSERT of an inspection that looks up ``duplicate_of`` and ``pass_no``; it returns the new id, or none.
+
+    To execute with an :func:`inspection_row` and its :func:`look_up_keys`.
+    """
+    c, key = inspection.c, sa.bindparam
+    first = sa.select(c.id).where(
+        c.station_id == key("of_station"), c.sha256 == key("of_sha256"), c.duplicate_of.is_(None)
     )
-    return first.limit(1).scalar_subquery()
+    looked_up: dict[str, Any] = {"duplicate_of": first.limit(1).scalar_subquery()}
+    if with_part:
+        looked_up["pass_no"] = _pass_no(c.seam == key("of_seam") if with_seam else c.seam.is_(None))
+    statement = insert(dialect, inspection).values(looked_up)
+    return statement.on_conflict_do_nothing().returning(c.id)
 
 
-def _pass_no(row: Mapping[str, Any], gap_us: int) -> sa.ColumnElement[int]:
+def look_up_keys(row: Row, seam_gap_us: int) -> Row:
+    """What the look-ups of :func:`inspection_insert` go by."""
+    keys = {"of_station": row["station_id"], "of_sha256": row["sha256"]}
+    if row["part"] is not None:
+        taken = row["taken_us"]
+        keys |= {
+            "of_part": row["part"],
+            "taken": taken,
+            "from": taken - seam_gap_us,
+            "to": taken + seam_gap_us,
+        }
+        if row["seam"] is not None:
+            keys["of_seam"] = row["seam"]
+    return keys
+
+
+def _pass_no(same_seam: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
     """The pass of the nearest frame within the gap, the earlier one first; else a new pass.
 
     Frames may come late and out of order; a pass once written is never renumbered.
     """
-    c, taken = inspection.c, row["taken_us"]
-    seam = c.seam.is_(None) if row["seam"] is None else c.seam == row["seam"]
-    same = (c.station_id == row["station_id"], c.part == row["part"], seam)
-    before = sa.select(c.pass_no).where(*same, c.taken_us.between(taken - gap_us, taken))
-    after = sa.select(c.pass_no).where(*same, c.taken_us.between(taken, taken + gap_us))
+    c, key = inspection.c, sa.bindparam
+    same = (c.station_id == key("of_station"), c.part == key("of_part"), same_seam)
+    before = sa.select(c.pass_no).where(*same, c.taken_us.between(key("from"), key("taken")))
+    after = sa.select(c.pass_no).where(*same, c.taken_us.between(key("taken"), key("to")))
     latest = sa.select(c.pass_no + 1).where(*same)
     return sa.func.coalesce(
         before.order_by(c.taken_us.desc()).limit(1).scalar_subquery(),
@@ -119,6 +143,11 @@ def _pass_no(row: Mapping[str, Any], gap_us: int) -> sa.ColumnElement[int]:
         latest.order_by(c.pass_no.desc()).limit(1).scalar_subquery(),
         1,
     )
+
+
+def insert(dialect: str, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT: alike on both back ends, but not in SQLAlchemy's common part."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
 def latest_arrivals(station_id: int, keys: Sequence[Key]) -> sa.Select[Any]:

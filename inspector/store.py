@@ -17,7 +17,6 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 from alembic import command
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 
 from inspector import database, rows, schema
@@ -181,7 +180,8 @@ class Store:
                     row = rows.arrival_row(item, outcome, reference, station_id=self._station_id)
                     arrivals.append(row)
             if arrivals:
-                connection.execute(_insert(connection, schema.arrival).on_conflict_do_nothing(), arrivals)
+                insert = rows.insert(connection.dialect.name, schema.arrival)
+                connection.execute(insert.on_conflict_do_nothing(), arrivals)
         return ids
 
     def event(self, kind: str, detail: str) -> None:
@@ -210,12 +210,14 @@ class Store:
         self, connection: sa.Connection, item: Inspected, in_force: InForce
     ) -> tuple[int, Outcome | None]:
         """The item's inspection row; outcome None where this very file has been recorded before."""
-        row = rows.inspection_row(item, station_id=self._station_id, seam_gap_us=self._seam_gap_us)
+        row = rows.inspection_row(item, station_id=self._station_id, in_force=in_force)
+        statement = rows.inspection_insert(
+            connection.dialect.name, with_part=row["part"] is not None, with_seam=row["seam"] is not None
+        )
+        new = connection.scalar(statement, row | rows.look_up_keys(row, self._seam_gap_us))
+        if new is not None:
+            return int(new), Outcome.INSPECTED
         table = schema.inspection
-        new = {**row, "model_id": in_force.model_id, "settings_id": in_force.settings_id}
-        insert = _insert(connection, table).values(new).on_conflict_do_nothing().returning(table.c.id)
-        if (made := connection.scalar(insert)) is not None:
-            return made, Outcome.INSPECTED
         key = (table.c[name] == row[name] for name in ("station_id", "source_name", "sha256"))
         old = connection.execute(sa.select(table.c.id, table.c.archive_path).where(*key)).one()
         return old.id, None if old.archive_path == item.final_path else Outcome.DUPLICATE
@@ -228,17 +230,12 @@ def _id_of(
     others: Mapping[str, Any],
 ) -> int:
     """The id of the row with this key, which is made if it is missing (by any station, at any moment)."""
-    insert = _insert(connection, table).values({**key, **others}).on_conflict_do_nothing()
+    insert = rows.insert(connection.dialect.name, table).values({**key, **others}).on_conflict_do_nothing()
     new = connection.scalar(insert.returning(table.c.id))
     if new is None:
         where = (table.c[name] == value for name, value in key.items())
         new = connection.scalar(sa.select(table.c.id).where(*where))
     return int(new)
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT: alike on both back ends, but not in SQLAlchemy's common part."""
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def _now_us() -> int:
