@@ -136,7 +136,7 @@ def _weld(name: str, rng: np.random.Generator) -> Weld:
     if name == "contamination":
         return replace(good, dross=draw(0.7, 1.0), soot=draw(0.3, 1.0))
     if name == "lack_of_fusion":
-        return replace(good, joint=half * draw(1.15, 1.5) * _sign(rng))
+        return replace(good, joint=half * draw(1.12, 1.35) * _sign(rng))
     if name == "misalignment":
         return replace(good, step=draw(1.0, 1.8) * _sign(rng))
     if name == "lack_of_penetration":
