@@ -285,7 +285,8 @@ def test_every_report_says_what_it_answers_and_defines_its_columns(url: URL) -> 
             for line in (resources.folder("sql") / "reports" / f"{name}.sql").read_text().splitlines()
             if line.startswith("--")
         ]
-        assert "?" in " ".join(header[:2]), question
+        assert header[0] == question
+        assert question.endswith("?")
         defined = {line.split()[0].removesuffix("_us") for line in header if re.match(r"\w+ {2,}\S", line)}
         mentioned = defined | set(re.findall(r"p\d\d", " ".join(header)))
         for column in reports.run(url, name).columns:

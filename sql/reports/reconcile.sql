@@ -1,5 +1,7 @@
--- What became of every file that left the drop folder? The ledger's half; the command
--- 'weld-inspect reconcile' adds the disk's: what waits, and what is unaccounted for.
+-- What became of every file that left the drop folder?
+--
+-- This is the ledger's half; the command 'weld-inspect reconcile' adds the disk's: what waits, and what is
+-- unaccounted for.
 --
 -- station      the camera PC
 -- seen         inspected + duplicates + quarantined
