@@ -86,10 +86,9 @@ def compile_(
 ) -> None:
     """Make a student into an artifact that a station can run."""
     with _friendly():
-        from trainer.pipeline import compile_student
         from trainer.student import Student
 
-        metadata = compile_student(Student.load(student), scheme.value, out)
+        metadata = Student.load(student).compile(scheme.value, out)
         told = {"artifact": str(out), "scheme": metadata.quantization, "bytes": out.stat().st_size}
         _print(told, as_json)
 

@@ -39,7 +39,7 @@ def evaluate(
     right = answers == labels
     confusion = multiclass_confusion_matrix(answers, labels, count)
     each = {
-        name: metric(answers, labels, count, average="none").tolist()
+        name: [round(share, 6) for share in metric(answers, labels, count, average="none").tolist()]
         for name, metric in (
             ("precision", multiclass_precision),
             ("recall", multiclass_recall),
@@ -50,7 +50,7 @@ def evaluate(
         "n": len(labels),
         "accuracy": right.double().mean().item(),
         "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
-        "macro_f1": multiclass_f1_score(answers, labels, count, average="macro").item(),
+        "macro_f1": round(multiclass_f1_score(answers, labels, count, average="macro").item(), 6),
         "per_class": {
             name: {"n": int(confusion[i].sum()), **{metric: values[i] for metric, values in each.items()}}
             for i, name in enumerate(classes)

@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from inspector.images import read_image
-from inspector.metadata import Metadata, Thresholds, WeldClass
+from inspector.metadata import WeldClass
 from trainer import datasets, splits
-from trainer.artifact import compile_artifact
 from trainer.errors import DataError, Problem, RecipeError
 from trainer.frames import FrameSet, load, training_size
 from trainer.networks import Networks, seeds
@@ -76,7 +75,7 @@ def run(
             return {"stage": until, "out": str(out), "student": str(out / "student.pt")}
 
         if not (out / ARTIFACT).exists():
-            compile_student(student, recipe.artifact.scheme, out / ARTIFACT)
+            student.compile(recipe.artifact.scheme, out / ARTIFACT)
         results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
         folder.write_json("results.json", results)
         return results
@@ -157,22 +156,3 @@ def golden_frames(recipe: Recipe, train: FrameSet, most: int = 6) -> list[Tensor
     firsts = {frame.label: frame.path for frame in reversed(train.frames)}
     paths = [firsts[label] for label in sorted(firsts)][:most]
     return [torch.from_numpy(read_image(path, bit_depth=recipe.data.bit_depth)) for path in paths]
-
-
-def compile_student(student: Student, scheme: str, out: Path) -> Metadata:
-    """Student file → artifact, with the figures and the recipe that the student carries."""
-    recipe = Recipe(**student.recipe)
-    return compile_artifact(
-        student.network,
-        out=out,
-        scheme=scheme,
-        classes=student.classes,
-        golden_images=[frame.numpy() for frame in student.golden],
-        metrics=student.metrics,
-        recipe=student.recipe,
-        name=recipe.name,
-        version=recipe.artifact.version,
-        bit_depth=recipe.data.bit_depth,
-        git_commit=student.git_commit,
-        thresholds=Thresholds(),
-    )

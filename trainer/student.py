@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inspector.metadata import WeldClass
+from inspector.metadata import Metadata, WeldClass
+from trainer.artifact import compile_artifact
 from trainer.errors import UsageError
+from trainer.settings import Recipe
 from trainer.training import save
 from trainer.weldnet import WeldNet, WeldNetConfig
 
@@ -41,6 +44,27 @@ class Student:
         }
         save(content, path)
 
+    def compile(self, scheme: str, out: Path) -> Metadata:
+        """Write the artifact, with the figures and the recipe that the student carries.
+
+        Raises:
+            ArtifactError: see :func:`trainer.artifact.compile_artifact`.
+        """
+        recipe = Recipe(**self.recipe)
+        return compile_artifact(
+            self.network,
+            out=out,
+            scheme=scheme,
+            classes=self.classes,
+            golden_images=[frame.numpy() for frame in self.golden],
+            metrics=self.metrics,
+            recipe=self.recipe,
+            name=recipe.name,
+            version=recipe.artifact.version,
+            bit_depth=recipe.data.bit_depth,
+            git_commit=self.git_commit,
+        )
+
     @classmethod
     def load(cls, path: Path) -> Student:
         """Read the file.
@@ -48,6 +72,9 @@ class Student:
         Raises:
             UsageError: it is missing, or is no student.
         """
+        wrong = f"{path}: is no student.pt of this program's trainer"
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise UsageError(wrong)  # torch would take it for a bare pickle, and fail in any way
         try:
             content = torch.load(path, weights_only=True)
             network = WeldNet(WeldNetConfig(**content["network"]))
@@ -59,5 +86,5 @@ class Student:
             )
         except FileNotFoundError:
             raise UsageError(f"{path}: no such file; a run writes it as student.pt") from None
-        except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
-            raise UsageError(f"{path}: is no student.pt of this program's trainer") from None
+        except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError):
+            raise UsageError(wrong) from None

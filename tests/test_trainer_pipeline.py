@@ -1,0 +1,240 @@
+"""A whole run on a tiny network: what it leaves, what it reports, and how it goes on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from trainer_samples import CLASSES, class_folders, write_picture
+
+from inspector import metadata
+from trainer import pipeline, reporting
+from trainer.errors import DataError, RecipeError, RunError, TrainingError
+from trainer.pipeline import Stage
+from trainer.progress import Progress
+from trainer.runfolder import RunFolder
+from trainer.settings import Recipe
+
+RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "accept": ["good"],
+    "network": {"height": 64, "width": 64, "stem": 8, "plan": [(1, 1), (2, 2)]},
+    "augmentation": {"crop": (0.8, 0.8), "rotation": 10},
+    "training": {"epochs": 14, "batch_size": 4, "learning_rate": 0.05, "milestones": [10]},
+    "distillation_epochs": 14,
+    "ensemble": {"teachers": 2},
+    "data": {"validation": 0.34},
+}
+
+
+def run(data: Path, out: Path, until: Stage = Stage.RESULTS, **changes: Any) -> dict[str, Any]:
+    """Run the tiny recipe with changes, as the commands do."""
+    return pipeline.run(Recipe(**RECIPE | changes), data, out, Progress(Console(file=io.StringIO())), until)
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV with a header."""
+    return list(csv.DictReader(io.StringIO(path.read_text())))
+
+
+@dataclass
+class Finished:
+    """A run that several tests look at."""
+
+    data: Path
+    out: Path
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One whole run on class folders with three runs a class."""
+    folder = tmp_path_factory.mktemp("run")
+    data = class_folders(folder / "data", frames=4)
+    return Finished(data, folder / "out", run(data, folder / "out"))
+
+
+def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> None:
+    """Teachers, both ensembles, student and artifact are judged on the same held-out run, with intervals."""
+    results = finished.results
+    assert list(results["models"]) == ["teacher-1", "teacher-2", "mean", "focal", "student", "artifact"]
+    assert (results["n_train"], results["n"], results["part"]) == (16, 8, "valid")
+    for model in results["models"].values():
+        assert model["n"] == 8
+        low, high = model["accuracy_interval"]
+        assert low <= model["accuracy"] <= high
+        assert sum(entry["n"] for entry in model["by_run"].values()) == 8
+        assert len(model["by_run"]) == 2
+    assert results["models"]["student"]["accuracy"] >= 0.75
+    assert results["artifact"]["agreement_with_student"] == 1.0
+    assert json.loads((finished.out / "results.json").read_text()) == results
+
+
+def test_the_folder_tells_how_the_result_came_about(finished: Finished) -> None:
+    """Recipe, seeds, environment, split and a log line for each epoch stand beside the results."""
+    out = finished.out
+    assert Recipe(**yaml.safe_load((out / "recipe.yaml").read_text())) == Recipe(**RECIPE)
+    about = json.loads((out / "run.json").read_text())
+    assert about["seeds"] == {"recipe": 0, "student": 0, "teacher-1": 1, "teacher-2": 2}
+    assert {"python", "torch", "torchvision", "processor", "threads"} <= about["environment"].keys()
+    split = read_csv(out / "split.csv")
+    assert len(split) == 24
+    assert len({row["run"] for row in split if row["part"] == "valid"}) == 2
+    for network in ("teacher-1", "teacher-2", "student"):
+        rows = read_csv(out / "logs" / f"{network}.csv")
+        assert [int(row["epoch"]) for row in rows] == list(range(1, 15))
+        assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_teachers_differ(finished: Finished) -> None:
+    """Teachers start, see and learn differently: their weights and their losses differ."""
+    first, second = (
+        torch.load(finished.out / "checkpoints" / f"teacher-{i}.pt", weights_only=True) for i in (1, 2)
+    )
+    assert first["history"][0]["train_loss"] != second["history"][0]["train_loss"]
+    assert not torch.equal(first["network"]["head.weight"], second["network"]["head.weight"])
+
+
+def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> None:
+    """The artifact's metadata say what it accepts, how it was made and what its student was worth."""
+    told = metadata.read(finished.out / pipeline.ARTIFACT)
+    assert [(c.name, c.role) for c in told.classes] == [("bad", "defect"), ("good", "accept")]
+    assert told.quantization == "dynamic"
+    assert (told.height, told.width) == (64, 64)
+    assert told.recipe == json.loads(json.dumps(Recipe(**RECIPE).resolved()))
+    assert told.metrics["n"] == 8
+    assert told.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]
+    assert told.metrics["split_fingerprint"] == finished.results["split_fingerprint"]
+
+
+def test_a_finished_run_trains_nothing_again(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
+    """The same command on a finished folder gives the same figures from the same artifact."""
+    before = (finished.out / pipeline.ARTIFACT).read_bytes()
+    with caplog.at_level(logging.INFO):
+        again = run(finished.data, finished.out)
+    assert again["models"] == finished.results["models"]
+    assert (finished.out / pipeline.ARTIFACT).read_bytes() == before
+    assert "epoch" not in caplog.text
+
+
+def test_stages_one_by_one_end_like_the_whole(finished: Finished, tmp_path: Path) -> None:
+    """teachers, then distil, then run, each going on from the last, give the whole run's results."""
+    assert run(finished.data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
+    assert not (tmp_path / "out" / "checkpoints" / "student.pt").exists()
+    run(finished.data, tmp_path / "out", Stage.STUDENT)
+    assert not (tmp_path / "out" / pipeline.ARTIFACT).exists()
+    assert run(finished.data, tmp_path / "out")["models"] == finished.results["models"]
+
+
+def test_evaluation_of_the_artifact_gives_the_runs_own_figures(finished: Finished, tmp_path: Path) -> None:
+    """The artifact's own prepare and forward, on the held-out files, repeat what the run reported."""
+    table = tmp_path / "valid.csv"
+    held = [row for row in read_csv(finished.out / "split.csv") if row["part"] == "valid"]
+    table.write_text(
+        "path,label,run\n"
+        + "".join(f"{finished.data / row['path']},{row['label']},{row['run']}\n" for row in held)
+    )
+    progress = Progress(Console(file=io.StringIO()))
+    result = reporting.evaluate_artifact(finished.out / pipeline.ARTIFACT, table, None, progress)
+    reported = finished.results["models"]["artifact"]
+    assert {name: result[name] for name in reported} == reported
+    assert result["part"] == "all"
+
+
+def test_another_recipe_or_data_is_refused_by_name(finished: Finished, tmp_path: Path) -> None:
+    """A folder that holds another run stays as it is; the message names each key that differs."""
+    changes = {"seed": 3, "training": RECIPE["training"] | {"epochs": 9}}
+    with pytest.raises(RunError, match=r"seed is 0 there, 3 here; training\.epochs is 14 there, 9 here"):
+        run(finished.data, finished.out, **changes)
+    other = class_folders(tmp_path / "other", frames=3)
+    with pytest.raises(RunError, match=r"the data's split is [0-9a-f]{12} there"):
+        run(other, finished.out)
+
+
+def test_one_process_at_a_time(finished: Finished) -> None:
+    """A folder in which another process works is refused."""
+    with RunFolder(finished.out), pytest.raises(RunError, match="another weld-train is at work"):
+        run(finished.data, finished.out)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(finished: Finished, tmp_path: Path) -> None:
+    """An --out below a file is one clear error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="give another --out"):
+        run(finished.data, tmp_path / "file" / "out")
+
+
+def spoil(root: Path) -> None:
+    """An image that is none, and one that is cut short."""
+    (root / "good" / "good-run0" / "0.png").write_bytes(b"no image")
+    cut = root / "bad" / "bad-run1" / "1.png"
+    cut.write_bytes(cut.read_bytes()[:100])
+
+
+def forget(root: Path) -> None:
+    """Every file of a class."""
+    for path in (root / "good").rglob("*.png"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "kinds"), [(spoil, ["unreadable image"] * 2), (forget, ["empty class"])], ids=["spoilt", "empty"]
+)
+def test_bad_data_is_named_before_training_and_marks_nothing(
+    tmp_path: Path, harm: Callable[[Path], None], kinds: list[str]
+) -> None:
+    """Everything wrong is named, nothing is trained, and the mended data may use the same folder."""
+    data = class_folders(tmp_path / "data")
+    harm(data)
+    with pytest.raises(DataError) as caught:
+        run(data, tmp_path / "out")
+    assert [problem.kind for problem in caught.value.problems] == kinds
+    assert not list(tmp_path.glob("out/checkpoints/*"))
+    class_folders(tmp_path / "data", frames=3)
+    assert run(data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
+
+
+def test_one_run_a_class_leaves_nothing_to_hold_out(tmp_path: Path) -> None:
+    """Where every class has a single run, a run-honest split is impossible, and that is said."""
+    with pytest.raises(DataError, match="every class has one run; name a 'valid' part"):
+        run(class_folders(tmp_path / "data", runs=1), tmp_path / "out")
+
+
+def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The key accept must name a class of the data; without any, a warning says that nothing passes."""
+    data = class_folders(tmp_path / "data")
+    with pytest.raises(RecipeError, match=r"accept adds \['fine'\]"):
+        run(data, tmp_path / "out", accept=["fine"])
+    with caplog.at_level(logging.WARNING):
+        roles = pipeline.weld_classes(Recipe(**RECIPE | {"accept": []}), CLASSES)
+    assert {c.role for c in roles} == {"defect"}
+    assert "no frame will ever be a PASS" in caplog.text
+
+
+def test_a_run_that_diverges_stops_and_keeps_what_it_had(tmp_path: Path) -> None:
+    """A learning rate far too high ends with the batch named, not with a network of NaN."""
+    data = class_folders(tmp_path / "data")
+    wild = RECIPE["training"] | {"learning_rate": 1e30}
+    with pytest.raises(TrainingError, match=r"in epoch \d+, batch \d+ of \d+ \(.*\.png"):
+        run(data, tmp_path / "out", training=wild)
+
+
+def test_frames_of_all_sizes_train_together(tmp_path: Path) -> None:
+    """Small and large frames in one data set are kept at one size."""
+    data = class_folders(tmp_path / "data")
+    from PIL import Image
+
+    with Image.open(data / "good" / "good-run0" / "0.png") as image:
+        image.resize((333, 60)).save(data / "good" / "good-run0" / "wide.jpg")
+    write_picture(data / "bad" / "bad-run0" / "more.png", 0, 99)
+    assert run(data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
