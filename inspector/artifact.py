@@ -80,10 +80,13 @@ def open(path: Path, *, sha256: str | None = None) -> Artifact:
 
 
 def _load(path: Path, data: bytes) -> torch.jit.ScriptModule:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        damaged = archive.testzip()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            damaged = archive.testzip()
+    except metadata.ARCHIVE_ERRORS as error:
+        damaged = str(error)
     if damaged is not None:
-        raise ArtifactError(f"{path}: is damaged ({damaged} fails its checksum); copy it again")
+        raise ArtifactError(f"{path}: is damaged (checksums: {damaged}); copy it again")
     try:
         module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data))  # type: ignore[no-untyped-call]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(module.eval(), preserved_attrs=["prepare"])
@@ -108,13 +111,14 @@ class _Golden:
     png: bytes  # raw image whose prepared form is the first frame
     frames: NDArray[np.uint8]  # [n, 1, H, W]
     probabilities: NDArray[np.float32]  # [n, C]
+    heat: NDArray[np.float32]  # [n, h, w]
 
 
 def _golden(path: Path) -> _Golden:
     try:
         with np.load(io.BytesIO(metadata.extra_file(path, GOLDEN_FILE)), allow_pickle=False) as file:
-            return _Golden(file["png"].tobytes(), file["frames"], file["probabilities"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            return _Golden(file["png"].tobytes(), file["frames"], file["probabilities"], file["heat"])
+    except (KeyError, *metadata.ARCHIVE_ERRORS) as error:
         raise ArtifactError(
             f"{path}: its {GOLDEN_FILE} is damaged ({error}); copy or compile it again"
         ) from None
@@ -137,13 +141,15 @@ def _prove(artifact: Artifact, golden: _Golden) -> None:
         raise _refusal(artifact.path, error) from None
     if not np.array_equal(prepared, golden.frames[0]):
         raise ArtifactError(f"{wrong}: the golden image is decoded or resized to other pixels; {cure}")
-    if answers[0].shape != (len(golden.frames), len(artifact.metadata.classes)):
-        raise ArtifactError(f"{wrong}: it tells other classes than its metadata; {cure}")
-    difference = np.abs(answers[0] - golden.probabilities).max()
+    if [answer.shape for answer in answers[:2]] != [golden.probabilities.shape, golden.heat.shape]:
+        raise ArtifactError(f"{wrong}: it tells other classes or another heat map; {cure}")
     tolerance = artifact.metadata.golden.probability
-    if not difference <= tolerance or not all(np.isfinite(answer).all() for answer in answers):
+    worst = np.abs(answers[0] - golden.probabilities).max()
+    heat = np.abs(answers[1] - golden.heat).mean()  # also from 0 to 1; single pixels may move more
+    if not max(worst, heat) <= tolerance or not all(np.isfinite(answer).all() for answer in answers):
         raise ArtifactError(
-            f"{wrong}: golden probabilities differ by {difference:.3g} (allowed {tolerance:g}); {cure}"
+            f"{wrong}: golden probabilities differ by {worst:.3g}, heat by {heat:.3g} "
+            f"(allowed {tolerance:g}); {cure}"
         )
     if artifact.metadata.golden.top1 and not _same_top(answers[0], golden.probabilities, tolerance):
         raise ArtifactError(f"{wrong}: a golden frame has another top class; {cure}")

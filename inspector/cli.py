@@ -60,8 +60,18 @@ def run(config: Config) -> None:
 def once(config: Config, as_json: AsJson = False) -> None:
     """Inspect what is in the drop folder now, each file until ready or given up, and stop."""
     totals = _work(_load(config), only_present=True)
-    derived = {"seen": totals.seen, "images_per_second": totals.images_per_second}
-    _print_figures(dataclasses.asdict(totals) | derived, as_json)
+    _print_figures(
+        {
+            "seen": totals.seen,
+            "inspected": totals.inspected,
+            "duplicates": totals.duplicates,
+            "quarantined": totals.quarantined,
+            "pending": totals.pending,
+            "seconds": totals.seconds,
+            "images_per_second": totals.images_per_second,
+        },
+        as_json,
+    )
 
 
 @app.command()
@@ -158,6 +168,7 @@ def _load(config: Path) -> Settings:
     from inspector import settings
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the user's business
     return settings.load(config)
 
 

@@ -55,6 +55,7 @@ class Totals:
     quarantined: int = 0
     pending: int = 0
     seconds: float = 0.0
+    inspecting_s: float = 0.0  # until the last image was judged and moved, without the wait for broken files
 
     @property
     def seen(self) -> int:
@@ -63,8 +64,8 @@ class Totals:
 
     @property
     def images_per_second(self) -> float:
-        """Inspected images over wall time, from the first look into the folder to the last move."""
-        return self.inspected / self.seconds if self.seconds else 0.0
+        """Inspected images over the time from the first look into the folder to the last one's move."""
+        return self.inspected / self.inspecting_s if self.inspecting_s else 0.0
 
 
 class Daemon:
@@ -117,7 +118,7 @@ class Daemon:
         )  # since when it waits for a batch, monotonic seconds
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
         self._events: deque[tuple[str, str]] = deque()  # for the event table
-        self._stuck = 0  # recorded files that could not be moved yet
+        self._stuck: set[str] = set()  # recorded files that could not be moved yet, by source name
 
     def run(self) -> Totals:
         """Tell the story until the stop flag is set or, in a single pass, nothing is left.
@@ -126,7 +127,7 @@ class Daemon:
             StoreUnavailable: the database does not answer and outages are not waited out.
             UsageError: folder or database are not as they must be.
         """
-        began = time.monotonic()
+        self._began = time.monotonic()
         try:
             with self.intake, ThreadPoolExecutor(self.pace.threads, "worker") as self.pool:
                 self.store, self.in_force = self.outages.through(self.connect)
@@ -136,7 +137,7 @@ class Daemon:
             if not self.stop.is_set:
                 raise
             log.warning("stopped during a database outage; images wait in the drop folder")
-        self.totals.seconds = time.monotonic() - began
+        self.totals.seconds = time.monotonic() - self._began
         return self.totals
 
     def _watch_until_told_to_stop(self) -> None:
@@ -148,7 +149,8 @@ class Daemon:
         self.notifier.stopping()
         drain_until = time.monotonic() + self.pace.drain_s
         self._until(lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
-        self.totals.pending = self.intake.pending() + self._stuck
+        unseen = self._stuck if self.intake.exhausted else ()  # the service's intake sees them again
+        self.totals.pending = self.intake.pending() + len(unseen)
         self._events.append(("stop", self._summary()))
         self._note_events()
 
@@ -242,6 +244,7 @@ class Daemon:
                 ]
             )
             _close(frames)
+            self.totals.inspecting_s = time.monotonic() - self._began
             verdicts = Counter(judgement.verdict.value for judgement in judgements)
             self.verdicts += verdicts
             log.info("batch of %d, %.1f ms a frame: %s", len(frames), infer_ms, _spell(verdicts))
@@ -279,9 +282,12 @@ class Daemon:
     def _move(self, arrival: Arrival, source: SourceFile, place: str, *, quarantine: bool = False) -> None:
         """Move a recorded file; one that cannot move stays, is seen again, and then goes to the same path."""
         moved = self.archive.move(arrival.path, source.stamp, place, quarantine=quarantine)
-        if moved is not Moved.MOVED:
-            self._stuck += moved is Moved.FAILED
+        if moved in (Moved.CHANGED, Moved.GONE) or (moved is Moved.FAILED and not self._stuck):
             self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {place}"))
+        if moved is Moved.FAILED:
+            self._stuck.add(arrival.source_name)
+        else:
+            self._stuck.discard(arrival.source_name)
         self.intake.release(arrival)
 
     # --- what people are told -------------------------------------------------------------------------

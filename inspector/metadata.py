@@ -7,6 +7,7 @@ so the standard library reads them.
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,6 +17,16 @@ from inspector.errors import ArtifactError as ArtifactError  # re-exported: the 
 
 METADATA_FILE = "metadata.json"
 GOLDEN_FILE = "golden.npz"
+
+# What zipfile raises on damaged archives, by the byte that is wrong.
+ARCHIVE_ERRORS = (
+    OSError,
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,  # among them UnicodeDecodeError
+    RuntimeError,  # "encrypted"; NotImplementedError is one, too
+)
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -127,7 +138,7 @@ def extra_file(artifact: Path, name: str) -> bytes:
         raise ArtifactError(
             f"{artifact}: no such file; set 'artifact' to a file made by weld-train"
         ) from None
-    except (OSError, zipfile.BadZipFile) as error:
+    except ARCHIVE_ERRORS as error:
         raise ArtifactError(f"{artifact}: is not an artifact ({error}); make one with weld-train") from None
     raise ArtifactError(
         f"{artifact}: is TorchScript but lacks {name}; make the artifact with weld-train compile"

@@ -59,7 +59,7 @@ class Settings(BaseSettings):
         "BMP",
         "TIFF",
     ]
-    max_megapixels: Annotated[float, Field(gt=0, le=1000)] = 50  # 64 × the paper's frame; stops bombs
+    max_megapixels: Annotated[float, Field(gt=0, le=178)] = 50  # 64 × the paper's frame; Pillow stops at 178
     max_megabytes: Annotated[float, Field(gt=0, le=2000)] = (
         200  # of one file: an uncompressed 50 Mpx RGB fits
     )
