@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,7 @@ def test_the_folder_tells_how_the_result_came_about(finished: Finished) -> None:
     assert Recipe(**yaml.safe_load((out / "recipe.yaml").read_text())) == Recipe(**RECIPE)
     about = json.loads((out / "run.json").read_text())
     assert about["seeds"] == {"recipe": 0, "student": 0, "teacher-1": 1, "teacher-2": 2}
+    assert about["git_commit"] is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", about["git_commit"])
     assert {"python", "torch", "torchvision", "processor", "threads"} <= about["environment"].keys()
     split = read_csv(out / "split.csv")
     assert len(split) == 24
@@ -94,6 +96,43 @@ def test_the_folder_tells_how_the_result_came_about(finished: Finished) -> None:
         rows = read_csv(out / "logs" / f"{network}.csv")
         assert [int(row["epoch"]) for row in rows] == list(range(1, 15))
         assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_curves_are_drawn(finished: Finished) -> None:
+    """A picture of all networks' loss and accuracy lies in the folder."""
+    from PIL import Image
+
+    with Image.open(finished.out / "curves.png") as picture:
+        assert picture.size == (1320, 540)
+        low, high = picture.convert("L").getextrema()
+    assert low < high
+
+
+def test_another_machine_is_told(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
+    """Going on with other versions or threads than the run began with is allowed, with a warning."""
+    mark = finished.out / "run.json"
+    before = mark.read_text()
+    told = json.loads(before)
+    told["environment"]["threads"] = 99
+    mark.write_text(json.dumps(told))
+    with caplog.at_level(logging.WARNING):
+        run(finished.data, finished.out)
+    mark.write_text(before)
+    assert "threads is 99 there, 1 here" in caplog.text
+
+
+def test_a_terminal_sees_a_bar_and_an_estimate() -> None:
+    """On a terminal the bar is drawn and taken away again; without one nothing is, and left() tells."""
+    terminal, file = (Console(file=io.StringIO(), force_terminal=forced) for forced in (True, False))
+    for console in (terminal, file):
+        with Progress(console) as progress:
+            progress.begin("training", 10)
+            assert progress.left() == ""
+            for _ in range(5):
+                progress.advance()
+            assert progress.left().endswith(" left")
+    assert "training" in terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "training" not in file.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_teachers_differ(finished: Finished) -> None:

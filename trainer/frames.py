@@ -98,7 +98,7 @@ def _room(count: int, size: tuple[int, int], spill: Path | None) -> Tensor:
     """uint8[count, 1, *size] of zeros: in memory, or in a nameless file where memory is short."""
     shape = (count, 1, *size)
     need, free = count * size[0] * size[1], available_memory()
-    told = f"{count} frames of {size[1]}×{size[0]} pixels take {need / 1e9:.2f} GB"
+    told = f"{count} frames of {size[1]}×{size[0]} pixels take {need / 1e6:.0f} MB"
     if need <= _MEMORY_SHARE * free:
         log.info("%s of memory", told)
         return torch.zeros(shape, dtype=torch.uint8)
@@ -106,11 +106,11 @@ def _room(count: int, size: tuple[int, int], spill: Path | None) -> Tensor:
     disk = shutil.disk_usage(folder).free
     if need > disk:
         raise UsageError(
-            f"{told}; {free / 1e9:.2f} GB of memory and {disk / 1e9:.2f} GB in {folder} are free: "
+            f"{told}; {free / 1e6:.0f} MB of memory and {disk / 1e6:.0f} MB in {folder} are free: "
             "free some, or set a smaller network.height and network.width"
         )
     log.warning(
-        "%s: more than memory can take (%.2f GB free), so they go to a file in %s", told, free / 1e9, folder
+        "%s: more than memory can take (%.0f MB free), so they go to a file in %s", told, free / 1e6, folder
     )
     with tempfile.TemporaryFile(dir=folder) as stream:  # nameless: it goes with the process
         return torch.from_numpy(np.memmap(stream, dtype=np.uint8, mode="w+", shape=shape))

@@ -22,6 +22,7 @@ from trainer import datasets, splits
 from trainer.errors import DataError, Problem, RecipeError
 from trainer.frames import FrameSet, load, training_size
 from trainer.networks import Networks, seeds
+from trainer.plots import curves
 from trainer.preparation import prepare
 from trainer.progress import Progress
 from trainer.reporting import metrics, report, report_artifact
@@ -78,6 +79,7 @@ def run(
             student.compile(recipe.artifact.scheme, out / ARTIFACT)
         results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
         folder.write_json("results.json", results)
+        curves([folder.log(name) for name in seeds(recipe)], out / "curves.png")
         return results
 
 

@@ -7,6 +7,7 @@
 ``logs/*.csv``         one line an epoch, one file a network
 ``checkpoints/*.pt``   each network after its last finished epoch
 ``student.pt``         the distilled student, for ``weld-train compile``
+``curves.png``         loss and accuracy by epoch
 ``results.json``       accuracy of every network, with n, interval, confusion and runs
 ``<name>.pt``          the artifact
 =====================  ========================================================================
@@ -18,6 +19,7 @@ import csv
 import fcntl
 import io
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -31,6 +33,8 @@ import yaml
 
 from trainer.datasets import Frame
 from trainer.errors import RunError
+
+log = logging.getLogger(__name__)
 
 _MARK = "run.json"
 
@@ -76,12 +80,15 @@ class RunFolder:
             return
         before = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
         differences = list(_differences(before, json.loads(json.dumps(recipe))))
-        there = json.loads((self.path / _MARK).read_text(encoding="utf-8"))["split_fingerprint"]
-        here = identity["split_fingerprint"]
+        mark = json.loads((self.path / _MARK).read_text(encoding="utf-8"))
+        there, here = mark["split_fingerprint"], identity["split_fingerprint"]
         if there != here:
             differences.append(f"the data's split is {there[:12]} there, {here[:12]} here")
         if differences:
             raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
+        changed = list(_differences(mark["environment"], identity["environment"]))
+        if changed:
+            log.warning("the run began elsewhere (%s): its last digits may differ", "; ".join(changed))
 
     def claim(
         self,
@@ -102,9 +109,15 @@ class RunFolder:
         """Where a network's checkpoint lies."""
         return self.path / "checkpoints" / f"{network}.pt"
 
+    def log(self, network: str) -> Path:
+        """Where a network's history lies."""
+        return self.path / "logs" / f"{network}.csv"
+
     def write_log(self, network: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the whole history of a network; whole, so that a kill leaves no line twice or out."""
-        self._write_csv(f"logs/{network}.csv", list(rows[0]), [list(row.values()) for row in rows])
+        self._write_csv(
+            str(self.log(network).relative_to(self.path)), list(rows[0]), [list(row.values()) for row in rows]
+        )
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write one JSON object."""
