@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from inspector import metadata
 from inspector.metadata import ArtifactError, Thresholds
-from trainer.weldnet import WeldNetConfig
+from trainer.weldnet import WeldNet, WeldNetConfig
 
 
 def test_metadata_travels_with_the_file(tmp_path):
@@ -100,7 +100,7 @@ def _not_a_number():
         (None, {"classes": CLASSES[:2]}, "the student tells 3 classes, but 2 are named"),
         (None, {"golden_images": []}, "no golden image"),
         (_not_a_number(), {}, "weights that are not numbers"),
-        (student(WeldNetConfig(in_channels=3, classes=3, stem=4)), {}, "takes 3 channels"),
+        (WeldNet(WeldNetConfig(in_channels=3, classes=3, stem=4)), {}, "takes 3 channels"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, network, changes, message):

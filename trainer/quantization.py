@@ -20,6 +20,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trainer.weldnet import WeldBlock, WeldNet
 
@@ -91,45 +92,6 @@ class Int8Conv2d(nn.Module):
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
             q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1], 1,
             1.0, 0, torch.float32, "relu", [], "",
-        )  # fmt: skip
-        return y
-
-
-class Int8AvgPool2d(nn.Module):
-    """3×3 average pool from levels to levels: no mean is above the peak, so their worth stays."""
-
-    ninth: Tensor
-    zero: Tensor
-    packed: Tensor
-
-    def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        self.channels, self.stride = channels, [stride, stride]
-        self.pack()
-
-    def pack(self) -> None:
-        """Lay the weights out as this processor's kernels want them."""
-        self.ninth = torch.full([self.channels], 1.0 / 9.0)
-        self.zero = torch.zeros([self.channels], dtype=torch.int64)
-        ones = torch.ones([self.channels, 1, 3, 3], dtype=torch.int8)
-        self.packed = torch.ops.onednn.qconv_prepack(
-            ones, self.ninth, 1.0, 0, self.stride, [1, 1], [1, 1], self.channels, None
-        )
-
-    @torch.jit.export
-    def __getstate__(self) -> tuple[int, list[int], bool]:
-        return self.channels, self.stride, self.training
-
-    @torch.jit.export
-    def __setstate__(self, state: tuple[int, list[int], bool]) -> None:
-        self.channels, self.stride, self.training = state
-        self.pack()
-
-    def forward(self, q: Tensor) -> Tensor:
-        """``uint8[1, C, h, w]`` of levels → ``uint8[1, C, h', w']`` of levels."""
-        y: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            q, 1.0, 0, self.packed, self.ninth, self.zero, None, self.stride, [1, 1], [1, 1], self.channels,
-            1.0, 0, torch.uint8, "none", [], "",
         )  # fmt: skip
         return y
 
@@ -239,13 +201,14 @@ class Int8DownBlock(nn.Module):
         conv, shortcut = cast(nn.Conv2d, block.main[0]), cast(nn.Sequential, block.shortcut)
         self.spatial = Int8Conv2d(*fold(conv, block.main[1]), stride=conv.stride[0], padding=1)
         self.pointwise = Int8Linear(*fold(block.main[3], block.main[4]))
-        self.pool = Int8AvgPool2d(conv.in_channels, conv.stride[0])
+        self.stride = conv.stride[0]
         self.shortcut = Int8Linear(*fold(shortcut[1], shortcut[2]))
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
+        pooled, pooled_worth = quantize(F.avg_pool2d(x, 3, self.stride, 1), True)
+        residual = self.shortcut(as_rows(pooled), pooled_worth)
         q, worth = quantize(x, True)
-        residual = self.shortcut(as_rows(self.pool(q)), worth)
         h = self.spatial(q, worth)
         hq, h_worth = quantize(h, True)
         return as_map(self.pointwise.add_relu(as_rows(hq), h_worth, residual), h.size(2), h.size(3))
