@@ -121,7 +121,7 @@ def _weld(name: str, rng: np.random.Generator) -> Weld:
         front=half * draw(0.8, 1.0),
         tail=half * draw(1.5, 2.3),
         joint=float(np.clip(rng.normal(0, 0.5), -1.0, 1.0)),
-        gap=draw(0.16, 0.32),
+        gap=draw(0.2, 0.36),
         step=draw(-0.2, 0.2),
         hole=0.0,
         shade=draw(0, 1) if rng.random() < 0.45 else 0.0,
@@ -136,7 +136,7 @@ def _weld(name: str, rng: np.random.Generator) -> Weld:
     if name == "contamination":
         return replace(good, dross=draw(0.7, 1.0), soot=draw(0.3, 1.0))
     if name == "lack_of_fusion":
-        return replace(good, joint=half * draw(1.12, 1.35) * _sign(rng))
+        return replace(good, joint=half * draw(1.24, 1.45) * _sign(rng))
     if name == "misalignment":
         return replace(good, step=draw(1.0, 1.8) * _sign(rng))
     if name == "lack_of_penetration":
