@@ -10,6 +10,8 @@ from inspector.metadata import Metadata, WeldClass
 from trainer.artifact import compile_artifact
 from trainer.weldnet import WeldNet, WeldNetConfig
 
+torch.set_num_threads(1)  # tests run side by side: threads that wait for each other cost more than they give
+
 TINY = WeldNetConfig(classes=3, stem=8, plan=((1, 1), (2, 2), (2, 1)), height=72, width=64)
 CLASSES = [
     WeldClass(name="good weld", role="accept"),

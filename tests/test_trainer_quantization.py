@@ -172,7 +172,7 @@ def test_top_class_agrees_with_float():
     optimizer = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=80)
     for step in range(80):
-        seen, labels = _spots(32, seed=step)
+        seen, labels = _spots(24, seed=step)
         loss = F.cross_entropy(network(seen / 255), labels)
         optimizer.zero_grad()
         loss.backward()
