@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import logging
 import os
 import re
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inspector import quality_cli
 from inspector.errors import StationError
+from inspector.options import AsJson, Config, load, print_figures
 
 if TYPE_CHECKING:
     from inspector.daemon import Daemon, Totals
@@ -29,16 +28,8 @@ app = typer.Typer(
     help="Inspects weld images that a camera drops into a folder, and answers questions about them.",
 )
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")]
-AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
-
-
-class Format(StrEnum):
-    """How a report is printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
+for command in (quality_cli.report, quality_cli.reconcile):
+    app.command()(command)
 
 
 def main() -> None:
@@ -53,14 +44,14 @@ def main() -> None:
 @app.command()
 def run(config: Config) -> None:
     """Watch the drop folder until told to stop (SIGTERM or Ctrl-C); what was taken is finished first."""
-    _work(_load(config), only_present=False)
+    _work(load(config), only_present=False)
 
 
 @app.command()
 def once(config: Config, as_json: AsJson = False) -> None:
     """Inspect what is in the drop folder now, each file until ready or given up, and stop."""
-    totals = _work(_load(config), only_present=True)
-    _print_figures(
+    totals = _work(load(config), only_present=True)
+    print_figures(
         {
             "seen": totals.seen,
             "inspected": totals.inspected,
@@ -79,7 +70,7 @@ def check(config: Config) -> None:
     """Find an installer's mistakes before the first shift: settings, artifact, database, folders."""
     from inspector.check import findings
 
-    settings = _load(config)
+    settings = load(config)
     typer.echo(f"ok     settings    {config}: station {settings.station}")
     wrong = 0
     for finding in findings(settings):
@@ -94,58 +85,9 @@ def migrate(config: Config) -> None:
     """Create the quality database's schema, or upgrade it to this program's revision."""
     from inspector import store
 
-    settings = _load(config)
+    settings = load(config)
     store.migrate(settings.url)
     typer.echo(f"{settings.url}: schema is up to date")
-
-
-@app.command()
-def report(
-    config: Config,
-    name: Annotated[str | None, typer.Argument(help="which report; without it they are listed")] = None,
-    since: Annotated[
-        str | None, typer.Option(help="first instant, ISO date or time in the station's zone")
-    ] = None,
-    until: Annotated[str | None, typer.Option(help="end of the period, not included")] = None,
-    station: Annotated[str | None, typer.Option(help="only this station")] = None,
-    part: Annotated[str | None, typer.Option(help="only this part")] = None,
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
-) -> None:
-    """Answer one question from the quality database."""
-    from inspector import reports
-
-    settings = _load(config)
-    if name is None:
-        for known, question in reports.names().items():
-            typer.echo(f"{known:<12} {question}")
-        return
-    result = reports.run(
-        settings.url, name, since=since, until=until, station=station, part=part, zone=settings.zone
-    )
-    typer.echo(reports.render(result, form.value))
-
-
-@app.command()
-def reconcile(config: Config, as_json: AsJson = False) -> None:
-    """Account for every file: what the ledger says against what is on the disk; names what is missing."""
-    from inspector import intake
-    from inspector import reconcile as ledger
-
-    settings = _load(config)
-    result = ledger.reconcile(
-        settings.url,
-        station=settings.station,
-        drop_folder=settings.drop_folder,
-        archive_folder=settings.archive_folder,
-        quarantine_folder=settings.quarantine_folder,
-        pending=intake.waiting(settings.drop_folder),
-    )
-    figures = dataclasses.asdict(result)
-    for line in figures.pop("details"):
-        typer.echo(f"unaccounted: {line}", err=True)
-    _print_figures(figures, as_json)
-    if result.unaccounted:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -161,15 +103,6 @@ def bench(
 
     result = benchmark.bench(artifact, directory)
     typer.echo(json.dumps(result) if as_json else benchmark.table(result))
-
-
-def _load(config: Path) -> Settings:
-    """Settings, and the log: plain lines on stderr, where journald adds the time."""
-    from inspector import settings
-
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the user's business
-    return settings.load(config)
 
 
 def _work(settings: Settings, *, only_present: bool) -> Totals:
@@ -251,13 +184,3 @@ def _settings_in_force(settings: Settings, thresholds: dict[str, Any]) -> str:
     """What judged, for the settings row: without the URL, which may hold a password."""
     plain = settings.model_dump(mode="json", exclude={"database_url"})
     return json.dumps(plain | {"thresholds": thresholds}, sort_keys=True)
-
-
-def _print_figures(figures: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        typer.echo(
-            f"{name.replace('_', ' '):<18} {value:.2f}" if isinstance(value, float) else f"{name:<18} {value}"
-        )

@@ -1,0 +1,66 @@
+"""Commands for the quality engineer: what the database answers, and whether every file is accounted for."""
+
+from __future__ import annotations
+
+import dataclasses
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from inspector.options import AsJson, Config, load, print_figures
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def report(
+    config: Config,
+    name: Annotated[str | None, typer.Argument(help="which report; without it they are listed")] = None,
+    since: Annotated[
+        str | None, typer.Option(help="first instant, ISO date or time in the station's zone")
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="end of the period, not included")] = None,
+    station: Annotated[str | None, typer.Option(help="only this station")] = None,
+    part: Annotated[str | None, typer.Option(help="only this part")] = None,
+    form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
+) -> None:
+    """Answer one question from the quality database."""
+    from inspector import reports
+
+    settings = load(config)
+    if name is None:
+        for known, question in reports.names().items():
+            typer.echo(f"{known:<12} {question}")
+        return
+    result = reports.run(
+        settings.url, name, since=since, until=until, station=station, part=part, zone=settings.zone
+    )
+    typer.echo(reports.render(result, form.value))
+
+
+def reconcile(config: Config, as_json: AsJson = False) -> None:
+    """Account for every file: what the ledger says against what is on the disk; names what is missing."""
+    from inspector import intake
+    from inspector import reconcile as ledger
+
+    settings = load(config)
+    result = ledger.reconcile(
+        settings.url,
+        station=settings.station,
+        drop_folder=settings.drop_folder,
+        archive_folder=settings.archive_folder,
+        quarantine_folder=settings.quarantine_folder,
+        pending=intake.waiting(settings.drop_folder),
+    )
+    figures = dataclasses.asdict(result)
+    for line in figures.pop("details"):
+        typer.echo(f"unaccounted: {line}", err=True)
+    print_figures(figures, as_json)
+    if result.unaccounted:
+        raise typer.Exit(1)
