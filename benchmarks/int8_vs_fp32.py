@@ -2,7 +2,8 @@
 
     python benchmarks/int8_vs_fp32.py [--student RUN/student.pt] [--rounds 40] [--json]
 
-Without a student it takes the paper's network with random weights: time and size do not depend on them.
+At the paper's frame size, whatever the student was trained at: WeldNet takes any. Without a student it takes
+the paper's network with random weights: time and size do not depend on them.
 A round times every candidate once, so that whatever else the machine does falls on all of them; the ratio
 is the median of the rounds' own ratios.
 """
@@ -13,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,7 +29,7 @@ from inspector.metadata import WeldClass
 from trainer.artifact import ArtifactNetwork, compile_artifact
 from trainer.quantization import compile_network
 from trainer.student import Student
-from trainer.weldnet import WeldNet
+from trainer.weldnet import WeldNet, WeldNetConfig
 
 Work = Callable[[], Any]
 
@@ -39,7 +41,7 @@ def main(
 ) -> None:
     """Measure, and print a table or one JSON object."""
     torch.set_num_threads(1)
-    network = Student.load(student).network.eval() if student else _random_weldnet()
+    network = _at_papers_size(Student.load(student).network) if student else _random_weldnet()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         result = _measure(network, Path(folder), rounds)
     if as_json:
@@ -89,6 +91,13 @@ def _measure(network: WeldNet, folder: Path, rounds: int) -> dict[str, Any]:
 def _random_weldnet() -> WeldNet:
     torch.manual_seed(0)
     return WeldNet().eval()
+
+
+def _at_papers_size(network: WeldNet) -> WeldNet:
+    paper = WeldNetConfig()
+    resized = WeldNet(replace(network.config, height=paper.height, width=paper.width))
+    resized.load_state_dict(network.state_dict())
+    return resized.eval()
 
 
 def _compiled(network: WeldNet, scheme: str, folder: Path) -> artifact.Artifact:
