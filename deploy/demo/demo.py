@@ -66,9 +66,7 @@ def main() -> None:
     headline("Where to look next")
     say(f"{STATION}/archive      inspected pictures by day and verdict")
     say(f"{STATION}/quarantine   what could not be inspected, by reason")
-    say(
-        f"{STATION}/quality.db   the database:  .venv/bin/weld-inspect report --config {config}  lists the reports"
-    )
+    say(f"{STATION}/quality.db   the database; its reports: .venv/bin/weld-inspect report --config {config}")
     say("README.md            your own folder, your own network, the service")
 
 
