@@ -2,7 +2,8 @@
 
 Times ending in ``_us`` are UTC epoch microseconds: one meaning on both back ends, whatever the session's
 time zone is; the views show them as timestamps. ``local_day`` is ISO text, because SQLite has no date type
-and text sorts and compares alike on both. History is append-only: a correction is a new row, never an update.
+and text sorts and compares alike on both. History is append-only: a correction is a new row, never an update;
+the triggers of :mod:`inspector.views` hold everybody to it.
 """
 
 from __future__ import annotations
@@ -157,6 +158,10 @@ sa.Index(  # duplicate_of in one step, however often the same bytes came
     sqlite_where=_FIRST,
     postgresql_where=_FIRST,
 )
+_AGAIN = inspection.c.duplicate_of.is_not(None)
+sa.Index(  # from an image to its repetitions; few rows have one
+    "ix_inspection_duplicate_of", inspection.c.duplicate_of, sqlite_where=_AGAIN, postgresql_where=_AGAIN
+)
 _HAS_PART = inspection.c.part.is_not(None)
 for _suffix, _column in (("taken", inspection.c.taken_us), ("pass", inspection.c.pass_no)):
     sa.Index(  # pass_no in one step, however many frames the part has
@@ -238,6 +243,19 @@ review = sa.Table(
     comment="human verdicts, append-only: the latest row of an image counts",
 )
 sa.Index("ix_review_inspection_id", review.c.inspection_id, review.c.id)
+
+audit_sample = sa.Table(
+    "audit_sample",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "a PASS image that chance chose for a person to look at"),
+    sa.Column("seed", sa.BigInteger, nullable=False, comment="of the draw, to draw the same again"),
+    sa.Column("population", sa.BigInteger, nullable=False, comment="PASS images that it was drawn from"),
+    _instant("drawn_us", "when"),
+    sa.UniqueConstraint("inspection_id"),
+    sa.CheckConstraint("population >= 1", name="population"),
+    comment="random samples of PASS images: only their reviews tell how many defects are let through",
+)
 
 event = sa.Table(
     "event",

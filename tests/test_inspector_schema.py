@@ -17,11 +17,12 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 
 import inspector
-from inspector import database, reports, resources, schema
+from inspector import database, reports, resources, schema, views
 from inspector.errors import SchemaError
 from inspector.records import Verdict
 from inspector.store import Store, migrate
@@ -37,13 +38,16 @@ _CATALOGUE = {  # everything that a schema consists of, as the server itself des
         " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
         " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0",
         "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
-        " WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'",
+        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')",
+        "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
+        "SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
     ],
 }
 
 
 def catalogue(url: URL) -> set[str]:
-    """What the database consists of, one line each; views and Alembic's own table left out."""
+    """What the database consists of, one line each; Alembic's own table left out."""
     engine = database.engine(url)
     with engine.begin() as connection:
         found = [
@@ -53,7 +57,7 @@ def catalogue(url: URL) -> set[str]:
     return {
         " ".join(" ".join(str(cell) for cell in row).replace(", ", ",").split())
         for row in found
-        if row[0] != "view" and "alembic_version" not in str(tuple(row))
+        if "alembic_version" not in str(tuple(row))
     }
 
 
@@ -65,10 +69,18 @@ def change(url: URL, work: Callable[[sa.Connection], Any]) -> None:
     engine.dispose()
 
 
+def create_all(connection: sa.Connection) -> None:
+    """The whole schema from the models, without a migration."""
+    schema.metadata.create_all(connection)
+    dialect = connection.dialect.name
+    for statement in views.create_views(dialect) + views.create_triggers(dialect):
+        connection.execute(sa.text(statement))
+
+
 def test_the_migrations_make_what_the_models_say(url: URL, url_of: Callable[..., URL]) -> None:
-    """Migrated and created from the models, a database is the same to the last constraint and comment."""
+    """Migrated and created from the models, a database is the same to the last comment and trigger."""
     other = url_of(url.get_backend_name(), migrated=False)
-    change(other, schema.metadata.create_all)
+    change(other, create_all)
     assert _sorted_columns(catalogue(url)) == _sorted_columns(catalogue(other))
     assert len(catalogue(url)) > 20
 
@@ -106,6 +118,125 @@ def test_migrating_again_keeps_the_rows(store: Store, url: URL) -> None:
     migrate(url)
     store.record([inspected("b.png")], in_force(store))
     assert reports.run(url, "summary").rows[0][1] == 2
+
+
+_OLD_ROWS: dict[str, dict[str, Any]] = {  # one of each table, as revision 0001 had them
+    "station": {"name": "cell 'é'\n", "first_opened_us": START_US},
+    "model": {
+        "artifact_sha256": "a" * 64,
+        "name": "weldnet",
+        "version": "1",
+        "metadata": {"classes": ["good"]},
+        "first_used_us": START_US,
+    },
+    "settings": {"sha256": "b" * 64, "content": {"batch_size": 8}, "first_used_us": START_US},
+    "inspection": {
+        "station_id": 1,
+        "model_id": 1,
+        "settings_id": 1,
+        "source_name": "a%20.png",
+        "sha256": "c" * 64,
+        "part": "P",
+        "pass_no": 1,
+        "seen_us": START_US,
+        "taken_us": START_US,
+        "inspected_us": START_US,
+        "local_day": "2026-01-05",
+        "shift": "early",
+        "verdict": "FAIL",
+        "label": "crater crack",
+        "confidence": 0.875,
+        "probabilities": {"good": 0.125, "crater crack": 0.875},
+        "novelty": 0.5,
+        "heat": bytes(range(6)),
+        "heat_height": 2,
+        "heat_width": 3,
+        "wait_ms": 1.0,
+        "decode_ms": 2.0,
+        "infer_ms": 3.0,
+        "total_ms": 6.5,
+        "batch_size": 8,
+        "archive_path": "2026-01-05/FAIL/a.png",
+    },
+    "quarantine": {
+        "station_id": 1,
+        "source_name": "b.png",
+        "reason": "truncated",
+        "detail": "ends early",
+        "quarantined_us": START_US,
+        "path": "b.png",
+    },
+    "arrival": {
+        "station_id": 1,
+        "source_name": "b.png",
+        "size_bytes": 12,
+        "inode": -1,
+        "mtime_us": START_US,
+        "seen_us": START_US,
+        "recorded_us": START_US,
+        "outcome": "quarantined",
+        "quarantine_id": 1,
+        "path": "b.png",
+    },
+    "review": {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US},
+    "event": {"station_id": 1, "kind": "start", "detail": "", "at_us": START_US},
+}
+_FOLDER = ScriptDirectory(str(resources.folder("sql") / "migrations"))
+_EARLIER = [script.revision for script in _FOLDER.walk_revisions() if not script.is_head]
+
+
+@pytest.mark.parametrize("revision", _EARLIER)
+def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
+    """From each earlier revision, all rows stand after the upgrade as before it, and the station works on."""
+
+    def rows(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
+        there = sa.MetaData()
+        there.reflect(connection)
+        return {name: _plain(connection, there.tables[name]) for name in _OLD_ROWS}
+
+    def fill(connection: sa.Connection) -> None:
+        command.upgrade(database.alembic_config(connection), revision)
+        there = sa.MetaData()
+        there.reflect(connection)
+        for name, row in _OLD_ROWS.items():
+            connection.execute(there.tables[name].insert(), row)
+        before.update(rows(connection))
+
+    before: dict[str, list[dict[str, Any]]] = {}
+    after: dict[str, list[dict[str, Any]]] = {}
+    change(empty_url, fill)
+    migrate(empty_url)
+    change(empty_url, lambda connection: after.update(rows(connection)))
+    for name, [old] in before.items():
+        [new] = after[name]
+        assert {column: new[column] for column in old} == old, name
+        assert old.items() >= _OLD_ROWS[name].items(), "what was written is what was read"
+    with Store.open(empty_url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected()], in_force(store))
+    assert reports.run(empty_url, "summary", station=_OLD_ROWS["station"]["name"]).rows[0][1] == 1
+
+
+def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
+    return [dict(row) for row in connection.execute(table.select()).mappings()]
+
+
+def test_history_cannot_be_changed(store: Store, url: URL) -> None:
+    """UPDATE and DELETE of any row of any table are refused by the database itself, with the reason."""
+    store.record([inspected(), quarantined()], in_force(store))
+    store.event("start", "")
+    said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US}
+    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
+    change(url, lambda connection: connection.execute(schema.review.insert(), said))
+    change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
+    engine = database.immediate(database.engine(url))
+    changes = [f"DELETE FROM {table}" for table in schema.metadata.tables]
+    changes += [f"UPDATE {table} SET id = id + 1" for table in schema.metadata.tables]
+    if url.get_backend_name() == "postgresql":
+        changes += [f"TRUNCATE {table} CASCADE" for table in schema.metadata.tables]
+    for statement in changes:
+        with pytest.raises(sa.exc.IntegrityError, match=views.REFUSAL), engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 def test_a_migration_that_fails_leaves_nothing(empty_url: URL) -> None:
@@ -259,9 +390,9 @@ def test_every_view_answers(store: Store, url: URL) -> None:
     store.event("start", "")
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
     change(url, lambda connection: connection.execute(schema.review.insert(), said))
+    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
+    change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
     with database.reading(url) as engine, engine.begin() as connection:
-        views = sa.inspect(connection).get_view_names()
-        sizes = {
-            view: len(connection.execute(sa.text(f"SELECT * FROM {view}")).all()) for view in sorted(views)
-        }
-    assert sizes == {"v_arrival": 2, "v_event": 1, "v_inspection": 1, "v_quarantine": 1, "v_review": 1}
+        names = sa.inspect(connection).get_view_names()
+        sizes = {name: len(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in names}
+    assert sizes == dict.fromkeys(views.VIEWS, 1) | {"v_arrival": 2}
