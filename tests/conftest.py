@@ -135,6 +135,23 @@ def _administer(server: URL, *statements: str) -> None:
             connection.exec_driver_sql(statement)
 
 
+@pytest.fixture(scope="session", params=[1, 2, 3])
+def told(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, URL]]:
+    """One of the seeded histories (``histories.HISTORIES``) on both back ends; for tests that only read."""
+    import histories
+
+    folder = tmp_path_factory.mktemp("history")
+    made = {back: _database(request, folder, back, migrated=True) for back in ("sqlite", "postgresql")}
+    urls = {back: next(database) for back, database in made.items()}
+    for url in urls.values():
+        histories.write(url, request.param)
+    yield urls
+    for database in made.values():
+        next(database, None)
+
+
 @pytest.fixture
 def store(url: URL) -> Iterator[Store]:
     """An open ledger of station 'cell-1', on each back end in turn; a pass ends after 300 s."""
