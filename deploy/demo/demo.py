@@ -31,10 +31,12 @@ give_up_s: 2 # the demo's broken files will not get better
 
 def main() -> None:
     """Make frames, start the daemon, drop the frames, stop the daemon, print the reports."""
+    config = STATION / "config.yaml"
     if STATION.exists():
+        if not config.exists() or "station: demo-cell" not in config.read_text():
+            sys.exit(f"{STATION.resolve()} is not an earlier demo; move it away, the demo would overwrite it")
         shutil.rmtree(STATION)
     (STATION / "drop").mkdir(parents=True)
-    config = STATION / "config.yaml"
     config.write_text(CONFIG.format(artifact=HERE / "weldnet-synthetic.pt"))
 
     headline("1. A camera's pictures (synthetic), and a network that has learnt such pictures")
@@ -46,8 +48,9 @@ def main() -> None:
     command("weld-inspect", "check", "--config", config)
     daemon = start("weld-inspect", "run", "--config", config)
     try:
+        wait_until("it is ready", lambda: bool(ask("SELECT id FROM event WHERE kind = 'start'")), daemon)
         headline("3. The camera drops its pictures, some broken on purpose, one delivered twice")
-        frames = sorted((STATION / "camera").glob("*/*/*.png"))
+        frames = sorted((STATION / "camera").glob("*/*/*.png"), key=taken_at)
         dropped = drop(frames, STATION / "drop")
         say(f"dropped {dropped} files into {STATION / 'drop'} while the daemon runs")
         wait_until("the drop folder is empty", lambda: not any((STATION / "drop").iterdir()), daemon)
@@ -95,14 +98,24 @@ def drop(frames: list[Path], folder: Path) -> int:
 def score(frames: list[Path]) -> str:
     """How often the network's word was the true class, which the demo knows and a station does not."""
     truth = {frame.name: frame.parent.parent.name for frame in frames}
-    with contextlib.closing(sqlite3.connect(STATION / "quality.db")) as database:
-        judged = database.execute("SELECT source_name, label, verdict FROM inspection").fetchall()
+    judged = ask("SELECT source_name, label, verdict FROM inspection")
     right = sum(truth[name] == label for name, label, _ in judged)
     passed = sum(verdict == "PASS" and truth[name] != "good_weld" for name, _, verdict in judged)
     return (
         f"\nThe demo knows what it drew: the network named the right class for {right} of {len(judged)} "
         f"synthetic frames, and let {passed} defects pass."
     )
+
+
+def ask(sql: str) -> list[tuple[str, ...]]:
+    """Rows from the quality database, as any SQL client would read them."""
+    with contextlib.closing(sqlite3.connect(STATION / "quality.db")) as database:
+        return database.execute(sql).fetchall()
+
+
+def taken_at(frame: Path) -> str:
+    """The time in a frame's name: cameras deliver in this order, not class by class."""
+    return frame.stem.rsplit("_", 1)[-1]
 
 
 def command(*words: object) -> None:
