@@ -1,0 +1,100 @@
+"""Which files are being decoded right now, kept where a crash of this process cannot lose it.
+
+A decoder is native code and may be killed by a file. The journal names the files that were open in it when
+the process died: they are *suspects*, to be decoded alone next time; one that is open again at the next crash
+is *convicted*, and goes to quarantine unread. Without this the service would crash on the same file for ever.
+Lines are appended without a flush to disk: a process that dies loses nothing that it has written, and a power
+cut convicts nobody.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_CONVICTED_AT: Final = 2  # crashes in a row with the same file open
+_LONGEST: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
+
+
+class Journal:
+    """Appends ``+name`` when a decoding begins, ``-name`` when it ends; ``!name`` stands for a crash with it.
+
+    Safe to use from several threads: each line is one append.
+
+    Args:
+        path: the journal; read and begun anew at the start, removed at an orderly end.
+
+    Attributes:
+        suspects: names that were being decoded at the last crash.
+        convicted: those of them that were so at the crash before, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.suspects: set[str] = set()
+        self.convicted: set[str] = set()
+        self._fd = -1
+
+    def __enter__(self) -> Self:
+        crashes = self._crashes()
+        self.suspects = set(crashes)
+        self.convicted = {name for name, count in crashes.items() if count >= _CONVICTED_AT}
+        self._begin(crashes)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._fd)
+        self._path.unlink(missing_ok=True)
+
+    @contextmanager
+    def decoding(self, name: str) -> Iterator[None]:
+        """The decoder has this file open within the block; whatever comes out of it alive clears the file."""
+        self._write(f"+{name}")
+        try:
+            yield
+        finally:
+            self._write(f"-{name}")
+            self.suspects.discard(name)
+
+    def tidy(self) -> None:
+        """Begin the file anew where it has become long; only while nothing is being decoded."""
+        if os.fstat(self._fd).st_size > _LONGEST:
+            os.close(self._fd)
+            self._begin(Counter(self.suspects))
+
+    def _begin(self, crashes: Counter[str]) -> None:
+        """A file with nothing but the crashes so far, put in place in one step: this may crash, too."""
+        new = self._path.with_name(f"{self._path.name}.new")
+        new.write_text("".join(f"!{name}\n" * count for name, count in crashes.items()), encoding="utf-8")
+        new.replace(self._path)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def _crashes(self) -> Counter[str]:
+        """How many crashes in a row each file was in; an unfinished last line counts for nothing."""
+        crashes: Counter[str] = Counter()
+        open_now: set[str] = set()
+        try:
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return crashes
+        for line in text.split("\n")[:-1]:
+            mark, name = line[:1], line[1:]
+            if mark == "!":
+                crashes[name] += 1
+            elif mark == "+":
+                open_now.add(name)
+            elif mark == "-":
+                open_now.discard(name)
+                crashes.pop(name, None)
+        crashes.update(open_now)
+        return crashes
+
+    def _write(self, line: str) -> None:
+        os.write(self._fd, f"{line}\n".encode())
