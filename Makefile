@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TORCH := 2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench bigdb schema clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python deploy/demo/demo.py
@@ -25,6 +25,14 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/int8_vs_fp32.py
+
+# A year of inspections in a temporary folder: 1,000,000 on SQLite, 5,000,000 on PostgreSQL (some 10 GB, 20 minutes)
+bigdb: $(VENV)/.installed
+	$(BIN)/python benchmarks/quality_database.py
+
+# The DDL for people, from the models
+schema: $(VENV)/.installed
+	$(BIN)/python sql/write_schema.py
 
 # CPU build first where the configured index offers one, then PyTorch's own CPU index, then whatever there is.
 $(VENV)/.installed: pyproject.toml

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -90,6 +91,74 @@ def _sorted_columns(lines: set[str]) -> set[str]:
     return {
         " ".join(sorted(line.replace("(", " ").replace(")", " ").replace(",", " ").split())) for line in lines
     }
+
+
+def test_the_ddl_for_people_is_the_schema(url: URL, url_of: Callable[..., URL]) -> None:
+    """The files in sql/ are as 'make schema' writes them, and run by themselves they make the same schema."""
+    dialect = url.get_backend_name()
+    path = resources.folder("sql") / "write_schema.py"
+    written = (path.parent / f"schema.{dialect}.sql").read_text(encoding="utf-8")
+    assert runpy.run_path(str(path))["text"](dialect) == written, "run 'make schema'"
+    other = url_of(dialect, migrated=False)
+    change(other, lambda connection: _run_script(connection, written))
+    assert _sorted_columns(catalogue(other)) == _sorted_columns(catalogue(url))
+
+
+def _run_script(connection: sa.Connection, script: str) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(script)
+        return
+    uncommented = "".join(f"{line.partition(' -- ')[0]}\n" for line in script.splitlines())
+    driver: Any = connection.connection.driver_connection
+    driver.executescript(uncommented)
+
+
+def test_a_comment_stands_at_every_column(url_of: Callable[[str], URL]) -> None:
+    """On PostgreSQL every table, view and column but the row's own number says what it holds."""
+    query = sa.text(
+        "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c LEFT JOIN pg_attribute a"
+        " ON a.attrelid = c.oid AND a.attnum > 0 AND c.relkind = 'r' AND a.attname <> 'id'"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')"
+        " AND c.relname <> 'alembic_version' AND col_description(c.oid, coalesce(a.attnum, 0)) IS NULL"
+        " AND (a.attnum IS NOT NULL OR obj_description(c.oid, 'pg_class') IS NULL)"
+    )
+    with database.reading(url_of("postgresql")) as engine, engine.begin() as connection:
+        assert list(connection.scalars(query)) == []
+
+
+def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL]) -> None:
+    """As weldnet_daemon a station works but changes nothing; as weldnet_reporter every report runs, no more."""
+    url = url_of("postgresql")
+    roles = (resources.folder("sql") / "roles.sql").read_text(encoding="utf-8")
+    users = {"a_station": "weldnet_daemon", "an_engineer": "weldnet_reporter"}
+    for _ in range(2):  # it is run again after each migrate
+        change(url, lambda connection: connection.exec_driver_sql(roles))
+    for user, role in users.items():
+        statement = f"CREATE USER {user} IN ROLE {role}"
+        change(url, lambda connection, create=statement: connection.exec_driver_sql(create))
+    station, engineer = (url.set(username=user) for user in users)
+    try:
+        with Store.open(station, "cell-1", seam_gap_s=300) as store:
+            store.record([inspected(), quarantined()], in_force(store))
+            store.event("start", "")
+        for name in reports.names():
+            reports.run(engineer, name)
+        tables = list(schema.metadata.tables)
+        verbs = ("DELETE FROM {}", "UPDATE {} SET id = id", "TRUNCATE {} CASCADE", "DROP TABLE {}")
+        forbidden = {user: [verb.format(table) for verb in verbs for table in tables] for user in users}
+        said = "(inspection_id, reviewer, verdict, reviewed_us) VALUES (1, 'ann', 'PASS', 0)"
+        change(station, lambda connection: connection.exec_driver_sql(f"INSERT INTO review {said}"))
+        forbidden["an_engineer"].append(f"INSERT INTO review {said}")
+        for user, statements in forbidden.items():
+            engine = database.engine(url.set(username=user))
+            for statement in statements:
+                with pytest.raises(sa.exc.ProgrammingError) as caught, engine.begin() as connection:
+                    connection.exec_driver_sql(statement)
+                assert getattr(caught.value.orig, "sqlstate", "") == "42501", statement  # no privilege
+            engine.dispose()
+    finally:
+        for user in users:
+            change(url, lambda connection, drop=f"DROP USER {user}": connection.exec_driver_sql(drop))
 
 
 def test_alembic_sees_no_difference(url: URL) -> None:

@@ -1,0 +1,31 @@
+-- Roles on PostgreSQL: who may do what with the quality database. History is only ever added to.
+--
+--   weldnet_daemon    reads, and adds rows: the service, and people who review
+--   weldnet_reporter  only reads: reports, SQL clients, dashboards
+--
+-- Nobody but the owner of the tables (the user who runs 'weld-inspect migrate') can change or delete a row, and
+-- the owner, too, is stopped by triggers. Run as the owner, who needs CREATEROLE, after each migrate:
+--
+--   psql --dbname quality --set ON_ERROR_STOP=1 --file sql/roles.sql
+--
+-- Then make users, and give each a role:
+--
+--   CREATE USER cell3 PASSWORD '...' IN ROLE weldnet_daemon;
+--   CREATE USER quality_engineer PASSWORD '...' IN ROLE weldnet_reporter;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_reporter') THEN
+        CREATE ROLE weldnet_reporter NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_daemon') THEN
+        CREATE ROLE weldnet_daemon NOLOGIN;
+    END IF;
+END
+$$;
+
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
+GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_daemon;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO weldnet_reporter, weldnet_daemon;
+GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, audit_sample, event
+    TO weldnet_daemon;

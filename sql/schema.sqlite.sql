@@ -1,0 +1,247 @@
+-- The quality database's schema on SQLite. Made by 'make schema'; do not edit.
+--
+-- To read, not to run: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are
+-- UTC epoch microseconds; the views show them as timestamps. History is append-only.
+
+-- artifacts that have judged
+CREATE TABLE model (
+    id INTEGER NOT NULL,
+    artifact_sha256 TEXT NOT NULL, -- hash of the artifact file
+    name TEXT NOT NULL, -- the artifact's name
+    version TEXT NOT NULL, -- the artifact's version
+    metadata JSON NOT NULL, -- the artifact's metadata.json, whole
+    first_used_us BIGINT NOT NULL, -- when a station first judged with it; UTC epoch microseconds
+    CONSTRAINT pk_model PRIMARY KEY (id),
+    CONSTRAINT uq_model_artifact_sha256 UNIQUE (artifact_sha256),
+    CONSTRAINT ck_model_artifact_sha256 CHECK (length(artifact_sha256) = 64)
+);
+
+-- settings that were in force
+CREATE TABLE settings (
+    id INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, -- hash of the content with sorted keys
+    content JSON NOT NULL, -- settings and thresholds in force, whole
+    first_used_us BIGINT NOT NULL, -- when a station first judged with them; UTC epoch microseconds
+    CONSTRAINT pk_settings PRIMARY KEY (id),
+    CONSTRAINT uq_settings_sha256 UNIQUE (sha256),
+    CONSTRAINT ck_settings_sha256 CHECK (length(sha256) = 64)
+);
+
+-- camera PCs that write here
+CREATE TABLE station (
+    id INTEGER NOT NULL,
+    name TEXT NOT NULL, -- the settings' station: one for each camera PC
+    first_opened_us BIGINT NOT NULL, -- when the station first opened this database; UTC epoch microseconds
+    CONSTRAINT pk_station PRIMARY KEY (id),
+    CONSTRAINT uq_station_name UNIQUE (name)
+);
+
+-- what happened to the station, apart from images
+CREATE TABLE event (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- whose
+    kind TEXT NOT NULL, -- start, stop, outage, overflow, reload and the like
+    detail TEXT NOT NULL, -- one line for people
+    at_us BIGINT NOT NULL, -- when; UTC epoch microseconds
+    CONSTRAINT pk_event PRIMARY KEY (id),
+    CONSTRAINT fk_event_station_id FOREIGN KEY(station_id) REFERENCES station (id)
+);
+CREATE INDEX ix_event_station_id_at_us ON event (station_id, at_us);
+
+-- one judged image a row; what the model said is never changed
+CREATE TABLE inspection (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- who inspected
+    model_id INTEGER NOT NULL, -- which artifact judged
+    settings_id INTEGER NOT NULL, -- thresholds and settings in force
+    source_name TEXT NOT NULL, -- path in the drop folder; bytes that are not UTF-8, % and controls as %XX
+    sha256 TEXT NOT NULL, -- hash of the file's bytes
+    duplicate_of INTEGER, -- first inspection of the same bytes at this station
+    camera TEXT, -- from the file name by name_pattern
+    part TEXT, -- from the file name by name_pattern
+    seam TEXT, -- from the file name by name_pattern
+    pass_no INTEGER, -- 1 for the first pass of a part and seam; null without part
+    camera_time_us BIGINT, -- the camera's own clock, by name_pattern; UTC epoch microseconds
+    seen_us BIGINT NOT NULL, -- its close where that was seen, else first sight, by our clock; UTC epoch microseconds
+    taken_us BIGINT NOT NULL, -- camera time where known, else seen: what passes go by; UTC epoch microseconds
+    inspected_us BIGINT NOT NULL, -- when it was judged: what report periods go by; UTC epoch microseconds
+    local_day TEXT NOT NULL, -- ISO date in the station's time zone
+    shift TEXT NOT NULL, -- the settings' name of the shift
+    verdict TEXT NOT NULL, -- the station's: PASS, FAIL or REVIEW
+    label TEXT NOT NULL, -- class of the highest probability
+    confidence DOUBLE NOT NULL, -- probability of the label, 0 to 1
+    probabilities JSON NOT NULL, -- class name to probability, in class order
+    novelty DOUBLE NOT NULL, -- grows as a frame looks less like training
+    reason TEXT, -- why a REVIEW is one: uncertain, novel, blank, saturated
+    heat BLOB, -- class activation map, uint8 row by row, for FAIL and REVIEW
+    heat_height INTEGER, -- rows of heat
+    heat_width INTEGER, -- columns of heat
+    wait_ms DOUBLE NOT NULL, -- close, else first sight, to reading; milliseconds
+    decode_ms DOUBLE NOT NULL, -- reading, hash, decoding, resize; milliseconds
+    infer_ms DOUBLE NOT NULL, -- the batch's time over its size; milliseconds
+    total_ms DOUBLE NOT NULL, -- close, else first sight, to just before the commit; milliseconds
+    batch_size INTEGER NOT NULL, -- frames judged together
+    archive_path TEXT NOT NULL, -- place in the archive folder
+    CONSTRAINT pk_inspection PRIMARY KEY (id),
+    CONSTRAINT uq_inspection_station_id_source_name_sha256 UNIQUE (station_id, source_name, sha256),
+    CONSTRAINT ck_inspection_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
+    CONSTRAINT ck_inspection_confidence CHECK (confidence BETWEEN 0 AND 1),
+    CONSTRAINT ck_inspection_sha256 CHECK (length(sha256) = 64),
+    CONSTRAINT ck_inspection_local_day CHECK (length(local_day) = 10),
+    CONSTRAINT ck_inspection_batch_size CHECK (batch_size >= 1),
+    CONSTRAINT ck_inspection_pass_no CHECK ((part IS NULL) = (pass_no IS NULL) AND coalesce(pass_no, 1) >= 1),
+    CONSTRAINT ck_inspection_heat CHECK (CASE WHEN heat IS NULL THEN heat_height IS NULL AND heat_width IS NULL ELSE length(heat) = heat_height * heat_width END),
+    CONSTRAINT fk_inspection_station_id FOREIGN KEY(station_id) REFERENCES station (id),
+    CONSTRAINT fk_inspection_model_id FOREIGN KEY(model_id) REFERENCES model (id),
+    CONSTRAINT fk_inspection_settings_id FOREIGN KEY(settings_id) REFERENCES settings (id),
+    CONSTRAINT fk_inspection_duplicate_of FOREIGN KEY(duplicate_of) REFERENCES inspection (id)
+);
+CREATE INDEX ix_inspection_duplicate_of ON inspection (duplicate_of) WHERE duplicate_of IS NOT NULL;
+CREATE INDEX ix_inspection_first_of_bytes ON inspection (station_id, sha256) WHERE duplicate_of IS NULL;
+CREATE INDEX ix_inspection_inspected_us ON inspection (inspected_us);
+CREATE INDEX ix_inspection_seam_pass ON inspection (station_id, part, seam, pass_no) WHERE part IS NOT NULL;
+CREATE INDEX ix_inspection_seam_taken ON inspection (station_id, part, seam, taken_us) WHERE part IS NOT NULL;
+
+-- files that cannot be inspected, and why
+CREATE TABLE quarantine (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- who could not inspect it
+    source_name TEXT NOT NULL, -- path in the drop folder, as in inspection
+    sha256 TEXT, -- hash of the bytes; null for a folder, link, FIFO or device
+    reason TEXT NOT NULL, -- one word: truncated, not_an_image, too_large, decoder_crash
+    detail TEXT NOT NULL, -- one line for people
+    quarantined_us BIGINT NOT NULL, -- when it was given up; UTC epoch microseconds
+    path TEXT NOT NULL, -- place in the quarantine folder
+    CONSTRAINT pk_quarantine PRIMARY KEY (id),
+    CONSTRAINT uq_quarantine_station_id_path_quarantined_us UNIQUE (station_id, path, quarantined_us),
+    CONSTRAINT fk_quarantine_station_id FOREIGN KEY(station_id) REFERENCES station (id)
+);
+CREATE INDEX ix_quarantine_quarantined_us ON quarantine (quarantined_us);
+
+-- the ledger, append-only: each file that left the drop folder, and what became of it
+CREATE TABLE arrival (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- whose folders
+    source_name TEXT NOT NULL, -- path in the drop folder, as in inspection
+    sha256 TEXT, -- hash of the bytes; null for a folder, link, FIFO or device
+    size_bytes BIGINT NOT NULL, -- the file's length
+    inode BIGINT NOT NULL, -- the file's inode as signed 64 bits
+    mtime_us BIGINT NOT NULL, -- the file's modification time; UTC epoch microseconds
+    seen_us BIGINT NOT NULL, -- its close where that was seen, else first sight; UTC epoch microseconds
+    recorded_us BIGINT NOT NULL, -- when this row was made; UTC epoch microseconds
+    outcome TEXT NOT NULL, -- inspected, duplicate, quarantined; later requeued or pruned
+    inspection_id INTEGER, -- its judgement, or the first one of a duplicate
+    quarantine_id INTEGER, -- why it could not be inspected
+    path TEXT NOT NULL, -- place in the archive (inspection_id set) or quarantine folder
+    CONSTRAINT pk_arrival PRIMARY KEY (id),
+    CONSTRAINT uq_arrival_station_id_path_outcome_recorded_us UNIQUE (station_id, path, outcome, recorded_us),
+    CONSTRAINT ck_arrival_outcome CHECK (outcome IN ('inspected', 'duplicate', 'quarantined', 'requeued', 'pruned')),
+    CONSTRAINT ck_arrival_one_reference CHECK ((inspection_id IS NULL) <> (quarantine_id IS NULL)),
+    CONSTRAINT ck_arrival_reference_fits_outcome CHECK (CASE WHEN outcome IN ('inspected', 'duplicate') THEN inspection_id IS NOT NULL WHEN outcome IN ('quarantined', 'requeued') THEN quarantine_id IS NOT NULL ELSE 1 = 1 END),
+    CONSTRAINT fk_arrival_station_id FOREIGN KEY(station_id) REFERENCES station (id),
+    CONSTRAINT fk_arrival_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id),
+    CONSTRAINT fk_arrival_quarantine_id FOREIGN KEY(quarantine_id) REFERENCES quarantine (id)
+);
+CREATE INDEX ix_arrival_known ON arrival (station_id, source_name, sha256, id);
+CREATE INDEX ix_arrival_quarantine_id ON arrival (quarantine_id) WHERE quarantine_id IS NOT NULL;
+CREATE INDEX ix_arrival_recorded_us ON arrival (recorded_us);
+
+-- random samples of PASS images: only their reviews tell how many defects are let through
+CREATE TABLE audit_sample (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- a PASS image that chance chose for a person to look at
+    seed BIGINT NOT NULL, -- of the draw, to draw the same again
+    population BIGINT NOT NULL, -- PASS images that it was drawn from
+    drawn_us BIGINT NOT NULL, -- when; UTC epoch microseconds
+    CONSTRAINT pk_audit_sample PRIMARY KEY (id),
+    CONSTRAINT uq_audit_sample_inspection_id UNIQUE (inspection_id),
+    CONSTRAINT ck_audit_sample_population CHECK (population >= 1),
+    CONSTRAINT fk_audit_sample_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
+);
+
+-- human verdicts, append-only: the latest row of an image counts
+CREATE TABLE review (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- the image that a person looked at
+    reviewer TEXT NOT NULL, -- who looked
+    verdict TEXT NOT NULL, -- the person's: PASS, FAIL, or REVIEW where they cannot tell
+    label TEXT, -- the person's class, where they named one
+    note TEXT, -- free text
+    reviewed_us BIGINT NOT NULL, -- when; UTC epoch microseconds
+    CONSTRAINT pk_review PRIMARY KEY (id),
+    CONSTRAINT ck_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
+    CONSTRAINT fk_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
+);
+CREATE INDEX ix_review_inspection_id ON review (inspection_id, id);
+
+CREATE VIEW v_inspection AS
+SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
+       strftime('%Y-%m-%d %H:%M:%f', i.camera_time_us / 1000000.0, 'unixepoch') AS camera_time, strftime('%Y-%m-%d %H:%M:%f', i.seen_us / 1000000.0, 'unixepoch') AS seen_at, strftime('%Y-%m-%d %H:%M:%f', i.inspected_us / 1000000.0, 'unixepoch') AS inspected_at,
+       i.local_day, i.shift, i.verdict, i.label, i.confidence, i.probabilities, i.novelty, i.reason,
+       r.verdict AS human_verdict, r.label AS human_label, r.reviewer, strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at,
+       m.name AS model, m.version AS model_version, i.settings_id,
+       i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
+       i.sha256, i.duplicate_of, i.archive_path
+FROM inspection i
+JOIN station s ON s.id = i.station_id
+JOIN model m ON m.id = i.model_id
+LEFT JOIN review r
+  ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id);
+
+CREATE VIEW v_quarantine AS
+SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
+       strftime('%Y-%m-%d %H:%M:%f', q.quarantined_us / 1000000.0, 'unixepoch') AS quarantined_at, q.path, q.sha256
+FROM quarantine q JOIN station s ON s.id = q.station_id;
+
+CREATE VIEW v_arrival AS
+SELECT a.id, s.name AS station, a.source_name, a.outcome, strftime('%Y-%m-%d %H:%M:%f', a.seen_us / 1000000.0, 'unixepoch') AS seen_at,
+       strftime('%Y-%m-%d %H:%M:%f', a.recorded_us / 1000000.0, 'unixepoch') AS recorded_at, a.path, a.inspection_id, a.quarantine_id, a.size_bytes,
+       strftime('%Y-%m-%d %H:%M:%f', a.mtime_us / 1000000.0, 'unixepoch') AS modified_at, a.sha256
+FROM arrival a JOIN station s ON s.id = a.station_id;
+
+CREATE VIEW v_review AS
+SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.verdict AS station_verdict, i.label,
+       r.reviewer, r.verdict AS human_verdict, r.label AS human_label, r.note,
+       strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at
+FROM review r JOIN inspection i ON i.id = r.inspection_id JOIN station s ON s.id = i.station_id;
+
+CREATE VIEW v_event AS
+SELECT e.id, s.name AS station, strftime('%Y-%m-%d %H:%M:%f', e.at_us / 1000000.0, 'unixepoch') AS at, e.kind, e.detail
+FROM event e JOIN station s ON s.id = e.station_id;
+
+CREATE VIEW v_model AS
+SELECT m.id, m.name, m.version, strftime('%Y-%m-%d %H:%M:%f', m.first_used_us / 1000000.0, 'unixepoch') AS first_used_at, m.artifact_sha256, m.metadata
+FROM model m;
+
+CREATE VIEW v_settings AS
+SELECT t.id, strftime('%Y-%m-%d %H:%M:%f', t.first_used_us / 1000000.0, 'unixepoch') AS first_used_at, t.content, t.sha256
+FROM settings t;
+
+CREATE VIEW v_audit_sample AS
+SELECT a.id, a.inspection_id, s.name AS station, i.source_name, i.archive_path,
+       strftime('%Y-%m-%d %H:%M:%f', a.drawn_us / 1000000.0, 'unixepoch') AS drawn_at, a.seed, a.population, r.verdict AS human_verdict,
+       r.label AS human_label
+FROM audit_sample a
+JOIN inspection i ON i.id = a.inspection_id
+JOIN station s ON s.id = i.station_id
+LEFT JOIN review r
+  ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id);
+
+CREATE TRIGGER arrival_no_update BEFORE UPDATE ON arrival BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER arrival_no_delete BEFORE DELETE ON arrival BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER audit_sample_no_update BEFORE UPDATE ON audit_sample BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER audit_sample_no_delete BEFORE DELETE ON audit_sample BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER inspection_no_update BEFORE UPDATE ON inspection BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER inspection_no_delete BEFORE DELETE ON inspection BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER model_no_update BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER model_no_delete BEFORE DELETE ON model BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER quarantine_no_update BEFORE UPDATE ON quarantine BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER quarantine_no_delete BEFORE DELETE ON quarantine BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER review_no_update BEFORE UPDATE ON review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER review_no_delete BEFORE DELETE ON review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER settings_no_update BEFORE UPDATE ON settings BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER settings_no_delete BEFORE DELETE ON settings BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER station_no_update BEFORE UPDATE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER station_no_delete BEFORE DELETE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
