@@ -28,6 +28,12 @@ def report(
     until: Annotated[str | None, typer.Option(help="end of the period, not included")] = None,
     station: Annotated[str | None, typer.Option(help="only this station")] = None,
     part: Annotated[str | None, typer.Option(help="only this part")] = None,
+    reference_since: Annotated[
+        str | None, typer.Option(help="drift, confidence: first instant of the period to compare with")
+    ] = None,
+    reference_until: Annotated[
+        str | None, typer.Option(help="its end, not included; else where the period begins")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
 ) -> None:
     """Answer one question from the quality database."""
@@ -36,10 +42,18 @@ def report(
     settings = load(config)
     if name is None:
         for known, question in reports.names().items():
-            typer.echo(f"{known:<12} {question}")
+            typer.echo(f"{known:<18} {question}")
         return
     result = reports.run(
-        settings.url, name, since=since, until=until, station=station, part=part, zone=settings.zone
+        settings.url,
+        name,
+        since=since,
+        until=until,
+        station=station,
+        part=part,
+        reference_since=reference_since,
+        reference_until=reference_until,
+        zone=settings.zone,
     )
     typer.echo(reports.render(result, form.value))
 

@@ -56,6 +56,8 @@ def run(
     until: str | None = None,
     station: str | None = None,
     part: str | None = None,
+    reference_since: str | None = None,
+    reference_until: str | None = None,
     zone: tzinfo = UTC,
 ) -> Report:
     """Run one report.
@@ -67,20 +69,23 @@ def run(
         until: the same, exclusive. None: to the end.
         station: only this one; None: all.
         part: only this one; None: all.
+        reference_since: first instant of the period to compare with. None: from the beginning.
+        reference_until: its end, exclusive. None: where the period begins.
         zone: the station's time zone.
 
     Raises:
-        UsageError: an unknown report, station or date, or a part for a report that knows none.
+        UsageError: an unknown report, station or date, or a part or reference for a report that knows none.
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
     sql = _text_of(name)
     if part and ":part" not in sql:
         raise UsageError(f"report '{name}' knows no part; leave --part out")
-    period = {"since_us": _instant_us("since", since, zone, -_ALWAYS_US)}
-    period["until_us"] = _instant_us("until", until, zone, _ALWAYS_US)
-    if period["since_us"] >= period["until_us"]:
-        raise UsageError(f"the period is empty: --since {since} is not before --until {until} (exclusive)")
+    if (reference_since or reference_until) and ":reference_" not in sql:
+        raise UsageError(f"report '{name}' compares with no reference; leave --reference-... out")
+    period = _period("", since, until, zone, _ALWAYS_US)
+    # Without --since there is nothing before it: an empty reference, and the report says that it has none.
+    period |= _period("reference_", reference_since, reference_until, zone, period["since_us"])
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         if station:
@@ -137,6 +142,18 @@ def _text_of(name: str) -> str:
     return (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
 
 
+def _period(prefix: str, since: str | None, until: str | None, zone: tzinfo, end_us: int) -> dict[str, int]:
+    """The parameters of a period; ``end_us`` where ``until`` is None."""
+    options = [f"--{prefix}{end}".replace("_", "-") for end in ("since", "until")]
+    first = _instant_us(options[0], since, zone, -_ALWAYS_US)
+    last = _instant_us(options[1], until, zone, end_us)
+    if first >= last and (since or until):
+        raise UsageError(
+            f"the period is empty: {options[0]} {since} is not before {options[1]} {until} (exclusive)"
+        )
+    return {f"{prefix}since_us": first, f"{prefix}until_us": last}
+
+
 def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> int:
     if text is None:
         return default
@@ -145,7 +162,7 @@ def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> in
         aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
         return (aware - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
-        raise UsageError(f"--{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
+        raise UsageError(f"{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
 
 
 def _iso(instant_us: int | None, zone: tzinfo) -> str | None:

@@ -1,0 +1,125 @@
+-- How often do people and the station agree, and how many defects are let through?
+--
+-- An image counts with its latest human verdict; where a person could not tell, it is left out. A measure
+-- that no review speaks for is empty, never zero.
+--
+-- measure         escape: a person failed what the station had passed. Of the random audit samples of PASS
+--                 images alone (weld-inspect review sample): images that people pick are no fair sample
+--                 overkill: a person passed what the station had failed. Of the FAIL images that were
+--                 reviewed; it speaks for all of them where all, or a random part, were
+--                 verdict: both said PASS, or both FAIL; images of REVIEW are left out
+--                 class: the person named the class that the station had named
+-- n               reviewed images of which the measure is true
+-- of_n            reviewed images that the measure is about
+-- share           n / of_n, 0 to 1
+-- low_share       Wilson's 95% interval of the share (Wilson 1927, without continuity correction), lower end
+-- high_share      its upper end
+-- population      images of the period that the share speaks for: all PASS for escape, all FAIL for overkill
+-- estimated       population * share
+-- estimated_low   population * low_share
+-- estimated_high  population * high_share
+-- kappa           Cohen's kappa of the reviewed images: 1 perfect, 0 as by chance; empty where all of them
+--                 are of one kind. Depends on which images were reviewed, the share of escape does not
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all.
+WITH latest AS (
+    SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id
+),
+decided AS (
+    SELECT
+        i.verdict,
+        i.label,
+        r.verdict AS human_verdict,
+        r.label AS human_label,
+        CASE WHEN a.inspection_id IS NULL THEN 0 ELSE 1 END AS sampled
+    FROM latest l
+    JOIN review r ON r.id = l.review_id
+    JOIN inspection i ON i.id = l.inspection_id
+    JOIN station s ON s.id = i.station_id
+    LEFT JOIN audit_sample a ON a.inspection_id = i.id
+    WHERE r.verdict <> 'REVIEW'
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
+judged AS (
+    SELECT
+        count(*) AS n,
+        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
+pairs AS (
+    SELECT 'verdict' AS measure, verdict AS said, human_verdict AS human_said
+    FROM decided WHERE verdict <> 'REVIEW'
+    UNION ALL
+    SELECT 'class', label, human_label FROM decided WHERE human_label IS NOT NULL
+),
+said AS (SELECT measure, said AS word, count(*) AS n FROM pairs GROUP BY measure, said),
+human_said AS (SELECT measure, human_said AS word, count(*) AS n FROM pairs GROUP BY measure, human_said),
+by_chance AS (
+    SELECT said.measure, sum(said.n * human_said.n) AS products
+    FROM said JOIN human_said ON human_said.measure = said.measure AND human_said.word = said.word
+    GROUP BY said.measure
+),
+counted AS (
+    SELECT 1 AS position, 'escape' AS measure, (SELECT passed FROM judged) AS population,
+        count(CASE WHEN human_verdict = 'FAIL' THEN 1 END) AS n, count(*) AS of_n
+    FROM decided WHERE sampled = 1 AND verdict = 'PASS'
+    UNION ALL
+    SELECT 2, 'overkill', (SELECT failed FROM judged),
+        count(CASE WHEN human_verdict = 'PASS' THEN 1 END), count(*)
+    FROM decided WHERE verdict = 'FAIL'
+    UNION ALL
+    SELECT 3, 'verdict', NULL, count(CASE WHEN said = human_said THEN 1 END), count(*)
+    FROM pairs WHERE measure = 'verdict'
+    UNION ALL
+    SELECT 4, 'class', NULL, count(CASE WHEN said = human_said THEN 1 END), count(*)
+    FROM pairs WHERE measure = 'class'
+),
+shared AS (
+    SELECT position, measure, population, n, of_n,
+        CAST(n AS DOUBLE PRECISION) / NULLIF(of_n, 0) AS share,
+        CAST(1.959963984540054 AS DOUBLE PRECISION) AS z
+    FROM counted
+),
+bounded AS (
+    SELECT position, measure, population, n, of_n, share,
+        (share + z * z / (2 * of_n)) / (1 + z * z / of_n) AS centre,
+        z * sqrt(share * (1 - share) / of_n + z * z / (4 * CAST(of_n AS DOUBLE PRECISION) * of_n))
+            / (1 + z * z / of_n) AS half
+    FROM shared
+    WHERE of_n > 0
+    UNION ALL
+    SELECT position, measure, population, NULL, of_n, NULL, NULL, NULL FROM shared WHERE of_n = 0
+),
+ended AS (
+    SELECT position, measure, n, of_n, share, population,
+        CASE WHEN n = 0 THEN 0.0 ELSE centre - half END AS low_share,
+        CASE WHEN n = of_n THEN 1.0 ELSE centre + half END AS high_share
+    FROM bounded
+)
+SELECT
+    e.measure,
+    e.n,
+    e.of_n,
+    e.share,
+    e.low_share,
+    e.high_share,
+    e.population,
+    e.population * e.share AS estimated,
+    e.population * e.low_share AS estimated_low,
+    e.population * e.high_share AS estimated_high,
+    CASE WHEN e.measure IN ('verdict', 'class') THEN
+        CAST(e.of_n * e.n - coalesce(b.products, 0) AS DOUBLE PRECISION)
+            / NULLIF(CAST(e.of_n * e.of_n - coalesce(b.products, 0) AS DOUBLE PRECISION), 0)
+    END AS kappa
+FROM ended e
+LEFT JOIN by_chance b ON b.measure = e.measure
+WHERE (SELECT n FROM judged) > 0
+ORDER BY e.position;

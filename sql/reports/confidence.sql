@@ -1,0 +1,71 @@
+-- How sure is the model, and how sure was it in the reference period?
+--
+-- confidence_from  the bin's lower end, included: probability of the image's class, 0 to 1
+-- confidence_to    its upper end, not included (1 is)
+-- n                images of the period in this bin
+-- of_n             images of the period: what share counts from
+-- share            n / of_n, 0 to 1
+-- passed           of n, verdict PASS
+-- failed           of n, verdict FAIL
+-- review           of n, verdict REVIEW
+-- reference_n      images of the reference period in this bin
+-- reference_share  reference_n / images of the reference period; empty where it has none
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period to compare
+-- with; station and part, each '' for all.
+WITH bin AS (
+    SELECT CAST(0 AS DOUBLE PRECISION) AS confidence_from, CAST(0.5 AS DOUBLE PRECISION) AS confidence_to
+    UNION ALL SELECT 0.5, 0.6
+    UNION ALL SELECT 0.6, 0.7
+    UNION ALL SELECT 0.7, 0.8
+    UNION ALL SELECT 0.8, 0.9
+    UNION ALL SELECT 0.9, 0.95
+    UNION ALL SELECT 0.95, 0.99
+    UNION ALL SELECT 0.99, 1.0
+),
+chosen AS (
+    SELECT
+        i.verdict,
+        i.confidence,
+        CASE WHEN i.inspected_us >= :since_us AND i.inspected_us < :until_us THEN 1 END AS now,
+        CASE WHEN i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us
+            THEN 1 END AS before
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE (i.inspected_us >= :since_us AND i.inspected_us < :until_us
+           OR i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us)
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
+total AS (SELECT count(now) AS n, count(before) AS reference_n FROM chosen),
+counted AS (
+    SELECT
+        b.confidence_from,
+        b.confidence_to,
+        count(c.now) AS n,
+        count(CASE WHEN c.verdict = 'PASS' THEN c.now END) AS passed,
+        count(CASE WHEN c.verdict = 'FAIL' THEN c.now END) AS failed,
+        count(CASE WHEN c.verdict = 'REVIEW' THEN c.now END) AS review,
+        count(c.before) AS reference_n
+    FROM bin b
+    LEFT JOIN chosen c
+      ON c.confidence >= b.confidence_from
+     AND (c.confidence < b.confidence_to OR b.confidence_to = 1)
+    GROUP BY b.confidence_from, b.confidence_to
+)
+SELECT
+    c.confidence_from,
+    c.confidence_to,
+    c.n,
+    t.n AS of_n,
+    CAST(c.n AS DOUBLE PRECISION) / t.n AS share,
+    c.passed,
+    c.failed,
+    c.review,
+    c.reference_n,
+    CAST(c.reference_n AS DOUBLE PRECISION) / NULLIF(t.reference_n, 0) AS reference_share
+FROM counted c
+CROSS JOIN total t
+WHERE t.n > 0
+ORDER BY c.confidence_from;

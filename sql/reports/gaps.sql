@@ -1,0 +1,51 @@
+-- When did no image come for a quarter of an hour or longer?
+--
+-- station   the camera PC
+-- from_us   its last image before the gap, by judgement, UTC epoch microseconds
+-- until_us  its next image, which is of the period
+-- hours     from the one to the other
+-- starts    starts of the program in between
+-- stops     orderly stops of the program in between; none, and none of the others: nothing came
+-- outages   database outages that ended in between
+-- others    what else happened in between: a folder lost, a watch that overflowed
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station, '' for all. There is no part: a station stops for all of them.
+WITH judged AS (
+    SELECT i.station_id, i.inspected_us
+    FROM inspection i
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    UNION ALL
+    SELECT s.id, (
+        SELECT i.inspected_us FROM inspection i
+        WHERE i.station_id = s.id AND i.inspected_us < :since_us
+        ORDER BY i.inspected_us DESC LIMIT 1
+    )
+    FROM station s
+),
+following AS (
+    SELECT
+        station_id,
+        lag(inspected_us) OVER (PARTITION BY station_id ORDER BY inspected_us) AS from_us,
+        inspected_us AS until_us
+    FROM judged
+    WHERE inspected_us IS NOT NULL
+),
+gap AS (
+    SELECT station_id, from_us, until_us FROM following WHERE until_us - from_us >= 900000000
+)
+SELECT
+    s.name AS station,
+    g.from_us,
+    g.until_us,
+    CAST(g.until_us - g.from_us AS DOUBLE PRECISION) / 3600000000 AS hours,
+    count(CASE WHEN e.kind = 'start' THEN 1 END) AS starts,
+    count(CASE WHEN e.kind = 'stop' THEN 1 END) AS stops,
+    count(CASE WHEN e.kind = 'outage' THEN 1 END) AS outages,
+    count(CASE WHEN e.kind NOT IN ('start', 'stop', 'outage') THEN 1 END) AS others
+FROM gap g
+JOIN station s ON s.id = g.station_id
+LEFT JOIN event e ON e.station_id = g.station_id AND e.at_us >= g.from_us AND e.at_us <= g.until_us
+WHERE :station = '' OR s.name = :station
+GROUP BY s.name, g.from_us, g.until_us
+ORDER BY g.from_us, s.name;

@@ -1,0 +1,83 @@
+-- What did each artifact judge, when, and how did it fare under review?
+--
+-- model           the artifact's name
+-- version         its version
+-- artifact        first 12 digits of the artifact file's SHA-256: two files may share name and version
+-- stations        stations that judged with it
+-- first_us        its first judgement in the period, UTC epoch microseconds
+-- last_us         its last one
+-- n               images judged; the shares below are of these
+-- pass_share      verdict PASS / n, 0 to 1
+-- fail_share      verdict FAIL / n
+-- review_share    verdict REVIEW / n
+-- reviewed        of n, images that a person decided, PASS or FAIL (the latest verdict counts)
+-- audited         of reviewed, PASS images of a random audit sample
+-- escapes         of audited, images that the person failed
+-- escape_share    escapes / audited; empty where none was audited
+-- fails_reviewed  of reviewed, images that the station had failed
+-- overkills       of fails_reviewed, images that the person passed
+-- overkill_share  overkills / fails_reviewed; empty where none was reviewed
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all.
+WITH judged AS (
+    SELECT
+        i.model_id,
+        count(DISTINCT i.station_id) AS stations,
+        min(i.inspected_us) AS first_us,
+        max(i.inspected_us) AS last_us,
+        count(*) AS n,
+        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
+        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+    GROUP BY i.model_id
+),
+latest AS (
+    SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id
+),
+fared AS (
+    SELECT
+        i.model_id,
+        count(*) AS reviewed,
+        count(CASE WHEN i.verdict = 'PASS' THEN a.inspection_id END) AS audited,
+        count(CASE WHEN i.verdict = 'PASS' AND r.verdict = 'FAIL' THEN a.inspection_id END) AS escapes,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS fails_reviewed,
+        count(CASE WHEN i.verdict = 'FAIL' AND r.verdict = 'PASS' THEN 1 END) AS overkills
+    FROM latest l
+    JOIN review r ON r.id = l.review_id
+    JOIN inspection i ON i.id = l.inspection_id
+    JOIN station s ON s.id = i.station_id
+    LEFT JOIN audit_sample a ON a.inspection_id = i.id
+    WHERE r.verdict <> 'REVIEW'
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+    GROUP BY i.model_id
+)
+SELECT
+    m.name AS model,
+    m.version,
+    substr(m.artifact_sha256, 1, 12) AS artifact,
+    j.stations,
+    j.first_us,
+    j.last_us,
+    j.n,
+    CAST(j.passed AS DOUBLE PRECISION) / j.n AS pass_share,
+    CAST(j.failed AS DOUBLE PRECISION) / j.n AS fail_share,
+    CAST(j.review AS DOUBLE PRECISION) / j.n AS review_share,
+    coalesce(f.reviewed, 0) AS reviewed,
+    coalesce(f.audited, 0) AS audited,
+    coalesce(f.escapes, 0) AS escapes,
+    CAST(f.escapes AS DOUBLE PRECISION) / NULLIF(f.audited, 0) AS escape_share,
+    coalesce(f.fails_reviewed, 0) AS fails_reviewed,
+    coalesce(f.overkills, 0) AS overkills,
+    CAST(f.overkills AS DOUBLE PRECISION) / NULLIF(f.fails_reviewed, 0) AS overkill_share
+FROM judged j
+JOIN model m ON m.id = j.model_id
+LEFT JOIN fared f ON f.model_id = j.model_id
+ORDER BY j.first_us, m.id;
