@@ -34,6 +34,9 @@ def report(
     reference_until: Annotated[
         str | None, typer.Option(help="its end, not included; else where the period begins")
     ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="first_pass_yield, trend, p_chart: hour, shift, day, week or station")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
 ) -> None:
     """Answer one question from the quality database."""
@@ -53,6 +56,8 @@ def report(
         part=part,
         reference_since=reference_since,
         reference_until=reference_until,
+        by=by,
+        seam_rule={key: getattr(settings, key) for key in reports.SEAM_RULE},
         zone=settings.zone,
     )
     typer.echo(reports.render(result, form.value))

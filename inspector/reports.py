@@ -10,6 +10,8 @@ import csv
 import difflib
 import io
 import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -27,6 +29,15 @@ from inspector.schema import station as stations
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
+# What the rows of a report may go by; the first unless told otherwise.
+BY = {
+    "first_pass_yield": ("day", "shift", "station"),
+    "p_chart": ("shift", "day", "hour", "week"),  # a shift is what has one crew, one wire and one set-up
+    "trend": ("day", "hour", "shift", "week"),
+}
+# A seam fails where at least seam_k of any seam_n consecutive frames fail; a pass of fewer than
+# seam_min_frames is for review. The defaults are those of inspector.settings, which says why.
+SEAM_RULE = {"seam_k": 3, "seam_n": 5, "seam_min_frames": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,8 @@ def run(
     part: str | None = None,
     reference_since: str | None = None,
     reference_until: str | None = None,
+    by: str | None = None,
+    seam_rule: Mapping[str, int] = SEAM_RULE,
     zone: tzinfo = UTC,
 ) -> Report:
     """Run one report.
@@ -71,10 +84,12 @@ def run(
         part: only this one; None: all.
         reference_since: first instant of the period to compare with. None: from the beginning.
         reference_until: its end, exclusive. None: where the period begins.
+        by: what the rows go by, one of :data:`BY`. None: the first of them.
+        seam_rule: when a seam fails, see :data:`SEAM_RULE`.
         zone: the station's time zone.
 
     Raises:
-        UsageError: an unknown report, station or date, or a part or reference for a report that knows none.
+        UsageError: an unknown report, station or date, or an option that the report does not know.
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
@@ -83,18 +98,19 @@ def run(
         raise UsageError(f"report '{name}' knows no part; leave --part out")
     if (reference_since or reference_until) and ":reference_" not in sql:
         raise UsageError(f"report '{name}' compares with no reference; leave --reference-... out")
-    period = _period("", since, until, zone, _ALWAYS_US)
+    period = dict(zip(("since_us", "until_us"), instants(since, until, zone), strict=True))
     # Without --since there is nothing before it: an empty reference, and the report says that it has none.
-    period |= _period("reference_", reference_since, reference_until, zone, period["since_us"])
+    reference = instants(reference_since, reference_until, zone, "reference-", period["since_us"])
+    period |= zip(("reference_since_us", "reference_until_us"), reference, strict=True)
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         if station:
-            _require_station(connection, station)
-        values = {**period, "station": station or "", "part": part or ""}
-        bound = {key: value for key, value in values.items() if f":{key}" in sql}
+            require_station(connection, station)
+        values = {**period, **seam_rule, "station": station or "", "part": part or "", "by": _by(name, by)}
+        bound = {key: value for key, value in values.items() if re.search(rf":{key}\b", sql)}
         result = connection.execute(sa.text(sql), bound)
         columns, rows = tuple(result.keys()), [tuple(row) for row in result]
-    instants = [column.endswith("_us") for column in columns]
+    are_instants = [column.endswith("_us") for column in columns]
     return Report(
         name=name,
         since=since,
@@ -103,7 +119,7 @@ def run(
         part=part,
         columns=tuple(column.removesuffix("_us") for column in columns),
         rows=[
-            tuple(_iso(cell, zone) if at else cell for cell, at in zip(row, instants, strict=True))
+            tuple(iso(cell, zone) if at else cell for cell, at in zip(row, are_instants, strict=True))
             for row in rows
         ],
     )
@@ -142,16 +158,39 @@ def _text_of(name: str) -> str:
     return (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def _period(prefix: str, since: str | None, until: str | None, zone: tzinfo, end_us: int) -> dict[str, int]:
-    """The parameters of a period; ``end_us`` where ``until`` is None."""
-    options = [f"--{prefix}{end}".replace("_", "-") for end in ("since", "until")]
-    first = _instant_us(options[0], since, zone, -_ALWAYS_US)
-    last = _instant_us(options[1], until, zone, end_us)
+def _by(name: str, by: str | None) -> str:
+    choices = BY.get(name, ())
+    if by and by not in choices:
+        raise UsageError(
+            f"report '{name}' goes by {', '.join(choices)}, not by '{by}'"
+            if choices
+            else f"report '{name}' goes by nothing in particular; leave --by out"
+        )
+    return by or next(iter(choices), "")
+
+
+def instants(
+    since: str | None, until: str | None, zone: tzinfo, prefix: str = "", end_us: int = _ALWAYS_US
+) -> tuple[int, int]:
+    """A period in UTC epoch microseconds, the end exclusive.
+
+    Args:
+        since: ISO date or datetime, in ``zone`` where it has no offset. None: from the beginning.
+        until: the same. None: to ``end_us``.
+        zone: the station's time zone.
+        prefix: of the options' names in messages.
+        end_us: see ``until``.
+
+    Raises:
+        UsageError: no date, or the period is empty.
+    """
+    first = _instant_us(f"--{prefix}since", since, zone, -_ALWAYS_US)
+    last = _instant_us(f"--{prefix}until", until, zone, end_us)
     if first >= last and (since or until):
         raise UsageError(
-            f"the period is empty: {options[0]} {since} is not before {options[1]} {until} (exclusive)"
+            f"the period is empty: --{prefix}since {since} is not before --{prefix}until {until} (exclusive)"
         )
-    return {f"{prefix}since_us": first, f"{prefix}until_us": last}
+    return first, last
 
 
 def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> int:
@@ -165,7 +204,8 @@ def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> in
         raise UsageError(f"{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
 
 
-def _iso(instant_us: int | None, zone: tzinfo) -> str | None:
+def iso(instant_us: int | None, zone: tzinfo) -> str | None:
+    """UTC epoch microseconds as ISO 8601 text in a zone."""
     if instant_us is None:
         return None
     try:
@@ -175,7 +215,8 @@ def _iso(instant_us: int | None, zone: tzinfo) -> str | None:
     return moment.isoformat(timespec="seconds")
 
 
-def _require_station(connection: sa.Connection, name: str) -> None:
+def require_station(connection: sa.Connection, name: str) -> None:
+    """Refuse a station that the database does not know, by UsageError."""
     known = connection.scalars(sa.select(stations.c.name).order_by(stations.c.name)).all()
     if name not in known:
         raise UsageError(

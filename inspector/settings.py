@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as PydanticSettingsError
 from sqlalchemy.engine import URL, make_url
@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     }
     name_pattern: str | None = None
     seam_gap_s: Seconds = 300  # a longer pause on the same part and seam starts its next pass
+    # frames: a seam fails where seam_k of any seam_n in a row fail: one bad frame may be spatter
+    seam_k: Annotated[int, Field(ge=1, le=1000)] = 3
+    seam_n: Annotated[int, Field(ge=1, le=1000)] = 5
+    seam_min_frames: Annotated[int, Field(ge=1, le=1000)] = 5  # of a pass: one full window of seam_n frames
 
     @field_validator("shifts", mode="before")
     @classmethod
@@ -100,6 +104,13 @@ class Settings(BaseSettings):
         unknown = sorted(groups - {"camera", "part", "seam", "time"})
         if unknown or not groups:
             raise ValueError(f"needs groups out of camera, part, seam, time; it has {sorted(groups)}")
+        return value
+
+    @field_validator("seam_n")
+    @classmethod
+    def _seam_can_fail(cls, value: int, info: ValidationInfo) -> int:
+        if value < info.data.get("seam_k", 1):
+            raise ValueError("must be at least seam_k: of fewer frames than that none can fail")
         return value
 
     @field_validator("database_url")

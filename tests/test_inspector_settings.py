@@ -66,6 +66,7 @@ def test_environment_wins(write, monkeypatch):
         ("station: a\ndatabase_url: 'sqlite://'", "names no file"),
         ("station: a\ndatabase_url: nonsense", "no database URL"),
         ("station: a\nformats: [GIF]", "formats"),
+        ("station: a\nseam_k: 4\nseam_n: 3", "'seam_n' must be at least seam_k"),
         ("station: a\narchive_folder: drop/archive", "must not lie in drop_folder"),
         ("station: a\nquarantine_folder: drop", "must not lie in"),
         ("station: [", "is not YAML"),

@@ -1,0 +1,55 @@
+-- Does one camera see more defects, or worse pictures, than the others?
+--
+-- station        the camera PC
+-- camera         from the file's name by name_pattern; empty for images whose name tells none
+-- n              images judged: what the shares count from
+-- passed         of n, verdict PASS
+-- failed         of n, verdict FAIL
+-- review         of n, verdict REVIEW: for a person to decide
+-- no_weld        of review, pictures that show no weld (blank, saturated and the like): a fault of the camera
+--                or its light rather than of the weld
+-- pass_share     passed / n, 0 to 1; REVIEW stays in the denominator
+-- fail_share     failed / n
+-- review_share   review / n
+-- no_weld_share  no_weld / n
+-- first_us       the earliest judgement, UTC epoch microseconds
+-- last_us        the latest one
+--
+-- It counts the station's verdicts, human verdicts apart.
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all.
+WITH counted AS (
+    SELECT
+        i.station_id,
+        i.camera,
+        count(*) AS n,
+        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
+        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review,
+        count(CASE WHEN i.verdict = 'REVIEW' AND i.reason NOT IN ('uncertain', 'novel', 'not_finite')
+            THEN 1 END) AS no_weld,
+        min(i.inspected_us) AS first_us,
+        max(i.inspected_us) AS last_us
+    FROM inspection i
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us AND (:part = '' OR i.part = :part)
+    GROUP BY i.station_id, i.camera
+)
+SELECT
+    s.name AS station,
+    c.camera,
+    c.n,
+    c.passed,
+    c.failed,
+    c.review,
+    c.no_weld,
+    CAST(c.passed AS DOUBLE PRECISION) / c.n AS pass_share,
+    CAST(c.failed AS DOUBLE PRECISION) / c.n AS fail_share,
+    CAST(c.review AS DOUBLE PRECISION) / c.n AS review_share,
+    CAST(c.no_weld AS DOUBLE PRECISION) / c.n AS no_weld_share,
+    c.first_us,
+    c.last_us
+FROM counted c
+JOIN station s ON s.id = c.station_id
+WHERE :station = '' OR s.name = :station
+ORDER BY s.name, c.camera IS NULL, c.camera;

@@ -1,0 +1,74 @@
+-- How much passed at the first go: by day, shift or station?
+--
+-- day               local day on which the file was seen; empty where the rows are not by day
+-- shift             the settings' name of the shift, all days together; empty where the rows are not by shift,
+--                   and for errors with no image to go by
+-- station           the camera PC; empty where the rows are not by station
+-- n                 passed + failed + review + errors: what first_pass_share counts from
+-- passed            images of a first pass, verdict PASS
+-- failed            the same, verdict FAIL
+-- review            the same, verdict REVIEW: not passed at the first go, whatever a person says later
+-- errors            files that could not be inspected, less those put back into the drop folder since: they are
+--                   seen anew. None are counted where one part is asked for: a file without an image is of no
+--                   known part. Their shift is that of the image which the station judged last before them,
+--                   else first after them, within 12 hours
+-- first_pass_share  passed / n, 0 to 1; empty where no image was judged at all
+--
+-- Only the first pass of a part and seam counts: an image of a later one (a repair) does not, nor one whose
+-- bytes this station had judged before under another name. An image whose name tells no part counts as
+-- a first pass. Verdicts are the station's, human verdicts apart.
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station'.
+WITH first AS (
+    SELECT i.station_id, i.local_day, i.shift, i.verdict
+    FROM inspection i
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:part = '' OR i.part = :part)
+      AND coalesce(i.pass_no, 1) = 1
+      AND i.duplicate_of IS NULL
+    UNION ALL
+    -- A file is moved to <local day>/<reason>/..., which is where its day stands.
+    SELECT
+        q.station_id,
+        substr(q.path, 1, 10),
+        CASE WHEN :by = 'shift' THEN coalesce(
+            (SELECT b.shift FROM inspection b
+             WHERE b.station_id = q.station_id
+               AND b.inspected_us BETWEEN q.quarantined_us - 43200000000 AND q.quarantined_us
+             ORDER BY b.inspected_us DESC, b.id DESC LIMIT 1),
+            (SELECT b.shift FROM inspection b
+             WHERE b.station_id = q.station_id
+               AND b.inspected_us BETWEEN q.quarantined_us AND q.quarantined_us + 43200000000
+             ORDER BY b.inspected_us, b.id LIMIT 1)
+        ) END,
+        'error'
+    FROM quarantine q
+    WHERE q.quarantined_us >= :since_us AND q.quarantined_us < :until_us
+      AND :part = ''
+      AND NOT EXISTS (SELECT 1 FROM arrival a WHERE a.quarantine_id = q.id AND a.outcome = 'requeued')
+),
+keyed AS (
+    SELECT
+        CASE WHEN :by = 'day' THEN f.local_day END AS day,
+        CASE WHEN :by = 'shift' THEN f.shift END AS shift,
+        CASE WHEN :by = 'station' THEN s.name END AS station,
+        f.verdict
+    FROM first f
+    JOIN station s ON s.id = f.station_id
+    WHERE :station = '' OR s.name = :station
+)
+SELECT
+    day,
+    shift,
+    station,
+    count(*) AS n,
+    count(CASE WHEN verdict = 'PASS' THEN 1 END) AS passed,
+    count(CASE WHEN verdict = 'FAIL' THEN 1 END) AS failed,
+    count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
+    count(CASE WHEN verdict = 'error' THEN 1 END) AS errors,
+    CAST(count(CASE WHEN verdict = 'PASS' THEN 1 END) AS DOUBLE PRECISION)
+        / CASE WHEN count(CASE WHEN verdict <> 'error' THEN 1 END) > 0 THEN count(*) END AS first_pass_share
+FROM keyed
+GROUP BY day, shift, station
+ORDER BY day, shift IS NULL, shift, station;

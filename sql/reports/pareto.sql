@@ -1,0 +1,73 @@
+-- Which defects are the most frequent?
+--
+-- place             1 for the most frequent defect; of equals the first by name
+-- class             the defect: the most probable class of a FAIL image. Where that is one that the shop
+--                   accepts (a defect's low threshold decided), the most probable of its defect classes
+-- n                 FAIL images of this defect
+-- of_n              FAIL images in all: what the shares count from
+-- share             n / of_n, 0 to 1
+-- cumulative_n      FAIL images of this defect and of those above it
+-- cumulative_share  cumulative_n / of_n, 0 to 1
+--
+-- It counts the station's verdicts: one image a unit, all passes, human verdicts apart.
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all.
+WITH RECURSIVE failed AS (
+    SELECT i.id, i.model_id, i.label
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND i.verdict = 'FAIL'
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
+described AS (
+    SELECT id AS model_id, 0 AS number, metadata -> 'classes' -> 0 AS class FROM model
+    UNION ALL
+    SELECT m.id, d.number + 1, m.metadata -> 'classes' -> (d.number + 1)
+    FROM described d
+    JOIN model m ON m.id = d.model_id
+    WHERE d.class IS NOT NULL
+),
+roles AS (
+    SELECT model_id, class ->> 'name' AS name, class ->> 'role' AS role FROM described WHERE class IS NOT NULL
+),
+told_apart AS (
+    SELECT
+        f.id,
+        d.name AS label,
+        row_number() OVER (
+            PARTITION BY f.id ORDER BY CAST(CAST(p.value AS TEXT) AS DOUBLE PRECISION) DESC, d.name
+        ) AS place
+    FROM failed f
+    JOIN roles a ON a.model_id = f.model_id AND a.name = f.label AND a.role = 'accept'
+    JOIN inspection i ON i.id = f.id
+    CROSS JOIN json_each(i.probabilities) p
+    JOIN roles d ON d.model_id = f.model_id AND d.name = p.key AND d.role = 'defect'
+),
+counted AS (
+    SELECT coalesce(t.label, f.label) AS class, count(*) AS n
+    FROM failed f
+    LEFT JOIN told_apart t ON t.id = f.id AND t.place = 1
+    GROUP BY coalesce(t.label, f.label)
+),
+ranked AS (
+    SELECT
+        class,
+        n,
+        row_number() OVER (ORDER BY n DESC, class) AS place,
+        CAST(sum(n) OVER () AS BIGINT) AS of_n,
+        CAST(sum(n) OVER (ORDER BY n DESC, class ROWS UNBOUNDED PRECEDING) AS BIGINT) AS cumulative_n
+    FROM counted
+)
+SELECT
+    place,
+    class,
+    n,
+    of_n,
+    CAST(n AS DOUBLE PRECISION) / of_n AS share,
+    cumulative_n,
+    CAST(cumulative_n AS DOUBLE PRECISION) / of_n AS cumulative_share
+FROM ranked
+ORDER BY place;
