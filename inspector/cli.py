@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,9 +14,7 @@ from inspector.errors import StationError
 from inspector.options import AsJson, Config, load, print_figures
 
 if TYPE_CHECKING:
-    from inspector.daemon import Daemon, Totals
-    from inspector.service import StopFlag
-    from inspector.settings import Settings
+    from inspector.totals import Totals
 
 app = typer.Typer(
     add_completion=False,
@@ -43,14 +39,17 @@ def main() -> None:
 
 @app.command()
 def run(config: Config) -> None:
-    """Watch the drop folder until told to stop (SIGTERM or Ctrl-C); what was taken is finished first."""
-    _work(load(config), only_present=False)
+    """Watch the drop folder until told to stop (SIGTERM or Ctrl-C); what was taken is finished first.
+
+    SIGHUP reads settings and artifact again, and keeps the old ones where the new ones are wrong.
+    """
+    _work(config, only_present=False)
 
 
 @app.command()
 def once(config: Config, as_json: AsJson = False) -> None:
     """Inspect what is in the drop folder now, each file until ready or given up, and stop."""
-    totals = _work(load(config), only_present=True)
+    totals = _work(config, only_present=True)
     print_figures(
         {
             "seen": totals.seen,
@@ -105,82 +104,11 @@ def bench(
     typer.echo(json.dumps(result) if as_json else benchmark.table(result))
 
 
-def _work(settings: Settings, *, only_present: bool) -> Totals:
-    from inspector.service import StopFlag, stop_on_signals
+def _work(config: Path, *, only_present: bool) -> Totals:
+    from inspector.service import ReloadFlag, StopFlag, reload_on_signal, stop_on_signals
 
-    stop = StopFlag()
-    with stop_on_signals(stop):  # from the first moment: a stop while the network loads is a stop, too
-        return _daemon(settings, stop, only_present=only_present).run()
+    settings, stop, reload = load(config), StopFlag(), ReloadFlag()
+    with stop_on_signals(stop), reload_on_signal(reload):  # a stop while torch loads is a stop, too
+        from inspector.composition import daemon
 
-
-def _daemon(settings: Settings, stop: StopFlag, *, only_present: bool) -> Daemon:
-    """Compose a station from its settings: the only place where settings meet stages."""
-    from inspector import artifact, names, shifts
-    from inspector.archive import Archive
-    from inspector.bookkeeping import Bookkeeper
-    from inspector.classifier import Classifier
-    from inspector.daemon import Daemon, Pace
-    from inspector.intake import Intake
-    from inspector.reading import Limits
-    from inspector.records import InForce
-    from inspector.service import Notifier
-    from inspector.store import Store
-
-    opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
-    threads = settings.threads or len(os.sched_getaffinity(0))
-    opened.warm_up(settings.batch_size)
-    classifier = Classifier(opened, settings.thresholds)
-    archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
-    pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
-
-    def connect() -> tuple[Store, InForce]:
-        store = Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s)
-        in_force = store.in_force(
-            metadata=opened.metadata.to_json(),
-            artifact_sha256=opened.sha256,
-            name=opened.metadata.name,
-            version=opened.metadata.version,
-            settings_json=_settings_in_force(settings, classifier.thresholds),
-        )
-        return store, in_force
-
-    return Daemon(
-        intake=Intake(
-            settings.drop_folder,
-            settle_s=settings.settle_s,
-            give_up_s=settings.give_up_s,
-            scan_s=settings.scan_s,
-            only_first_scan=only_present,
-        ),
-        limits=Limits(
-            formats=settings.formats,
-            max_pixels=round(settings.max_megapixels * 1e6),
-            max_bytes=round(settings.max_megabytes * 2**20),
-            bit_depth=opened.metadata.bit_depth,
-        ),
-        classifier=classifier,
-        connect=connect,
-        bookkeeper=Bookkeeper(
-            describe=lambda name: names.parse(name, pattern, settings.zone),
-            calendar=lambda instant_us: shifts.local_day_and_shift(
-                instant_us, settings.zone, settings.shifts
-            ),
-            archive=archive,
-        ),
-        archive=archive,
-        pace=Pace(
-            batch_size=settings.batch_size,
-            batch_wait_s=settings.batch_wait_ms / 1000,
-            threads=threads,
-            drain_s=settings.drain_s,
-        ),
-        wait_out_outages=not only_present,
-        stop=stop,
-        notifier=Notifier(),
-    )
-
-
-def _settings_in_force(settings: Settings, thresholds: dict[str, Any]) -> str:
-    """What judged, for the settings row: without the URL, which may hold a password."""
-    plain = settings.model_dump(mode="json", exclude={"database_url"})
-    return json.dumps(plain | {"thresholds": thresholds}, sort_keys=True)
+        return daemon(config, settings, stop=stop, reload=reload, only_present=only_present).run()

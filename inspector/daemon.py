@@ -12,60 +12,25 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future
 from functools import partial
-from typing import TypeVar
 
 from inspector.archive import Archive, Moved
-from inspector.bookkeeping import Bookkeeper
-from inspector.classifier import Classifier
-from inspector.errors import StoreUnavailable
+from inspector.errors import StationError, StoreUnavailable
 from inspector.intake import Intake
 from inspector.outages import Outages
-from inspector.reading import Frame, Limits, Unreadable, read
-from inspector.records import Arrival, Duplicate, InForce, Inspected, Judgement, Quarantined, SourceFile
-from inspector.service import Notifier, StopFlag
+from inspector.progress import Progress
+from inspector.reading import Frame, Unreadable, read
+from inspector.records import Arrival, Duplicate, Inspected, Judgement, Quarantined, SourceFile
+from inspector.rules import Pace, Rules
+from inspector.service import Notifier, ReloadFlag, StopFlag
 from inspector.store import Store
-
-R = TypeVar("R")
-V = TypeVar("V")
+from inspector.totals import Totals, spell
+from inspector.workers import R, V, Workers
 
 log = logging.getLogger("weldnet")
 
 _IDLE_S = 0.25  # the loop comes round at least this often: for signals, watchdog and a batch that is due
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How the work is cut and timed."""
-
-    batch_size: int  # frames judged at once
-    batch_wait_s: float  # a frame waits this long for company while the network is busy
-    threads: int  # workers, which decode and judge
-    drain_s: float  # to finish what was taken when told to stop
-
-
-@dataclass(slots=True)
-class Totals:
-    """What one run has done; the fields of ``weld-inspect once --json``."""
-
-    inspected: int = 0
-    duplicates: int = 0
-    quarantined: int = 0
-    pending: int = 0
-    seconds: float = 0.0
-    inspecting_s: float = 0.0  # until the last image was judged and moved, without the wait for broken files
-
-    @property
-    def seen(self) -> int:
-        """Files that this run met, but for those that somebody else took away."""
-        return self.inspected + self.duplicates + self.quarantined + self.pending
-
-    @property
-    def images_per_second(self) -> float:
-        """Inspected images over the time from the first look into the folder to the last one's move."""
-        return self.inspected / self.inspecting_s if self.inspecting_s else 0.0
 
 
 class Daemon:
@@ -73,14 +38,14 @@ class Daemon:
 
     Args:
         intake: which files are ready.
-        limits: what is read at all.
-        classifier: the opened, warm network with its thresholds.
+        rules: what images are read, judged and named by.
+        reloaded: reads the rules anew; called in a worker.
         connect: opens the ledger; called again until it succeeds where outages are waited out.
-        bookkeeper: writes what the ledger is told.
         archive: moves files out of the drop folder.
-        pace: batches, threads and the time to stop.
         wait_out_outages: True for the service: files wait in the folder while the database is down.
         stop: set by signals.
+        reload: set by a signal.
+        progress: told what is under way.
         notifier: what the service manager is told.
     """
 
@@ -88,35 +53,33 @@ class Daemon:
         self,
         *,
         intake: Intake,
-        limits: Limits,
-        classifier: Classifier,
-        connect: Callable[[], tuple[Store, InForce]],
-        bookkeeper: Bookkeeper,
+        rules: Rules,
+        reloaded: Callable[[], Rules],
+        connect: Callable[[], Store],
         archive: Archive,
-        pace: Pace,
         wait_out_outages: bool,
         stop: StopFlag,
+        reload: ReloadFlag,
+        progress: Progress,
         notifier: Notifier,
     ) -> None:
         self.intake = intake
-        self.limits = limits
-        self.classifier = classifier
+        self.rules = rules
+        self.reloaded = reloaded
         self.connect = connect
-        self.bookkeeper = bookkeeper
         self.archive = archive
-        self.pace = pace
         self.stop = stop
+        self.reload = reload
+        self.progress = progress
         self.notifier = notifier
         self.outages = Outages(wait=wait_out_outages, stop=stop, notifier=notifier, pending=intake.pending)
         self.totals = Totals()
-        self.verdicts: Counter[str] = Counter()
-        # Memory is bounded here: a batch for each worker, one that fills, and the files being read.
-        self.capacity = pace.batch_size * (pace.threads + 1) + pace.threads
         self._reads: dict[Future[Frame | Unreadable], Arrival] = {}
         self._frames: deque[tuple[float, Frame]] = (
             deque()
         )  # since when it waits for a batch, monotonic seconds
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
+        self._loading: Future[Rules] | None = None  # a reload under way
         self._events: deque[tuple[str, str]] = deque()  # for the event table
         self._stuck: set[str] = set()  # recorded files that could not be moved yet, by source name
 
@@ -129,8 +92,8 @@ class Daemon:
         """
         self._began = time.monotonic()
         try:
-            with self.intake, ThreadPoolExecutor(self.pace.threads, "worker") as self.pool:
-                self.store, self.in_force = self.outages.through(self.connect)
+            with self.intake, Workers(self._pace.threads, self.progress, self.intake.wake) as self.workers:
+                self.store = self.outages.through(self.connect)
                 with self.store:
                     self._watch_until_told_to_stop()
         except StoreUnavailable:
@@ -141,13 +104,17 @@ class Daemon:
         return self.totals
 
     def _watch_until_told_to_stop(self) -> None:
-        self._events.append(("start", f"{self.pace.threads} threads, batches of {self.pace.batch_size}"))
+        self.in_force = self.outages.through(lambda: self.rules.enter(self.store))
+        pace = self.rules.pace
+        self._events.append(
+            ("start", f"{self.rules.artifact}, {pace.threads} threads, batches of {pace.batch_size}")
+        )
         self._note_events()
         self.notifier.ready()
         log.info("ready: watching %s", self.intake.folder)
         self._until(lambda: self.stop.is_set or self.intake.exhausted, taking=True)
         self.notifier.stopping()
-        drain_until = time.monotonic() + self.pace.drain_s
+        drain_until = time.monotonic() + self._pace.drain_s
         self._until(lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
         unseen = self._stuck if self.intake.exhausted else ()  # the service's intake sees them again
         self.totals.pending = self.intake.pending() + len(unseen)
@@ -157,6 +124,7 @@ class Daemon:
     def _until(self, done: Callable[[], bool], *, taking: bool) -> None:
         while not done():
             if taking:
+                self._reload_when_asked()
                 self._read_ready_files()
             self._collect_frames()
             self._judge_due_batches()
@@ -169,11 +137,11 @@ class Daemon:
     # --- intake → decode ------------------------------------------------------------------------------
 
     def _read_ready_files(self) -> None:
-        for arrival in self.intake.take(self.capacity - self._in_flight):
-            self._submit(self._reads, self._read, arrival)
+        for arrival in self.intake.take(self._room):
+            self._reads[self.workers.submit(self._read, arrival)] = arrival
 
     def _read(self, arrival: Arrival) -> Frame | Unreadable:
-        return read(arrival, self.limits, self.classifier.prepare)
+        return read(arrival, self.rules.limits, self.rules.classifier.prepare)
 
     def _collect_frames(self) -> None:
         unreadable = []
@@ -194,22 +162,22 @@ class Daemon:
 
     def _judge_due_batches(self) -> None:
         while self._batch_is_due():
-            frames = [self._frames.popleft()[1] for _ in range(min(self.pace.batch_size, len(self._frames)))]
+            frames = [self._frames.popleft()[1] for _ in range(min(self._pace.batch_size, len(self._frames)))]
             if fresh := self._set_known_aside(frames):
-                self._submit(self._judgings, self._judge, fresh)
+                self._judgings[self.workers.submit(self._judge, fresh)] = fresh
 
     def _batch_is_due(self) -> bool:
         """A batch leaves at once while the network is idle; else when full, or when it has waited enough."""
-        if not self._frames or len(self._judgings) >= self.pace.threads:
+        if not self._frames or len(self._judgings) >= self._pace.threads:
             return False
         waited_s = time.monotonic() - self._frames[0][0]
-        full = len(self._frames) >= self.pace.batch_size
-        return not self._judgings or full or waited_s >= self.pace.batch_wait_s
+        full = len(self._frames) >= self._pace.batch_size
+        return not self._judgings or full or waited_s >= self._pace.batch_wait_s
 
     def _judge(self, frames: list[Frame]) -> tuple[list[Judgement], float]:
         """In a worker: the verdicts, and the milliseconds that each frame's share of the batch took."""
         started = time.monotonic()
-        judgements = self.classifier.judge([f.prepared for f in frames], [f.flaw for f in frames])
+        judgements = self.rules.classifier.judge([f.prepared for f in frames], [f.flaw for f in frames])
         return judgements, (time.monotonic() - started) * 1000 / len(frames)
 
     def _set_known_aside(self, frames: list[Frame]) -> list[Frame]:
@@ -227,7 +195,7 @@ class Daemon:
                 _close([frame])
             else:
                 duplicates.append((frame, entry.inspection_id))
-        self._record_and_move([self.bookkeeper.duplicate(frame, first) for frame, first in duplicates])
+        self._record_and_move([self.rules.bookkeeper.duplicate(frame, first) for frame, first in duplicates])
         _close(frame for frame, _ in duplicates)
         return fresh
 
@@ -239,15 +207,14 @@ class Daemon:
             judgements, infer_ms = future.result()
             self._record_and_move(
                 [
-                    self.bookkeeper.inspected(frame, judgement, infer_ms, len(frames))
+                    self.rules.bookkeeper.inspected(frame, judgement, infer_ms, len(frames))
                     for frame, judgement in zip(frames, judgements, strict=True)
                 ]
             )
             _close(frames)
             self.totals.inspecting_s = time.monotonic() - self._began
             verdicts = Counter(judgement.verdict.value for judgement in judgements)
-            self.verdicts += verdicts
-            log.info("batch of %d, %.1f ms a frame: %s", len(frames), infer_ms, _spell(verdicts))
+            log.info("batch of %d, %.1f ms a frame: %s", len(frames), infer_ms, spell(verdicts))
 
     def _quarantine(self, unreadable: Sequence[Unreadable]) -> None:
         """Set unreadable files aside; those that the ledger knows were on their way there already."""
@@ -262,7 +229,7 @@ class Daemon:
                 self._move(item.arrival, item.source, place, quarantine=True)
                 self.totals.quarantined += 1
             else:
-                rows.append(self.bookkeeper.quarantined(item))
+                rows.append(self.rules.bookkeeper.quarantined(item))
         self._record_and_move(rows)
         _close(unreadable)
 
@@ -274,10 +241,7 @@ class Daemon:
         for row in rows:
             self._move(row.arrival, row.source, row.final_path, quarantine=isinstance(row, Quarantined))
         self.archive.sync()
-        kinds = Counter(type(row) for row in rows)
-        self.totals.inspected += kinds[Inspected]
-        self.totals.duplicates += kinds[Duplicate]
-        self.totals.quarantined += kinds[Quarantined]
+        self.totals.count(rows)
 
     def _move(self, arrival: Arrival, source: SourceFile, place: str, *, quarantine: bool = False) -> None:
         """Move a recorded file; one that cannot move stays, is seen again, and then goes to the same path."""
@@ -298,34 +262,69 @@ class Daemon:
         self.outages.over.clear()
         while self._events:
             kind, detail = self._events[0]
-            log.log(logging.INFO if kind in ("start", "stop") else logging.WARNING, "%s: %s", kind, detail)
+            log.log(
+                logging.INFO if kind in ("start", "stop", "reload") else logging.WARNING,
+                "%s: %s",
+                kind,
+                detail,
+            )
             self.outages.through(partial(self.store.event, kind, detail))
             self._events.popleft()
 
     def _summary(self) -> str:
-        done = self.totals
-        verdicts = f" ({_spell(self.verdicts)})" if self.verdicts else ""
-        return (
-            f"{done.inspected} inspected{verdicts}, {done.duplicates} duplicates, "
-            f"{done.quarantined} quarantined, {self.intake.pending()} pending"
-        )
+        return self.totals.summary(self.intake.pending())
+
+    # --- the rules ------------------------------------------------------------------------------------
+
+    def _reload_when_asked(self) -> None:
+        """Load new rules beside the work; take them when nothing read or judged by the old is under way."""
+        if self._loading is None:
+            if self.reload.is_set:
+                self.reload.clear()
+                self.notifier.reloading()
+                self._loading = self.workers.submit(lambda _: self.reloaded(), None)
+        elif self._loading.done() and not self._in_flight:
+            self._change_rules(self._loading)
+            self._loading = None
+            self.notifier.ready()
+
+    def _change_rules(self, loaded: Future[Rules]) -> None:
+        try:
+            rules = loaded.result()
+        except (
+            StationError,
+            OSError,
+            RuntimeError,
+        ) as error:  # torch raises RuntimeError: no memory, and worse
+            self._events.append(("reload_refused", f"{error}; {self.rules.artifact} stays in force"))
+            return
+        self.in_force = self.outages.through(lambda: rules.enter(self.store))
+        self.rules = rules
+        self._events.append(("reload", f"{rules.artifact}, batches of {rules.pace.batch_size}"))
 
     # --- the workers ----------------------------------------------------------------------------------
+
+    @property
+    def _pace(self) -> Pace:
+        return self.rules.pace
 
     @property
     def _in_flight(self) -> int:
         return len(self._reads) + len(self._frames) + sum(len(frames) for frames in self._judgings.values())
 
-    def _submit(self, futures: dict[Future[R], V], work: Callable[[V], R], item: V) -> None:
-        future = self.pool.submit(work, item)
-        futures[future] = item
-        future.add_done_callback(lambda _: self.intake.wake())
+    @property
+    def _room(self) -> int:
+        """How many files may be taken: memory is bounded here, and new rules wait for an empty station."""
+        if self._loading and self._loading.done():
+            return 0
+        # A batch for each worker, one that fills, and the files being read.
+        return self._pace.batch_size * (self._pace.threads + 1) + self._pace.threads - self._in_flight
 
     def _rest_s(self) -> float:
         """How long the loop may sleep: until the oldest frame's batch is due, and never long."""
-        if not self._frames or len(self._judgings) >= self.pace.threads:
+        if not self._frames or len(self._judgings) >= self._pace.threads:
             return _IDLE_S
-        return min(_IDLE_S, self._frames[0][0] + self.pace.batch_wait_s - time.monotonic())
+        return min(_IDLE_S, self._frames[0][0] + self._pace.batch_wait_s - time.monotonic())
 
 
 def _done(futures: dict[Future[R], V]) -> list[Future[R]]:
@@ -336,7 +335,3 @@ def _close(items: Iterable[Frame | Unreadable]) -> None:
     for item in items:
         if item.file:
             item.file.close()
-
-
-def _spell(verdicts: Counter[str]) -> str:
-    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))

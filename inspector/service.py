@@ -1,4 +1,4 @@
-"""The daemon's ties to systemd and to signals: what it says of itself, and when it has to stop."""
+"""The daemon's ties to systemd and to signals: what it says of itself, when it has to stop or to reload."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from inspector.progress import Progress
 
 _SLICE_S = 0.2  # a pause looks at the stop flag this often: quick to obey, cheap when idle
 
@@ -34,6 +36,21 @@ class StopFlag:
             time.sleep(min(left, _SLICE_S))
 
 
+class ReloadFlag:
+    """Set by SIGHUP; a plain attribute, as in :class:`StopFlag`."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        """Ask for settings and artifact to be read again."""
+        self.is_set = True
+
+    def clear(self) -> None:
+        """The reading begins; what is asked for from here on is another one."""
+        self.is_set = False
+
+
 @contextmanager
 def stop_on_signals(stop: StopFlag) -> Iterator[None]:
     """Within the block SIGTERM and SIGINT set the flag; a second SIGINT interrupts as usual."""
@@ -43,7 +60,20 @@ def stop_on_signals(stop: StopFlag) -> Iterator[None]:
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGTERM, signal.SIGINT)}
+    with _handled(handler, signal.SIGTERM, signal.SIGINT):
+        yield
+
+
+@contextmanager
+def reload_on_signal(reload: ReloadFlag) -> Iterator[None]:
+    """Within the block SIGHUP sets the flag."""
+    with _handled(lambda number, frame: reload.set(), signal.SIGHUP):
+        yield
+
+
+@contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.Signals) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
@@ -52,9 +82,14 @@ def stop_on_signals(stop: StopFlag) -> Iterator[None]:
 
 
 class Notifier:
-    """systemd's readiness protocol (sd_notify(3)); silent where no service manager listens."""
+    """systemd's readiness protocol (sd_notify(3)); silent where no service manager listens.
 
-    def __init__(self) -> None:
+    Args:
+        progress: what the watchdog is fed by.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._address = os.environ.get("NOTIFY_SOCKET", "")
         watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
         self._ping_s = (
@@ -67,6 +102,10 @@ class Notifier:
         """The model is warm, the watch stands, the database has answered or its outage is declared."""
         self._send("READY=1")
 
+    def reloading(self) -> None:
+        """Settings and artifact are being read again; :meth:`ready` ends it, whichever way it went."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
     def stopping(self) -> None:
         """No more files are taken; what was taken is being finished."""
         self._send("STOPPING=1")
@@ -78,9 +117,12 @@ class Notifier:
             self._send(f"STATUS={text}")
 
     def alive(self) -> None:
-        """The main loop has come round: feed the watchdog when half its time is over."""
+        """The main loop has come round: feed the watchdog when half its time is over, and work gets on."""
+        self._progress.round()
         now = time.monotonic()
-        if self._ping_s is not None and now >= self._next_ping:
+        if self._ping_s is None or now < self._next_ping:
+            return
+        if self._progress.standstill_s() < self._ping_s:
             self._next_ping = now + self._ping_s
             self._send("WATCHDOG=1")
 

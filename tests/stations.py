@@ -57,6 +57,10 @@ class Station:
         Image.fromarray(frame(seed)).save(path)
         return path
 
+    def is_idle(self) -> bool:
+        """Nothing waits in the drop folder."""
+        return not any(self.drop.iterdir())
+
     def command(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ``weld-inspect``; output as text."""
         return subprocess.run(

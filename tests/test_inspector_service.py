@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from inspector.service import Notifier, StopFlag, stop_on_signals
+from inspector.progress import Progress
+from inspector.service import Notifier, ReloadFlag, StopFlag, reload_on_signal, stop_on_signals
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def _heard(listener: socket.socket) -> list[str]:
 
 def test_the_manager_hears_each_message_in_order(manager):
     """READY, STATUS and STOPPING arrive as datagrams, in the order they were sent."""
-    notifier = Notifier()
+    notifier = Notifier(Progress())
     notifier.ready()
     notifier.status("3 inspected")
     notifier.stopping()
@@ -40,7 +41,7 @@ def test_the_manager_hears_each_message_in_order(manager):
 
 def test_an_unchanged_status_is_not_repeated(manager):
     """The loop may say its status every round; the manager hears it once."""
-    notifier = Notifier()
+    notifier = Notifier(Progress())
     notifier.status("idle")
     notifier.status("idle")
     assert _heard(manager) == ["STATUS=idle"]
@@ -49,20 +50,58 @@ def test_an_unchanged_status_is_not_repeated(manager):
 def test_the_watchdog_is_fed_at_half_its_time(manager, monkeypatch):
     """Two rounds close together feed the watchdog once; without WATCHDOG_USEC it is never fed."""
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
-    fed = Notifier()
+    fed = Notifier(Progress())
     fed.alive()
     fed.alive()
     monkeypatch.delenv("WATCHDOG_USEC")
-    Notifier().alive()
+    Notifier(Progress()).alive()
     assert _heard(manager) == ["WATCHDOG=1"]
+
+
+def test_work_that_does_not_end_stops_the_pings(manager, monkeypatch):
+    """A worker whose work outlasts half the watchdog's time starves it, until the work is done."""
+    monkeypatch.setenv("WATCHDOG_USEC", "2000000")
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    progress = Progress(time.monotonic)
+    notifier = Notifier(progress)
+    progress.begin("decode")
+    for clock[0] in (100.5, 100.9, 101.0, 105.0):
+        notifier.alive()
+    assert _heard(manager) == ["WATCHDOG=1"]
+    progress.end("decode")
+    notifier.alive()
+    assert _heard(manager) == ["WATCHDOG=1"]
+
+
+def test_a_loop_that_does_not_come_round_stands_still():
+    """Standstill counts from the last round; an idle loop that comes round has none."""
+    now = 0.0
+    progress = Progress(lambda: now)
+    now = 7.0
+    assert progress.standstill_s() == 7
+    progress.round()
+    assert progress.standstill_s() == 0
+
+
+def test_sighup_asks_for_a_reload():
+    """A real SIGHUP sets the flag within the block, and the old handler comes back."""
+    before = signal.getsignal(signal.SIGHUP)
+    reload = ReloadFlag()
+    with reload_on_signal(reload):
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert reload.is_set
+        reload.clear()
+        assert not reload.is_set
+    assert signal.getsignal(signal.SIGHUP) is before
 
 
 def test_nothing_is_sent_without_a_manager(monkeypatch):
     """Run by hand, where nobody listens, and where the manager has gone, the daemon goes on."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    Notifier().ready()
+    Notifier(Progress()).ready()
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/notify")
-    Notifier().ready()
+    Notifier(Progress()).ready()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -1,0 +1,146 @@
+"""Composes a station from its settings: the only place where settings meet the stages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from inspector import artifact, names, shifts
+from inspector import settings as settings_file
+from inspector.archive import Archive
+from inspector.bookkeeping import Bookkeeper
+from inspector.classifier import Classifier
+from inspector.daemon import Daemon
+from inspector.errors import SettingsError
+from inspector.intake import Intake
+from inspector.progress import Progress
+from inspector.reading import Limits
+from inspector.records import InForce
+from inspector.rules import ArtifactInUse, Pace, Rules
+from inspector.service import Notifier, ReloadFlag, StopFlag
+from inspector.settings import Settings
+from inspector.store import Store
+
+# A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
+RELOADED = frozenset(
+    {
+        "artifact",
+        "artifact_sha256",
+        "thresholds",
+        "batch_size",
+        "batch_wait_ms",
+        "drain_s",
+        "formats",
+        "max_megapixels",
+        "max_megabytes",
+        "timezone",
+        "shifts",
+        "name_pattern",
+    }
+)
+
+
+def daemon(
+    config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
+) -> Daemon:
+    """The station that the settings describe, its network proved and warm.
+
+    Args:
+        config: the settings file, read again at each reload.
+        settings: what it says now.
+        stop: set by signals.
+        reload: set by a signal.
+        only_present: a single pass over what is there, which waits for no database.
+
+    Raises:
+        UsageError: artifact, folders or thresholds are not as they must be.
+    """
+    archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
+    progress = Progress()
+    return Daemon(
+        intake=Intake(
+            settings.drop_folder,
+            settle_s=settings.settle_s,
+            give_up_s=settings.give_up_s,
+            scan_s=settings.scan_s,
+            only_first_scan=only_present,
+        ),
+        rules=rules(settings, archive),
+        reloaded=_again(config, settings, archive),
+        connect=lambda: Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s),
+        archive=archive,
+        wait_out_outages=not only_present,
+        stop=stop,
+        reload=reload,
+        progress=progress,
+        notifier=Notifier(progress),
+    )
+
+
+def rules(settings: Settings, archive: Archive) -> Rules:
+    """Open, prove and warm the artifact, and build what a reload may change.
+
+    Raises:
+        UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
+    """
+    opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
+    opened.warm_up(settings.batch_size)
+    about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
+    pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
+    # What judged, for the settings row: without the URL, which may hold a password.
+    plain = settings.model_dump(mode="json", exclude={"database_url"})
+    settings_json = json.dumps(plain | {"thresholds": classifier.thresholds}, sort_keys=True)
+
+    def enter(store: Store) -> InForce:
+        return store.in_force(
+            metadata=about.to_json(),
+            artifact_sha256=opened.sha256,
+            name=about.name,
+            version=about.version,
+            settings_json=settings_json,
+        )
+
+    return Rules(
+        artifact=ArtifactInUse(about.name, about.version, opened.sha256),
+        limits=Limits(
+            formats=settings.formats,
+            max_pixels=round(settings.max_megapixels * 1e6),
+            max_bytes=round(settings.max_megabytes * 2**20),
+            bit_depth=about.bit_depth,
+        ),
+        classifier=classifier,
+        bookkeeper=Bookkeeper(
+            describe=lambda name: names.parse(name, pattern, settings.zone),
+            calendar=lambda instant_us: shifts.local_day_and_shift(
+                instant_us, settings.zone, settings.shifts
+            ),
+            archive=archive,
+        ),
+        pace=Pace(
+            batch_size=settings.batch_size,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            threads=settings.threads or len(os.sched_getaffinity(0)),
+            drain_s=settings.drain_s,
+        ),
+        enter=enter,
+    )
+
+
+def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
+    """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
+
+    def reloaded() -> Rules:
+        settings = settings_file.load(config)
+        changed = sorted(
+            key
+            for key in Settings.model_fields
+            if key not in RELOADED and getattr(settings, key) != getattr(first, key)
+        )
+        if changed:
+            raise SettingsError(f"{config}: {', '.join(changed)} changed; restart the service for that")
+        return rules(settings, archive)
+
+    return reloaded

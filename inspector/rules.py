@@ -1,0 +1,46 @@
+"""What a reload may change, as one thing: read, judged, named and batched by it, until the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inspector.bookkeeping import Bookkeeper
+from inspector.classifier import Classifier
+from inspector.reading import Limits
+from inspector.records import InForce
+from inspector.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the work is cut and timed."""
+
+    batch_size: int  # frames judged at once
+    batch_wait_s: float  # a frame waits this long for company while the network is busy
+    threads: int  # workers, which decode and judge; a reload keeps them
+    drain_s: float  # to finish what was taken when told to stop
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactInUse:
+    """Which network judges, for people and for the metrics."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.sha256[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Proved and warm: from here on nothing of it can fail but the database."""
+
+    artifact: ArtifactInUse
+    limits: Limits  # what is read at all
+    classifier: Classifier  # the network with its thresholds
+    bookkeeper: Bookkeeper  # calendar and naming pattern
+    pace: Pace
+    enter: Callable[[Store], InForce]  # writes them down as in force; the rows that each inspection refers to

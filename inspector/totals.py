@@ -1,0 +1,53 @@
+"""What one run of the station has done, counted from the records it wrote."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from inspector.records import Duplicate, Inspected, Quarantined
+
+
+@dataclass(slots=True)
+class Totals:
+    """What one run has done; the fields of ``weld-inspect once --json``."""
+
+    inspected: int = 0
+    duplicates: int = 0
+    quarantined: int = 0
+    pending: int = 0
+    seconds: float = 0.0
+    inspecting_s: float = 0.0  # until the last image was judged and moved, without the wait for broken files
+    verdicts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def seen(self) -> int:
+        """Files that this run met, but for those that somebody else took away."""
+        return self.inspected + self.duplicates + self.quarantined + self.pending
+
+    @property
+    def images_per_second(self) -> float:
+        """Inspected images over the time from the first look into the folder to the last one's move."""
+        return self.inspected / self.inspecting_s if self.inspecting_s else 0.0
+
+    def count(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
+        """These have been recorded and moved."""
+        kinds = Counter(type(row) for row in rows)
+        self.inspected += kinds[Inspected]
+        self.duplicates += kinds[Duplicate]
+        self.quarantined += kinds[Quarantined]
+        self.verdicts += Counter(row.judgement.verdict.value for row in rows if isinstance(row, Inspected))
+
+    def summary(self, pending: int) -> str:
+        """One line for the service manager and for the stop event."""
+        verdicts = f" ({spell(self.verdicts)})" if self.verdicts else ""
+        return (
+            f"{self.inspected} inspected{verdicts}, {self.duplicates} duplicates, "
+            f"{self.quarantined} quarantined, {pending} pending"
+        )
+
+
+def spell(verdicts: Counter[str]) -> str:
+    """``3 FAIL, 5 PASS``."""
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
