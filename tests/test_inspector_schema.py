@@ -127,7 +127,7 @@ def test_a_comment_stands_at_every_column(url_of: Callable[[str], URL]) -> None:
 
 
 def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL]) -> None:
-    """As weldnet_daemon a station works but changes nothing; as weldnet_reporter every report runs, no more."""
+    """As weldnet_daemon a station works but changes nothing; weldnet_reporter runs every report, no more."""
     url = url_of("postgresql")
     roles = (resources.folder("sql") / "roles.sql").read_text(encoding="utf-8")
     users = {"a_station": "weldnet_daemon", "an_engineer": "weldnet_reporter"}
