@@ -39,6 +39,9 @@ RELOADED = frozenset(
         "timezone",
         "shifts",
         "name_pattern",
+        "seam_k",  # these are the reports' own: the daemon never looks at them
+        "seam_n",
+        "seam_min_frames",
     }
 )
 
