@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector import quality_cli
+from inspector import quality_cli, review_cli
 from inspector.errors import StationError
 from inspector.options import AsJson, Config, load, print_figures
 
@@ -24,8 +24,9 @@ app = typer.Typer(
     help="Inspects weld images that a camera drops into a folder, and answers questions about them.",
 )
 
-for command in (quality_cli.report, quality_cli.reconcile):
+for command in (quality_cli.report, quality_cli.reconcile, review_cli.export, review_cli.trace):
     app.command()(command)
+app.add_typer(review_cli.review, name="review")
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
-"""What the commands share: ``--config``, ``--json``, the settings with the log, and figures for people."""
+"""What the commands share: their common options, the settings with the log, and figures for people."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")]
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
+
+
+class Format(StrEnum):
+    """How a report is printed."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
 
 
 def load(config: Path) -> Settings:

@@ -3,20 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from inspector.options import AsJson, Config, load, print_figures
-
-
-class Format(StrEnum):
-    """How a report is printed."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
+from inspector.options import AsJson, Config, Format, load, print_figures
 
 
 def report(

@@ -164,4 +164,15 @@ class InForce:
     settings_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A person's word on one inspected image."""
+
+    inspection_id: int
+    reviewer: str
+    verdict: Verdict  # REVIEW: they could not tell
+    label: str | None = None  # the class, where they named one
+    note: str | None = None
+
+
 Json = dict[str, Any]

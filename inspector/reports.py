@@ -105,7 +105,7 @@ def run(
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         if station:
-            require_station(connection, station)
+            _require_station(connection, station)
         values = {**period, **seam_rule, "station": station or "", "part": part or "", "by": _by(name, by)}
         bound = {key: value for key, value in values.items() if re.search(rf":{key}\b", sql)}
         result = connection.execute(sa.text(sql), bound)
@@ -215,8 +215,7 @@ def iso(instant_us: int | None, zone: tzinfo) -> str | None:
     return moment.isoformat(timespec="seconds")
 
 
-def require_station(connection: sa.Connection, name: str) -> None:
-    """Refuse a station that the database does not know, by UsageError."""
+def _require_station(connection: sa.Connection, name: str) -> None:
     known = connection.scalars(sa.select(stations.c.name).order_by(stations.c.name)).all()
     if name not in known:
         raise UsageError(

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined
+from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
 from inspector.schema import arrival, inspection, signed
 
 _LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
@@ -91,6 +91,17 @@ def arrival_row(
         "inspection_id": None if quarantined else reference,
         "quarantine_id": reference if quarantined else None,
         "path": item.final_path,
+    }
+
+
+def review_row(item: Review) -> Row:
+    """Columns of ``review``, but for the time."""
+    return {
+        "inspection_id": item.inspection_id,
+        "reviewer": clean(item.reviewer),
+        "verdict": item.verdict.value,
+        "label": clean(item.label) if item.label else None,
+        "note": clean(item.note) if item.note else None,
     }
 
 

@@ -20,7 +20,7 @@ from alembic import command
 from sqlalchemy.engine import URL
 
 from inspector import database, rows, schema
-from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined
+from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
 
 _MIGRATION_LOCK = 0x57454C44  # "WELD": PostgreSQL's advisory lock that two migrating stations share
 _KEYS_A_QUERY = 500  # two bound parameters a key, far below either back end's limit
@@ -193,6 +193,45 @@ class Store:
         row = {"station_id": self._station_id, "kind": kind, "detail": rows.clean(detail), "at_us": _now_us()}
         with database.transaction(self._writers) as connection:
             connection.execute(schema.event.insert(), row)
+
+    def review(self, reviews: Sequence[Review]) -> int:
+        """Write human verdicts, all of them or none; one that only repeats its image's latest adds no row.
+
+        Returns:
+            How many rows were added.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        now, table = _now_us(), schema.review
+        added = 0
+        with database.transaction(self._writers) as connection:
+            for item in reviews:
+                row = rows.review_row(item)
+                of_image = sa.select(table).where(table.c.inspection_id == item.inspection_id)
+                latest = connection.execute(of_image.order_by(table.c.id.desc()).limit(1)).mappings().first()
+                if latest is None or any(latest[name] != value for name, value in row.items()):
+                    connection.execute(table.insert(), row | {"reviewed_us": now})
+                    added += 1
+        return added
+
+    def audit(self, chosen: Sequence[int], *, seed: int, population: int) -> None:
+        """Write which PASS images a random draw chose; one that is in a sample already stays in that one.
+
+        Args:
+            chosen: inspection ids.
+            seed: of the draw.
+            population: images that it was drawn from.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        drawn = {"seed": seed, "population": population, "drawn_us": _now_us()}
+        with database.transaction(self._writers) as connection:
+            insert = rows.insert(connection.dialect.name, schema.audit_sample)
+            connection.execute(
+                insert.on_conflict_do_nothing(), [{"inspection_id": number} | drawn for number in chosen]
+            )
 
     def _reference(
         self, connection: sa.Connection, item: Inspected | Duplicate | Quarantined, in_force: InForce
