@@ -110,6 +110,24 @@ def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[
         next(database, None)
 
 
+@pytest.fixture(scope="session", params=[1, 2, 3])
+def shop(
+    request: pytest.FixtureRequest, postgresql: URL, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, URL, URL]:
+    """A seeded history's number with its databases on SQLite and PostgreSQL, written once: only read them."""
+    from histories import write
+
+    from inspector.store import migrate
+
+    sqlite = make_url(f"sqlite:///{tmp_path_factory.mktemp('shop') / 'quality.db'}")
+    migrate(sqlite)
+    name = f"shop_{request.param}"
+    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
+    for url in (sqlite, postgresql.set(database=name)):
+        write(url, request.param)
+    return request.param, sqlite, postgresql.set(database=name)
+
+
 def _database(
     request: pytest.FixtureRequest, folder: Path, backend: str, *, migrated: bool = False
 ) -> Iterator[URL]:
