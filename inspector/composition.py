@@ -16,6 +16,7 @@ from inspector.classifier import Classifier
 from inspector.daemon import Daemon
 from inspector.errors import SettingsError
 from inspector.intake import Intake
+from inspector.journal import Journal
 from inspector.progress import Progress
 from inspector.reading import Limits
 from inspector.records import InForce
@@ -75,6 +76,7 @@ def daemon(
         reloaded=_again(config, settings, archive),
         connect=lambda: Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s),
         archive=archive,
+        journal=Journal(settings.quarantine_folder / ".decoding"),
         wait_out_outages=not only_present,
         stop=stop,
         reload=reload,

@@ -18,6 +18,7 @@ from functools import partial
 from inspector.archive import Archive, Moved
 from inspector.errors import StationError, StoreUnavailable
 from inspector.intake import Intake
+from inspector.journal import Journal
 from inspector.outages import Outages
 from inspector.progress import Progress
 from inspector.reading import Frame, Unreadable, read
@@ -42,6 +43,7 @@ class Daemon:
         reloaded: reads the rules anew; called in a worker.
         connect: opens the ledger; called again until it succeeds where outages are waited out.
         archive: moves files out of the drop folder.
+        journal: remembers over a crash which files the decoder had open.
         wait_out_outages: True for the service: files wait in the folder while the database is down.
         stop: set by signals.
         reload: set by a signal.
@@ -57,6 +59,7 @@ class Daemon:
         reloaded: Callable[[], Rules],
         connect: Callable[[], Store],
         archive: Archive,
+        journal: Journal,
         wait_out_outages: bool,
         stop: StopFlag,
         reload: ReloadFlag,
@@ -68,12 +71,14 @@ class Daemon:
         self.reloaded = reloaded
         self.connect = connect
         self.archive = archive
+        self.journal = journal
         self.stop = stop
         self.reload = reload
         self.progress = progress
         self.notifier = notifier
         self.outages = Outages(wait=wait_out_outages, stop=stop, notifier=notifier, pending=intake.pending)
         self.totals = Totals()
+        self._suspects: deque[Arrival] = deque()  # to be decoded alone: they were open at the last crash
         self._reads: dict[Future[Frame | Unreadable], Arrival] = {}
         self._frames: deque[tuple[float, Frame]] = (
             deque()
@@ -92,7 +97,11 @@ class Daemon:
         """
         self._began = time.monotonic()
         try:
-            with self.intake, Workers(self._pace.threads, self.progress, self.intake.wake) as self.workers:
+            with (
+                self.intake,
+                self.journal,
+                Workers(self._pace.threads, self.progress, self.intake.wake) as self.workers,
+            ):
                 self.store = self.outages.through(self.connect)
                 with self.store:
                     self._watch_until_told_to_stop()
@@ -137,11 +146,22 @@ class Daemon:
     # --- intake → decode ------------------------------------------------------------------------------
 
     def _read_ready_files(self) -> None:
-        for arrival in self.intake.take(self._room):
-            self._reads[self.workers.submit(self._read, arrival)] = arrival
+        """Hand ready files to the workers; a suspect goes alone, so that a crash names the culprit."""
+        if any(arrival.source_name in self.journal.suspects for arrival in self._reads.values()):
+            return
+        for arrival in self.intake.take(self._room) if not self._suspects else ():
+            if arrival.source_name in self.journal.suspects:
+                self._suspects.append(arrival)
+            else:
+                self._reads[self.workers.submit(self._read, arrival)] = arrival
+        if not self._reads:
+            self.journal.tidy()
+            if self._suspects:
+                suspect = self._suspects.popleft()
+                self._reads[self.workers.submit(self._read, suspect)] = suspect
 
     def _read(self, arrival: Arrival) -> Frame | Unreadable:
-        return read(arrival, self.rules.limits, self.rules.classifier.prepare)
+        return read(arrival, self.rules.limits, self.rules.classifier.prepare, self.journal)
 
     def _collect_frames(self) -> None:
         unreadable = []
@@ -318,7 +338,7 @@ class Daemon:
         if self._loading and self._loading.done():
             return 0
         # A batch for each worker, one that fills, and the files being read.
-        return self._pace.batch_size * (self._pace.threads + 1) + self._pace.threads - self._in_flight
+        return self._pace.batch_size * (self._pace.threads + 1) + self._pace.threads - self._in_flight - len(self._suspects)
 
     def _rest_s(self) -> float:
         """How long the loop may sleep: until the oldest frame's batch is due, and never long."""

@@ -17,6 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from inspector.errors import ImageError
+
 _CONVICTED_AT: Final = 2  # crashes in a row with the same file open
 _LONGEST: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
 
@@ -30,20 +32,19 @@ class Journal:
         path: the journal; read and begun anew at the start, removed at an orderly end.
 
     Attributes:
-        suspects: names that were being decoded at the last crash.
-        convicted: those of them that were so at the crash before, too.
+        suspects: names that were being decoded at a crash, and have not been since.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.suspects: set[str] = set()
-        self.convicted: set[str] = set()
+        self._convicted: set[str] = set()
         self._fd = -1
 
     def __enter__(self) -> Self:
         crashes = self._crashes()
         self.suspects = set(crashes)
-        self.convicted = {name for name, count in crashes.items() if count >= _CONVICTED_AT}
+        self._convicted = {name for name, count in crashes.items() if count >= _CONVICTED_AT}
         self._begin(crashes)
         return self
 
@@ -55,13 +56,25 @@ class Journal:
 
     @contextmanager
     def decoding(self, name: str) -> Iterator[None]:
-        """The decoder has this file open within the block; whatever comes out of it alive clears the file."""
+        """The decoder has this file open within the block; whatever comes out of it alive clears the file.
+
+        Raises:
+            ImageError: ``decoder_crash``, the decoder died on it twice in a row. It is said once: another
+                file may get the name.
+        """
+        if name in self._convicted:
+            self._convicted.discard(name)
+            self._clear(name)
+            raise ImageError("decoder_crash", "the decoder died on it at two starts in a row")
         self._write(f"+{name}")
         try:
             yield
         finally:
-            self._write(f"-{name}")
-            self.suspects.discard(name)
+            self._clear(name)
+
+    def _clear(self, name: str) -> None:
+        self._write(f"-{name}")
+        self.suspects.discard(name)
 
     def tidy(self) -> None:
         """Begin the file anew where it has become long; only while nothing is being decoded."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from inspector import images
 from inspector.errors import ImageError
+from inspector.journal import Journal
 from inspector.records import Arrival, FileStamp, SourceFile
 
 if TYPE_CHECKING:
@@ -71,24 +72,26 @@ class Unreadable:
         return self.arrival.source_name, self.source.sha256
 
 
-def read(arrival: Arrival, limits: Limits, prepare: Prepare) -> Frame | Unreadable:
+def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -> Frame | Unreadable:
     """Bytes → hash, pixels, prepared frame; every mistake of a file ends in :class:`Unreadable`.
 
     Args:
         arrival: what the intake says is ready.
         limits: what is read at all.
         prepare: uint8[h, w] of any size → what the classifier takes.
+        journal: told what the decoder has open, should it die of it.
     """
     started = time.monotonic()
     file: images.OpenedFile | None = None
     try:
         file = images.read_source(arrival.path, max_bytes=limits.max_bytes)
-        pixels = images.decode(
-            file.data,
-            formats=limits.formats,
-            max_pixels=limits.max_pixels,
-            bit_depth=limits.bit_depth,
-        )
+        with journal.decoding(arrival.source_name):
+            pixels = images.decode(
+                file.data,
+                formats=limits.formats,
+                max_pixels=limits.max_pixels,
+                bit_depth=limits.bit_depth,
+            )
     except ImageError as error:
         return _unreadable(arrival, file, error)
     file.data = b""  # from here on the pixels are what is needed

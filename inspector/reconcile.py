@@ -143,7 +143,7 @@ def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bo
                 for path in paths.keys() - known:
                     if paths[path].is_dir(follow_symlinks=False):
                         folders.append(folder / path)
-                    else:
+                    elif not Path(path).name.startswith("."):  # the daemon's journal; no arrival is hidden
                         yield names.to_text(folder / path)
 
 

@@ -324,3 +324,26 @@ def test_a_stop_during_an_outage_leaves_the_images(tmp_path: Path, tiny: Path):
         status, log = stop(daemon)
     assert status == 0, log
     assert station.files(station.drop) == {"w.png"}
+
+
+# --- a file that kills the decoder ----------------------------------------------------------------------
+
+
+def test_a_file_that_kills_the_decoder_twice_is_quarantined(on_sqlite: Station):
+    """A file in whose decoding the process dies at two starts in a row goes to quarantine; others do not."""
+    noise = frame(1, 6900, 7000)  # a second to decode: time to die in
+    Image.fromarray(noise).save(on_sqlite.drop / "killer.png", compress_level=1)
+    journal = on_sqlite.quarantine / ".decoding"
+    for n in range(2):
+        on_sqlite.put(f"innocent{n}.png", seed=n)
+        daemon = on_sqlite.start()
+        wait_until(lambda: journal.exists() and "+killer.png" in journal.read_text(), daemon)
+        daemon.kill()
+        daemon.communicate()
+    totals = on_sqlite.once()
+    assert totals["quarantined"] == 1
+    rows = on_sqlite.rows("SELECT source_name, reason FROM quarantine")
+    assert [tuple(row) for row in rows] == [("killer.png", "decoder_crash")]
+    assert len(on_sqlite.rows("SELECT id FROM inspection")) == 2
+    assert not journal.exists()
+    assert on_sqlite.reconcile()["unaccounted"] == 0
