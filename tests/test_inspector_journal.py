@@ -76,9 +76,8 @@ def test_a_suspect_that_decodes_is_cleared(path: Path):
             pass
         assert journal.suspects == set()
     crash_while_decoding(path, "a.png")
-    with Journal(path) as journal:
-        with journal.decoding("a.png"):
-            pass
+    with Journal(path) as journal, journal.decoding("a.png"):
+        pass
 
 
 def test_a_long_journal_is_begun_anew(path: Path):
