@@ -337,7 +337,8 @@ def test_a_file_that_kills_the_decoder_twice_is_quarantined(on_sqlite: Station):
     for n in range(2):
         on_sqlite.put(f"innocent{n}.png", seed=n)
         daemon = on_sqlite.start()
-        wait_until(lambda: journal.exists() and "+killer.png" in journal.read_text(), daemon)
+        marks = ["!killer.png"] * n + ["+killer.png"]  # the second daemon first notes the first one's crash
+        wait_until(lambda m=marks: journal.exists() and all(k in journal.read_text() for k in m), daemon)
         daemon.kill()
         daemon.communicate()
     totals = on_sqlite.once()
