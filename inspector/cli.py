@@ -110,6 +110,6 @@ def _work(config: Path, *, only_present: bool) -> Totals:
 
     settings, stop, reload = load(config), StopFlag(), ReloadFlag()
     with stop_on_signals(stop), reload_on_signal(reload):  # a stop while torch loads is a stop, too
-        from inspector.composition import daemon
+        from inspector import composition
 
-        return daemon(config, settings, stop=stop, reload=reload, only_present=only_present).run()
+        return composition.run(config, settings, stop=stop, reload=reload, only_present=only_present)

@@ -6,7 +6,10 @@ import json
 import os
 import re
 from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from inspector import artifact, names, shifts
 from inspector import settings as settings_file
@@ -15,8 +18,11 @@ from inspector.bookkeeping import Bookkeeper
 from inspector.classifier import Classifier
 from inspector.daemon import Daemon
 from inspector.errors import SettingsError
+from inspector.health import FAULTS, DatabaseProbe, Health
 from inspector.intake import Intake
 from inspector.journal import Journal
+from inspector.metrics import Metrics
+from inspector.page import served
 from inspector.progress import Progress
 from inspector.reading import Limits
 from inspector.records import InForce
@@ -24,6 +30,10 @@ from inspector.rules import ArtifactInUse, Pace, Rules
 from inspector.service import Notifier, ReloadFlag, StopFlag
 from inspector.settings import Settings
 from inspector.store import Store
+from inspector.totals import Totals
+
+FAULT = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
+DISK_FREE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
 
 # A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
 RELOADED = frozenset(
@@ -47,6 +57,19 @@ RELOADED = frozenset(
 )
 
 
+def run(
+    config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
+) -> Totals:
+    """Compose the station and let it work; while it does, its metrics port answers where one is set."""
+    station = daemon(config, settings, stop=stop, reload=reload, only_present=only_present)
+    with ExitStack() as open_while_it_works:
+        if settings.metrics_port is not None and not only_present:
+            probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
+            about = _health(settings, station, probe)
+            open_while_it_works.enter_context(served(settings.metrics_port, station.metrics.registry, about))
+        return station.run()
+
+
 def daemon(
     config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
 ) -> Daemon:
@@ -63,7 +86,7 @@ def daemon(
         UsageError: artifact, folders or thresholds are not as they must be.
     """
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
-    progress = Progress()
+    progress, first = Progress(), rules(settings, archive)
     return Daemon(
         intake=Intake(
             settings.drop_folder,
@@ -72,7 +95,7 @@ def daemon(
             scan_s=settings.scan_s,
             only_first_scan=only_present,
         ),
-        rules=rules(settings, archive),
+        rules=first,
         reloaded=_again(config, settings, archive),
         connect=lambda: Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s),
         archive=archive,
@@ -81,6 +104,7 @@ def daemon(
         stop=stop,
         reload=reload,
         progress=progress,
+        metrics=Metrics(first.artifact),
         notifier=Notifier(progress),
     )
 
@@ -149,3 +173,35 @@ def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rule
         return rules(settings, archive)
 
     return reloaded
+
+
+def _health(settings: Settings, station: Daemon, probe: DatabaseProbe) -> Callable[[], dict[str, Any]]:
+    """What ``/healthz`` says; the same faults, and the disk, become gauges beside the station's own."""
+    health = Health(
+        probe=probe,
+        outage=lambda: station.outages.is_on,
+        progress=station.progress,
+        drop_folder=settings.drop_folder,
+        archive_folder=settings.archive_folder,
+        min_free_bytes=settings.min_free_gigabytes * 2**30,
+    )
+    metrics = station.metrics
+    metrics.gauge(*FAULT, {name: partial(_is_wrong, health, name) for name in FAULTS})
+    metrics.gauge(*DISK_FREE, {"archive": health.free_bytes})
+
+    def about() -> dict[str, Any]:
+        faults = health.faults()
+        return {
+            "healthy": not faults,
+            "faults": faults,
+            "station": settings.station,
+            "artifact": str(station.rules.artifact),
+            "pending": metrics.pending,
+            "oldest_pending_s": round(metrics.oldest_pending_s(), 1),
+        }
+
+    return about
+
+
+def _is_wrong(health: Health, fault: str) -> float:
+    return float(fault in health.faults())

@@ -19,6 +19,8 @@ from inspector.archive import Archive, Moved
 from inspector.errors import StationError, StoreUnavailable
 from inspector.intake import Intake
 from inspector.journal import Journal
+from inspector.logs import fields
+from inspector.metrics import Metrics
 from inspector.outages import Outages
 from inspector.progress import Progress
 from inspector.reading import Frame, Unreadable, read
@@ -48,6 +50,7 @@ class Daemon:
         stop: set by signals.
         reload: set by a signal.
         progress: told what is under way.
+        metrics: told what has been done.
         notifier: what the service manager is told.
     """
 
@@ -64,6 +67,7 @@ class Daemon:
         stop: StopFlag,
         reload: ReloadFlag,
         progress: Progress,
+        metrics: Metrics,
         notifier: Notifier,
     ) -> None:
         self.intake = intake
@@ -75,6 +79,7 @@ class Daemon:
         self.stop = stop
         self.reload = reload
         self.progress = progress
+        self.metrics = metrics
         self.notifier = notifier
         self.outages = Outages(wait=wait_out_outages, stop=stop, notifier=notifier, pending=intake.pending)
         self.totals = Totals()
@@ -141,6 +146,7 @@ class Daemon:
             self._note_events()
             self.notifier.alive()
             self.notifier.status(self._summary())
+            self.metrics.waiting(self.intake.pending(), self.intake.oldest())
             self.intake.wait(self._rest_s())
 
     # --- intake → decode ------------------------------------------------------------------------------
@@ -233,8 +239,10 @@ class Daemon:
             )
             _close(frames)
             self.totals.inspecting_s = time.monotonic() - self._began
+            self.metrics.judged(len(frames))
             verdicts = Counter(judgement.verdict.value for judgement in judgements)
-            log.info("batch of %d, %.1f ms a frame: %s", len(frames), infer_ms, spell(verdicts))
+            told = fields(event="batch", frames=len(frames), infer_ms=round(infer_ms, 2), verdicts=verdicts)
+            log.info("batch of %d, %.1f ms a frame: %s", len(frames), infer_ms, spell(verdicts), extra=told)
 
     def _quarantine(self, unreadable: Sequence[Unreadable]) -> None:
         """Set unreadable files aside; those that the ledger knows were on their way there already."""
@@ -243,7 +251,9 @@ class Daemon:
         known = self.outages.through(lambda: self.store.known([item.key for item in unreadable]))
         rows = []
         for item in unreadable:
-            log.warning("quarantine: %s: %s", item.arrival.source_name, item.error)
+            name, reason = item.arrival.source_name, item.error.reason
+            told = fields(event="quarantine", file=name, reason=reason)
+            log.warning("quarantine: %s: %s", name, item.error, extra=told)
             entry = known.get(item.key)
             if entry and (place := self.archive.unfilled(entry.paths, quarantined=True)):
                 self._move(item.arrival, item.source, place, quarantine=True)
@@ -258,6 +268,7 @@ class Daemon:
         if not rows:
             return
         self.outages.through(lambda: self.store.record(rows, self.in_force))
+        self.metrics.recorded(rows)
         for row in rows:
             self._move(row.arrival, row.source, row.final_path, quarantine=isinstance(row, Quarantined))
         self.archive.sync()
@@ -282,13 +293,10 @@ class Daemon:
         self.outages.over.clear()
         while self._events:
             kind, detail = self._events[0]
-            log.log(
-                logging.INFO if kind in ("start", "stop", "reload") else logging.WARNING,
-                "%s: %s",
-                kind,
-                detail,
-            )
+            level = logging.INFO if kind in ("start", "stop", "reload") else logging.WARNING
+            log.log(level, "%s: %s", kind, detail, extra=fields(event=kind))
             self.outages.through(partial(self.store.event, kind, detail))
+            self.metrics.happened(kind)
             self._events.popleft()
 
     def _summary(self) -> str:
@@ -320,6 +328,7 @@ class Daemon:
             return
         self.in_force = self.outages.through(lambda: rules.enter(self.store))
         self.rules = rules
+        self.metrics.judged_by(rules.artifact)
         self._events.append(("reload", f"{rules.artifact}, batches of {rules.pace.batch_size}"))
 
     # --- the workers ----------------------------------------------------------------------------------
@@ -338,7 +347,12 @@ class Daemon:
         if self._loading and self._loading.done():
             return 0
         # A batch for each worker, one that fills, and the files being read.
-        return self._pace.batch_size * (self._pace.threads + 1) + self._pace.threads - self._in_flight - len(self._suspects)
+        return (
+            self._pace.batch_size * (self._pace.threads + 1)
+            + self._pace.threads
+            - self._in_flight
+            - len(self._suspects)
+        )
 
     def _rest_s(self) -> float:
         """How long the loop may sleep: until the oldest frame's batch is due, and never long."""

@@ -178,6 +178,11 @@ class Intake:
         """Files that wait in the folder, taken ones included."""
         return len(self._entries)
 
+    def oldest(self) -> float | None:
+        """When (monotonic) the file that waits longest was first seen; None where none waits."""
+        first = next(iter(self._entries.values()), None)  # entries stand in the order of first sight
+        return None if first is None else first.seen_monotonic
+
     @property
     def exhausted(self) -> bool:
         """True when only the first scan was asked for and its files are released, or still being written."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,12 +25,12 @@ class Format(StrEnum):
 
 
 def load(config: Path) -> Settings:
-    """Settings, and the log: plain lines on stderr, where journald adds the time."""
-    from inspector import settings
+    """Settings, and the log as they ask for it."""
+    from inspector import logs, settings
 
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stderr)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the user's business
-    return settings.load(config)
+    loaded = settings.load(config)
+    logs.set_up(loaded.log_format)
+    return loaded
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:

@@ -35,6 +35,7 @@ class Outages:
         self.over: list[
             str
         ] = []  # outages that have ended, for the event table; whoever records them clears it
+        self.is_on = False  # whether one is being waited out; other threads may look
         self._wait = wait
         self._stop = stop
         self._notifier = notifier
@@ -61,7 +62,9 @@ class Outages:
             stop=lambda _: self._stop.is_set,
             reraise=True,
         )
+        self.is_on = True
         result = retrying(work)
+        self.is_on = False
         self.over.append(f"the database did not answer for {time.monotonic() - began:.1f} s")
         return result
 

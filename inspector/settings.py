@@ -75,6 +75,12 @@ class Settings(BaseSettings):
     seam_k: Annotated[int, Field(ge=1, le=1000)] = 3
     seam_n: Annotated[int, Field(ge=1, le=1000)] = 5
     seam_min_frames: Annotated[int, Field(ge=1, le=1000)] = 5  # of a pass: one full window of seam_n frames
+    # TCP port on 127.0.0.1 for /metrics and /healthz; None: no port is opened that nobody asked for
+    metrics_port: Annotated[int, Field(ge=1024, le=65_535)] | None = None
+    min_free_gigabytes: Annotated[float, Field(ge=0)] = (
+        2  # GiB on the archive's file system: about 5000 of the paper's PNGs
+    )
+    log_format: Literal["text", "json"] = "text"  # text for journald, json for a log collector
 
     @field_validator("shifts", mode="before")
     @classmethod

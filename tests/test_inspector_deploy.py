@@ -1,7 +1,8 @@
-"""What is shipped for an installer, judged by the real tools: unit, users and folders, alert rules, dashboard."""
+"""What is shipped for an installer, judged by the real tools: unit, users, folders, alerts, dashboard."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from inspector import resources
 
@@ -74,3 +76,101 @@ def test_users_and_folders_can_be_made(tmp_path: Path):
     assert folders.returncode == 0, folders.stderr
     for name in ("", "drop", "archive", "quarantine"):
         assert (root / "srv" / "weldnet" / name).stat().st_mode & 0o7777 == 0o2770
+
+
+# --- seen from outside ----------------------------------------------------------------------------------
+
+_ALERTS = DEPLOY / "alerts.yaml"
+_DASHBOARD = DEPLOY / "grafana-dashboard.json"
+_SERIES = {  # for each alert the series that shall raise it, in promtool's notation, and after how long
+    "WeldnetNoImage": ("weldnet_last_inspection_timestamp_seconds", "0x120", "40m"),
+    "WeldnetOldestPending": ("weldnet_oldest_pending_seconds", "0+60x120", "10m"),
+    "WeldnetQuarantineRising": ('weldnet_quarantined_total{reason="truncated"}', "0+1x120", "90m"),
+    "WeldnetDatabaseDown": ('weldnet_fault{fault="database"}', "0x10 1x110", "20m"),
+    "WeldnetDisk": ('weldnet_fault{fault="disk"}', "0x10 1x110", "30m"),
+    "WeldnetFault": ('weldnet_fault{fault="stuck"}', "0x10 1x110", "20m"),
+    "WeldnetDown": ("up", "1x10 0x110", "20m"),
+}
+
+
+def _metric_names() -> set[str]:
+    """Names of every series that a station exposes."""
+    from prometheus_client import generate_latest
+    from prometheus_client.parser import text_string_to_metric_families
+
+    from inspector.composition import DISK_FREE, FAULT
+    from inspector.metrics import Metrics
+    from inspector.rules import ArtifactInUse
+
+    metrics = Metrics(ArtifactInUse("a", "1", "0"))
+    metrics.gauge(*FAULT, {"disk": lambda: 0})
+    metrics.gauge(*DISK_FREE, {"archive": lambda: 0})
+    families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
+    suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "info": ("_info",)}
+    return {
+        family.name.removesuffix("_info") + suffix
+        for family in families
+        for suffix in suffixes.get(family.type, ("_info",) if family.name.endswith("_info") else ("",))
+    }
+
+
+@pytest.mark.parametrize("file", [_ALERTS, _DASHBOARD], ids=["alerts", "dashboard"])
+def test_rules_and_dashboard_stand_on_names_that_exist(file: Path):
+    """Every metric that an alert or a panel asks for is one that the station exposes."""
+    asked = set(re.findall(r"\b(?:weldnet|process)_[a-z_]+", file.read_text()))
+    assert asked
+    assert asked <= _metric_names()
+
+
+def test_the_dashboard_shows_every_metric():
+    """No metric of the station is left out of the dashboard."""
+    shown = _DASHBOARD.read_text()
+    ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in _metric_names() if "weldnet" in name}
+    ours = {name for name in ours if not name.endswith("_created")}  # when a series began
+    assert {name for name in ours if name not in shown} == set()
+    assert len(json.loads(shown)["panels"]) >= 10
+
+
+def test_promtool_accepts_the_rules():
+    """The rules are what Prometheus takes."""
+    told = tool("promtool", "check", "rules", _ALERTS)
+    assert told.returncode == 0, told.stderr
+    assert f"{len(_SERIES)} rules found" in told.stdout
+
+
+@pytest.mark.parametrize("alert", _SERIES)
+def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
+    """Given the series of a fault, Prometheus's own rule engine raises the alert, with its text."""
+    series, values, after = _SERIES[alert]
+    name, _, labels = series.partition("{")
+    full = f'{name}{{job="weldnet",instance="cell-3"{"," + labels.rstrip("}") if labels else ""}}}'
+    rule = next(r for r in yaml.safe_load(_ALERTS.read_text())["groups"][0]["rules"] if r["alert"] == alert)
+    rules = tmp_path / "alerts.yaml"
+    rules.write_text(_ALERTS.read_text())
+    inspected = {"series": 'weldnet_inspected_total{job="weldnet",instance="cell-3"}', "values": "0+10x120"}
+    test = {
+        "rule_files": [str(rules)],
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": full, "values": values}, inspected],
+                "promql_expr_test": [
+                    {
+                        "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
+                        "eval_time": after,
+                        "exp_samples": [{"labels": "{}", "value": 1}],
+                    },
+                    {
+                        "expr": f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})',
+                        "eval_time": "1m",
+                        "exp_samples": [],
+                    },
+                ],
+            }
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump(test))
+    told = tool("promtool", "test", "rules", file)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert rule["annotations"]["action"]
