@@ -82,9 +82,9 @@ def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) 
     if review.label not in known:
         near = difflib.get_close_matches(review.label, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
-        return None if new_class else f"no artifact knows a class '{review.label}'; {hint}"
+        return None if new_class else f"no artifact knows a class {review.label!r}; {hint}"
     if review.verdict is Verdict.FAIL and known[review.label] == {"accept"}:
-        return f"FAIL and '{review.label}', which the shop accepts, contradict each other"
+        return f"FAIL and {review.label!r}, which the shop accepts, contradict each other"
     return None
 
 
@@ -122,13 +122,15 @@ def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
 def _require_columns(path: Path, columns: Sequence[str]) -> None:
     missing = [name for name in ("id", "human_verdict") if name not in columns]
     if missing:
-        raise UsageError(f"{path}: lacks the column {' and '.join(missing)}; it has {', '.join(columns)}")
+        raise UsageError(
+            f"{path}: lacks the column {' and '.join(missing)}; it has {', '.join(map(repr, columns))}"
+        )
     allowed = {"id", *ANSWERS, *_QUEUE.split()}
     unknown = [name for name in columns if name not in allowed]
     if unknown:
         near = difflib.get_close_matches(unknown[0], ANSWERS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "; take it out"
-        raise UsageError(f"{path}: there is no column '{unknown[0]}'{hint}")
+        raise UsageError(f"{path}: there is no column {unknown[0]!r}{hint}")
 
 
 def _answers(table: csv.DictReader[str], reviewer: str) -> Iterator[tuple[int, Review | str]]:
@@ -140,9 +142,9 @@ def _answers(table: csv.DictReader[str], reviewer: str) -> Iterator[tuple[int, R
         elif not cells["human_verdict"]:
             continue
         elif not (cells["id"].isascii() and cells["id"].isdecimal() and len(cells["id"]) < 19):
-            yield table.line_num, f"'{cells['id']}' is no number of an inspection"
+            yield table.line_num, f"{cells['id']!r} is no number of an inspection"
         elif cells["human_verdict"].upper() not in Verdict.__members__:
-            yield table.line_num, f"'{cells['human_verdict']}' is no verdict; use PASS, FAIL or REVIEW"
+            yield table.line_num, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
         elif (number := int(cells["id"])) in seen:
             yield table.line_num, f"inspection {number} stands in line {seen[number]} already"
         else:

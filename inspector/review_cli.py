@@ -44,7 +44,7 @@ def next_(
     settings = load(config)
     kinds = ("review", "audit", "fail", "undecided")
     if why is not None and why not in kinds:
-        raise UsageError(f"--why '{why}': there is {', '.join(kinds)}")
+        raise UsageError(f"--why {why!r}: there is {', '.join(kinds)}")
     waiting = reports.run(settings.url, "review_queue", station=station, part=part, zone=settings.zone)
     shown = dataclasses.replace(waiting, rows=[row for row in waiting.rows if why in (None, row[0])][:limit])
     if form is Format.CSV:
@@ -71,7 +71,7 @@ def set_(
 
     settings = load(config)
     if verdict.upper() not in Verdict.__members__:
-        raise UsageError(f"--verdict '{verdict}' is no verdict; use PASS, FAIL or REVIEW")
+        raise UsageError(f"--verdict {verdict!r} is no verdict; use PASS, FAIL or REVIEW")
     said = Review(image, _who(reviewer), Verdict(verdict.upper()), label or None, note or None)
     for mistake in mistakes(settings.url, [said], new_class=new_class):
         if mistake is not None:
