@@ -74,7 +74,7 @@ def states(life: dict[str, Any]) -> list[str]:
 def test_a_life_is_whole(
     station: Station, trace: Callable[..., list[dict[str, Any]]], tiny: Path, tmp_path: Path
 ) -> None:
-    """A renamed copy of the image finds its row: hash, times, artifact with its record, settings, verdicts."""
+    """A renamed copy of the image finds its life: hash, times, artifact and record, settings, verdicts."""
     [(number, digest)] = station.rows(
         "SELECT id, sha256 FROM inspection WHERE source_name LIKE '%0.png' ORDER BY id"
     )
