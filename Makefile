@@ -9,7 +9,9 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 TORCH := 2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
-.PHONY: demo test lint bench bigdb schema clean
+BUNDLE := dist/weldnet-bundle
+
+.PHONY: demo test lint bench bigdb schema bundle sigterm-loop clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python deploy/demo/demo.py
@@ -33,6 +35,24 @@ bigdb: $(VENV)/.installed
 # The DDL for people, from the models
 schema: $(VENV)/.installed
 	$(BIN)/python sql/write_schema.py
+
+# Everything that a station without a network needs: the wheels of this program and of all it stands on, for this
+# machine's Python and processor, and the files to install. INSTALL.md in it says how.
+bundle: $(VENV)/.installed
+	rm -rf $(BUNDLE) $(BUNDLE).tar
+	mkdir -p $(BUNDLE)/wheelhouse
+	$(PIP) wheel --no-deps --wheel-dir $(BUNDLE)/wheelhouse .
+	$(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)+cpu" 2>/dev/null \
+	  || $(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX)
+	$(PIP) download --dest $(BUNDLE)/wheelhouse --find-links $(BUNDLE)/wheelhouse "weldnet-station[postgres]" pip
+	cp deploy/INSTALL.md deploy/*.service deploy/*.conf deploy/*.yaml deploy/*.json sql/roles.sql $(BUNDLE)
+	cd $(BUNDLE) && find . -type f ! -name SHA256SUMS | sort | xargs sha256sum > SHA256SUMS
+	tar --create --file $(BUNDLE).tar --directory dist weldnet-bundle
+	@du -sh $(BUNDLE).tar
+
+# SIGTERM to a loaded station, 50 times: each exit 0 within 10 s, nothing lost.
+sigterm-loop: $(VENV)/.installed
+	$(BIN)/python benchmarks/sigterm_loop.py
 
 # CPU build first where the configured index offers one, then PyTorch's own CPU index, then whatever there is.
 $(VENV)/.installed: pyproject.toml

@@ -1,47 +1,120 @@
-"""Finds an installer's mistakes before the first shift; each finding says what to do about it."""
+"""Finds an installer's mistakes before the first shift; each finding says what to do about it.
+
+Tried in the order in which the daemon would need them. Nothing is left behind but the folders for archive and
+quarantine, and the station's name in the database.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePath
 
-from inspector import artifact
+import sqlalchemy as sa
+
+from inspector import artifact, database, host, intake, names, schema
 from inspector.archive import Archive
 from inspector.classifier import Classifier
-from inspector.errors import StationError
+from inspector.errors import FolderError, SettingsError, StationError, UsageError
 from inspector.settings import Settings
 from inspector.store import Store
 
 
+class Level(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    NOTE = "note"  # the station works; a person should know
+    WRONG = "WRONG"  # it does not, or will not for long
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried."""
+    """One thing that was tried, and what to do about it."""
 
     what: str
-    ok: bool
+    level: Level
     detail: str
 
 
-def findings(settings: Settings) -> Iterator[Finding]:
-    """Try, in the order in which the daemon would need them: folders, artifact, database.
+class _Note(Exception):
+    """The trial went well, but a person should know this."""
 
-    Nothing is left behind but the folders for archive and quarantine.
+
+def findings(settings: Settings, camera_user: str | None = None) -> Iterator[Finding]:
+    """Try everything.
+
+    Args:
+        settings: the station's.
+        camera_user: the account that the camera software writes as, where it is not this one.
     """
-    yield _try("folders", lambda: _folders(settings))
-    yield _try("artifact", lambda: _artifact(settings))
-    yield _try("database", lambda: _database(settings))
-
-
-def _try(what: str, work: Callable[[], str]) -> Finding:
-    try:
-        return Finding(what, ok=True, detail=work())
-    except StationError as error:
-        return Finding(what, ok=False, detail=str(error))
+    trials: dict[str, Callable[[], str]] = {
+        "folders": lambda: _folders(settings),
+        "file system": lambda: _file_system(settings),
+        "camera": lambda: _camera(settings, camera_user),
+        "disk": lambda: _disk(settings),
+        "artifact": lambda: _artifact(settings),
+        "clock": lambda: _clock(settings),
+        "database": lambda: _database(settings),
+        "names": lambda: _names(settings),
+    }
+    for what, trial in trials.items():
+        try:
+            yield Finding(what, Level.OK, trial())
+        except _Note as note:
+            yield Finding(what, Level.NOTE, str(note))
+        except StationError as error:
+            yield Finding(what, Level.WRONG, str(error))
 
 
 def _folders(settings: Settings) -> str:
     Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     return f"files move from {settings.drop_folder} to archive and quarantine by rename"
+
+
+def _file_system(settings: Settings) -> str:
+    kind = host.file_system(settings.drop_folder)
+    file = settings.url.database or ""
+    if settings.url.drivername == "sqlite":
+        below = host.file_system(PurePath(file).parent)
+        if below in host.NETWORK:
+            raise UsageError(
+                f"{file} lies on {below}: SQLite loses data on network file systems; "
+                "put it on a local disk, or use PostgreSQL"
+            )
+    if kind in host.NETWORK:
+        raise _Note(
+            f"{settings.drop_folder} is {kind}: nothing tells of new files there, so each is found by a scan "
+            f"every {settings.scan_s:g} s (scan_s); better share a local folder of this machine"
+        )
+    if kind in host.FOREIGN:
+        raise _Note(
+            f"{settings.drop_folder} is {kind}, which knows no owners; ext4 or XFS keeps rights apart"
+        )
+    if host.file_system(settings.archive_folder) in host.VOLATILE:
+        raise _Note(f"{settings.archive_folder} lies in memory (tmpfs): gone with the power; use a disk")
+    return f"{kind}, on this machine"
+
+
+def _camera(settings: Settings, user: str | None) -> str:
+    drop = settings.drop_folder
+    host.may_move_from(drop)
+    if user is None:
+        raise _Note(f"not tried: --camera-user NAME tries whether the camera's account may write to {drop}")
+    host.may_deliver(user, drop)
+    return f"{user} may write to {drop}, and this user may read and move what comes"
+
+
+def _disk(settings: Settings) -> str:
+    free = host.free_gigabytes(settings.archive_folder)
+    if free < settings.min_free_gigabytes:
+        raise FolderError(
+            f"{settings.archive_folder}: {free:.1f} GiB left, min_free_gigabytes asks for "
+            f"{settings.min_free_gigabytes:g}; prune, or give it more room"
+        )
+    return f"{free:.0f} GiB left for {settings.archive_folder}"
 
 
 def _artifact(settings: Settings) -> str:
@@ -54,6 +127,65 @@ def _artifact(settings: Settings) -> str:
     )
 
 
+def _clock(settings: Settings) -> str:
+    host.is_not_before(settings.artifact)
+    if not host.clock_is_synchronized():
+        raise _Note("no time source: the rows' times drift; 'timedatectl set-ntp true', or install chrony")
+    return f"synchronized; the calendar is {settings.timezone}"
+
+
 def _database(settings: Settings) -> str:
     with Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s):
-        return f"{settings.url} answers, schema is up to date"
+        pass
+    where = database.display(settings.url)
+    if settings.url.drivername == "sqlite":
+        return f"{where} can be written, schema is up to date"
+    with database.reading(settings.url) as engine, database.transaction(engine) as connection:
+        owner = _rights(connection, where)
+    if owner:
+        raise _Note(
+            f"{where}: this user owns the tables, so it may change history; "
+            "give the service a user of role weldnet_daemon (roles.sql)"
+        )
+    return f"{where} answers, schema is up to date, this user may add rows and change none"
+
+
+def _rights(connection: sa.Connection, where: str) -> bool:
+    """Refuse a user that may not read and add rows; True where it may change them, too."""
+
+    def may(table: str, right: str) -> bool:
+        return bool(connection.scalar(sa.select(sa.func.has_table_privilege(table, right))))
+
+    tables = ("station", "model", "settings", "inspection", "quarantine", "arrival", "event")
+    missing = [
+        f"{right} on {table}" for table in tables for right in ("SELECT", "INSERT") if not may(table, right)
+    ]
+    if missing:
+        raise UsageError(f"{where}: this user lacks {', '.join(missing)}; run roles.sql as the tables' owner")
+    return may(schema.inspection.name, "UPDATE")
+
+
+def _names(settings: Settings) -> str:
+    there = [names.to_text(PurePath(path.name)) for path in intake.waiting(settings.drop_folder)]
+    if settings.name_pattern is None:
+        return "name_pattern is not set: rows tell no camera, part or seam"
+    pattern = re.compile(settings.name_pattern)
+    if not there:
+        raise _Note(
+            "no file in the drop folder to try name_pattern on; check again when the camera has written"
+        )
+    unread = [name for name in there if pattern.search(name) is None]
+    if len(unread) == len(there):
+        raise SettingsError(
+            f"name_pattern matches none of {len(there)} names, such as {there[0]}; correct it"
+        )
+    if unread:
+        raise _Note(f"name_pattern does not match {len(unread)} of {len(there)} names, such as {unread[0]}")
+    timeless = [
+        name
+        for name in there
+        if "time" in pattern.groupindex and names.parse(name, pattern, settings.zone).camera_time_us is None
+    ]
+    if timeless:
+        raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(there)} names: {timeless[0]}")
+    return f"name_pattern reads all {len(there)} names, such as {there[0]}"

@@ -66,18 +66,32 @@ def once(config: Config, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def check(config: Config) -> None:
-    """Find an installer's mistakes before the first shift: settings, artifact, database, folders."""
-    from inspector.check import findings
+def check(
+    config: Config,
+    camera_user: Annotated[
+        str | None, typer.Option(help="the account that the camera software writes as", metavar="NAME")
+    ] = None,
+) -> None:
+    """Find an installer's mistakes before the first shift, each with what to do about it."""
+    from inspector.check import Level, findings
 
     settings = load(config)
-    typer.echo(f"ok     settings    {config}: station {settings.station}")
+    typer.echo(f"{Level.OK:<6} {'settings':<12} {config}: station {settings.station}")
     wrong = 0
-    for finding in findings(settings):
-        wrong += not finding.ok
-        typer.echo(f"{'ok    ' if finding.ok else 'WRONG '} {finding.what:<11} {finding.detail}")
+    for finding in findings(settings, camera_user):
+        wrong += finding.level is Level.WRONG
+        typer.echo(f"{finding.level:<6} {finding.what:<12} {finding.detail}")
     if wrong:
         raise typer.Exit(2)
+
+
+@app.command()
+def status(config: Config) -> None:
+    """Tell on one screen how the running station does; needs no rights but to read."""
+    from inspector.status import lines
+
+    for name, text in lines(load(config)):
+        typer.echo(f"{name:<12} {text}")
 
 
 @app.command()

@@ -154,12 +154,23 @@ class DropFolder:
             self.events.append((kind, detail))
 
 
+def owner(folder: Path) -> int | None:
+    """The process that holds a drop folder's lock, found without taking it; None where that is not told."""
+    with contextlib.suppress(OSError):
+        return _holder(folder.stat().st_ino)
+    return None
+
+
 def _lock_owner(fd: int) -> str:
-    """`` (process N)`` of whoever holds the flock, from /proc/locks; empty where that is not told."""
-    inode = os.fstat(fd).st_ino
+    """`` (process N)`` of whoever holds the flock; empty where that is not told."""
+    process = _holder(os.fstat(fd).st_ino)
+    return "" if process is None else f" (process {process})"
+
+
+def _holder(inode: int) -> int | None:
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/locks").read_text().splitlines():
             fields = line.split()  # 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
             if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
-                return f" (process {int(fields[4])})"
-    return ""
+                return int(fields[4])
+    return None

@@ -116,10 +116,10 @@ def test_reconcile_fails_where_a_file_is_missing(station: Station, weld_inspect)
 
 
 def test_check_finds_nothing_wrong_with_a_right_station(station: Station, weld_inspect):
-    """On a station that works every finding is ok."""
+    """On a station that works no finding is wrong; what this machine lacks is a note."""
     status, out, _ = weld_inspect("check", "--config", station.config)
     assert status == 0
-    assert [line.split()[0] for line in out.splitlines()] == ["ok"] * 4
+    assert {line.split()[0] for line in out.splitlines()} <= {"ok", "note"}
 
 
 def test_check_finds_every_mistake_at_once(tmp_path: Path, url_of: Callable[[str], URL], weld_inspect):
@@ -129,7 +129,8 @@ def test_check_finds_every_mistake_at_once(tmp_path: Path, url_of: Callable[[str
     station.archive.write_text("a file where a folder belongs")
     status, out, _ = weld_inspect("check", "--config", station.config)
     assert status == 2
-    assert [line.split()[0] for line in out.splitlines()] == ["ok", "WRONG", "WRONG", "WRONG"]
+    wrong = [line.split()[1] for line in out.splitlines() if line.startswith("WRONG")]
+    assert wrong == ["folders", "artifact", "database"]
 
 
 def _no_archive(path: Path, good: Path) -> None:
