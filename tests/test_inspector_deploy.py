@@ -174,3 +174,36 @@ def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
     told = tool("promtool", "test", "rules", file)
     assert told.returncode == 0, told.stdout + told.stderr
     assert rule["annotations"]["action"]
+
+
+# --- the notes ------------------------------------------------------------------------------------------
+
+
+def test_samba_and_sshd_accept_the_camera_s_ways_in(tmp_path: Path):
+    """The Samba share and the SFTP drop-in are what testparm and sshd take."""
+    share = tool("testparm", "--suppress-prompt", DEPLOY / "samba-share.conf")
+    assert (share.returncode, "Unknown parameter" in share.stderr) == (0, False), share.stderr
+    assert "force group = weldnet" in share.stdout
+    key = tmp_path / "key"
+    tool("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    sshd = tool("sshd", "-T", "-h", key, "-f", DEPLOY / "sftp-camera.conf", "-C", "user=camera")
+    if "privilege separation" in sshd.stderr:
+        pytest.skip("sshd has never run here: its run-time folder is missing")
+    assert "forcecommand internal-sftp -d /srv/weldnet/drop -u 0007" in sshd.stdout, sshd.stderr
+
+
+def test_the_notes_name_files_and_commands_that_exist():
+    """Each file that the notes install is shipped, and each command of ours that they call is there."""
+    from typer.main import get_command
+
+    from inspector.cli import app
+
+    notes = (DEPLOY / "INSTALL.md").read_text()
+    named = set(re.findall(r"\b[\w.-]+\.(?:conf|service|yaml|json)\b", notes)) - {
+        "config.yaml",
+        "weldnet.conf",
+    }
+    assert named >= {"sysusers.conf", "samba-share.conf", "alerts.yaml", UNIT.name}
+    assert {name for name in named if not (DEPLOY / name).is_file()} == set()
+    commands = get_command(app).commands
+    assert {word for word in re.findall(r"weld-inspect (\w+)", notes) if word not in commands} == set()
