@@ -239,9 +239,11 @@ def _lines(life: Json) -> Iterator[str]:
 
 
 def _word(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else repr(value) if _is_odd(value) else str(value)
-
-
-def _is_odd(value: Any) -> bool:
-    """Text that would break the lines."""
-    return isinstance(value, str) and not value.isprintable()
+    """One value as people read it; of what is nested, its own figures (--json has the rest)."""
+    if isinstance(value, dict):
+        plain = {key: one for key, one in value.items() if not isinstance(one, dict | list)}
+        return f"({', '.join(f'{key} {_word(one)}' for key, one in plain.items())})"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    # Text that would break the lines is quoted.
+    return repr(value) if isinstance(value, str) and not value.isprintable() else str(value)

@@ -5,6 +5,7 @@
 --
 -- measure         escape: a person failed what the station had passed. Of the random audit samples of PASS
 --                 images alone (weld-inspect review sample): images that people pick are no fair sample
+--                 Samples are pooled, so draw the like number for the like time
 --                 overkill: a person passed what the station had failed. Of the FAIL images that were
 --                 reviewed; it speaks for all of them where all, or a random part, were
 --                 verdict: both said PASS, or both FAIL; images of REVIEW are left out
