@@ -126,9 +126,7 @@ def _time_reports(url: URL, names: list[str]) -> int:
     In brackets this process's own processor seconds: on SQLite all the work, whatever else the machine does.
     """
     backend, missed = url.get_backend_name(), 0
-    say(
-        f"\n{backend}: seconds a report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8} {'':>8} {'rows':>7}"
-    )
+    say(f"\n{backend}: seconds a report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8}")
     for name, by in [(one, by) for one in names for by in reports.BY.get(one, (None,))]:
         sql = (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
         period = MONTH | (BEFORE if ":reference_" in sql else {})
@@ -138,7 +136,7 @@ def _time_reports(url: URL, names: list[str]) -> int:
         missed += over
         label = f"{name} by {by}" if by else name
         times = f"{month:>8.2f} ({cpu:>6.2f}) {ever:>8.2f} ({ever_cpu:>6.2f})"
-        say(f"{label:<28} {times} {rows:>7}{'   over its bound' if over else ''}")
+        say(f"{label:<28} {times} {rows:>7} rows{'   over its bound' if over else ''}")
     return missed
 
 

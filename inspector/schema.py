@@ -150,6 +150,9 @@ inspection = sa.Table(
     comment="one judged image a row; what the model said is never changed",
 )
 sa.Index("ix_inspection_inspected_us", inspection.c.inspected_us)  # every report's period
+sa.Index(  # what a station judged just before and after a moment
+    "ix_inspection_station_id_inspected_us", inspection.c.station_id, inspection.c.inspected_us
+)
 _FIRST = inspection.c.duplicate_of.is_(None)
 sa.Index(  # duplicate_of in one step, however often the same bytes came
     "ix_inspection_first_of_bytes",

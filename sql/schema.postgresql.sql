@@ -151,6 +151,7 @@ CREATE INDEX ix_inspection_first_of_bytes ON inspection (station_id, sha256) WHE
 CREATE INDEX ix_inspection_inspected_us ON inspection (inspected_us);
 CREATE INDEX ix_inspection_seam_pass ON inspection (station_id, part, seam, pass_no) WHERE part IS NOT NULL;
 CREATE INDEX ix_inspection_seam_taken ON inspection (station_id, part, seam, taken_us) WHERE part IS NOT NULL;
+CREATE INDEX ix_inspection_station_id_inspected_us ON inspection (station_id, inspected_us);
 
 -- files that cannot be inspected, and why
 CREATE TABLE quarantine (

@@ -19,31 +19,30 @@ WITH chosen AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
-timed AS (
-    SELECT 1 AS position, 'wait' AS step, wait_ms AS ms FROM chosen
-    UNION ALL
-    SELECT 2, 'decode', decode_ms FROM chosen
-    UNION ALL
-    SELECT 3, 'infer', infer_ms FROM chosen
-    UNION ALL
-    SELECT 4, 'total', total_ms FROM chosen
-),
+-- A sort of each step by itself takes half the time of one sort of them all.
+counted AS (SELECT count(*) AS n FROM chosen),
 ranked AS (
-    SELECT
-        position,
-        step,
-        ms,
-        row_number() OVER (PARTITION BY position ORDER BY ms) AS place,
-        count(*) OVER (PARTITION BY position) AS n
-    FROM timed
+    SELECT 1 AS position, 'wait' AS step, wait_ms AS ms, row_number() OVER (ORDER BY wait_ms) AS place
+    FROM chosen
+    UNION ALL
+    SELECT 2, 'decode', decode_ms, row_number() OVER (ORDER BY decode_ms)
+    FROM chosen
+    UNION ALL
+    SELECT 3, 'infer', infer_ms, row_number() OVER (ORDER BY infer_ms)
+    FROM chosen
+    UNION ALL
+    SELECT 4, 'total', total_ms, row_number() OVER (ORDER BY total_ms)
+    FROM chosen
 )
 SELECT
-    step,
-    max(n) AS n,
-    min(CASE WHEN place * 100 >= n * 50 THEN ms END) AS p50_ms,
-    min(CASE WHEN place * 100 >= n * 95 THEN ms END) AS p95_ms,
-    min(CASE WHEN place * 100 >= n * 99 THEN ms END) AS p99_ms,
-    max(ms) AS max_ms
-FROM ranked
-GROUP BY position, step
-ORDER BY position;
+    r.step,
+    c.n,
+    max(CASE WHEN r.place = (c.n * 50 + 99) / 100 THEN r.ms END) AS p50_ms,
+    max(CASE WHEN r.place = (c.n * 95 + 99) / 100 THEN r.ms END) AS p95_ms,
+    max(CASE WHEN r.place = (c.n * 99 + 99) / 100 THEN r.ms END) AS p99_ms,
+    max(CASE WHEN r.place = c.n THEN r.ms END) AS max_ms
+FROM ranked r
+CROSS JOIN counted c
+WHERE r.place IN ((c.n * 50 + 99) / 100, (c.n * 95 + 99) / 100, (c.n * 99 + 99) / 100, c.n)
+GROUP BY r.position, r.step, c.n
+ORDER BY r.position;

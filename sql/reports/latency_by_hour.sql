@@ -20,32 +20,32 @@ WITH chosen AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
-timed AS (
-    SELECT hour_us, 1 AS position, wait_ms AS ms FROM chosen
-    UNION ALL
-    SELECT hour_us, 2, decode_ms FROM chosen
-    UNION ALL
-    SELECT hour_us, 3, infer_ms FROM chosen
-    UNION ALL
-    SELECT hour_us, 4, total_ms FROM chosen
-),
+-- A sort of each step by itself takes half the time of one sort of them all.
+counted AS (SELECT hour_us, count(*) AS n FROM chosen GROUP BY hour_us),
 ranked AS (
-    SELECT
-        hour_us,
-        position,
-        ms,
-        row_number() OVER (PARTITION BY hour_us, position ORDER BY ms) AS place,
-        count(*) OVER (PARTITION BY hour_us, position) AS n
-    FROM timed
+    SELECT hour_us, 1 AS position, 'wait' AS step, wait_ms AS ms,
+        row_number() OVER (PARTITION BY hour_us ORDER BY wait_ms) AS place
+    FROM chosen
+    UNION ALL
+    SELECT hour_us, 2, 'decode', decode_ms, row_number() OVER (PARTITION BY hour_us ORDER BY decode_ms)
+    FROM chosen
+    UNION ALL
+    SELECT hour_us, 3, 'infer', infer_ms, row_number() OVER (PARTITION BY hour_us ORDER BY infer_ms)
+    FROM chosen
+    UNION ALL
+    SELECT hour_us, 4, 'total', total_ms, row_number() OVER (PARTITION BY hour_us ORDER BY total_ms)
+    FROM chosen
 )
 SELECT
-    hour_us,
-    CASE position WHEN 1 THEN 'wait' WHEN 2 THEN 'decode' WHEN 3 THEN 'infer' ELSE 'total' END AS step,
-    max(n) AS n,
-    min(CASE WHEN place * 100 >= n * 50 THEN ms END) AS p50_ms,
-    min(CASE WHEN place * 100 >= n * 95 THEN ms END) AS p95_ms,
-    min(CASE WHEN place * 100 >= n * 99 THEN ms END) AS p99_ms,
-    max(ms) AS max_ms
-FROM ranked
-GROUP BY hour_us, position
-ORDER BY hour_us, position;
+    r.hour_us,
+    r.step,
+    c.n,
+    max(CASE WHEN r.place = (c.n * 50 + 99) / 100 THEN r.ms END) AS p50_ms,
+    max(CASE WHEN r.place = (c.n * 95 + 99) / 100 THEN r.ms END) AS p95_ms,
+    max(CASE WHEN r.place = (c.n * 99 + 99) / 100 THEN r.ms END) AS p99_ms,
+    max(CASE WHEN r.place = c.n THEN r.ms END) AS max_ms
+FROM ranked r
+JOIN counted c ON c.hour_us = r.hour_us
+WHERE r.place IN ((c.n * 50 + 99) / 100, (c.n * 95 + 99) / 100, (c.n * 99 + 99) / 100, c.n)
+GROUP BY r.hour_us, r.position, r.step, c.n
+ORDER BY r.hour_us, r.position;
