@@ -28,6 +28,7 @@ from inspector.errors import UsageError
 from inspector.schema import station as stations
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REFERENCE_US = 28 * 86_400 * 1_000_000  # four weeks: every shift and day of the week alike
 _ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
 # What the rows of a report may go by; the first unless told otherwise.
 BY = {
@@ -82,7 +83,7 @@ def run(
         until: the same, exclusive. None: to the end.
         station: only this one; None: all.
         part: only this one; None: all.
-        reference_since: first instant of the period to compare with. None: from the beginning.
+        reference_since: first instant of the period to compare with. None: 28 days before its end.
         reference_until: its end, exclusive. None: where the period begins.
         by: what the rows go by, one of :data:`BY`. None: the first of them.
         seam_rule: when a seam fails, see :data:`SEAM_RULE`.
@@ -100,8 +101,9 @@ def run(
         raise UsageError(f"report '{name}' compares with no reference; leave --reference-... out")
     period = dict(zip(("since_us", "until_us"), instants(since, until, zone), strict=True))
     # Without --since there is nothing before it: an empty reference, and the report says that it has none.
-    reference = instants(reference_since, reference_until, zone, "reference-", period["since_us"])
-    period |= zip(("reference_since_us", "reference_until_us"), reference, strict=True)
+    first, last = instants(reference_since, reference_until, zone, "reference-", period["since_us"])
+    first = last - _REFERENCE_US if reference_since is None else first
+    period |= {"reference_since_us": first, "reference_until_us": last}
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         if station:

@@ -265,10 +265,11 @@ def _psi(period: np.ndarray, reference: np.ndarray) -> tuple[float, int]:
 
 
 def test_drift_is_that_of_numpy(shop: tuple[int, URL, URL]) -> None:
-    """PSI of confidence, novelty and class against all before, with its band and what chance would give."""
+    """PSI of confidence, novelty and class against the 28 days before, with band and chance."""
     seed, url, _ = shop
     since_us = reports.instants(SINCE[seed], None, BERLIN)[0]
-    now, before = images(url, since_us=since_us), images(url, until_us=since_us)
+    now = images(url, since_us=since_us)
+    before = images(url, since_us=since_us - 28 * 24 * HOUR_US, until_us=since_us)
     labels = sorted({i.label for i in now + before})
     counts = [np.array([sum(i.label == name for i in rows) for name in labels]) for rows in (now, before)]
     expected = {"class": _psi(*counts)}
@@ -320,7 +321,8 @@ def test_confidence_is_a_histogram(shop: tuple[int, URL, URL]) -> None:
     """Each bin holds numpy's count of the period and of the reference; the shares are of each."""
     seed, url, _ = shop
     since_us = reports.instants(SINCE[seed], None, BERLIN)[0]
-    now, before = images(url, since_us=since_us), images(url, until_us=since_us)
+    now = images(url, since_us=since_us)
+    before = images(url, since_us=since_us - 28 * 24 * HOUR_US, until_us=since_us)
     edges = [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1]
     counts, reference = (np.histogram([i.confidence for i in rows], edges)[0] for rows in (now, before))
     found = by_column(reports.run(url, "confidence", since=SINCE[seed], zone=BERLIN))
