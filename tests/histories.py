@@ -115,7 +115,7 @@ def _us(at: datetime) -> int:
 def _with_parts(history: History, random: np.random.Generator) -> list[_File]:
     """Part after part, two seams each, a seam in some seconds; some seams once more 20 minutes later."""
     files: list[_File] = []
-    at, number = history.begins.astimezone(UTC), 0
+    at, number, rested = history.begins.astimezone(UTC), 0, False
     end = at + timedelta(days=history.days)
     while at < end:
         # Some names come back days later, which is a further pass too.
@@ -127,10 +127,11 @@ def _with_parts(history: History, random: np.random.Generator) -> list[_File]:
                 at += timedelta(seconds=float(random.uniform(0.5, 20)))
                 number += 1
             at += timedelta(minutes=10)
-        before = at - history.begins
-        at += timedelta(minutes=float(random.uniform(1, 60)))
-        if before < timedelta(days=5) <= at - history.begins:
+        if not rested and at - history.begins > timedelta(days=5):
             at += timedelta(hours=16)  # nobody works
+            rested = True
+        else:
+            at += timedelta(minutes=float(random.uniform(20, 90)))
     return files
 
 

@@ -1,0 +1,204 @@
+-- Is the share of defects under control, and if not, since when?
+--
+-- station       the camera PC; each has a chart of its own
+-- hour_us       begin of the hour, UTC epoch microseconds; empty where the subgroups are not hours
+-- day           by day: the local day. By week: its Monday. By shift: the local day on which the shift began, so
+--               that a night stays one subgroup: that of its first image, or the day before where it was seen
+--               after midnight alone and the station's other images tell. By hour: empty
+-- shift         the settings' name of the shift; empty where the subgroups are not shifts
+-- n             images judged in the subgroup, one point of the chart
+-- failed        of n, verdict FAIL
+-- fail_share    failed / n, 0 to 1: the point
+-- center_share  the centre line: all failed of the chart over all its n
+-- lower_share   lower limit, center - 3 * sigma, not below 0; sigma = sqrt(center * (1 - center) / n), for the
+--               subgroup's own n, times sigma_z on a Laney chart. Empty, as upper_share, where there is nothing
+--               to draw limits from: a single subgroup, or no FAIL or nothing but FAIL at all
+-- upper_share   upper limit, center + 3 * sigma, not above 1
+-- sigma_z       how much more the subgroups scatter than chance alone would make them: the mean moving range of
+--               their z = (fail_share - center) / sqrt(center * (1 - center) / n), over 1.128 (Laney 2002)
+-- chart         p, or laney where sigma_z is above 1 + 1.5 / sqrt(subgroups - 1), which chance alone exceeds on
+--               one chart in twenty: frames of one weld are alike, so shifts may differ by more than chance
+-- test_1        1: the point lies outside its limits (Nelson 1984, as are the others); else 0
+-- test_2        1: the ninth or a later point in a row on the same side of the centre line
+-- test_3        1: the sixth or a later point in a row that each rise, or each fall
+-- test_4        1: the fourteenth or a later point in a row that go up and down by turns
+--
+-- Points stand in the order of time. A run of tests 2 to 4 is flagged where it is complete, not where it began.
+-- Where n times center is below about 5 the limits are rough: take larger subgroups. Verdicts are the
+-- station's, human verdicts apart. Hour, day and shift are those in which the file was seen. A
+-- shift ends where none of its images is seen for twelve hours: a shop whose shifts last longer goes
+-- by day.
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all; by, one of 'shift', 'day', 'hour',
+-- 'week'.
+WITH hourly AS (
+    SELECT
+        i.station_id,
+        i.local_day,
+        i.shift,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n,
+        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+    GROUP BY i.station_id, i.local_day, i.shift, hour_us
+),
+-- Days as Julian day numbers (Fliegel and Van Flandern 1968): Mondays are the multiples of 7.
+numbered AS (
+    SELECT
+        h.*,
+        1461 * (y + 4800 + (m - 14) / 12) / 4 + 367 * (m - 2 - (m - 14) / 12 * 12) / 12
+            - 3 * ((y + 4900 + (m - 14) / 12) / 100) / 4 + d - 32075 AS day_number
+    FROM (
+        SELECT
+            hourly.*,
+            CAST(substr(local_day, 1, 4) AS INTEGER) AS y,
+            CAST(substr(local_day, 6, 2) AS INTEGER) AS m,
+            CAST(substr(local_day, 9, 2) AS INTEGER) AS d
+        FROM hourly
+    ) h
+),
+-- A shift goes on over midnight; after twelve hours without an image of it, it is the next day's.
+begun AS (
+    SELECT
+        n.*,
+        CASE WHEN hour_us - lag(hour_us) OVER (PARTITION BY station_id, shift ORDER BY hour_us, local_day)
+            <= 43200000000 THEN 0 ELSE 1 END AS begins
+    FROM numbered n
+),
+turned AS (
+    SELECT
+        b.*,
+        sum(begins) OVER (PARTITION BY station_id, shift ORDER BY hour_us, local_day) AS turn,
+        min(hour_us) OVER (PARTITION BY station_id, day_number) AS day_from_us,
+        max(hour_us) OVER (PARTITION BY station_id, day_number) AS day_to_us
+    FROM begun b
+),
+-- What shows that a shift began the day before: it is the first of its day and not the last, and shifts of its
+-- name do go on over midnight, or another one begins on this day.
+turn AS (
+    SELECT
+        station_id,
+        shift,
+        turn,
+        min(day_number) AS first_day,
+        CASE WHEN min(day_number) = max(day_number) AND min(hour_us) = min(day_from_us)
+            AND max(hour_us) < max(day_to_us) THEN 1 ELSE 0 END AS early,
+        max(CASE WHEN min(day_number) < max(day_number) THEN 1 ELSE 0 END)
+            OVER (PARTITION BY station_id, shift) AS wraps,
+        count(*) OVER (PARTITION BY station_id, shift, min(day_number)) AS twins
+    FROM turned
+    GROUP BY station_id, shift, turn
+),
+dated AS (
+    SELECT
+        h.station_id,
+        h.n,
+        h.passed,
+        h.failed,
+        h.hour_us AS at_us,
+        CASE WHEN :by = 'hour' THEN h.hour_us END AS hour_us,
+        CASE WHEN :by = 'shift' THEN h.shift END AS shift,
+        CASE
+            WHEN :by = 'day' THEN h.day_number
+            WHEN :by = 'week' THEN h.day_number - h.day_number % 7
+            WHEN :by = 'shift' AND t.early = 1 AND (t.wraps = 1 OR t.twins > 1) THEN t.first_day - 1
+            WHEN :by = 'shift' THEN t.first_day
+        END AS day_number
+    FROM turned h
+    JOIN turn t ON t.station_id = h.station_id AND t.shift = h.shift AND t.turn = h.turn
+),
+subgroup AS (
+    SELECT
+        station_id,
+        hour_us,
+        day_number,
+        shift,
+        min(at_us) AS at_us,
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(failed) AS BIGINT) AS failed,
+        CAST(sum(failed) AS DOUBLE PRECISION) / CAST(sum(n) AS DOUBLE PRECISION) AS p
+    FROM dated
+    GROUP BY station_id, hour_us, day_number, shift
+),
+centered AS (
+    SELECT
+        g.*,
+        row_number() OVER (PARTITION BY station_id ORDER BY at_us, day_number, shift) AS place,
+        count(*) OVER (PARTITION BY station_id) AS subgroups,
+        CAST(sum(failed) OVER (PARTITION BY station_id) AS DOUBLE PRECISION)
+            / CAST(sum(n) OVER (PARTITION BY station_id) AS DOUBLE PRECISION) AS center
+    FROM subgroup g
+),
+standard AS (
+    SELECT
+        c.*,
+        CASE WHEN center > 0 AND center < 1 AND subgroups > 1 THEN sqrt(center * (1 - center) / n) END AS sigma
+    FROM centered c
+),
+compared AS (
+    SELECT
+        d.*,
+        abs((p - center) / sigma - lag((p - center) / sigma) OVER line) AS moving_range,
+        CASE WHEN p > lag(p) OVER line THEN 1 WHEN p < lag(p) OVER line THEN -1 ELSE 0 END AS step,
+        CASE WHEN p > center THEN 1 WHEN p < center THEN -1 ELSE 0 END AS side
+    FROM standard d
+    WINDOW line AS (PARTITION BY station_id ORDER BY place)
+),
+-- Moving ranges are added as whole 1e-9: a sum of integers is the same in whatever order a database adds.
+scattered AS (
+    SELECT
+        m.*,
+        CAST(sum(CASE WHEN moving_range IS NOT NULL THEN CAST(floor(moving_range * 1e9 + 0.5) AS BIGINT) END)
+            OVER (PARTITION BY station_id) AS DOUBLE PRECISION) / NULLIF(subgroups - 1, 0) / 1e9 / 1.128 AS sigma_z,
+        CASE WHEN step * lag(step) OVER (PARTITION BY station_id ORDER BY place) = -1 THEN 1 ELSE 0 END AS turns
+    FROM compared m
+),
+limited AS (
+    SELECT
+        s.*,
+        CASE WHEN sigma_z > 1 + 1.5 / sqrt(NULLIF(subgroups - 1, 0)) THEN 'laney' ELSE 'p' END AS chart,
+        3 * sigma * CASE WHEN sigma_z > 1 + 1.5 / sqrt(NULLIF(subgroups - 1, 0)) THEN sigma_z ELSE 1 END AS reach
+    FROM scattered s
+),
+-- Back to the date (Richards 2013).
+split AS (
+    SELECT
+        limited.*,
+        4 * (day_number + 1363 + (4 * day_number + 274277) / 146097 * 3 / 4) + 3 AS e
+    FROM limited
+),
+calendar AS (
+    SELECT split.*, ((e % 1461 / 4 * 5 + 2) / 153 + 2) % 12 + 1 AS m, (e % 1461 / 4 * 5 + 2) % 153 / 5 + 1 AS d
+    FROM split
+)
+SELECT
+    s.name AS station,
+    l.hour_us,
+    CAST(l.e / 1461 - 4716 + (14 - l.m) / 12 AS TEXT)
+        || '-' || substr(CAST(100 + l.m AS TEXT), 2) || '-' || substr(CAST(100 + l.d AS TEXT), 2) AS day,
+    l.shift,
+    l.n,
+    l.failed,
+    l.p AS fail_share,
+    l.center AS center_share,
+    CASE WHEN l.center - l.reach < 0 THEN 0.0 ELSE l.center - l.reach END AS lower_share,
+    CASE WHEN l.center + l.reach > 1 THEN 1.0 ELSE l.center + l.reach END AS upper_share,
+    l.sigma_z,
+    l.chart,
+    CASE WHEN abs(l.p - l.center) > l.reach THEN 1 ELSE 0 END AS test_1,
+    CASE WHEN abs(sum(l.side) OVER (last_points ROWS BETWEEN 8 PRECEDING AND CURRENT ROW)) = 9
+        THEN 1 ELSE 0 END AS test_2,
+    CASE WHEN abs(sum(l.step) OVER (last_points ROWS BETWEEN 4 PRECEDING AND CURRENT ROW)) = 5
+        THEN 1 ELSE 0 END AS test_3,
+    CASE WHEN sum(l.turns) OVER (last_points ROWS BETWEEN 11 PRECEDING AND CURRENT ROW) = 12
+        THEN 1 ELSE 0 END AS test_4
+FROM calendar l
+JOIN station s ON s.id = l.station_id
+WINDOW last_points AS (PARTITION BY l.station_id ORDER BY l.place)
+ORDER BY s.name, l.place;

@@ -1,0 +1,139 @@
+-- Which seams are good, which failed, and where along the weld?
+--
+-- station       the camera PC
+-- part          from the file's name by name_pattern; images whose name tells no part belong to no seam
+-- seam          the same; empty where the name tells a part alone
+-- pass_no       1 for the first time that the seam was welded
+-- verdict       FAIL where at least seam_k of any seam_n consecutive frames of one camera fail (seam_k of them
+--               all, where there are fewer than seam_n); else REVIEW where a frame is REVIEW, or frames are
+--               fewer than seam_min_frames; else PASS: a lone failed frame may be spatter
+-- reason        why it is no PASS: stretch, review (frames are for review) or too few (frames)
+-- n             frames of the pass, from all its cameras
+-- failed        of n, verdict FAIL
+-- review        of n, verdict REVIEW
+-- bad_n         failed frames in the windows that failed: the bad stretch; empty without one
+-- from_frame    the bad stretch's first frame, counted from 1 in the order of time over all cameras
+-- to_frame      its last frame; where bad_n is much less than to_frame - from_frame + 1 there are gaps in it
+-- bad_from_us   when its first frame was taken, UTC epoch microseconds: camera time where known, else when the
+--               file was seen
+-- bad_to_us     when its last frame was taken
+-- first_us      when the pass's first frame was taken
+-- last_us       when its last frame was taken
+--
+-- A pass belongs to the period in which its first frame was judged, and is taken whole: frames that came late,
+-- or after the period, count too. The same bytes twice in a pass count once. It goes by the station's verdicts,
+-- human verdicts apart.
+--
+-- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
+-- judgement, UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
+-- frames, as in the settings.
+WITH touched AS (
+    SELECT DISTINCT i.station_id, i.part, i.seam, i.pass_no
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND i.part IS NOT NULL
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
+found AS (
+    SELECT
+        i.id, i.station_id, i.part, i.seam, i.pass_no,
+        i.camera, i.verdict, i.taken_us, i.inspected_us, i.duplicate_of
+    FROM touched t
+    JOIN inspection i
+        ON i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no
+    UNION ALL
+    SELECT
+        i.id, i.station_id, i.part, i.seam, i.pass_no,
+        i.camera, i.verdict, i.taken_us, i.inspected_us, i.duplicate_of
+    FROM touched t
+    JOIN inspection i
+        ON i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no
+    WHERE t.seam IS NULL
+),
+frame AS (
+    SELECT
+        f.*,
+        CASE WHEN f.verdict = 'FAIL' THEN 1 ELSE 0 END AS fails,
+        row_number() OVER (
+            PARTITION BY f.station_id, f.part, f.seam, f.pass_no ORDER BY f.taken_us, f.id
+        ) AS number
+    FROM found f
+    WHERE f.duplicate_of IS NULL OR NOT EXISTS (
+        SELECT 1 FROM inspection o
+        WHERE o.id = f.duplicate_of AND o.part = f.part AND coalesce(o.seam, '') = coalesce(f.seam, '')
+          AND o.pass_no = f.pass_no
+    )
+),
+-- For each frame the failed ones of the window that ends with it, then the most in any window that holds it.
+ending AS (
+    SELECT
+        f.*,
+        sum(fails) OVER (
+            PARTITION BY station_id, part, seam, pass_no, camera ORDER BY number
+            ROWS BETWEEN :seam_n - 1 PRECEDING AND CURRENT ROW
+        ) AS fails_to_here
+    FROM frame f
+),
+holding AS (
+    SELECT
+        e.*,
+        max(fails_to_here) OVER (
+            PARTITION BY station_id, part, seam, pass_no, camera ORDER BY number
+            ROWS BETWEEN CURRENT ROW AND :seam_n - 1 FOLLOWING
+        ) AS fails_around
+    FROM ending e
+),
+marked AS (
+    SELECT h.*, CASE WHEN fails = 1 AND fails_around >= :seam_k THEN 1 END AS bad FROM holding h
+),
+pass AS (
+    SELECT
+        station_id,
+        part,
+        seam,
+        pass_no,
+        count(*) AS n,
+        CAST(sum(fails) AS BIGINT) AS failed,
+        count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
+        CAST(sum(bad) AS BIGINT) AS bad_n,
+        min(CASE WHEN bad = 1 THEN number END) AS from_frame,
+        max(CASE WHEN bad = 1 THEN number END) AS to_frame,
+        min(CASE WHEN bad = 1 THEN taken_us END) AS bad_from_us,
+        max(CASE WHEN bad = 1 THEN taken_us END) AS bad_to_us,
+        min(taken_us) AS first_us,
+        max(taken_us) AS last_us,
+        min(inspected_us) AS begun_us
+    FROM marked
+    GROUP BY station_id, part, seam, pass_no
+)
+SELECT
+    s.name AS station,
+    p.part,
+    p.seam,
+    p.pass_no,
+    CASE
+        WHEN p.bad_n > 0 THEN 'FAIL'
+        WHEN p.review > 0 OR p.n < :seam_min_frames THEN 'REVIEW'
+        ELSE 'PASS'
+    END AS verdict,
+    CASE
+        WHEN p.bad_n > 0 THEN 'stretch'
+        WHEN p.review > 0 THEN 'review'
+        WHEN p.n < :seam_min_frames THEN 'too few'
+    END AS reason,
+    p.n,
+    p.failed,
+    p.review,
+    p.bad_n,
+    p.from_frame,
+    p.to_frame,
+    p.bad_from_us,
+    p.bad_to_us,
+    p.first_us,
+    p.last_us
+FROM pass p
+JOIN station s ON s.id = p.station_id
+WHERE p.begun_us >= :since_us
+ORDER BY p.first_us, s.name, p.part, p.seam IS NULL, p.seam, p.pass_no;
