@@ -1,7 +1,8 @@
 """SIGTERM to a station under load, again and again: each exit 0 within 10 s, and every file accounted for.
 
-Files stream into the drop folder without a break; in each round a fresh daemon is stopped at a random moment
-after its first image. Run it with ``make sigterm-loop``; the artifact is the demo's, frames are noise.
+The drop folder is kept filled, so that the daemon always has more than it can do; in each round a fresh one
+is stopped at a random moment after its first image. Run it with ``make sigterm-loop``; the artifact is the
+demo's, the frames are noise.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ def main() -> None:
     """Stop a loaded station ``--rounds`` times and print what was seen; exit 1 where anything was lost."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--rate", type=float, default=40, help="files a second")
+    parser.add_argument("--waiting", type=int, default=150, help="files that the folder is kept filled to")
     parser.add_argument("--artifact", type=Path, default=ARTIFACT)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="weldnet-sigterm-") as folder:
-        figures = loop(Path(folder), options.rounds, options.rate, options.artifact.resolve())
+        figures = loop(Path(folder), options.rounds, options.waiting, options.artifact.resolve())
     sys.stdout.write(json.dumps(figures) + "\n")
     lost = figures["sent"] - figures["inspected"]
     sys.exit(bool(lost or figures["unaccounted"] or figures["longest_s"] > LONGEST_S or figures["not_zero"]))
 
 
-def loop(folder: Path, rounds: int, rate: float, artifact: Path) -> dict[str, float]:
+def loop(folder: Path, rounds: int, waiting: int, artifact: Path) -> dict[str, float]:
     """Figures of all rounds; ``exit`` times are seconds from the signal to the process's end."""
     (folder / "drop").mkdir()
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(artifact=artifact))
     command("migrate", config)
     chance, exits, statuses, in_flight = random.Random(0), [], [], []
-    camera = Camera(folder / "drop", rate)
+    camera = Camera(folder / "drop", waiting)
     try:
         for number in range(rounds):
             done = archived(folder)
@@ -55,15 +56,17 @@ def loop(folder: Path, rounds: int, rate: float, artifact: Path) -> dict[str, fl
             daemon = subprocess.Popen(words, stderr=subprocess.PIPE)  # noqa: S603 - our own program
             while archived(folder) == done and daemon.poll() is None:
                 time.sleep(0.02)
-            time.sleep(chance.uniform(0, 1.5))
+            time.sleep(chance.uniform(0, 1))
             began = time.monotonic()
             daemon.send_signal(signal.SIGTERM)
             log = daemon.communicate()[1].decode()
             exits.append(time.monotonic() - began)
             statuses.append(daemon.returncode)
             in_flight.append(sum(1 for _ in (folder / "drop").iterdir()))
-            if daemon.returncode:
-                sys.stderr.write(f"round {number}: status {daemon.returncode}\n{log}\n")
+            told = (
+                f"round {number}: status {daemon.returncode} after {exits[-1]:.2f} s, {in_flight[-1]} waiting"
+            )
+            sys.stderr.write(f"{told}\n{log if daemon.returncode else ''}")
     finally:
         camera.stop()
     command("once", config)
@@ -82,11 +85,11 @@ def loop(folder: Path, rounds: int, rate: float, artifact: Path) -> dict[str, fl
 
 
 class Camera:
-    """Writes a new frame at a steady rate, until stopped."""
+    """Fills the folder up with new frames, again and again, until stopped."""
 
-    def __init__(self, drop: Path, rate: float) -> None:
+    def __init__(self, drop: Path, waiting: int) -> None:
         self.sent = 0
-        self._drop, self._rate = drop, rate
+        self._drop, self._waiting = drop, waiting
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._write_on)
         self._thread.start()
@@ -97,10 +100,11 @@ class Camera:
         self._thread.join()
 
     def _write_on(self) -> None:
-        while not self._ended.wait(1 / self._rate):
-            pixels = np.random.default_rng(self.sent).integers(0, 256, (487, 400), dtype=np.uint8)
-            Image.fromarray(pixels).save(self._drop / f"w{self.sent}.bmp")
-            self.sent += 1
+        while not self._ended.wait(0.02):  # s
+            for _ in range(self._waiting - sum(1 for _ in self._drop.iterdir())):
+                pixels = np.random.default_rng(self.sent).integers(0, 256, (487, 400), dtype=np.uint8)
+                Image.fromarray(pixels).save(self._drop / f"w{self.sent}.bmp")
+                self.sent += 1
 
 
 def archived(folder: Path) -> int:

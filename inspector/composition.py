@@ -26,6 +26,7 @@ from inspector.page import served
 from inspector.progress import Progress
 from inspector.reading import Limits
 from inspector.records import InForce
+from inspector.reload import Reload
 from inspector.rules import ArtifactInUse, Pace, Rules
 from inspector.service import Notifier, ReloadFlag, StopFlag
 from inspector.settings import Settings
@@ -87,6 +88,7 @@ def daemon(
     """
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     progress, first = Progress(), rules(settings, archive)
+    notifier = Notifier(progress)
     return Daemon(
         intake=Intake(
             settings.drop_folder,
@@ -96,16 +98,15 @@ def daemon(
             only_first_scan=only_present,
         ),
         rules=first,
-        reloaded=_again(config, settings, archive),
         connect=lambda: Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s),
         archive=archive,
         journal=Journal(settings.quarantine_folder / ".decoding"),
         wait_out_outages=not only_present,
         stop=stop,
-        reload=reload,
+        reload=Reload(reload, _again(config, settings, archive), notifier),
         progress=progress,
         metrics=Metrics(first.artifact),
-        notifier=Notifier(progress),
+        notifier=notifier,
     )
 
 

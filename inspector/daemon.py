@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from inspector.archive import Archive, Moved
-from inspector.errors import StationError, StoreUnavailable
+from inspector.errors import StoreUnavailable
 from inspector.intake import Intake
 from inspector.journal import Journal
 from inspector.logs import fields
@@ -25,8 +25,9 @@ from inspector.outages import Outages
 from inspector.progress import Progress
 from inspector.reading import Frame, Unreadable, read
 from inspector.records import Arrival, Duplicate, Inspected, Judgement, Quarantined, SourceFile
+from inspector.reload import Reload
 from inspector.rules import Pace, Rules
-from inspector.service import Notifier, ReloadFlag, StopFlag
+from inspector.service import Notifier, StopFlag
 from inspector.store import Store
 from inspector.totals import Totals, spell
 from inspector.workers import R, V, Workers
@@ -42,13 +43,12 @@ class Daemon:
     Args:
         intake: which files are ready.
         rules: what images are read, judged and named by.
-        reloaded: reads the rules anew; called in a worker.
         connect: opens the ledger; called again until it succeeds where outages are waited out.
         archive: moves files out of the drop folder.
         journal: remembers over a crash which files the decoder had open.
         wait_out_outages: True for the service: files wait in the folder while the database is down.
         stop: set by signals.
-        reload: set by a signal.
+        reload: new rules on request.
         progress: told what is under way.
         metrics: told what has been done.
         notifier: what the service manager is told.
@@ -59,20 +59,18 @@ class Daemon:
         *,
         intake: Intake,
         rules: Rules,
-        reloaded: Callable[[], Rules],
         connect: Callable[[], Store],
         archive: Archive,
         journal: Journal,
         wait_out_outages: bool,
         stop: StopFlag,
-        reload: ReloadFlag,
+        reload: Reload,
         progress: Progress,
         metrics: Metrics,
         notifier: Notifier,
     ) -> None:
         self.intake = intake
         self.rules = rules
-        self.reloaded = reloaded
         self.connect = connect
         self.archive = archive
         self.journal = journal
@@ -85,11 +83,9 @@ class Daemon:
         self.totals = Totals()
         self._suspects: deque[Arrival] = deque()  # to be decoded alone: they were open at the last crash
         self._reads: dict[Future[Frame | Unreadable], Arrival] = {}
-        self._frames: deque[tuple[float, Frame]] = (
-            deque()
-        )  # since when it waits for a batch, monotonic seconds
+        # Since when (monotonic) each waits for a batch.
+        self._frames: deque[tuple[float, Frame]] = deque()
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
-        self._loading: Future[Rules] | None = None  # a reload under way
         self._events: deque[tuple[str, str]] = deque()  # for the event table
         self._stuck: set[str] = set()  # recorded files that could not be moved yet, by source name
 
@@ -102,11 +98,8 @@ class Daemon:
         """
         self._began = time.monotonic()
         try:
-            with (
-                self.intake,
-                self.journal,
-                Workers(self._pace.threads, self.progress, self.intake.wake) as self.workers,
-            ):
+            self.workers = Workers(self._pace.threads, self.progress, self.intake.wake)
+            with self.intake, self.journal, self.workers:
                 self.store = self.outages.through(self.connect)
                 with self.store:
                     self._watch_until_told_to_stop()
@@ -305,31 +298,19 @@ class Daemon:
     # --- the rules ------------------------------------------------------------------------------------
 
     def _reload_when_asked(self) -> None:
-        """Load new rules beside the work; take them when nothing read or judged by the old is under way."""
-        if self._loading is None:
-            if self.reload.is_set:
-                self.reload.clear()
-                self.notifier.reloading()
-                self._loading = self.workers.submit(lambda _: self.reloaded(), None)
-        elif self._loading.done() and not self._in_flight:
-            self._change_rules(self._loading)
-            self._loading = None
-            self.notifier.ready()
-
-    def _change_rules(self, loaded: Future[Rules]) -> None:
-        try:
-            rules = loaded.result()
-        except (
-            StationError,
-            OSError,
-            RuntimeError,
-        ) as error:  # torch raises RuntimeError: no memory, and worse
-            self._events.append(("reload_refused", f"{error}; {self.rules.artifact} stays in force"))
+        """Take new rules when nothing read or judged by the old is under way; at a mistake keep the old."""
+        self.reload.begin_when_asked(self.workers)
+        if not self.reload.is_due or self._in_flight:
             return
-        self.in_force = self.outages.through(lambda: rules.enter(self.store))
-        self.rules = rules
-        self.metrics.judged_by(rules.artifact)
-        self._events.append(("reload", f"{rules.artifact}, batches of {rules.pace.batch_size}"))
+        new = self.reload.take()
+        if isinstance(new, Rules):
+            self.in_force = self.outages.through(lambda: new.enter(self.store))
+            self.rules = new
+            self.metrics.judged_by(new.artifact)
+            self._events.append(("reload", f"{new.artifact}, batches of {new.pace.batch_size}"))
+        else:
+            self._events.append(("reload_refused", f"{new}; {self.rules.artifact} stays in force"))
+        self.notifier.ready()
 
     # --- the workers ----------------------------------------------------------------------------------
 
@@ -344,15 +325,11 @@ class Daemon:
     @property
     def _room(self) -> int:
         """How many files may be taken: memory is bounded here, and new rules wait for an empty station."""
-        if self._loading and self._loading.done():
+        if self.reload.is_due:
             return 0
         # A batch for each worker, one that fills, and the files being read.
-        return (
-            self._pace.batch_size * (self._pace.threads + 1)
-            + self._pace.threads
-            - self._in_flight
-            - len(self._suspects)
-        )
+        bound = self._pace.batch_size * (self._pace.threads + 1) + self._pace.threads
+        return bound - self._in_flight - len(self._suspects)
 
     def _rest_s(self) -> float:
         """How long the loop may sleep: until the oldest frame's batch is due, and never long."""
