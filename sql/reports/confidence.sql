@@ -39,20 +39,32 @@ chosen AS (
       AND (:part = '' OR i.part = :part)
 ),
 total AS (SELECT count(now) AS n, count(before) AS reference_n FROM chosen),
+binned AS (
+    SELECT
+        CASE
+            WHEN confidence >= 0.99 THEN 0.99 WHEN confidence >= 0.95 THEN 0.95 WHEN confidence >= 0.9 THEN 0.9
+            WHEN confidence >= 0.8 THEN 0.8 WHEN confidence >= 0.7 THEN 0.7 WHEN confidence >= 0.6 THEN 0.6
+            WHEN confidence >= 0.5 THEN 0.5 ELSE 0
+        END AS confidence_from,
+        count(now) AS n,
+        count(CASE WHEN verdict = 'PASS' THEN now END) AS passed,
+        count(CASE WHEN verdict = 'FAIL' THEN now END) AS failed,
+        count(CASE WHEN verdict = 'REVIEW' THEN now END) AS review,
+        count(before) AS reference_n
+    FROM chosen
+    GROUP BY 1
+),
 counted AS (
     SELECT
         b.confidence_from,
         b.confidence_to,
-        count(c.now) AS n,
-        count(CASE WHEN c.verdict = 'PASS' THEN c.now END) AS passed,
-        count(CASE WHEN c.verdict = 'FAIL' THEN c.now END) AS failed,
-        count(CASE WHEN c.verdict = 'REVIEW' THEN c.now END) AS review,
-        count(c.before) AS reference_n
+        coalesce(c.n, 0) AS n,
+        coalesce(c.passed, 0) AS passed,
+        coalesce(c.failed, 0) AS failed,
+        coalesce(c.review, 0) AS review,
+        coalesce(c.reference_n, 0) AS reference_n
     FROM bin b
-    LEFT JOIN chosen c
-      ON c.confidence >= b.confidence_from
-     AND (c.confidence < b.confidence_to OR b.confidence_to = 1)
-    GROUP BY b.confidence_from, b.confidence_to
+    LEFT JOIN binned c ON c.confidence_from = b.confidence_from
 )
 SELECT
     c.confidence_from,
