@@ -38,7 +38,11 @@ _PG_DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
 }
 _PG_WRITE_TIMEOUT_MS = 30_000  # a batch takes milliseconds; longer than this is an outage
 _PG_READ_TIMEOUT_MS = 300_000  # a report over all time may take its time
-_PG_READ_WORK_MEM = "64MB"  # a month's percentiles sort in memory; PostgreSQL's own 4 MB go to disk for them
+_PG_READERS = (
+    "default_transaction_read_only=on",
+    "work_mem=64MB",  # a month's percentiles sort in memory; PostgreSQL's own 4 MB go to disk for them
+    "random_page_cost=1.1",  # on an SSD; with PostgreSQL's own 4 it reads five million rows to avoid an index
+)
 _MIGRATE = "run 'weld-inspect migrate --config F'"
 
 
@@ -193,9 +197,8 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
 
 def _postgresql(url: URL, *, read_only: bool) -> sa.Engine:
     timeout = _PG_READ_TIMEOUT_MS if read_only else _PG_WRITE_TIMEOUT_MS
-    options = f"-c statement_timeout={timeout}" + (
-        f" -c default_transaction_read_only=on -c work_mem={_PG_READ_WORK_MEM}" if read_only else ""
-    )
+    in_force = (f"statement_timeout={timeout}", *(_PG_READERS if read_only else ()))
+    options = " ".join(f"-c {setting}" for setting in in_force)
     arguments = {**_PG_DEFAULTS, "options": options}
     try:
         return sa.create_engine(
