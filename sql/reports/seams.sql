@@ -27,7 +27,7 @@
 -- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
 -- judgement, UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
 -- frames, as in the settings.
-WITH touched AS (
+WITH touched AS MATERIALIZED (
     SELECT DISTINCT i.station_id, i.part, i.seam, i.pass_no
     FROM inspection i
     JOIN station s ON s.id = i.station_id
@@ -36,35 +36,59 @@ WITH touched AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
+-- CROSS JOIN: SQLite then looks up each pass by the index, instead of reading through every image there is.
 found AS (
     SELECT
         i.id, i.station_id, i.part, i.seam, i.pass_no,
         i.camera, i.verdict, i.taken_us, i.inspected_us, i.duplicate_of
     FROM touched t
-    JOIN inspection i
-        ON i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no
+    CROSS JOIN inspection i
+    WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no
     UNION ALL
     SELECT
         i.id, i.station_id, i.part, i.seam, i.pass_no,
         i.camera, i.verdict, i.taken_us, i.inspected_us, i.duplicate_of
     FROM touched t
-    JOIN inspection i
-        ON i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no
+    CROSS JOIN inspection i
     WHERE t.seam IS NULL
+      AND i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no
 ),
-frame AS (
-    SELECT
-        f.*,
-        CASE WHEN f.verdict = 'FAIL' THEN 1 ELSE 0 END AS fails,
-        row_number() OVER (
-            PARTITION BY f.station_id, f.part, f.seam, f.pass_no ORDER BY f.taken_us, f.id
-        ) AS number
+once AS MATERIALIZED (
+    SELECT f.*, CASE WHEN f.verdict = 'FAIL' THEN 1 ELSE 0 END AS fails
     FROM found f
     WHERE f.duplicate_of IS NULL OR NOT EXISTS (
         SELECT 1 FROM inspection o
         WHERE o.id = f.duplicate_of AND o.part = f.part AND coalesce(o.seam, '') = coalesce(f.seam, '')
           AND o.pass_no = f.pass_no
     )
+),
+pass AS (
+    SELECT
+        station_id,
+        part,
+        seam,
+        pass_no,
+        count(*) AS n,
+        CAST(sum(fails) AS BIGINT) AS failed,
+        count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
+        min(taken_us) AS first_us,
+        max(taken_us) AS last_us
+    FROM once
+    GROUP BY station_id, part, seam, pass_no
+    HAVING min(inspected_us) >= :since_us
+),
+-- Frames of the passes that can fail at all: the windows are what takes long.
+frame AS (
+    SELECT
+        f.*,
+        row_number() OVER (
+            PARTITION BY f.station_id, f.part, f.seam, f.pass_no ORDER BY f.taken_us, f.id
+        ) AS number
+    FROM pass p
+    JOIN once f
+        ON f.station_id = p.station_id AND f.part = p.part AND coalesce(f.seam, '') = coalesce(p.seam, '')
+        AND f.pass_no = p.pass_no
+    WHERE p.failed >= :seam_k
 ),
 -- For each frame the failed ones of the window that ends with it, then the most in any window that holds it.
 ending AS (
@@ -85,27 +109,19 @@ holding AS (
         ) AS fails_around
     FROM ending e
 ),
-marked AS (
-    SELECT h.*, CASE WHEN fails = 1 AND fails_around >= :seam_k THEN 1 END AS bad FROM holding h
-),
-pass AS (
+stretch AS (
     SELECT
         station_id,
         part,
         seam,
         pass_no,
-        count(*) AS n,
-        CAST(sum(fails) AS BIGINT) AS failed,
-        count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
-        CAST(sum(bad) AS BIGINT) AS bad_n,
-        min(CASE WHEN bad = 1 THEN number END) AS from_frame,
-        max(CASE WHEN bad = 1 THEN number END) AS to_frame,
-        min(CASE WHEN bad = 1 THEN taken_us END) AS bad_from_us,
-        max(CASE WHEN bad = 1 THEN taken_us END) AS bad_to_us,
-        min(taken_us) AS first_us,
-        max(taken_us) AS last_us,
-        min(inspected_us) AS begun_us
-    FROM marked
+        count(*) AS bad_n,
+        min(number) AS from_frame,
+        max(number) AS to_frame,
+        min(taken_us) AS bad_from_us,
+        max(taken_us) AS bad_to_us
+    FROM holding
+    WHERE fails = 1 AND fails_around >= :seam_k
     GROUP BY station_id, part, seam, pass_no
 )
 SELECT
@@ -114,26 +130,28 @@ SELECT
     p.seam,
     p.pass_no,
     CASE
-        WHEN p.bad_n > 0 THEN 'FAIL'
+        WHEN b.bad_n > 0 THEN 'FAIL'
         WHEN p.review > 0 OR p.n < :seam_min_frames THEN 'REVIEW'
         ELSE 'PASS'
     END AS verdict,
     CASE
-        WHEN p.bad_n > 0 THEN 'stretch'
+        WHEN b.bad_n > 0 THEN 'stretch'
         WHEN p.review > 0 THEN 'review'
         WHEN p.n < :seam_min_frames THEN 'too few'
     END AS reason,
     p.n,
     p.failed,
     p.review,
-    p.bad_n,
-    p.from_frame,
-    p.to_frame,
-    p.bad_from_us,
-    p.bad_to_us,
+    b.bad_n,
+    b.from_frame,
+    b.to_frame,
+    b.bad_from_us,
+    b.bad_to_us,
     p.first_us,
     p.last_us
 FROM pass p
 JOIN station s ON s.id = p.station_id
-WHERE p.begun_us >= :since_us
+LEFT JOIN stretch b
+    ON b.station_id = p.station_id AND b.part = p.part AND coalesce(b.seam, '') = coalesce(p.seam, '')
+    AND b.pass_no = p.pass_no
 ORDER BY p.first_us, s.name, p.part, p.seam IS NULL, p.seam, p.pass_no;
