@@ -315,16 +315,20 @@ def test_the_seam_rule_by_example(store: Store, url: URL, verdicts: str, expecte
     assert seams(url) == [("P", "S", *expected), ("other", None, "PASS", None, 5, None, None)]
 
 
-def test_late_frames_change_a_seams_verdict(store: Store, url: URL) -> None:
+@pytest.mark.parametrize("seam", ["S", None])
+def test_late_frames_change_a_seams_verdict(store: Store, url: URL, seam: str | None) -> None:
     """A pass is taken whole in the period of its first frame, whenever its other frames were judged."""
-    store.record(weld("PPPPP"), in_force(store))
-    late = [dataclasses.replace(frame, inspected_us=START_US + 48 * HOUR_US) for frame in weld("FF", first=5)]
+    store.record(weld("PPPPP", seam=seam), in_force(store))
+    late = [
+        dataclasses.replace(frame, inspected_us=START_US + 48 * HOUR_US)
+        for frame in weld("FF", first=5, seam=seam)
+    ]
     within = {"since": "2026-01-05", "until": "2026-01-06"}
-    assert seams(url, **within) == [("P", "S", "PASS", None, 5, None, None)]
+    assert seams(url, **within) == [("P", seam, "PASS", None, 5, None, None)]
     store.record(late, in_force(store))
-    assert seams(url, **within) == [("P", "S", "PASS", None, 7, None, None)]
-    store.record(weld("F", first=7), in_force(store))
-    assert seams(url, **within) == [("P", "S", "FAIL", "stretch", 8, 6, 8)]
+    assert seams(url, **within) == [("P", seam, "PASS", None, 7, None, None)]
+    store.record(weld("F", first=7, seam=seam), in_force(store))
+    assert seams(url, **within) == [("P", seam, "FAIL", "stretch", 8, 6, 8)]
     assert seams(url, since="2026-01-07") == [], "its first frame lies before"
 
 

@@ -27,8 +27,10 @@
 -- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
 -- judgement, UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
 -- frames, as in the settings.
-WITH touched AS MATERIALIZED (
-    SELECT DISTINCT i.station_id, i.part, i.seam, i.pass_no
+WITH own AS MATERIALIZED (
+    SELECT
+        i.id, i.station_id, i.part, i.seam, i.pass_no, i.camera, i.verdict, i.taken_us,
+        i.inspected_us, i.duplicate_of
     FROM inspection i
     JOIN station s ON s.id = i.station_id
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
@@ -36,21 +38,44 @@ WITH touched AS MATERIALIZED (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
--- CROSS JOIN: SQLite then looks up each pass by the index, instead of reading through every image there is.
-found AS (
+touched AS (
+    SELECT station_id, part, seam, pass_no, count(*) AS own_n
+    FROM own
+    GROUP BY station_id, part, seam, pass_no
+),
+-- Whether a pass has frames outside the period too; few have. As a number that is compared by '=', and with
+-- CROSS JOIN below, it tells both planners to look these few up by the index.
+counted AS MATERIALIZED (
     SELECT
-        i.id, i.station_id, i.part, i.seam, i.pass_no,
-        i.camera, i.verdict, i.taken_us, i.inspected_us, i.duplicate_of
+        t.*,
+        CASE WHEN t.own_n < CASE
+            WHEN t.seam IS NULL THEN (
+                SELECT count(*) FROM inspection i
+                WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no)
+            ELSE (
+                SELECT count(*) FROM inspection i
+                WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no)
+        END THEN 1 ELSE 0 END AS has_more
     FROM touched t
-    CROSS JOIN inspection i
-    WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no
+),
+found AS (
+    SELECT * FROM own
     UNION ALL
     SELECT
-        i.id, i.station_id, i.part, i.seam, i.pass_no,
-        i.camera, i.verdict, i.taken_us, i.inspected_us, i.duplicate_of
-    FROM touched t
+        i.id, i.station_id, i.part, i.seam, i.pass_no, i.camera, i.verdict, i.taken_us,
+        i.inspected_us, i.duplicate_of
+    FROM counted t
     CROSS JOIN inspection i
-    WHERE t.seam IS NULL
+    WHERE t.has_more = 1 AND (i.inspected_us < :since_us OR i.inspected_us >= :until_us)
+      AND i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no
+    UNION ALL
+    SELECT
+        i.id, i.station_id, i.part, i.seam, i.pass_no, i.camera, i.verdict, i.taken_us,
+        i.inspected_us, i.duplicate_of
+    FROM counted t
+    CROSS JOIN inspection i
+    WHERE t.has_more = 1 AND (i.inspected_us < :since_us OR i.inspected_us >= :until_us)
+      AND t.seam IS NULL
       AND i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no
 ),
 once AS MATERIALIZED (
