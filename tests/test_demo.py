@@ -23,7 +23,7 @@ def test_the_demo_artifact_opens_and_tells_its_origin():
 
 
 def test_the_demo_artifact_does_on_new_frames_what_it_says():
-    """On frames of runs it has never seen it is right within 15 points of the accuracy it was shipped with."""
+    """On frames of runs it has never seen it is right as often as its metadata says, within 15 points."""
     opened = artifact.open(ARTIFACT)
     classifier = Classifier(opened)
     drawn = list(frames(60, seed=77))
