@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import logging
 import shutil
 import tempfile
 import threading
@@ -28,9 +29,10 @@ _MIGRATED = "quality_template"  # copied for each test: quicker than to migrate 
 
 @pytest.fixture(autouse=True)
 def no_leaks(tmp_path: Path) -> Iterator[None]:
-    """A test ends without threads of its own and without open files in its folder."""
-    before = set(threading.enumerate())
+    """A test ends without threads, log handlers or open files of its own."""
+    before, handlers = set(threading.enumerate()), logging.root.handlers[:]
     yield
+    logging.root.handlers[:] = handlers  # commands that ran in this process log to a stream that is gone now
     deadline = time.monotonic() + 2  # threads that are on their way out
     while (leaked := _leaked_threads(before)) and time.monotonic() < deadline:
         leaked[0].join(0.05)

@@ -203,7 +203,14 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path, tmp_path: Path
     """Ctrl-C within training: one line, status 130, and the same command goes on after the last epoch."""
     out = tmp_path / "out"
     arguments = [*map(str, run_arguments(folder)[:-1]), str(out), "--set", "training.epochs=1000"]
-    process = subprocess.Popen([*COMMAND, *arguments], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background job of a shell starts with SIGINT ignored, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread, one call
+    )
     with process:
         assert process.stderr is not None
         for line in process.stderr:
