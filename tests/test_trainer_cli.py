@@ -81,7 +81,7 @@ def test_stage_commands_share_the_run_folder(folder: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("scheme", ["dynamic", "none"])
 def test_compile_and_evaluate(folder: Path, tmp_path: Path, scheme: str) -> None:
-    """A student compiles to either scheme from its file alone, and evaluates with DESIGN's fields."""
+    """A student compiles to either scheme from its file alone, and evaluates with the documented fields."""
     out = tmp_path / f"{scheme}.pt"
     status, stdout, _ = weld_train(
         "compile", folder / "out" / "student.pt", "--scheme", scheme, "--out", out, "--json"
