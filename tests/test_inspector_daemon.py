@@ -144,7 +144,8 @@ def _hostile_files(drop: Path) -> dict[str, str]:
     Image.new("1", (20_000, 20_000)).save(drop / "huge.png")
     (drop / "folder.png").mkdir()
     os.mkfifo(drop / "fifo.png")
-    (drop / "link.png").symlink_to("/etc/hostname")
+    (drop.parent / "elsewhere.png").write_bytes(whole)
+    (drop / "link.png").symlink_to(drop.parent / "elsewhere.png")
     good.save(drop / "with space.png")
     good.save(drop / "with\nnewline.png")
     (Path(os.fsdecode(os.fsencode(drop) + b"/weld_\xe4\xff.png"))).write_bytes(whole)
@@ -186,7 +187,9 @@ def test_bad_files_are_set_aside_and_harm_no_other(station: Station):
     assert totals["seen"] == len(expected)
     assert is_empty(station.drop)
     assert station.reconcile()["unaccounted"] == 0
-    assert Path("/etc/hostname").exists() or not Path("/etc/hostname").is_symlink()
+    links = [path for path in station.quarantine.rglob("link*") if path.is_symlink()]
+    assert [path.readlink() for path in links] == [station.folder / "elsewhere.png"]
+    assert (station.folder / "elsewhere.png").is_file()  # the link went to quarantine, not what it points to
 
 
 def test_a_folder_of_another_program_is_left_alone(on_sqlite: Station):
