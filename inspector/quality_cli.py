@@ -20,7 +20,11 @@ def report(
     station: Annotated[str | None, typer.Option(help="only this station")] = None,
     part: Annotated[str | None, typer.Option(help="only this part")] = None,
     reference_since: Annotated[
-        str | None, typer.Option(help="drift, confidence: begin of the period to compare with, else 28 days")
+        str | None,
+        typer.Option(
+            help="drift, confidence: begin of the period to compare with, else 28 days;"
+            " p_chart: begin of the period that the limits come from, else the period itself"
+        ),
     ] = None,
     reference_until: Annotated[
         str | None, typer.Option(help="its end, not included; else where the period begins")

@@ -30,6 +30,7 @@ from inspector.schema import station as stations
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFERENCE_US = 28 * 86_400 * 1_000_000  # four weeks: every shift and day of the week alike
 _ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
+_OWN_REFERENCE = ("p_chart",)  # compares the period with itself unless told otherwise: a chart's phase I
 # What the rows of a report may go by; the first unless told otherwise.
 BY = {
     "first_pass_yield": ("day", "shift", "station"),
@@ -84,7 +85,8 @@ def run(
         station: only this one; None: all.
         part: only this one; None: all.
         reference_since: first instant of the period to compare with. None: 28 days before its end.
-        reference_until: its end, exclusive. None: where the period begins.
+        reference_until: its end, exclusive. None: where the period begins. The p-chart without either takes
+            its limits from the period itself.
         by: what the rows go by, one of :data:`BY`. None: the first of them.
         seam_rule: when a seam fails, see :data:`SEAM_RULE`.
         zone: the station's time zone.
@@ -99,11 +101,13 @@ def run(
         raise UsageError(f"report '{name}' knows no part; leave --part out")
     if (reference_since or reference_until) and ":reference_" not in sql:
         raise UsageError(f"report '{name}' compares with no reference; leave --reference-... out")
-    period = dict(zip(("since_us", "until_us"), instants(since, until, zone), strict=True))
-    # Without --since there is nothing before it: an empty reference, and the report says that it has none.
-    first, last = instants(reference_since, reference_until, zone, "reference-", period["since_us"])
-    first = last - _REFERENCE_US if reference_since is None else first
-    period |= {"reference_since_us": first, "reference_until_us": last}
+    first, last = instants(since, until, zone)
+    if name in _OWN_REFERENCE and not (reference_since or reference_until):
+        before, after = first, last
+    else:  # without --since there is nothing before it: the reference is empty, and the report says so
+        before, after = instants(reference_since, reference_until, zone, "reference-", first)
+        before = after - _REFERENCE_US if reference_since is None else before
+    period = {"since_us": first, "until_us": last, "reference_since_us": before, "reference_until_us": after}
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         if station:

@@ -348,15 +348,21 @@ def test_each_camera_has_its_own_windows(store: Store, url: URL) -> None:
 # --- the p-chart -----------------------------------------------------------------------------------------
 
 
-def chart_by_hand(n: list[int], d: list[int]) -> tuple[float, list[tuple[Any, ...]]]:
-    """Sigma z; and for each point limits, chart and tests 1 to 4, from the definitions."""
-    counts, failed = np.array(n, float), np.array(d, float)
-    p, center = failed / counts, failed.sum() / counts.sum()
-    sigma = np.sqrt(center * (1 - center) / counts)
-    z = (p - center) / sigma
+def chart_by_hand(
+    n: list[int], d: list[int], reference: tuple[list[int], list[int]] | None = None
+) -> tuple[float, list[tuple[Any, ...]]]:
+    """Sigma z; and for each point limits, chart and tests 1 to 4, from the definitions.
+
+    The limits come from the counts and failures of the reference, which are the points' own by default.
+    """
+    before, bad = (np.array(values, float) for values in reference or (n, d))
+    center = bad.sum() / before.sum()
+    z = (bad / before - center) / np.sqrt(center * (1 - center) / before)
     sigma_z = np.abs(np.diff(z)).mean() / 1.128
-    laney = sigma_z > 1 + 1.5 / math.sqrt(len(n) - 1)
-    reach = 3 * sigma * (sigma_z if laney else 1)
+    laney = sigma_z > 1 + 1.5 / math.sqrt(len(before) - 1)
+    counts = np.array(n, float)
+    p = np.array(d, float) / counts
+    reach = 3 * np.sqrt(center * (1 - center) / counts) * (sigma_z if laney else 1)
     rows = []
     for at in range(len(n)):
         nine, six, fourteen = (
@@ -399,6 +405,73 @@ def test_the_p_chart_is_that_of_its_definition(told: dict[str, URL], by: str) ->
             found = tuple(row[key] for key in CHARTED)
             assert found[:2] == pytest.approx(wanted[:2], abs=1e-8), station
             assert found[2:] == wanted[2:], (station, row)
+
+
+@pytest.mark.parametrize("by", ["shift", "day"])
+@pytest.mark.parametrize(("since", "until"), [(4, 8), (0, 8), (2, 5)])
+def test_the_p_charts_limits_come_from_its_reference(
+    told: dict[str, URL], request: pytest.FixtureRequest, by: str, since: int, until: int
+) -> None:
+    """The points of a period, before, around or among them the first four days that they are judged by."""
+    history = histories.HISTORIES[request.node.callspec.params["told"]]
+    days = [(history.begins + timedelta(days=number)).date().isoformat() for number in range(9)]
+    period = {"since": days[since], "until": days[until], "station": "cell-1", "by": by, "zone": BERLIN}
+    phase_one = {"reference_since": days[0], "reference_until": days[4]}
+    found = as_dicts(reports.run(told["sqlite"], "p_chart", **period, **phase_one))
+    assert reports.run(told["postgresql"], "p_chart", **period, **phase_one).rows == [
+        tuple(row.values()) for row in found
+    ]
+    own = as_dicts(reports.run(told["sqlite"], "p_chart", **period))
+    counted = ("day", "shift", "n", "failed")
+    assert [[row[key] for key in counted] for row in found] == [[row[key] for key in counted] for row in own]
+    before = as_dicts(
+        reports.run(
+            told["sqlite"], "p_chart", since=days[0], until=days[4], station="cell-1", by=by, zone=BERLIN
+        )
+    )
+    n, d = ([row[key] for row in found] for key in ("n", "failed"))
+    reference = ([row["n"] for row in before], [row["failed"] for row in before])
+    sigma_z, expected = chart_by_hand(n, d, reference)
+    for row, wanted in zip(found, expected, strict=True):
+        assert row["center_share"] == sum(reference[1]) / sum(reference[0])
+        assert row["sigma_z"] == pytest.approx(sigma_z, abs=1e-8)
+        assert tuple(row[key] for key in CHARTED) == pytest.approx(wanted, abs=1e-8)
+
+
+def test_a_reference_from_before_flags_every_shift_after_the_change(
+    told: dict[str, URL], request: pytest.FixtureRequest
+) -> None:
+    """Judged by ten calm days, the first point outside is where the rate rose, and every later one is too."""
+    history = histories.HISTORIES[request.node.callspec.params["told"]]
+    if not history.shifted:
+        return
+    calm = (history.begins + timedelta(days=10)).date().isoformat()
+    for url in told.values():
+        points = as_dicts(
+            reports.run(
+                url,
+                "p_chart",
+                station="cell-1",
+                by="shift",
+                reference_until=calm,
+                reference_since="2026-01-01",
+            )
+        )
+        outside = [(row["day"], row["shift"]) for row in points if row["test_1"]]
+        assert outside[0] == history.shifted
+        assert outside == [(row["day"], row["shift"]) for row in points][-len(outside) :]
+        assert len(outside) > 2
+
+
+def test_points_without_a_reference_are_shown_and_not_judged(store: Store, url: URL) -> None:
+    """A reference period without an image gives empty limits, no flag and no error."""
+    force = in_force(store)
+    for number in range(3):
+        store.record(day_of(number, 10, number), force)
+    rows = reports.run(url, "p_chart", by="day", reference_until="2020-01-01").rows
+    assert [row[3:] for row in rows] == [
+        (None, 10, failed, failed / 10, None, None, None, None, "p", 0, 0, 0, 0) for failed in range(3)
+    ]
 
 
 def test_the_p_chart_flags_the_shift_at_its_subgroup(
@@ -559,7 +632,8 @@ def test_an_unknown_by_is_one_line(url: URL) -> None:
 
 def parameters(by: str | None) -> dict[str, str]:
     """Every parameter as an SQL literal."""
-    period = {"since_us": str(-(1 << 62)), "until_us": str(1 << 62)}
+    ends = {"since_us": str(-(1 << 62)), "until_us": str(1 << 62)}
+    period = ends | {f"reference_{end}": at for end, at in ends.items()}
     texts = {"station": "''", "part": "''", "by": f"'{by or ''}'"}
     return {**period, **texts, **{key: str(value) for key, value in reports.SEAM_RULE.items()}}
 

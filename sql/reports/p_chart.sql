@@ -9,13 +9,13 @@
 -- n             images judged in the subgroup, one point of the chart
 -- failed        of n, verdict FAIL
 -- fail_share    failed / n, 0 to 1: the point
--- center_share  the centre line: all failed of the chart over all its n
+-- center_share  the centre line: all failed of the reference period over all its n; empty where it has none
 -- lower_share   lower limit, center - 3 * sigma, not below 0; sigma = sqrt(center * (1 - center) / n), for the
 --               subgroup's own n, times sigma_z on a Laney chart. Empty, as upper_share, where there is nothing
---               to draw limits from: a single subgroup, or no FAIL or nothing but FAIL at all
+--               to draw limits from: a reference of one subgroup, of no FAIL or of nothing but FAIL
 -- upper_share   upper limit, center + 3 * sigma, not above 1
--- sigma_z       how much more the subgroups scatter than chance alone would make them: the mean moving range of
---               their z = (fail_share - center) / sqrt(center * (1 - center) / n), over 1.128 (Laney 2002)
+-- sigma_z       how much more the reference's subgroups scatter than chance alone would make them: the mean moving
+--               range of their z = (fail_share - center) / sqrt(center * (1 - center) / n), over 1.128 (Laney 2002)
 -- chart         p, or laney where sigma_z is above 1 + 1.5 / sqrt(subgroups - 1), which chance alone exceeds on
 --               one chart in twenty: frames of one weld are alike, so shifts may differ by more than chance
 -- test_1        1: the point lies outside its limits (Nelson 1984, as are the others); else 0
@@ -23,30 +23,43 @@
 -- test_3        1: the sixth or a later point in a row that each rise, or each fall
 -- test_4        1: the fourteenth or a later point in a row that go up and down by turns
 --
--- Points stand in the order of time. A run of tests 2 to 4 is flagged where it is complete, not where it began.
+-- Limits drawn from the points that they judge hide a shift in part, for it lifts the centre line too: give a
+-- reference period in which the process was in control (phase I), and the points are judged by it (phase II). It
+-- may lie before the points or among them. Points stand in the order of time. A run of tests 2 to 4 is flagged where it is complete, not where it began.
 -- Where n times center is below about 5 the limits are rough: take larger subgroups. Verdicts are the
 -- station's, human verdicts apart. Hour, day and shift are those in which the file was seen. A
 -- shift ends where none of its images is seen for twelve hours: a shop whose shifts last longer goes
 -- by day.
 --
 -- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all; by, one of 'shift', 'day', 'hour',
--- 'week'.
-WITH hourly AS (
+-- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period that the limits
+-- come from (the points' own unless told otherwise); station and part, each '' for all; by, one of 'shift', 'day',
+-- 'hour', 'week'.
+WITH chosen AS (
     SELECT
-        i.station_id,
-        i.local_day,
-        i.shift,
-        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
-        count(*) AS n,
-        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
+        i.*,
+        i.inspected_us >= :since_us AND i.inspected_us < :until_us AS charted,
+        i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us AS referred
     FROM inspection i
     JOIN station s ON s.id = i.station_id
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    WHERE i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
+      AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
-    GROUP BY i.station_id, i.local_day, i.shift, hour_us
+),
+hourly AS (
+    SELECT
+        station_id,
+        local_day,
+        shift,
+        seen_us - ((seen_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(CASE WHEN charted THEN 1 END) AS n,
+        count(CASE WHEN charted AND verdict = 'FAIL' THEN 1 END) AS failed,
+        count(CASE WHEN referred THEN 1 END) AS reference_n,
+        count(CASE WHEN referred AND verdict = 'FAIL' THEN 1 END) AS reference_failed
+    FROM chosen
+    WHERE charted OR referred
+    GROUP BY station_id, local_day, shift, hour_us
 ),
 -- Days as Julian day numbers (Fliegel and Van Flandern 1968): Mondays are the multiples of 7.
 numbered AS (
@@ -99,8 +112,9 @@ dated AS (
     SELECT
         h.station_id,
         h.n,
-        h.passed,
         h.failed,
+        h.reference_n,
+        h.reference_failed,
         h.hour_us AS at_us,
         CASE WHEN :by = 'hour' THEN h.hour_us END AS hour_us,
         CASE WHEN :by = 'shift' THEN h.shift END AS shift,
@@ -122,49 +136,77 @@ subgroup AS (
         min(at_us) AS at_us,
         CAST(sum(n) AS BIGINT) AS n,
         CAST(sum(failed) AS BIGINT) AS failed,
-        CAST(sum(failed) AS DOUBLE PRECISION) / CAST(sum(n) AS DOUBLE PRECISION) AS p
+        CAST(sum(reference_n) AS BIGINT) AS reference_n,
+        CAST(sum(reference_failed) AS BIGINT) AS reference_failed
     FROM dated
     GROUP BY station_id, hour_us, day_number, shift
 ),
-centered AS (
+reference AS (
     SELECT
         g.*,
-        row_number() OVER (PARTITION BY station_id ORDER BY at_us, day_number, shift) AS place,
-        count(*) OVER (PARTITION BY station_id) AS subgroups,
-        CAST(sum(failed) OVER (PARTITION BY station_id) AS DOUBLE PRECISION)
-            / CAST(sum(n) OVER (PARTITION BY station_id) AS DOUBLE PRECISION) AS center
+        CAST(reference_failed AS DOUBLE PRECISION) / reference_n AS p,
+        CAST(sum(reference_failed) OVER (PARTITION BY station_id) AS DOUBLE PRECISION)
+            / CAST(sum(reference_n) OVER (PARTITION BY station_id) AS DOUBLE PRECISION) AS center
     FROM subgroup g
+    WHERE reference_n > 0
 ),
-standard AS (
+scatter AS (
     SELECT
-        c.*,
-        CASE WHEN center > 0 AND center < 1 AND subgroups > 1 THEN sqrt(center * (1 - center) / n) END AS sigma
-    FROM centered c
+        station_id,
+        center,
+        z,
+        abs(z - lag(z) OVER (PARTITION BY station_id ORDER BY at_us, day_number, shift)) AS moving_range
+    FROM (
+        SELECT
+            reference.*,
+            CASE WHEN center > 0 AND center < 1 THEN (p - center) / sqrt(center * (1 - center) / reference_n) END AS z
+        FROM reference
+    ) r
+),
+-- Moving ranges are added as whole 1e-9: a sum of integers is the same in whatever order a database adds.
+spread AS (
+    SELECT
+        station_id,
+        center,
+        count(*) AS subgroups,
+        CAST(sum(CASE WHEN moving_range IS NOT NULL THEN CAST(floor(moving_range * 1e9 + 0.5) AS BIGINT) END)
+            AS DOUBLE PRECISION) / NULLIF(count(*) - 1, 0) / 1e9 / 1.128 AS sigma_z
+    FROM scatter
+    GROUP BY station_id, center
+),
+judged AS (
+    SELECT
+        spread.*,
+        CASE WHEN sigma_z > 1 + 1.5 / sqrt(NULLIF(subgroups - 1, 0)) THEN 'laney' ELSE 'p' END AS chart
+    FROM spread
+),
+point AS (
+    SELECT
+        g.*,
+        j.center,
+        j.sigma_z,
+        j.chart,
+        CAST(g.failed AS DOUBLE PRECISION) / g.n AS p,
+        CASE WHEN j.sigma_z IS NOT NULL THEN 3 * sqrt(j.center * (1 - j.center) / g.n) END
+            * CASE WHEN j.chart = 'laney' THEN j.sigma_z ELSE 1 END AS reach,
+        row_number() OVER (PARTITION BY g.station_id ORDER BY g.at_us, g.day_number, g.shift) AS place
+    FROM subgroup g
+    LEFT JOIN judged j ON j.station_id = g.station_id
+    WHERE g.n > 0
 ),
 compared AS (
     SELECT
         d.*,
-        abs((p - center) / sigma - lag((p - center) / sigma) OVER line) AS moving_range,
         CASE WHEN p > lag(p) OVER line THEN 1 WHEN p < lag(p) OVER line THEN -1 ELSE 0 END AS step,
         CASE WHEN p > center THEN 1 WHEN p < center THEN -1 ELSE 0 END AS side
-    FROM standard d
+    FROM point d
     WINDOW line AS (PARTITION BY station_id ORDER BY place)
-),
--- Moving ranges are added as whole 1e-9: a sum of integers is the same in whatever order a database adds.
-scattered AS (
-    SELECT
-        m.*,
-        CAST(sum(CASE WHEN moving_range IS NOT NULL THEN CAST(floor(moving_range * 1e9 + 0.5) AS BIGINT) END)
-            OVER (PARTITION BY station_id) AS DOUBLE PRECISION) / NULLIF(subgroups - 1, 0) / 1e9 / 1.128 AS sigma_z,
-        CASE WHEN step * lag(step) OVER (PARTITION BY station_id ORDER BY place) = -1 THEN 1 ELSE 0 END AS turns
-    FROM compared m
 ),
 limited AS (
     SELECT
-        s.*,
-        CASE WHEN sigma_z > 1 + 1.5 / sqrt(NULLIF(subgroups - 1, 0)) THEN 'laney' ELSE 'p' END AS chart,
-        3 * sigma * CASE WHEN sigma_z > 1 + 1.5 / sqrt(NULLIF(subgroups - 1, 0)) THEN sigma_z ELSE 1 END AS reach
-    FROM scattered s
+        m.*,
+        CASE WHEN step * lag(step) OVER (PARTITION BY station_id ORDER BY place) = -1 THEN 1 ELSE 0 END AS turns
+    FROM compared m
 ),
 -- Back to the date (Richards 2013).
 split AS (
@@ -190,7 +232,7 @@ SELECT
     CASE WHEN l.center - l.reach < 0 THEN 0.0 ELSE l.center - l.reach END AS lower_share,
     CASE WHEN l.center + l.reach > 1 THEN 1.0 ELSE l.center + l.reach END AS upper_share,
     l.sigma_z,
-    l.chart,
+    coalesce(l.chart, 'p') AS chart,
     CASE WHEN abs(l.p - l.center) > l.reach THEN 1 ELSE 0 END AS test_1,
     CASE WHEN abs(sum(l.side) OVER (last_points ROWS BETWEEN 8 PRECEDING AND CURRENT ROW)) = 9
         THEN 1 ELSE 0 END AS test_2,
