@@ -161,27 +161,45 @@ def insert(dialect: str, table: sa.Table) -> Any:
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-def latest_arrivals(station_id: int, keys: Sequence[Key]) -> sa.Select[Any]:
-    """The latest arrivals of each key, oldest first, without reading through a key's whole history."""
-    wanted = sa.values(sa.column("source_name", sa.Text), sa.column("sha256", sa.Text), name="wanted").data(
-        list(keys)
+@functools.cache  # building and compiling it takes many times as long as running it
+def latest_arrivals(count: int) -> sa.Select[Any]:
+    """The latest arrivals of ``count`` keys, oldest first, without reading through a key's whole history.
+
+    To execute with their :func:`arrival_keys`. The keys are a union and not VALUES: SQLAlchemy would compile
+    those anew for every batch.
+    """
+    key = sa.bindparam
+    rows = (
+        sa.select(
+            key(f"name{i}", type_=sa.Text).label("source_name"),
+            key(f"hash{i}", type_=sa.Text).label("sha256"),
+        )
+        for i in range(count)
     )
-    key = wanted.cte("wanted").c
+    wanted = sa.union_all(*rows).cte("wanted").c
     newer, a = arrival.alias("newer"), arrival.c
     oldest = sa.select(newer.c.id).where(
-        newer.c.station_id == station_id, newer.c.source_name == key.source_name, newer.c.sha256 == key.sha256
+        newer.c.station_id == key("of_station"),
+        newer.c.source_name == wanted.source_name,
+        newer.c.sha256 == wanted.sha256,
     )
     oldest_id = oldest.order_by(newer.c.id.desc()).limit(1).offset(_LATEST_ARRIVALS - 1).scalar_subquery()
     return (
         sa.select(a.source_name, a.sha256, a.outcome, a.path, a.inspection_id)
         .where(
-            a.station_id == station_id,
-            a.source_name == key.source_name,
-            a.sha256 == key.sha256,
+            a.station_id == key("of_station"),
+            a.source_name == wanted.source_name,
+            a.sha256 == wanted.sha256,
             a.id >= sa.func.coalesce(oldest_id, 0),
         )
         .order_by(a.id)
     )
+
+
+def arrival_keys(station_id: int, keys: Sequence[Key]) -> Row:
+    """What :func:`latest_arrivals` goes by."""
+    named = {f"name{i}": name for i, (name, _) in enumerate(keys)}
+    return {"of_station": station_id} | named | {f"hash{i}": sha256 for i, (_, sha256) in enumerate(keys)}
 
 
 def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[Any]:

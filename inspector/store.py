@@ -142,8 +142,9 @@ class Store:
         nameless = [name for name, sha256 in keys if sha256 is None]
         with database.transaction(self._readers) as connection:
             for start in range(0, len(hashed), _KEYS_A_QUERY):
-                query = rows.latest_arrivals(self._station_id, hashed[start : start + _KEYS_A_QUERY])
-                for row in connection.execute(query):
+                some = hashed[start : start + _KEYS_A_QUERY]
+                query, wanted = rows.latest_arrivals(len(some)), rows.arrival_keys(self._station_id, some)
+                for row in connection.execute(query, wanted):
                     found[row.source_name, row.sha256].append(row)
             for start in range(0, len(nameless), _KEYS_A_QUERY):
                 query = rows.arrivals_without_bytes(self._station_id, nameless[start : start + _KEYS_A_QUERY])
