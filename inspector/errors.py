@@ -6,7 +6,10 @@ StationError                exit status 1: the work failed, nothing is lost
 │   ├── ArtifactError       missing, not an artifact, or not the one that was asked for
 │   ├── SchemaError         the database has no schema, or an old one
 │   └── FolderError         a folder is missing, not writable, locked, or on another file system
-├── StoreUnavailable        the database does not answer: an outage, waited out by ``run``
+├── Unavailable             an outage, waited out by ``run``; files wait in the drop folder
+│   ├── StoreUnavailable    the database does not answer
+│   │   └── StoreRefused    exit status 2: it answers, and refuses this user, password or database
+│   └── ArchiveUnavailable  no file can be moved: the disk is full, read-only or not there
 └── ImageError              one file cannot be inspected; it is retried or quarantined, never lost
 """
 
@@ -39,8 +42,25 @@ class FolderError(UsageError):
     """A folder is missing, not writable, owned by another daemon, or on another file system."""
 
 
-class StoreUnavailable(StationError):
-    """The database server does not answer, or refuses work for now: an outage."""
+class Unavailable(StationError):
+    """Something that the station stands on is not there for now: an outage."""
+
+
+class StoreUnavailable(Unavailable):
+    """The database server does not answer, or refuses work for now."""
+
+
+class ArchiveUnavailable(Unavailable):
+    """No file can be moved or flushed: the disk is full, read-only, failing, or not mounted."""
+
+
+class StoreRefused(StoreUnavailable):
+    """The database server answers, and refuses: a wrong password, no such role or database, a missing right.
+
+    A mistake that a person has to mend, here or on the server; ``run`` says it, and waits for that.
+    """
+
+    exit_status = 2
 
 
 class ImageError(StationError):
