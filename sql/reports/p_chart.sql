@@ -35,29 +35,35 @@
 -- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period that the limits
 -- come from (the points' own unless told otherwise); station and part, each '' for all; by, one of 'shift', 'day',
 -- 'hour', 'week'.
-WITH chosen AS (
+WITH counted AS (
     SELECT
-        i.*,
+        i.station_id,
+        i.local_day,
+        i.shift,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
         i.inspected_us >= :since_us AND i.inspected_us < :until_us AS charted,
-        i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us AS referred
+        i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us AS referred,
+        count(*) AS n,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
     FROM inspection i
     JOIN station s ON s.id = i.station_id
     WHERE i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
+    GROUP BY i.station_id, i.local_day, i.shift, hour_us, charted, referred
 ),
 hourly AS (
     SELECT
         station_id,
         local_day,
         shift,
-        seen_us - ((seen_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
-        count(CASE WHEN charted THEN 1 END) AS n,
-        count(CASE WHEN charted AND verdict = 'FAIL' THEN 1 END) AS failed,
-        count(CASE WHEN referred THEN 1 END) AS reference_n,
-        count(CASE WHEN referred AND verdict = 'FAIL' THEN 1 END) AS reference_failed
-    FROM chosen
+        hour_us,
+        sum(CASE WHEN charted THEN n ELSE 0 END) AS n,
+        sum(CASE WHEN charted THEN failed ELSE 0 END) AS failed,
+        sum(CASE WHEN referred THEN n ELSE 0 END) AS reference_n,
+        sum(CASE WHEN referred THEN failed ELSE 0 END) AS reference_failed
+    FROM counted
     WHERE charted OR referred
     GROUP BY station_id, local_day, shift, hour_us
 ),
