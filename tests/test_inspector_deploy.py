@@ -16,7 +16,7 @@ from inspector import resources
 
 DEPLOY = resources.folder("deploy")
 UNIT = DEPLOY / "weldnet-inspector.service"
-_STAYED_OFF = ("MemoryDenyWriteExecute", "PrivateNetwork", "DynamicUser", "RootDirectory")
+_STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
 
 
 def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
