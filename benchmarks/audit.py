@@ -1,0 +1,137 @@
+"""Nothing lost, nothing twice: compares what cameras sent with the ledger and with the bytes on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from camera import Sent
+from rig import Rig
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What one look at a station has found; ``problems`` are ``(kind, line for people)``."""
+
+    sent: int
+    inspected: int
+    duplicates: int
+    quarantined: int
+    waiting: int
+    problems: list[tuple[str, str]] = field(default_factory=list)
+
+
+def of_a_dead_station(rig: Rig, sent: Iterable[Sent]) -> Audit:
+    """While no daemon runs: each sent file has a row or waits, and none has more rows than deliveries."""
+    return _compare(rig, Counter(sent), finished=False)
+
+
+def of_an_idle_station(rig: Rig, sent: Iterable[Sent]) -> Audit:
+    """At the end: each delivery has exactly one arrival, each arrival its file with the very bytes sent.
+
+    ``weld-inspect reconcile`` is asked, too, and SQLite for the soundness of its file.
+    """
+    result = _compare(rig, Counter(sent), finished=True)
+    result.problems.extend(_changed_files(rig))
+    result.problems.extend(_unaccounted(rig))
+    if rig.url.get_backend_name() == "sqlite":
+        said = [row[0] for row in rig.rows("PRAGMA integrity_check")]
+        if said != ["ok"]:
+            result.problems.append(("database", f"integrity_check says {said[:3]}"))
+    return result
+
+
+def _compare(rig: Rig, sent: Counter[Sent], *, finished: bool) -> Audit:
+    found = recorded(rig)
+    outcomes = Counter(row.outcome for row in _arrivals(rig))
+    waiting = {Sent(path.name, _sha256(path)) for path in _visible(rig.drop)}
+    result = Audit(
+        sent=sent.total(),
+        inspected=outcomes["inspected"],
+        duplicates=outcomes["duplicate"],
+        quarantined=outcomes["quarantined"],
+        waiting=len(waiting),
+    )
+    for key, times in sent.items():
+        missing = times - found[key] if finished else times - found[key] - (key in waiting)
+        if missing > 0:
+            result.problems.append(
+                ("lost", f"{key.name} {key.sha256[:8]}: sent {times} times, {missing} lost")
+            )
+    for key, times in found.items():
+        if key not in sent:
+            result.problems.append(
+                ("foreign", f"{key.name}: {key.sha256} was recorded, but never sent whole")
+            )
+        elif times > sent[key]:
+            result.problems.append(("double", f"{key.name}: sent {sent[key]} times, has {times} arrivals"))
+    result.problems.extend(_double_verdicts(rig, sent, outcomes))
+    return result
+
+
+def recorded(rig: Rig) -> Counter[Sent]:
+    """How many arrivals the ledger has of each delivery."""
+    return Counter(Sent(row.source_name, row.sha256) for row in _arrivals(rig))
+
+
+def _arrivals(rig: Rig) -> list:
+    return rig.rows(
+        "SELECT arrival.source_name, arrival.sha256, outcome, arrival.path, quarantine_id FROM arrival"
+        f" JOIN station ON station.id = station_id WHERE station.name = '{rig.name}'"
+        " AND outcome IN ('inspected', 'duplicate', 'quarantined')"
+    )
+
+
+def _double_verdicts(rig: Rig, sent: Counter[Sent], outcomes: Counter[str]) -> list[tuple[str, str]]:
+    """Judged twice, or judged and set aside without being sent again, or a verdict without its arrival."""
+    problems = []
+    verdicts: Counter[Sent] = Counter()
+    for table, outcome in (("inspection", "inspected"), ("quarantine", "quarantined")):
+        rows = rig.rows(
+            f"SELECT source_name, sha256 FROM {table} JOIN station ON station.id = station_id"
+            f" WHERE station.name = '{rig.name}'"
+        )
+        verdicts.update(Sent(*row) for row in rows)
+        if len(rows) != outcomes[outcome]:
+            problems.append(
+                ("double", f"{len(rows)} rows of {table}, {outcomes[outcome]} arrivals {outcome}")
+            )
+    for key, count in verdicts.items():
+        if count > max(sent[key], 1):
+            problems.append(("double", f"{key.name} {key.sha256[:8]}: {count} verdicts"))
+    return problems
+
+
+def _changed_files(rig: Rig) -> list[tuple[str, str]]:
+    """Arrivals whose file is missing or holds other bytes, and files beyond the arrivals."""
+    problems, expected = [], set()
+    for row in _arrivals(rig):
+        path = (rig.archive if row.quarantine_id is None else rig.quarantine) / row.path
+        expected.add(path)
+        if not path.is_file():
+            problems.append(("lost", f"{path} is not there"))
+        elif row.sha256 is not None and _sha256(path) != row.sha256:
+            problems.append(("changed", f"{path} holds other bytes than {row.sha256[:8]}"))
+    standing = {path for root in (rig.archive, rig.quarantine) for path in root.rglob("*") if path.is_file()}
+    strangers = [path for path in standing - expected if not path.name.startswith(".")]
+    return problems + [("foreign", f"{path} has no arrival") for path in strangers]
+
+
+def _unaccounted(rig: Rig) -> list[tuple[str, str]]:
+    done = rig.command("reconcile", "--json")
+    if done.returncode not in (0, 1):
+        return [("unaccounted", f"reconcile ended with status {done.returncode}: {done.stderr.strip()}")]
+    count = json.loads(done.stdout)["unaccounted"]
+    return [("unaccounted", f"{count} files: {done.stderr.strip()[:500]}")] if count else []
+
+
+def _visible(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,220 @@
+"""Cameras that write into a drop folder in every way that the field knows, and remember what they sent."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import itertools
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import rig  # noqa: F401 - makes the tests' stations known
+from PIL import Image
+from stations import frame
+
+FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "bmp": "BMP", "tif": "TIFF"}
+
+
+class Sent(NamedTuple):
+    """One delivery: a file that a camera wrote whole."""
+
+    name: str
+    sha256: str
+
+
+Frame = tuple[str, bytes]  # name, content
+Write = Callable[[Path, bytes], None]
+
+
+def encoded(seed: int, suffix: str, height: int = 90, width: int = 80) -> bytes:
+    """A frame of noise in one of the four formats."""
+    stream = io.BytesIO()
+    Image.fromarray(frame(seed, height, width)).save(stream, FORMATS[suffix])
+    return stream.getvalue()
+
+
+def frames(seed: int, prefix: str = "w") -> Iterator[Frame]:
+    """New frames of all formats without end; now and then one comes again, or under a new name."""
+    chance, sent = random.Random(seed), []
+    for number in itertools.count():
+        kind = chance.random()
+        if sent and kind < 0.03:
+            yield chance.choice(sent)  # delivered twice: a duplicate
+            continue
+        suffix = chance.choice(list(FORMATS))
+        again = bool(sent) and kind < 0.06  # the same picture under a new name: inspected again
+        content = chance.choice(sent)[1] if again else encoded(seed * 1_000_000 + number, suffix)
+        sent = [*sent[-99:], (f"{prefix}{number}.{suffix}", content)]
+        yield sent[-1]
+
+
+class Camera:
+    """Writes frames from a thread of its own, until stopped or at their end; within the block it works.
+
+    A name that still stands in the folder is not written again unless told so. On a full disk it takes back
+    what it has half written, and tries again.
+
+    Args:
+        drop: the folder.
+        source: frames to write.
+        write: how a file is written.
+        waiting: pauses while so many files wait: a queue that only grows proves nothing more.
+        per_second: at most so many files.
+        overwrite: write a name although it still stands in the folder.
+
+    Attributes:
+        sent: deliveries in order.
+        lock: held during each delivery; who holds it sees no file that is half sent.
+    """
+
+    def __init__(
+        self,
+        drop: Path,
+        source: Iterator[Frame],
+        *,
+        write: Write | None = None,
+        waiting: int = 150,
+        per_second: float = 100,
+        overwrite: bool = False,
+    ) -> None:
+        self.sent: list[Sent] = []
+        self.lock = threading.Lock()
+        self._drop, self._source, self._write = drop, source, write or in_place
+        self._waiting, self._pause_s, self._overwrite = waiting, 1 / per_second, overwrite
+        self._ended = threading.Event()
+        self._trouble: BaseException | None = None
+        self._thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> Camera:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Finish the file at hand and write no more."""
+        self._ended.set()
+        self.join()
+
+    def join(self) -> None:
+        """Wait until all frames are written."""
+        self._thread.join()
+        if self._trouble:
+            raise self._trouble
+
+    @property
+    def is_done(self) -> bool:
+        """All frames are written, or it was stopped."""
+        return not self._thread.is_alive()
+
+    def _work(self) -> None:
+        try:
+            for name, content in self._source:
+                while not self._ended.is_set() and len(os.listdir(self._drop)) >= self._waiting:
+                    self._ended.wait(0.01)  # s
+                while not self._ended.is_set() and not self._deliver(name, content):
+                    self._ended.wait(0.1)  # s: until there is room on the disk again
+                if self._ended.wait(self._pause_s):
+                    return
+        except BaseException as trouble:  # noqa: BLE001 - told to whoever stops the camera
+            self._trouble = trouble
+
+    def _deliver(self, name: str, content: bytes) -> bool:
+        path = self._drop / name
+        with self.lock:
+            if path.exists() and not self._overwrite:
+                return True
+            try:
+                self._write(path, content)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                for rest in (path, hidden(path)):
+                    rest.unlink(missing_ok=True)
+                return False
+            self.sent.append(Sent(name, hashlib.sha256(content).hexdigest()))
+            return True
+
+
+def hidden(path: Path) -> Path:
+    """The name under which a careful camera writes before it renames."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+# --- ways to write a file ---------------------------------------------------------------------------------
+
+
+def in_place(path: Path, content: bytes) -> None:
+    """Under its own name, in one go."""
+    path.write_bytes(content)
+
+
+def renamed(path: Path, content: bytes) -> None:
+    """Under a hidden name in the same folder, then renamed."""
+    hidden(path).write_bytes(content)
+    hidden(path).rename(path)
+
+
+def moved_in(path: Path, content: bytes) -> None:
+    """In another folder of the same file system, then moved in."""
+    elsewhere = path.parent.with_name("elsewhere")
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / path.name).write_bytes(content)
+    (elsewhere / path.name).rename(path)
+
+
+def slowly(path: Path, content: bytes, *, parts: int = 6, pause_s: float = 0.25) -> None:
+    """In parts with pauses between them."""
+    with path.open("wb", buffering=0) as file:
+        _write_parts(file, content, parts, pause_s)
+
+
+def in_two_steps(path: Path, content: bytes, *, pause_s: float = 0.6) -> None:
+    """Half of it, closed; then opened again for the rest."""
+    half = len(content) // 2
+    path.write_bytes(content[:half])
+    time.sleep(pause_s)
+    with path.open("ab") as file:
+        file.write(content[half:])
+
+
+def pre_allocated(path: Path, content: bytes, *, parts: int = 6, pause_s: float = 0.25) -> None:
+    """The whole length set aside first, then filled in parts: its size tells nothing."""
+    with path.open("wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, len(content))
+        _write_parts(file, content, parts, pause_s)
+
+
+def keeping_mtime(path: Path, content: bytes, *, parts: int = 6, pause_s: float = 0.25) -> None:
+    """As a copy by Windows or ``cp -p``: the modification time of a year ago, from the first byte on."""
+    long_ago = time.time() - 365 * 86_400
+    with path.open("wb", buffering=0) as file:
+        for part in _split(content, parts):
+            file.write(part)
+            os.utime(path, (long_ago, long_ago))
+            time.sleep(pause_s)
+
+
+WAYS: Final[dict[str, Write]] = {
+    way.__name__: way
+    for way in (in_place, renamed, moved_in, slowly, in_two_steps, pre_allocated, keeping_mtime)
+}
+
+
+def _write_parts(file: io.FileIO, content: bytes, parts: int, pause_s: float) -> None:
+    for part in _split(content, parts):
+        time.sleep(pause_s)
+        file.write(part)
+
+
+def _split(content: bytes, parts: int) -> Iterator[bytes]:
+    size = -(-len(content) // parts)
+    for start in range(0, len(content), size):
+        yield content[start : start + size]

@@ -1,0 +1,99 @@
+"""Trouble that cameras make by themselves: every way to write a file, and names that come again at once."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import audit
+from camera import FORMATS, WAYS, Frame, encoded, frames, in_place, renamed
+from chaos_leg import Leg, Scenario
+
+NAMES = 4  # that come again and again
+
+
+def writers(leg: Leg) -> None:
+    """One camera for each way to write a file, all at once, while the daemon is killed now and then.
+
+    A daemon that starts anew has not seen who holds what open: it must wait until a file stands still.
+    """
+    patience = {"settle_s": 3, "give_up_s": 8}  # longer than the cameras' pauses, even on a crowded machine
+    with leg.station(**patience) as rig, contextlib.ExitStack() as stack:
+        cameras = [
+            stack.enter_context(leg.camera(rig, source=frames(leg.seed + number, f"{name}-"), write=way))
+            for number, (name, way) in enumerate(WAYS.items())
+        ]
+        rig.launch_ready()
+        for _ in leg.each_round():
+            leg.pause(6.0)
+            rig.kill()
+            leg.check_dead(rig, *cameras)
+            rig.launch_ready()
+        for camera in cameras:
+            camera.stop()
+        rig.wait_until_idle()
+        rig.stop()
+        leg.check_idle(rig, (delivery for camera in cameras for delivery in camera.sent))
+
+
+def same_name(leg: Leg) -> None:
+    """A name gets new bytes the moment its file is taken, milliseconds after the bytes before."""
+    with leg.station() as rig:
+        rig.launch_ready()
+        source = itertools.islice(_successors(rig.drop, leg), leg.rounds)
+        with leg.camera(rig, source=source, per_second=10_000) as camera:
+            rig.wait_for(lambda: camera.is_done, "the camera was done", longest_s=3600)
+        rig.wait_until_idle()
+        rig.stop()
+        leg.check_idle(rig, camera.sent)
+
+
+def _successors(drop: Path, leg: Leg) -> Iterator[Frame]:
+    chance, rounds = random.Random(leg.seed), leg.each_round()
+    for number in itertools.count():
+        suffix = chance.choice(list(FORMATS))
+        content = encoded(leg.seed * 1_000_000 + number, suffix)
+        for name in itertools.cycle(f"again{n}.png" for n in range(NAMES)):
+            if not (drop / name).exists():
+                next(rounds, None)
+                yield name, content
+                break
+
+
+def overwrite(leg: Leg) -> None:
+    """A camera writes over files whether they were taken or not, in place and by renames.
+
+    What it destroys before it was judged is its own loss; what was judged must stand in the archive, and the
+    last bytes of each name must have been judged.
+    """
+    chance = random.Random(leg.seed)
+
+    def write(path: Path, content: bytes) -> None:
+        chance.choice((in_place, renamed))(path, content)
+
+    def versions() -> Iterator[Frame]:
+        for number in leg.each_round():
+            suffix = chance.choice(list(FORMATS))
+            yield f"over{chance.randrange(NAMES)}.png", encoded(leg.seed * 1_000_000 + number, suffix)
+
+    with leg.station() as rig:
+        rig.launch_ready()
+        with leg.camera(rig, source=versions(), write=write, per_second=50, overwrite=True) as camera:
+            rig.wait_for(lambda: camera.is_done, "the camera was done", longest_s=3600)
+        rig.wait_until_idle()
+        rig.stop()
+        judged = audit.recorded(rig)
+        newest = {delivery.name: delivery for delivery in camera.sent}
+        kept = [one for one in camera.sent if one in judged or newest[one.name] == one]
+        leg.told["overwritten unjudged"] += len(camera.sent) - len(kept)
+        leg.check_idle(rig, kept)
+
+
+SCENARIOS = {
+    "overwrite": Scenario(overwrite, "files written over while they are judged", 2000, 1000),
+    "writers": Scenario(writers, "kill -9 beside seven ways to write", 30, 15),
+    "same-name": Scenario(same_name, "new bytes under a name just taken", 2000, 1000),
+}

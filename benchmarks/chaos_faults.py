@@ -1,0 +1,128 @@
+"""Faults of process, database and network: each scenario does one kind of harm while files stream in."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from chaos_leg import Leg, Scenario, Violated
+from rig import Rig, databases, postgresql, scalar
+
+
+def kill_on(backend: str) -> Callable[[Leg], None]:
+    """``kill -9`` at random moments: while the program starts, replays and works."""
+
+    def kill(leg: Leg) -> None:
+        with leg.station(backend) as rig, leg.camera(rig) as camera:
+            for _ in leg.each_round():
+                _kill_at_a_random_moment(leg, rig)
+                leg.check_dead(rig, camera)
+            camera.stop()
+            rig.drain()
+            leg.check_idle(rig, camera.sent)
+
+    return kill
+
+
+def _kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
+    """Two of five while it starts (or just after), the others under load."""
+    if leg.chance.random() < 0.4:
+        rig.launch()
+        leg.pause(1.1 * rig.ready_s)
+        leg.told["killed in start"] += 1
+    else:
+        rig.launch_ready()
+        leg.pause(2.0)  # s: a few hundred files
+    if rig.daemon.poll() is not None:
+        rig.wait_for(lambda: False, "it was killed")  # it ended by itself: raises with its log
+    rig.kill()
+
+
+def restart_postgresql(leg: Leg) -> None:
+    """PostgreSQL is stopped, fast or at once, and comes back later, while one daemon lives through it all."""
+    from servers import postgresql_url, start_postgresql, stop_postgresql
+
+    with postgresql() as server:
+        url = postgresql_url(server)
+        with Rig(leg.folder / "station", leg.artifact, url) as rig, leg.camera(rig, per_second=50) as camera:
+            rig.launch_ready()
+            for number in leg.each_round():
+                leg.pause(1.5)
+                stop_postgresql(server, "immediate" if number % 2 else "fast")
+                leg.pause(2.0)
+                start_postgresql(server)
+                before = rig.archived()
+                rig.wait_for(lambda n=before: rig.archived() > n, "it worked on after a restart")
+            camera.stop()
+            rig.wait_until_idle()
+            rig.stop()
+            leg.told["outage rows"] += scalar(url, "SELECT count(*) FROM event WHERE kind = 'outage'")
+            leg.check_idle(rig, camera.sent)
+
+
+def two_stations(leg: Leg) -> None:
+    """Two stations write to one PostgreSQL at once, and now and then one of them is killed."""
+    with databases("postgresql", leg.folder) as url:
+        rigs = [
+            Rig(leg.folder / name, leg.artifact, url, station=name, scan_s=0.5) for name in ("left", "right")
+        ]
+        with rigs[0], rigs[1], leg.camera(rigs[0]) as left, leg.camera(rigs[1]) as right:
+            for rig in rigs:
+                rig.launch_ready()
+            for _ in leg.each_round():
+                leg.pause(3.0)
+                rig = leg.chance.choice(rigs)
+                rig.kill()
+                leg.check_dead(rig, left if rig is rigs[0] else right)
+                rig.launch_ready()
+            for rig, camera in zip(rigs, (left, right), strict=True):
+                camera.stop()
+                rig.drain()
+                leg.check_idle(rig, camera.sent)
+        deadlocks = scalar(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        if deadlocks:
+            raise Violated(f"{deadlocks} deadlocks")
+
+
+def overflow(leg: Leg) -> None:
+    """The watch's queue overflows while the daemon stands still; the names that it missed are found at once.
+
+    Scans come once an hour here, so that only the overflow itself can lead to them.
+    """
+    with leg.station(scan_s=3600) as rig, leg.camera(rig, per_second=200) as camera:
+        rig.launch_ready()
+        for _ in leg.each_round():
+            rig.daemon.send_signal(signal.SIGSTOP)
+            _fill_the_queue(rig)
+            leg.pause(1.0)  # files whose close nobody is told of
+            with camera.lock:
+                rig.daemon.send_signal(signal.SIGCONT)
+                rig.wait_until_idle()
+        camera.stop()
+        rig.wait_until_idle()
+        rig.stop()
+        seen = scalar(rig.url, "SELECT count(*) FROM event WHERE kind = 'watch_overflow'")
+        leg.told["overflow rows"] += seen
+        leg.check_idle(rig, camera.sent)
+        if seen < leg.rounds:
+            raise Violated(f"{leg.rounds} overflows were forced, {seen} were noticed")
+
+
+def _fill_the_queue(rig: Rig) -> None:
+    """More closes than the kernel keeps; hidden names are no intake, but events all the same."""
+    most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    for number in range(most + 100):
+        name = rig.drop / f".{number % 2}"  # in turn: equal events in a row become one
+        name.write_bytes(b"")
+    for number in range(2):
+        (rig.drop / f".{number}").unlink()
+
+
+SCENARIOS = {
+    "kill-sqlite": Scenario(kill_on("sqlite"), "kill -9", 260, 20),
+    "kill-postgresql": Scenario(kill_on("postgresql"), "kill -9", 260, 20),
+    "restart-postgresql": Scenario(restart_postgresql, "PostgreSQL restart", 50, 25),
+    "two-stations": Scenario(two_stations, "kill -9 of one of two", 20, 20),
+    "overflow": Scenario(overflow, "watch overflow", 10, 10),
+}

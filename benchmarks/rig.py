@@ -1,0 +1,196 @@
+"""A station under test: real settings, daemon process and database; what all proofs here start from."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy.engine import URL, make_url
+
+from inspector import database
+from inspector.store import migrate
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the tests' own station, server and tiny artifact
+from stations import Station
+
+DEMO = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
+STANDSTILL_S = 180.0  # without one file leaving the folder: the daemon hangs, even on a crowded machine
+
+# Of the stations side by side: Alembic and the server's wheel keep what they are at in globals.
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class Broken(Exception):
+    """The daemon did what it must never do; the message holds the end of its log."""
+
+
+class Rig(Station):
+    """A station whose daemon runs in a process of its own; its log stays in ``daemon-<n>.log``.
+
+    Args:
+        folder: made where missing.
+        artifact: what judges.
+        url: its database; the schema is made.
+        settings: replace single settings.
+    """
+
+    def __init__(self, folder: Path, artifact: Path, url: URL, **settings: Any) -> None:
+        folder.mkdir(exist_ok=True)
+        super().__init__(folder, artifact, url, **settings)
+        with _ONE_AT_A_TIME:
+            migrate(url)
+        self.name: str = settings.get("station", "cell-1")
+        self.ready_s = 5.0  # exec to ready: of the last start that was waited for
+        self._starts = 0
+        self._daemon: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._daemon and self._daemon.poll() is None:
+            self.kill()
+
+    @property
+    def log(self) -> Path:
+        """Of the newest daemon."""
+        return self.folder / f"daemon-{self._starts}.log"
+
+    @property
+    def daemon(self) -> subprocess.Popen[bytes]:
+        """The newest daemon."""
+        if self._daemon is None:
+            raise Broken("no daemon was started")
+        return self._daemon
+
+    def launch(self) -> None:
+        """Start ``weld-inspect run`` and return at once."""
+        self._starts += 1
+        with self.log.open("wb") as log:
+            self._daemon = subprocess.Popen(
+                [*self._program(), "run", "--config", str(self.config)],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    def launch_ready(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        began = time.monotonic()
+        self.launch()
+        self.wait_for(lambda: "ready: watching" in self.log.read_text(errors="replace"), "it was ready")
+        self.ready_s = time.monotonic() - began
+
+    def kill(self) -> None:
+        """``kill -9``."""
+        self.daemon.kill()
+        self.daemon.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, which must end it with status 0."""
+        self.daemon.send_signal(signal.SIGTERM)
+        status = self.daemon.wait(timeout=120)
+        if status != 0:
+            raise Broken(f"SIGTERM ended it with status {status}:\n{self._end_of_log()}")
+
+    def wait_for(
+        self, holds: Callable[[], bool], what: str, longest_s: float = STANDSTILL_S, every_s: float = 0.02
+    ) -> None:
+        """Poll until a condition holds.
+
+        Raises:
+            Broken: the daemon has ended, or the time is over.
+        """
+        until = time.monotonic() + longest_s
+        while not holds():
+            if self.daemon.poll() is not None:
+                raise Broken(
+                    f"ended with status {self.daemon.returncode} before {what}:\n{self._end_of_log()}"
+                )
+            if time.monotonic() > until:
+                raise Broken(f"{longest_s:.0f} s passed before {what}:\n{self._end_of_log()}")
+            time.sleep(every_s)
+
+    def wait_until_idle(self, each: Callable[[int], None] = lambda _: None) -> None:
+        """Wait while files leave the drop folder, for ever if need be, but not while nothing moves.
+
+        Args:
+            each: told how many are left, now and then.
+        """
+        while left := self.waiting():
+            each(left)
+            before = left
+            self.wait_for(lambda n=before: self.waiting() != n, f"any of {left} files left the folder")
+
+    def drain(self) -> None:
+        """Let a daemon, a new one if need be, take all that waits, and stop it."""
+        if self._daemon is None or self._daemon.poll() is not None:
+            self.launch()
+        self.wait_until_idle()
+        self.wait_for(lambda: "ready: watching" in self.log.read_text(errors="replace"), "it was ready")
+        self.stop()
+
+    def waiting(self) -> int:
+        """Names in the drop folder, hidden ones left out."""
+        return sum(not name.startswith(".") for name in os.listdir(self.drop))
+
+    def archived(self) -> int:
+        """Files in the archive."""
+        return len(self.files(self.archive))
+
+    def _end_of_log(self, lines: int = 30) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+@contextlib.contextmanager
+def databases(backend: str, folder: Path) -> Iterator[URL]:
+    """An empty database that lives within the block: a SQLite file in ``folder`` or a PostgreSQL server."""
+    if backend == "sqlite":
+        yield make_url(f"sqlite:///{folder / 'quality.db'}")
+        return
+    from servers import postgresql_url
+
+    with postgresql() as server:
+        yield postgresql_url(server)
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[Any]:
+    """A PostgreSQL server that lives within the block."""
+    from servers import postgresql_server
+
+    with contextlib.ExitStack() as stack:
+        with _ONE_AT_A_TIME:
+            server = stack.enter_context(postgresql_server())
+        yield server
+
+
+@contextlib.contextmanager
+def work_folder(name: str, parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder that stays where something in the block went wrong, and then says where it is."""
+    folder = Path(tempfile.mkdtemp(prefix=f"weldnet-{name}-", dir=parent))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def tiny_artifact(path: Path) -> Path:
+    """The tests' tiny network, compiled to ``path``: real int8 code, a few kilobytes, a ms a frame."""
+    from artifact_samples import compiled
+
+    compiled(path)
+    return path
+
+
+def scalar(url: URL, sql: str) -> Any:
+    """One value from the database, read by a connection of its own."""
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        return connection.exec_driver_sql(sql).scalar()
