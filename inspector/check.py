@@ -76,14 +76,6 @@ def _folders(settings: Settings) -> str:
 
 def _file_system(settings: Settings) -> str:
     kind = host.file_system(settings.drop_folder)
-    file = settings.url.database or ""
-    if settings.url.drivername == "sqlite":
-        below = host.file_system(PurePath(file).parent)
-        if below in host.NETWORK:
-            raise UsageError(
-                f"{file} lies on {below}: SQLite loses data on network file systems; "
-                "put it on a local disk, or use PostgreSQL"
-            )
     if kind in host.NETWORK:
         raise _Note(
             f"{settings.drop_folder} is {kind}: nothing tells of new files there, so each is found by a scan "

@@ -97,11 +97,11 @@ def status(config: Config) -> None:
 @app.command()
 def migrate(config: Config) -> None:
     """Create the quality database's schema, or upgrade it to this program's revision."""
-    from inspector import store
+    from inspector import database, store
 
     settings = load(config)
     store.migrate(settings.url)
-    typer.echo(f"{settings.url}: schema is up to date")
+    typer.echo(f"{database.display(settings.url)}: schema is up to date")
 
 
 @app.command()

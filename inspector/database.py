@@ -25,8 +25,8 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy.engine import URL, make_url
 
-from inspector import resources
-from inspector.errors import SchemaError, StationError, StoreUnavailable, UsageError
+from inspector import host, resources
+from inspector.errors import SchemaError, StationError, StoreRefused, StoreUnavailable, UsageError
 
 log = logging.getLogger("weldnet")
 
@@ -43,6 +43,25 @@ _PG_READERS = (
     "work_mem=64MB",  # a month's percentiles sort in memory; PostgreSQL's own 4 MB go to disk for them
     "random_page_cost=1.1",  # on an SSD; with PostgreSQL's own 4 it reads five million rows to avoid an index
 )
+# What libpq and the server say of a connection that waiting alone will not mend; neither gives a code there.
+# A server that speaks another language (its lc_messages) is taken for an outage that says the same.
+_PG_REFUSALS = (
+    "password authentication failed",
+    "no password supplied",
+    "authentication failed for user",  # peer, ident, certificate
+    "does not exist",  # role, database, a certificate's file
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "is not permitted to log in",
+    "permission denied for database",
+    "certificate",  # not verified, of another host, private key does not match
+    "server does not support SSL",
+    "invalid sslmode",
+    "invalid port number",
+    "invalid integer value",
+    "unrecognized configuration parameter",
+)
+_MEND_ACCESS = "mend database_url, the password or the server's roles"
 _MIGRATE = "run 'weld-inspect migrate --config F'"
 
 
@@ -56,7 +75,7 @@ def engine(url: URL | str, *, read_only: bool = False, create: bool = False) -> 
 
     Raises:
         SchemaError: the SQLite file is missing and not to be created.
-        UsageError: the driver is not installed, or the file's folder is missing.
+        UsageError: the driver is not installed, or the file's folder is missing or on a network file system.
     """
     url = make_url(url)
     if url.get_backend_name() == "sqlite":
@@ -97,6 +116,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
     Raises:
         StoreUnavailable: an outage: no answer, locked, out of space, time out, dead connection.
+        StoreRefused: the server refuses this user, password or database, or a right is missing.
         SchemaError: tables are missing or of another shape; the file is no database.
         UsageError: the URL asks for something that the driver does not know.
     """
@@ -116,21 +136,28 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
     """Our error for the driver's; None for what is a mistake in this program (a broken constraint)."""
     said = " ".join(str(error.orig).split())
     where = display(url)
-    if said.startswith("no such") or "UndefinedTable" in said or _sqlstate(error) in ("42P01", "42703"):
-        return SchemaError(f"{where}: lacks a table or column of this program ({said}); {_MIGRATE}")
-    if "already exists" in said:
-        return SchemaError(
-            f"{where}: holds tables that this program did not make ({said}); use another database"
-        )
-    if "not a database" in said or "malformed" in said:
-        return SchemaError(
-            f"{where}: is not a sound SQLite database ({said}); restore it or name another file"
-        )
     outages = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
+    if schema_says := _schema_error(said, _sqlstate(error)):
+        return SchemaError(f"{where}: {schema_says}")
+    if _sqlstate(error) == "42501":  # insufficient_privilege
+        return StoreRefused(f"{where}: the database refuses: {said}; run roles.sql as the tables' owner")
+    if error.statement is None and any(refusal in said for refusal in _PG_REFUSALS):  # no connection yet
+        return StoreRefused(f"{where}: the database refuses: {said}; {_MEND_ACCESS}")
     if isinstance(error, outages) or error.connection_invalidated:
         return StoreUnavailable(f"{where}: database outage: {said}")
     if isinstance(error, sa.exc.ProgrammingError):
         return UsageError(f"{where}: the database refuses: {said}; check database_url and the user's rights")
+    return None
+
+
+def _schema_error(said: str, sqlstate: str | None) -> str | None:
+    """What is wrong with the tables, where the driver's words say so."""
+    if said.startswith("no such") or "UndefinedTable" in said or sqlstate in ("42P01", "42703"):
+        return f"lacks a table or column of this program ({said}); {_MIGRATE}"
+    if "already exists" in said:
+        return f"holds tables that this program did not make ({said}); use another database"
+    if "not a database" in said or "malformed" in said:
+        return f"is not a sound SQLite database ({said}); restore it or name another file"
     return None
 
 
@@ -160,6 +187,12 @@ def wal_reset_bug(version: tuple[int, ...]) -> bool:
 
 def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     file = Path(url.database or "")
+    kind = host.file_system(file.parent)
+    if kind in host.NETWORK:
+        raise UsageError(
+            f"{file} lies on {kind}: SQLite loses data on network file systems; "
+            "put it on a local disk, or use PostgreSQL"
+        )
     if create and not file.parent.is_dir():
         raise UsageError(f"{file}: cannot be created, its folder is missing; make it or change database_url")
     if not os.access(file.parent, os.X_OK if read_only else os.W_OK | os.X_OK):

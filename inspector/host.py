@@ -6,6 +6,7 @@ import ctypes
 import grp
 import os
 import pwd
+import re
 import shutil
 import stat
 import time
@@ -31,6 +32,8 @@ NETWORK: Final = (
 FOREIGN: Final = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk")
 VOLATILE: Final = ("tmpfs", "ramfs")
 
+_MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
+_OCTAL = re.compile(r"\\(\d{3})")  # how blanks and line ends stand in it
 _TIME_ERROR = 5  # <sys/timex.h>: the clock is not synchronized
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -39,9 +42,9 @@ def file_system(path: PurePath) -> str:
     """What kind of file system a folder lies on, as the kernel names it; ``unknown`` where it does not."""
     where = Path(path).resolve()
     best, kind = -1, "unknown"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in _MOUNTS.read_text().splitlines():
         before, _, after = line.partition(" - ")
-        mount = Path(before.split()[4].encode().decode("unicode_escape"))  # blanks stand as \040
+        mount = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), before.split()[4]))
         if (mount == where or mount in where.parents) and len(mount.parts) >= best:
             best, kind = len(mount.parts), after.split()[0]
     return kind

@@ -1,7 +1,7 @@
 """YAML and ``WELD_*`` environment become one frozen ``Settings``; an unknown key is an error by name.
 
-Precedence: environment over file over default. Relative paths, SQLite's too, count from the settings
-file's own folder, so that the daemon behaves alike whatever its working directory is.
+Precedence: environment over systemd's credentials over file over default. Relative paths, SQLite's too, count
+from the settings file's own folder, so that the daemon behaves alike whatever its working directory is.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from sqlalchemy.exc import ArgumentError
 from inspector.errors import SettingsError
 
 ENV_PREFIX = "WELD_"
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"  # where systemd puts what the unit's LoadCredential= names
+_PASSWORD = "pgpassword"  # noqa: S105 - the credential's name: a password for a database_url without one
+_URL_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"})  # files in a URL's query
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -40,7 +43,7 @@ class Settings(BaseSettings):
     drop_folder: Path = Path("drop")
     archive_folder: Path = Path("archive")
     quarantine_folder: Path = Path("quarantine")
-    database_url: str = "sqlite:///quality.db"
+    database_url: str = Field("sqlite:///quality.db", repr=False)  # may hold a password
     artifact: Path = Path("weldnet.pt")
     artifact_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # 'accept', 'defect' or a class name
@@ -124,7 +127,7 @@ class Settings(BaseSettings):
     def _url_is_known(cls, value: str) -> str:
         try:
             url = make_url(value)
-        except ArgumentError:
+        except (ArgumentError, ValueError):  # a port that is none: the word may be part of a password
             raise ValueError("is no database URL such as sqlite:///quality.db") from None
         if url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise ValueError(
@@ -132,6 +135,8 @@ class Settings(BaseSettings):
             )
         if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
             raise ValueError("names no file; a quality database must outlive the process")
+        if "@" in (url.host or ""):
+            raise ValueError("has two @: write one that is part of the password as %40")
         return value
 
     @property
@@ -153,14 +158,18 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment first: it wins over the file, whose values come in as ``init_settings``."""
-        return env_settings, init_settings
+        """Environment over systemd's credentials over the file, whose values are ``init_settings``."""
+        return env_settings, file_secret_settings, init_settings
 
     def anchored(self, base: Path) -> Self:
         """A copy whose relative paths, SQLite's too, count from ``base``."""
         url = self.url
         if url.drivername == "sqlite" and url.database:
             url = url.set(database=str(base / Path(url.database).expanduser()))
+        for key in url.query.keys() & _URL_FILES:
+            file = str(url.query[key])
+            if file != "system":  # libpq's word for the system's own certificates
+                url = url.update_query_dict({key: str(base / Path(file).expanduser())})
         paths = ("drop_folder", "archive_folder", "quarantine_folder", "artifact")
         return self.model_copy(
             update={
@@ -185,11 +194,12 @@ def load(path: Path) -> Settings:
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: holds no 'key: value' lines; start from deploy/config.example.yaml")
     _refuse_unknown_environment()
+    from_file = {str(key): value for key, value in content.items()}
     try:
-        settings = Settings(**{str(key): value for key, value in content.items()})
+        settings = Settings(_secrets_dir=_credentials(), **from_file)
     except (ValidationError, PydanticSettingsError) as error:
         raise SettingsError(f"{path}: {_first_mistake(error)}") from None
-    settings = settings.anchored(path.resolve().parent)
+    settings = _with_password(settings.anchored(path.resolve().parent))
     _refuse_nested_folders(settings, path)
     return settings
 
@@ -199,6 +209,36 @@ def _refuse_unknown_environment() -> None:
         key = name.removeprefix(ENV_PREFIX).lower()
         if name.startswith(ENV_PREFIX) and key not in Settings.model_fields:
             raise SettingsError(f"environment {name}: there is no setting '{key}'{_did_you_mean(key)}")
+
+
+def _credentials() -> Path | None:
+    """Files ``weld_<key>`` for any setting, and ``pgpassword``; a misspelt one would silently not work.
+
+    Raises:
+        SettingsError: a file there is named as a setting that does not exist.
+    """
+    folder = Path(os.environ.get(_CREDENTIALS, ""))
+    if not os.environ.get(_CREDENTIALS) or not folder.is_dir():
+        return None
+    for file in folder.iterdir():
+        key = file.name.lower().removeprefix(ENV_PREFIX.lower())
+        if key != file.name.lower() and key not in Settings.model_fields:
+            raise SettingsError(f"credential {file.name}: there is no setting '{key}'{_did_you_mean(key)}")
+    return folder
+
+
+def _with_password(settings: Settings) -> Settings:
+    """The same, with the password of systemd's credential where neither URL nor environment gives one."""
+    url, folder = settings.url, _credentials()
+    given = url.password or "password" in url.query or "PGPASSWORD" in os.environ
+    if url.drivername == "sqlite" or given or folder is None or not (folder / _PASSWORD).exists():
+        return settings
+    try:
+        password = (folder / _PASSWORD).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"credential {_PASSWORD}: cannot be read: {type(error).__name__}") from None
+    with_it = url.set(password=password).render_as_string(hide_password=False)
+    return settings.model_copy(update={"database_url": with_it})
 
 
 def _first_mistake(error: ValidationError | PydanticSettingsError) -> str:

@@ -17,7 +17,7 @@ from conftest import postgresql_server, postgresql_url
 from ledger_samples import in_force, inspected, sha
 from sqlalchemy.engine import URL, make_url
 
-from inspector import database
+from inspector import database, host
 from inspector.errors import SchemaError, StoreUnavailable, UsageError
 from inspector.store import Store, migrate
 
@@ -238,6 +238,32 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
     """Migrate does not make folders: a mistyped path is told."""
     with pytest.raises(UsageError, match="its folder is missing"):
         migrate(f"sqlite:///{tmp_path / 'nowhere' / 'q.db'}")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_sqlite_on_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Where the kernel's table of mounts names a network file system, no command opens SQLite there."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"
+        f"40 22 0:44 / {tmp_path / 'far'} rw,relatime shared:9 - {kind} server:/export rw\n"
+    )
+    monkeypatch.setattr(host, "_MOUNTS", table)
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1), reports_of):
+        with pytest.raises(
+            UsageError, match=rf"q\.db lies on {kind}: SQLite loses data .* or use PostgreSQL"
+        ):
+            use(f"sqlite:///{tmp_path / 'far' / 'deep' / 'q.db'}")
+    migrate(f"sqlite:///{tmp_path / 'near.db'}")
+
+
+def reports_of(url: str) -> None:
+    """Open a database as the reports do."""
+    with database.reading(url):
+        pass
 
 
 def test_a_file_of_somebody_else_is_a_usage_error() -> None:

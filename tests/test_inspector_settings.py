@@ -127,3 +127,81 @@ def test_the_example_names_every_setting_and_holds_the_defaults(tmp_path):
     plain = tmp_path / "plain.yaml"
     plain.write_text("station: cell-3")
     assert load(example) == load(plain)
+
+
+# --- systemd's credentials ------------------------------------------------------------------------------
+
+_ON_POSTGRESQL = "station: a\nbatch_size: 5\ndatabase_url: postgresql+psycopg://u@h/d"
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where systemd puts what LoadCredential= names."""
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+def test_a_credential_gives_any_setting(write, credentials, monkeypatch):
+    """A credential weld_<key> overrides the file, and the environment overrides it."""
+    (credentials / "weld_database_url").write_text("postgresql+psycopg://u:secret@h/other\n")
+    (credentials / "weld_batch_size").write_text("4")
+    (credentials / "of_another_program").write_text("x")
+    settings = load(write(_ON_POSTGRESQL))
+    assert (settings.url.database, settings.url.password, settings.batch_size) == ("other", "secret", 4)
+    monkeypatch.setenv("WELD_BATCH_SIZE", "3")
+    assert load(write(_ON_POSTGRESQL)).batch_size == 3
+
+
+def test_a_password_alone_may_be_a_credential(write, credentials, monkeypatch):
+    """The credential pgpassword completes a URL that has none; SQLite, URL and PGPASSWORD go without it."""
+    (credentials / "pgpassword").write_text("p@ss/w#rd%\n")
+    assert load(write(_ON_POSTGRESQL)).url.password == "p@ss/w#rd%"  # noqa: S105
+    assert load(write("station: a")).url.password is None
+    assert load(write(_ON_POSTGRESQL.replace("u@h", "u:own@h"))).url.password == "own"  # noqa: S105
+    monkeypatch.setenv("PGPASSWORD", "x")
+    assert load(write(_ON_POSTGRESQL)).url.password is None
+
+
+def test_a_wrong_credential_is_one_line(write, credentials):
+    """A credential that is named as no setting, or cannot be read as text, is refused and not shown."""
+    (credentials / "weld_database_urll").write_text("secret")
+    with pytest.raises(SettingsError, match=r"credential weld_database_urll: .*did you mean 'database_url'"):
+        load(write(_ON_POSTGRESQL))
+    (credentials / "weld_database_urll").unlink()
+    (credentials / "pgpassword").write_bytes(b"secret\xff")
+    with pytest.raises(SettingsError, match="credential pgpassword: cannot be read") as caught:
+        load(write(_ON_POSTGRESQL))
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql+psycopg://u:secret@ord@h/d", "write one that is part of the password as %40"),
+        ("postgresql+psycopg://u@h:secret/d", "is no database URL"),
+    ],
+)
+def test_a_password_that_breaks_the_url_is_told_without_it(write, url, says):
+    """A password with an @, or in the port's place, is one line that does not show it."""
+    with pytest.raises(SettingsError, match=says) as caught:
+        load(write(f"station: a\ndatabase_url: '{url}'"))
+    assert "secret" not in str(caught.value)
+    assert "ord@h" not in str(caught.value)
+
+
+def test_settings_do_not_show_the_password(write):
+    """Whoever prints the settings as a whole prints no database URL."""
+    assert "secret" not in repr(load(write(_ON_POSTGRESQL.replace("u@h", "u:secret@h"))))
+
+
+def test_certificates_count_from_the_file(write, tmp_path):
+    """Relative paths in the URL's query count from the settings file's folder; the word 'system' stays."""
+    query = "?sslmode=verify-full&sslrootcert=ca.pem&sslkey=/etc/key"
+    assert load(write(_ON_POSTGRESQL + query)).url.query == {
+        "sslmode": "verify-full",
+        "sslrootcert": str(tmp_path / "ca.pem"),
+        "sslkey": "/etc/key",
+    }
+    assert load(write(_ON_POSTGRESQL + "?sslrootcert=system")).url.query == {"sslrootcert": "system"}
