@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import platform
 import zipfile
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from torch import Tensor
 from inspector import images, metadata
 from inspector.errors import ArtifactError, ImageError
 from inspector.metadata import GOLDEN_FILE, Metadata
+
+log = logging.getLogger("weldnet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,11 @@ def open(path: Path, *, sha256: str | None = None) -> Artifact:
     golden = _golden(path)
     artifact = Artifact(path, digest, about, _load(path, data))
     _prove(artifact, golden)
+    if platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
+        log.warning(
+            "torch finds no vector instructions on this processor and runs several times slower; "
+            "is /proc/cpuinfo hidden (ProcSubset=pid in a unit), or ATEN_CPU_CAPABILITY set?"
+        )
     return artifact
 
 

@@ -3,7 +3,11 @@
 import hashlib
 import io
 import json
+import os
+import platform
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -212,3 +216,19 @@ def test_a_copy_opens_from_anywhere(path, tmp_path):
     """The file stands alone: a renamed copy in another folder opens and has the same hash."""
     copy = shutil.copy(path, tmp_path / "renamed.bin")
     assert artifact.open(copy).sha256 == artifact.open(path).sha256
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere torch has one set of kernels")
+@pytest.mark.parametrize(("capability", "warned"), [("default", True), ("avx2", False)])
+def test_a_torch_without_vector_instructions_is_told_of(path, capability, warned):
+    """Where torch takes the processor for an old one, several times slower, a line says so; else none does."""
+    code = f"import pathlib; from inspector import artifact; artifact.open(pathlib.Path({str(path)!r}))"
+    told = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ("no vector instructions" in told.stderr) == warned, told.stderr
