@@ -221,7 +221,7 @@ def test_a_copy_opens_from_anywhere(path, tmp_path):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere torch has one set of kernels")
 @pytest.mark.parametrize(("capability", "warned"), [("default", True), ("avx2", False)])
 def test_a_torch_without_vector_instructions_is_told_of(path, capability, warned):
-    """Where torch takes the processor for an old one, several times slower, a line says so; else none does."""
+    """Where torch takes the processor for an old one, and is slow, a line says so; else none does."""
     code = f"import pathlib; from inspector import artifact; artifact.open(pathlib.Path({str(path)!r}))"
     told = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
