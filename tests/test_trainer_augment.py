@@ -66,3 +66,14 @@ def test_same_seed_same_views() -> None:
     assert torch.equal(views[0], views[1])
     assert not torch.equal(views[0], views[2])
     assert not torch.equal(views[0][0], views[0][1])
+
+
+def test_crops_are_stretched_either_way_and_flips_go_both_ways() -> None:
+    """Crops are stretched by aspect within the frame; a certain vertical flip turns frames upside down."""
+    rows = torch.arange(64, dtype=torch.uint8).view(1, 1, 64, 1).expand(1, 1, 64, 64)
+    upside = Augmentation(64, 64, crop=(1, 1), flip_vertical=1.0, **STILL)(rows)
+    assert torch.equal(upside, rows.flip(2))
+    torch.manual_seed(0)
+    stretched = Augmentation(64, 64, crop=(0.6, 0.6), aspect=2.0, **STILL)
+    spans = [int(view.max()) - int(view.min()) for view in stretched(rows.repeat(40, 1, 1, 1).contiguous())]
+    assert min(spans) < 0.55 * 63 < 0.65 * 63 < max(spans)

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, a recipe file and a finished run."""
     folder = tmp_path_factory.mktemp("cli")
     class_folders(folder / "data", frames=3)
-    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 2}, "distillation_epochs": 2}
+    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
     plain = json.loads(json.dumps(quick))
     (folder / "tiny.yaml").write_text(yaml.safe_dump(plain))
     assert weld_train(*run_arguments(folder), "--json")[0] == 0

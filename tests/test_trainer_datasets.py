@@ -197,12 +197,15 @@ def test_without_runs_the_split_is_random_stratified_and_says_so(caplog: pytest.
     assert split != splits.hold_out(pool, share=0.2, seed=4)
 
 
-def test_a_given_valid_part_stands_and_shared_runs_are_named(caplog: pytest.LogCaptureFixture) -> None:
-    """A valid part in the data is taken as it is, with a warning that names runs on both sides."""
+def test_a_given_valid_part_stands(caplog: pytest.LogCaptureFixture) -> None:
+    """A valid part in the data is taken as it is; runs on both sides are refused unless allowed by name."""
     pool = [frame("a", 0, "r1", "train"), frame("b", 0, "r1", "valid"), frame("c", 1, "r2", "train")]
+    with pytest.raises(DataError, match=r"share 1 runs.*--set 'data.shared_runs=\['r1'\]'.*: r1"):
+        splits.hold_out(pool, share=0.5, seed=0, shared_runs=["r2"])
     with caplog.at_level(logging.WARNING):
-        assert splits.hold_out(pool, share=0.5, seed=0) == pool
+        assert splits.hold_out(pool, share=0.5, seed=0, shared_runs=["r1"]) == pool
     assert "share runs, which flatters: r1" in caplog.text
+    assert splits.hold_out(pool[1:], share=0.5, seed=0) == pool[1:]
 
 
 def test_fingerprint_depends_on_frames_labels_and_parts_alone() -> None:

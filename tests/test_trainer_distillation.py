@@ -36,7 +36,7 @@ def test_labels_are_the_ensembles_and_the_true_ones_are_not_looked_at() -> None:
     labels = PseudoLabels(teachers, kind="focal", k=2)
     probabilities = torch.stack([teacher.eval()(views).softmax(1) for teacher in teachers]).detach()
     wanted = pseudo_label(probabilities, "focal", 2)
-    for true in (torch.zeros(4, dtype=torch.int64), torch.ones(4, dtype=torch.int64)):
+    for true in (torch.eye(2)[[0, 0, 0, 0]], torch.eye(2)[[1, 1, 1, 1]]):
         assert torch.equal(labels(views, true), wanted)
 
 
@@ -68,3 +68,16 @@ def test_a_student_takes_over_what_its_teachers_know(tmp_path: Path) -> None:
     training.fit(student, wrong, augmentation(), plan, checkpoint=tmp_path / "s.pt", targets=labels)
     answers = training.predict(student, unseen.images).argmax(dim=1)
     assert (answers == unseen.labels).double().mean() >= 0.9
+
+
+def test_true_labels_take_their_share_where_there_are_any() -> None:
+    """A labelled frame's target is the blend with its true label; an unlabelled one's the ensemble's word."""
+    views = training.as_input(frame_set(2, side=64).images)
+    pure, blended = (
+        PseudoLabels([tiny()], kind="mean", k=2, true_labels=share)(
+            views, torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+        )
+        for share in (0.0, 0.25)
+    )
+    assert torch.allclose(blended[0], 0.75 * pure[0] + 0.25 * torch.tensor([0.0, 1.0]))
+    assert torch.equal(blended[1], pure[1])

@@ -32,7 +32,7 @@ RECIPE: dict[str, Any] = {
     "network": {"height": 64, "width": 64, "stem": 8, "plan": [(1, 1), (2, 2)]},
     "augmentation": {"crop": (0.8, 0.8), "rotation": 10},
     "training": {"epochs": 14, "batch_size": 4, "learning_rate": 0.05, "milestones": [10]},
-    "distillation_epochs": 14,
+    "distillation": {"epochs": 14},
     "ensemble": {"teachers": 2},
     "data": {"validation": 0.34},
 }
@@ -68,7 +68,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
 def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> None:
     """Teachers, both ensembles, student and artifact are judged on the same held-out run, with intervals."""
     results = finished.results
-    assert list(results["models"]) == ["teacher-1", "teacher-2", "mean", "focal", "student", "artifact"]
+    assert list(results["models"]) == [
+        "teacher-1",
+        "teacher-2",
+        "mean",
+        "focal",
+        "ridge",
+        "student",
+        "artifact",
+    ]
     assert (results["n_train"], results["n"], results["part"]) == (16, 8, "valid")
     for model in results["models"].values():
         assert model["n"] == 8

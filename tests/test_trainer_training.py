@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from trainer_samples import picture
 
-from trainer import training
+from trainer import optimization, training
 from trainer.augment import Augmentation
 from trainer.datasets import Frame
 from trainer.errors import TrainerError, TrainingError
@@ -23,6 +23,7 @@ from trainer.weldnet import WeldNet, WeldNetConfig
 
 PLAN = training.Plan(
     epochs=3,
+    min_steps=0,
     batch_size=8,
     schedule="step",
     learning_rate=0.01,
@@ -32,6 +33,9 @@ PLAN = training.Plan(
     nesterov=False,
     weight_decay=0.0,
     label_smoothing=0.0,
+    mixup=0.0,
+    average_epochs=0.0,
+    precision="fp32",
     seed=5,
 )
 
@@ -158,7 +162,9 @@ def test_killed_with_sigkill_it_ends_with_the_same_weights(tmp_path: Path) -> No
     unbroken, whole = fit(tmp_path / "whole.pt")
 
     assert torch.equal(weights(resumed), weights(unbroken))
-    assert [replace(e, seconds=0) for e in history] == [replace(e, seconds=0) for e in whole]
+    assert [replace(e, seconds=0, learning_seconds=0) for e in history] == [
+        replace(e, seconds=0, learning_seconds=0) for e in whole
+    ]
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path) -> None:
@@ -197,3 +203,74 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
             training.save({"a": torch.zeros(1000)}, tmp_path / "full.pt")
     assert torch.load(path, weights_only=True) == {"a": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_few_frames_are_gone_through_until_there_are_steps_enough() -> None:
+    """min_steps makes batches of an eighth of few frames, and as many passes an epoch as it takes."""
+    plan = replace(PLAN, epochs=60, min_steps=1400, batch_size=32)
+    for frames, batches, passes in [(60, 8, 3), (300, 10, 3), (762, 24, 1), (26_666, 834, 1)]:
+        assert (plan.batches(frames), plan.passes(frames)) == (batches, passes)
+        assert batches * passes * plan.epochs >= 1400
+    assert (PLAN.batches(60), PLAN.passes(60)) == (8, 1)
+
+
+def test_the_average_forgets_where_it_began(tmp_path: Path) -> None:
+    """The average of constant weights is these weights from the first step on, and it lags as it should."""
+    network = nn.Linear(1, 1, bias=False)
+    averaged = optimization.average(network, steps=10)
+    shown = []
+    for step in range(200):
+        nn.init.constant_(network.weight, 5.0 if step < 100 else 6.0)
+        averaged.update_parameters(network)
+        shown.append(averaged.module.weight.item())
+    assert shown[:100] == pytest.approx([5.0] * 100)
+    assert shown[109] == pytest.approx(6 - 0.9**10, abs=1e-4)
+    assert shown[-1] == pytest.approx(6.0, abs=1e-4)
+
+
+BETTER = replace(
+    PLAN, schedule="one_cycle", nesterov=True, mixup=0.2, label_smoothing=0.1, average_epochs=1, min_steps=15
+)
+
+
+def test_with_everything_switched_on_it_learns_and_resumes(tmp_path: Path) -> None:
+    """Mixup, smoothing, averaged weights and several passes: it learns, and a stop changes no bit of it."""
+    plan, unseen = replace(BETTER, epochs=10, learning_rate=0.1, min_steps=60), frame_set(40, side=64)
+    whole = fit(tmp_path / "whole.pt", plan)[0]
+    assert (training.predict(whole, unseen.images).argmax(1) == unseen.labels).double().mean() >= 0.9
+
+    stopped = tmp_path / "stopped.pt"
+
+    def stop(history: list[training.Epoch]) -> None:
+        if len(history) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.fit(tiny(), frame_set(), augmentation(), plan, checkpoint=stopped, on_epoch=stop)
+    assert training.epochs_done(stopped) == 4
+    assert torch.equal(weights(fit(stopped, plan)[0]), weights(whole))
+
+
+def test_bf16_learns_as_well(tmp_path: Path) -> None:
+    """Half the bits: the weights stay fp32 and finite, and differ from fp32's by little."""
+    half = fit(tmp_path / "half.pt", replace(PLAN, precision="bf16"))[0]
+    full = fit(tmp_path / "full.pt")[0]
+    assert {weight.dtype for weight in half.parameters()} == {torch.float32}
+    assert not torch.equal(weights(half), weights(full))
+    assert torch.allclose(weights(half), weights(full), atol=0.1)
+
+
+def test_frames_without_a_label_have_no_share_of_any_class() -> None:
+    """Class numbers become smoothed shares that sum to one; -1 becomes a row of zeros."""
+    shares = training._shares(torch.tensor([1, -1]), 4, 0.1)
+    assert shares.tolist() == [pytest.approx([0.025, 0.925, 0.025, 0.025]), [0.0] * 4]
+
+
+def test_mixing_keeps_the_first_frame_the_larger_part() -> None:
+    """Mixup blends each view with another by one share of at least a half, and tells which and how much."""
+    torch.manual_seed(3)
+    views = torch.rand(6, 1, 2, 2)
+    mixed, order, share = training._mix(views, 0.5)
+    assert 0.5 <= share <= 1
+    assert torch.allclose(mixed, share * views + (1 - share) * views[order])
+    assert training._mix(views, 0.0)[0] is views

@@ -28,24 +28,29 @@ class Augmentation:
         flip: float,
         brightness: float,
         contrast: float,
+        aspect: float = 1.0,
+        flip_vertical: float = 0.0,
     ) -> None:
         """Set the strengths.
 
         Args:
             height: of a result, pixels.
             width: of a result, pixels.
-            crop: smallest and largest share of each side; the shape of the frame is kept.
+            crop: smallest and largest share of each side.
             rotation: largest angle either way, degrees; the corners turn black.
             flip: probability of a horizontal flip.
             brightness: largest change either way, share.
             contrast: largest change either way, share.
+            aspect: a crop's largest stretch against the frame's shape, either way; 1: none.
+            flip_vertical: probability of a vertical flip.
         """
         self._size = (height, width)
-        self._crop = crop
+        self._crop, self._aspect = crop, aspect
         self._transform = transforms.Compose(
             [
                 transforms.RandomRotation(rotation, interpolation=InterpolationMode.BILINEAR),
                 transforms.RandomHorizontalFlip(flip),
+                transforms.RandomVerticalFlip(flip_vertical),
                 transforms.ColorJitter(brightness=brightness, contrast=contrast),
             ]
         )
@@ -57,7 +62,11 @@ class Augmentation:
     def _cropped(self, image: Tensor) -> Tensor:
         low, high = self._crop
         share = low + (high - low) * torch.rand(()).item()
-        height, width = round(share * image.shape[1]), round(share * image.shape[2])
+        stretch = self._aspect ** (
+            torch.rand(()).item() - 0.5
+        )  # of width against height: its root either way
+        height = min(image.shape[1], round(share / stretch * image.shape[1]))
+        width = min(image.shape[2], round(share * stretch * image.shape[2]))
         top = int(torch.randint(image.shape[1] - height + 1, ()))
         left = int(torch.randint(image.shape[2] - width + 1, ()))
         cropped: Tensor = transforms.functional.resized_crop(

@@ -53,6 +53,9 @@ class Part(StrEnum):
     TEST = "test"
 
 
+ChosenPart = Annotated[Part | None, typer.Option("--part", help="default: test, else valid, else everything")]
+
+
 @app.command()
 def run(
     recipe: RecipeName, data: Data, out: Out, overrides: Overrides = None, as_json: AsJson = False
@@ -97,19 +100,88 @@ def compile_(
 def evaluate(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="file made by run or compile")],
     data: Data,
-    part: Annotated[Part | None, typer.Option(help="default: test, else valid, else everything")] = None,
+    part: ChosenPart = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder for pictures: confusion, reliability, mistakes")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Accuracy, macro F1, per-class figures and confusion of an artifact on labelled frames."""
     with _friendly() as progress:
         from trainer.reporting import evaluate_artifact
 
-        result = evaluate_artifact(artifact, data, part.value if part else None, progress)
+        result = evaluate_artifact(artifact, data, part.value if part else None, progress, out)
         if as_json:
             _print(result, as_json)
         else:
-            _print_table({result["artifact"]: result}, f"{result['n']} frames, part {result['part']}")
-            _print_classes(result)
+            from trainer import console
+
+            console.show_evaluation(result)
+
+
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="the artifact in service")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="the one that may replace it")],
+    data: Data,
+    part: ChosenPart = None,
+    as_json: AsJson = False,
+) -> None:
+    """Two artifacts on the same frames: which classes got better or worse, and whether that may be chance."""
+    with _friendly() as progress:
+        from trainer.comparison import compare as compare_artifacts
+
+        result = compare_artifacts(old, new, data, part.value if part else None, progress)
+        if as_json:
+            _print(result, as_json)
+        else:
+            from trainer import console
+
+            console.show_comparison(result)
+
+
+@app.command()
+def sweep(
+    recipe: RecipeName,
+    data: Data,
+    out: Annotated[Path, typer.Option("--out", help="holds a run folder for each change and seed")],
+    overrides: Overrides = None,
+    vary: Annotated[
+        list[str] | None,
+        typer.Option(help="one change at a time: network.architecture=[resnet18, mobilenet_v3_small]"),
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="one run each")] = "0,1,2",
+    as_json: AsJson = False,
+) -> None:
+    """The recipe and changes of it, for several seeds; typed again, it skips what is done."""
+    with _friendly(out) as progress:
+        from trainer.sweep import sweep as run_all
+
+        numbers = [int(seed) for seed in seeds.split(",")]
+        result = run_all(
+            recipe, data, out, progress, overrides=overrides or [], vary=vary or [], seeds=numbers
+        )
+        _print(result, as_json)
+        if result["failed"]:
+            raise typer.Exit(1)
+
+
+@app.command()
+def table(
+    run_folder: Annotated[Path, typer.Option("--run", help="a run folder, or a folder of them (a sweep)")],
+    as_json: AsJson = False,
+) -> None:
+    """The paper's Tables 1 to 4 and its Figures 1 and 10 to 14, from finished runs; speed is measured now."""
+    with _friendly():
+        from trainer.tables import tables
+
+        result = tables(run_folder)
+        if as_json:
+            _print(result, as_json)
+        else:
+            from trainer import console
+
+            console.show_tables(result)
 
 
 @app.command()
@@ -147,13 +219,9 @@ def _run(
         if as_json or "models" not in result:
             _print(result, as_json)
             return
-        _print_table(result["models"], f"{result['n']} held-out frames, {result['n_train']} to train on")
-        _print_runs(result["models"])
-        told = result["artifact"]
-        typer.echo(
-            f"{out / told['file']}: {told['scheme']}, {told['bytes'] / 1e6:.1f} MB; "
-            f"agrees with the student on {told['agreement_with_student']:.1%} of {result['n']} frames"
-        )
+        from trainer import console
+
+        console.show_run(result, out)
 
 
 @contextmanager
@@ -213,46 +281,6 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
     else:
         typer.echo("\n".join(f"{key}: {value}" for key, value in result.items()))
-
-
-def _print_table(models: dict[str, Any], title: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("network", "accuracy", "95% interval", "macro F1", title=title)
-    for name, result in models.items():
-        low, high = result["accuracy_interval"]
-        table.add_row(
-            name, f"{result['accuracy']:.1%}", f"{low:.1%} to {high:.1%}", f"{result['macro_f1']:.1%}"
-        )
-    Console().print(table)
-
-
-def _print_runs(models: dict[str, Any]) -> None:
-    runs = models["student"]["by_run"]
-    if not runs:
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("run", "n", "student", "artifact", title="by welding run")
-    for run_name, result in runs.items():
-        other = models["artifact"]["by_run"][run_name]
-        table.add_row(run_name, str(result["n"]), f"{result['accuracy']:.0%}", f"{other['accuracy']:.0%}")
-    Console().print(table)
-
-
-def _print_classes(result: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("class", "n", "precision", "recall", "answered as", title="by class")
-    names = list(result["per_class"])
-    for name, row in zip(names, result["confusion"], strict=True):
-        each = result["per_class"][name]
-        answered = ", ".join(f"{count} {other}" for other, count in zip(names, row, strict=True) if count)
-        table.add_row(name, str(each["n"]), f"{each['precision']:.0%}", f"{each['recall']:.0%}", answered)
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ from torch import Tensor
 
 from inspector.images import ImageError, read_image
 from trainer.datasets import Frame
-from trainer.errors import Problem, UsageError
+from trainer.errors import DataError, Problem, UsageError
 
 log = logging.getLogger(__name__)
 
+_SAMPLE = 20  # frames that are decoded to learn the data's size
 _MEMORY_SHARE = 0.6  # of what is available: the rest is for networks, activations and everybody else
 
 
@@ -37,6 +38,11 @@ class FrameSet:
     images: Tensor
     labels: Tensor
     frames: list[Frame]
+
+    @property
+    def runs(self) -> list[str | None]:
+        """The run of each frame."""
+        return [frame.run for frame in self.frames]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -51,6 +57,28 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
         smallest_crop: share of each side.
     """
     return round(height / smallest_crop), round(width / smallest_crop)
+
+
+def fitting_size(frames: Sequence[Frame], pixels: int, bit_depth: int) -> tuple[int, int]:
+    """Height and width for the network where the recipe leaves them to the data.
+
+    The median size of a sample of the frames, shrunk to at most ``pixels`` in its own shape; never enlarged,
+    except to the 64 pixels a side that the network needs. Even numbers, which convolutions like.
+
+    Raises:
+        DataError: none of the sample can be read.
+    """
+    sides, unreadable = [], []
+    for frame in frames[:: max(1, len(frames) // _SAMPLE)]:
+        try:
+            sides.append(read_image(frame.path, bit_depth=bit_depth).shape)
+        except ImageError as error:
+            unreadable.append(Problem("unreadable image", f"{frame.path} ({error})"))
+    if not sides:
+        raise DataError("the data", unreadable or [Problem("nothing to read", "there are no frames")])
+    height, width = np.median(np.array(sides), axis=0)
+    scale = min(1.0, float(np.sqrt(pixels / (height * width))))
+    return max(64, round(height * scale / 2) * 2), max(64, round(width * scale / 2) * 2)
 
 
 def load(

@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from trainer import training
+from trainer.architectures import build
 from trainer.augment import Augmentation
 from trainer.distillation import PseudoLabels
 from trainer.frames import FrameSet
+from trainer.optimization import Plan
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
 from trainer.settings import Recipe
-from trainer.weldnet import WeldNet, WeldNetConfig
 
 log = logging.getLogger(__name__)
 
@@ -53,37 +54,35 @@ class Networks:
             folder: keeps checkpoints and logs.
             progress: told of every batch.
         """
-        shape = recipe.network.model_dump()
-        self._config = WeldNetConfig(classes=classes, **shape)
-        self._augment = Augmentation(shape["height"], shape["width"], **recipe.augmentation.model_dump())
+        self._classes = classes
+        self._augment = Augmentation(*recipe.network.size, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
         self._folder, self._progress = folder, progress
-        self._seeds = seeds(recipe)
-        self._epochs = dict.fromkeys(self._seeds, recipe.training.epochs)
-        self._epochs["student"] = recipe.distillation_epochs
-        self._costs = dict.fromkeys(self._seeds, 1.0)
+        self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
+        self._costs = dict.fromkeys(self._plans, 1.0)
         self._costs["student"] += _TEACHER_COST * recipe.ensemble.teachers
         self._progress.begin("training", self._cost_ahead())
 
-    def teachers(self) -> list[WeldNet]:
+    def teachers(self) -> list[nn.Module]:
         """Algorithm 1, lines 1 to 7."""
-        return [self._fit(name) for name in self._seeds if name != "student"]
+        return [self._fit(name) for name in self._plans if name != "student"]
 
-    def student(self, teachers: Sequence[nn.Module]) -> WeldNet:
+    def student(self, teachers: Sequence[nn.Module]) -> nn.Module:
         """Algorithm 1, lines 8 to 14."""
-        ensemble = self._recipe.ensemble
-        return self._fit("student", PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k))
+        ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
+        labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
+        return self._fit("student", labels)
 
-    def _fit(self, name: str, targets: training.Targets = training.true_labels) -> WeldNet:
-        plan = self._recipe.training.model_dump() | {"epochs": self._epochs[name], "seed": self._seeds[name]}
+    def _fit(self, name: str, targets: training.Targets = training.true_labels) -> nn.Module:
+        plan = self._plans[name]
         self._progress.now(name)
-        torch.manual_seed(self._seeds[name])
-        network = WeldNet(self._config)
+        torch.manual_seed(plan.seed)
+        network = build(self._recipe.network, self._classes)
         training.fit(
             network,
             self._train,
             self._augment,
-            training.Plan(**plan),
+            plan,
             checkpoint=self._folder.checkpoint(name),
             targets=targets,
             valid=self._valid,
@@ -99,7 +98,7 @@ class Networks:
             "%s epoch %d/%d  loss %.3f  train %.1f%%  valid %.1f%%  %.1f s  %s",
             name,
             last.epoch,
-            self._epochs[name],
+            self._plans[name].epochs,
             last.train_loss,
             100 * last.train_accuracy,
             100 * (last.valid_accuracy or 0),
@@ -107,9 +106,15 @@ class Networks:
             self._progress.left(),
         )
 
+    def _plan(self, name: str, seed: int) -> Plan:
+        epochs = {"epochs": self._recipe.distillation.epochs} if name == "student" else {}
+        return Plan(**self._recipe.training.model_dump() | epochs, seed=seed)
+
     def _cost_ahead(self) -> float:
         """Frames still to learn from; a student's frame costs its teachers' labels, too."""
         return sum(
-            (epochs - training.epochs_done(self._folder.checkpoint(name))) * self._costs[name]
-            for name, epochs in self._epochs.items()
+            (plan.epochs - training.epochs_done(self._folder.checkpoint(name)))
+            * plan.passes(len(self._train))
+            * self._costs[name]
+            for name, plan in self._plans.items()
         ) * len(self._train)

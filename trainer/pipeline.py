@@ -1,34 +1,39 @@
 """The story of a run: frames → teachers → ensemble → student → artifact → results.
 
 Every stage leaves a file in the run folder and starts from the files before it, so the same command goes on
-where a killed one stopped. Nothing is selected or calibrated on the held-out frames: they are reported on.
+where a killed one stopped. No network is chosen by the held-out frames: they are reported on, and temperature
+and thresholds are fitted on them at the end, which changes no top class.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inspector.images import read_image
 from inspector.metadata import WeldClass
-from trainer import datasets, splits
+from trainer import datasets, plots, splits
+from trainer.calibration import calibrate, warm
 from trainer.errors import DataError, Problem, RecipeError
-from trainer.frames import FrameSet, load, training_size
+from trainer.frames import FrameSet, fitting_size, load, training_size
 from trainer.networks import Networks, seeds
-from trainer.plots import curves
 from trainer.preparation import prepare
 from trainer.progress import Progress
-from trainer.reporting import metrics, report, report_artifact
+from trainer.reporting import metrics, report_artifact, report_student, report_teachers
 from trainer.runfolder import RunFolder, environment, git_commit
 from trainer.settings import Recipe
 from trainer.student import Student
+from trainer.thresholds import choose
+from trainer.training import predict
+from trainer.weldnet import WeldNet
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +58,13 @@ def run(
         TrainingError: the loss is no longer a number.
     """
     listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
-    listing.frames = splits.hold_out(listing.frames, share=recipe.data.validation, seed=recipe.seed)
+    listing.frames = splits.hold_out(
+        listing.frames,
+        share=recipe.data.validation,
+        seed=recipe.data.split_seed,
+        shared_runs=recipe.data.shared_runs,
+    )
+    recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
     with RunFolder(out) as folder, progress:
         identity = describe(recipe, listing)
@@ -66,20 +77,30 @@ def run(
         if until is Stage.TEACHERS:
             return {"stage": until, "out": str(out), "teachers": len(teachers)}
 
-        network = networks.student(teachers)
-        results = identity | report(recipe, teachers, network, valid, listing.classes)
-        student = Student(
-            network, classes, golden_frames(recipe, train), metrics(results), recipe.resolved(), git_commit()
+        results = identity | report_teachers(
+            recipe, teachers, train=train, valid=valid, classes=listing.classes
         )
-        student.save(out / "student.pt")
-        if until is Stage.STUDENT:
-            return {"stage": until, "out": str(out), "student": str(out / "student.pt")}
+        if recipe.network.architecture == "weldnet":
+            network = networks.student(teachers)
+            results |= report_student(results, network, valid, listing.classes)
+            student = finish(recipe, network, classes, train=train, valid=valid, results=results)
+            student.save(out / "student.pt")
+            if until is Stage.STUDENT:
+                return {"stage": until, "out": str(out), "student": str(out / "student.pt")}
 
-        if not (out / ARTIFACT).exists():
-            student.compile(recipe.artifact.scheme, out / ARTIFACT)
-        results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
+            if not (out / ARTIFACT).exists():
+                student.compile(recipe.artifact.scheme, out / ARTIFACT)
+            results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
+        else:
+            log.info(
+                "no student: only WeldNet becomes an artifact; %s stands beside it",
+                recipe.network.architecture,
+            )
         folder.write_json("results.json", results)
-        curves([folder.log(name) for name in seeds(recipe)], out / "curves.png")
+        logs = [folder.log(name) for name in seeds(recipe)]
+        plots.curves([log for log in logs if log.exists()], out / "curves.png")
+        if results.get("thresholds", {}).get("trade"):
+            plots.trade(results["thresholds"], out / "thresholds.png")
         return results
 
 
@@ -103,6 +124,16 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
 
 
+def sized(recipe: Recipe, listing: datasets.Listing) -> Recipe:
+    """The recipe with the network's height and width, from the training frames where it leaves them open."""
+    if recipe.network.height is not None:
+        return recipe
+    height, width = fitting_size(listing.part("train"), recipe.network.pixels, recipe.data.bit_depth)
+    log.info("frames are prepared at %d×%d pixels", width, height)
+    network = recipe.network.model_copy(update={"height": height, "width": width})
+    return recipe.model_copy(update={"network": network})
+
+
 def load_frames(
     recipe: Recipe, listing: datasets.Listing, folder: RunFolder, progress: Progress
 ) -> tuple[FrameSet, FrameSet]:
@@ -111,7 +142,7 @@ def load_frames(
     Raises:
         DataError: with every problem of the listing and of the images.
     """
-    height, width = recipe.network.height, recipe.network.width
+    height, width = recipe.network.size
     sizes = {
         "train": training_size(height, width, recipe.augmentation.crop[0]),
         "valid": (height, width),
@@ -143,14 +174,51 @@ def describe(recipe: Recipe, listing: datasets.Listing) -> dict[str, Any]:
     """What a result depends on, for ``run.json`` and the head of ``results.json``."""
     return {
         "recipe": recipe.name,
+        "architecture": recipe.network.architecture,
         "split_fingerprint": splits.fingerprint(listing.frames, listing.classes),
         "part": "valid",
+        "data": str(listing.source.resolve()),
         "n_train": len(listing.part("train")),
         "n": len(listing.part("valid")),
         "seeds": {"recipe": recipe.seed} | seeds(recipe),
         "git_commit": git_commit(),
         "environment": environment(),
     }
+
+
+def finish(
+    recipe: Recipe,
+    network: nn.Module,
+    classes: list[WeldClass],
+    *,
+    train: FrameSet,
+    valid: FrameSet,
+    results: dict[str, Any],
+) -> Student:
+    """The student with temperature and thresholds, fitted on the held-out frames; ``results`` tell of both.
+
+    The figures of accuracy stay what they were: a temperature changes no top class.
+    """
+    answers = predict(network, valid.images)
+    calibration = calibrate(answers, valid.labels, valid.runs)
+    thresholds, trade = choose(
+        warm(answers, calibration.temperature), valid.labels, classes, **recipe.thresholds.model_dump()
+    )
+    log.info("%s; thresholds %s", calibration.why, thresholds.chosen)
+    results["calibration"] = asdict(calibration)
+    results["thresholds"] = thresholds.model_dump() | {"trade": [asdict(point) for point in trade]}
+    assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
+    return Student(
+        network,
+        classes,
+        golden_frames(recipe, train),
+        metrics(results),
+        recipe.resolved(),
+        git_commit(),
+        calibration.temperature,
+        calibration.calibrated,
+        thresholds,
+    )
 
 
 def golden_frames(recipe: Recipe, train: FrameSet, most: int = 6) -> list[Tensor]:

@@ -10,38 +10,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inspector.metadata import ArtifactError
+from inspector.metadata import ArtifactError, Metadata
 from inspector.metadata import read as read_metadata
-from trainer import datasets, ensemble
+from trainer import datasets, ensemble, plots
+from trainer.architectures import parameters
 from trainer.errors import DataError, Problem
 from trainer.evaluation import agreement, evaluate
 from trainer.frames import FrameSet, load
+from trainer.linear import ridge
 from trainer.progress import Progress
 from trainer.settings import Recipe
 from trainer.training import predict
 
 
-def report(
-    recipe: Recipe, teachers: Sequence[nn.Module], student: nn.Module, valid: FrameSet, classes: Sequence[str]
+def report_teachers(
+    recipe: Recipe,
+    teachers: Sequence[nn.Module],
+    *,
+    train: FrameSet,
+    valid: FrameSet,
+    classes: Sequence[str],
 ) -> dict[str, Any]:
-    """Each teacher, both ensembles and the student on the held-out frames."""
+    """Each teacher, both ensembles and a linear model to beat, on the held-out frames; a network's size."""
     each = torch.stack([predict(teacher, valid.images) for teacher in teachers])
     answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
     answers["mean"] = ensemble.mean(each)
-    answers["focal"] = ensemble.focal(each, recipe.ensemble.k)
-    answers["student"] = predict(student, valid.images)
+    answers["focal"] = ensemble.pseudo_label(each, "focal", recipe.ensemble.k)
+    answers["ridge"] = ridge(train, valid, len(classes))
     return {
-        "models": {name: _judged(probabilities, valid, classes) for name, probabilities in answers.items()}
+        "parameters": parameters(teachers[0]),
+        "models": {name: _judged(probabilities, valid, classes) for name, probabilities in answers.items()},
     }
+
+
+def report_student(
+    results: dict[str, Any], student: nn.Module, valid: FrameSet, classes: Sequence[str]
+) -> dict[str, Any]:
+    """The fp32 student beside its teachers."""
+    judged = _judged(predict(student, valid.images), valid, classes)
+    return {"models": results["models"] | {"student": judged}}
 
 
 def report_artifact(
     path: Path, student: nn.Module, valid: FrameSet, classes: Sequence[str], results: dict[str, Any]
 ) -> dict[str, Any]:
-    """The artifact itself on the same prepared frames, and how often it agrees with the fp32 student."""
+    """The artifact itself on the same prepared frames, with pictures beside it.
+
+    Told with it: how often it agrees with the fp32 student.
+    """
     answers = artifact_probabilities(open_network(path), valid.images)
+    judged = _judged(answers, valid, classes)
+    pictures(answers, valid, judged, path.parent)
     return {
-        "models": results["models"] | {"artifact": _judged(answers, valid, classes)},
+        "models": results["models"] | {"artifact": judged},
         "artifact": {
             "file": path.name,
             "scheme": read_metadata(path).quantization,
@@ -51,8 +72,16 @@ def report_artifact(
     }
 
 
+def pictures(answers: Tensor, frames: FrameSet, judged: dict[str, Any], folder: Path) -> None:
+    """``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.confusion(judged, folder / "confusion.png")
+    plots.calibration(answers, frames.labels, judged["calibration_error"], folder / "reliability.png")
+    plots.mistakes(answers, frames, list(judged["per_class"]), folder / "mistakes.png")
+
+
 def _judged(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> dict[str, Any]:
-    return evaluate(probabilities, frames.labels, classes, [frame.run for frame in frames.frames])
+    return evaluate(probabilities, frames.labels, classes, frames.runs)
 
 
 def metrics(results: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +119,9 @@ def artifact_probabilities(
     return torch.cat(answers)
 
 
-def evaluate_artifact(path: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
+def evaluate_artifact(
+    path: Path, data: Path, part: str | None, progress: Progress, out: Path | None = None
+) -> dict[str, Any]:
     """An artifact's own ``prepare`` and ``forward`` on labelled frames.
 
     Args:
@@ -98,12 +129,34 @@ def evaluate_artifact(path: Path, data: Path, part: str | None, progress: Progre
         data: any form of ``--data``; a class may have no frames here.
         part: of the data; None takes ``test``, else ``valid``, else everything.
         progress: shown while frames are read and judged.
+        out: folder for :func:`pictures`; None draws none.
 
     Raises:
         ArtifactError, DataError: see there.
     """
     started = time.monotonic()
     metadata = read_metadata(path)
+    with progress:
+        answers, loaded, chosen = judge(path, metadata, data, part, progress)
+    result = _judged(answers, loaded, metadata.class_names)
+    if out:
+        pictures(answers, loaded, result, out)
+    return {
+        "artifact": metadata.name,
+        "part": chosen,
+        **result,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def judge(
+    path: Path, metadata: Metadata, data: Path, part: str | None, progress: Progress
+) -> tuple[Tensor, FrameSet, str]:
+    """An artifact's answers ``[N, C]`` to labelled frames, the frames, and which part of the data they are.
+
+    Raises:
+        ArtifactError, DataError: see there.
+    """
     network = open_network(path)
     listing = datasets.read(data, metadata.class_names)
     parts = {frame.part for frame in listing.frames}
@@ -111,23 +164,15 @@ def evaluate_artifact(path: Path, data: Path, part: str | None, progress: Progre
     frames = listing.part(chosen) if chosen else listing.frames
     if not frames:
         raise DataError(data, [Problem("no such part", f"'{chosen}'")])
-    with progress:
-        progress.begin("judging frames", 2 * len(frames))
-        loaded = load(
-            frames,
-            size=(metadata.height, metadata.width),
-            resize=network.prepare,
-            bit_depth=metadata.bit_depth,
-            problems=listing.problems,
-            advance=progress.advance,
-        )
-        if listing.problems:
-            raise DataError(data, listing.problems)
-        answers = artifact_probabilities(network, loaded.images, progress.advance)
-    result = _judged(answers, loaded, metadata.class_names)
-    return {
-        "artifact": metadata.name,
-        "part": chosen or "all",
-        **result,
-        "seconds": time.monotonic() - started,
-    }
+    progress.begin("judging frames", 2 * len(frames))
+    loaded = load(
+        frames,
+        size=(metadata.height, metadata.width),
+        resize=network.prepare,
+        bit_depth=metadata.bit_depth,
+        problems=listing.problems,
+        advance=progress.advance,
+    )
+    if listing.problems:
+        raise DataError(data, listing.problems)
+    return artifact_probabilities(network, loaded.images, progress.advance), loaded, chosen or "all"

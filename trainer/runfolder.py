@@ -8,6 +8,8 @@
 ``checkpoints/*.pt``   each network after its last finished epoch
 ``student.pt``         the distilled student, for ``weld-train compile``
 ``curves.png``         loss and accuracy by epoch
+``confusion.png``      the artifact on the held-out frames; ``reliability.png``, ``mistakes.png`` likewise
+``thresholds.png``     what each PASS threshold would have done to them, where thresholds could be chosen
 ``results.json``       accuracy of every network, with n, interval, confusion and runs
 ``<name>.pt``          the artifact
 =====================  ========================================================================

@@ -18,6 +18,9 @@ from trainer.errors import RecipeError, did_you_mean
 
 RECIPES = Path(__file__).parent / "recipes"
 
+Architecture = Literal[
+    "weldnet", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet34", "inception_v3", "resnet50"
+]  # in the order of Table 2
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
@@ -27,18 +30,35 @@ class _Strict(BaseModel):
 
 
 class Network(_Strict):
-    """The network's shape."""
+    """The network and its shape."""
 
-    height: Annotated[int, Field(ge=64)] = 487  # pixels: half of the paper's camera (section 3.1)
-    width: Annotated[int, Field(ge=64)] = 400  # pixels
-    stem: Positive = 32  # channels after the first convolution
+    architecture: Architecture = "weldnet"  # what Tables 2 to 4 compare; only WeldNet becomes an artifact
+    height: Annotated[int, Field(ge=64)] | None = 487  # pixels: half of the paper's camera (section 3.1) ...
+    width: Annotated[int, Field(ge=64)] | None = 400  # pixels; null for both: from the data, see 'pixels'
+    pixels: Annotated[int, Field(ge=64 * 64)] = 487 * 400  # a frame's at most, where its size is the data's
+    stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
+
+    @model_validator(mode="after")
+    def _height_and_width_go_together(self) -> Self:
+        if (self.height is None) != (self.width is None):
+            raise ValueError("give both network.height and network.width, or null for both")
+        return self
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, once they are known (:func:`trainer.frames.fitting_size`)."""
+        assert self.height is not None, "the data decides the size"  # noqa: S101 - the pipeline has set it
+        assert self.width is not None  # noqa: S101
+        return self.height, self.width
 
 
 class Data(_Strict):
     """What is read, and what is held out where the data names no ``valid`` part."""
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of frames: the paper's 4:1 (section 2.1)
+    split_seed: Annotated[int, Field(ge=0)] = 0  # apart from 'seed': runs of several seeds share their split
+    shared_runs: list[str] = []  # runs that may stand in 'train' and 'valid' though that flatters
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 8  # significant bits of a pixel above 8 bits
 
 
@@ -47,7 +67,9 @@ class Augmentation(_Strict):
 
     crop: tuple[Share, Share] = (0.75, 0.75)  # share of each side, from–to: 600×731 of 800×974
     rotation: Annotated[float, Field(ge=0, le=180)] = 30  # degrees, either way
+    aspect: Annotated[float, Field(ge=1, le=4)] = 1.0  # widest stretch of a crop either way; 1: none
     flip: Share = 0.5  # probability of a horizontal flip: the seam has no left and right
+    flip_vertical: Share = 0.0  # probability of a vertical flip; the paper has none
     brightness: Share = 0.2  # either way, share; the paper prints none: exposure drifts by about as much
     contrast: Share = 0.2  # either way, share; the paper prints none
 
@@ -62,6 +84,7 @@ class Training(_Strict):
     """How one network learns (section 3.3); the student learns the same way."""
 
     epochs: Positive = 25
+    min_steps: Annotated[int, Field(ge=0)] = 0  # steps: few frames are gone through several times an epoch
     batch_size: Annotated[int, Field(ge=2)] = 32  # frames; the paper prints none: torchvision's usual
     schedule: Literal["step", "one_cycle"] = "step"  # step is the paper's
     learning_rate: Annotated[float, Field(gt=0)] = 0.01  # the peak of a one_cycle
@@ -70,7 +93,18 @@ class Training(_Strict):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False  # the paper prints none
     weight_decay: Annotated[float, Field(ge=0)] = 0.0  # the paper prints none
-    label_smoothing: Share = 0.0  # teachers only: a student's labels are soft by themselves
+    label_smoothing: Share = 0.0  # of true labels; the paper prints none
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # Beta(α, α) of two frames' shares; 0: off, as printed
+    average_epochs: Annotated[float, Field(ge=0)] = 0.0  # time constant of the weights' average; 0: none
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the processor has it and it pays
+
+
+class Distillation(_Strict):
+    """What the student learns from (Algorithm 1, lines 8 to 14)."""
+
+    epochs: Positive = 25  # Algorithm 1 gives student and teachers the same k iterations
+    true_labels: Share = 0.0  # their share beside the pseudo labels; Algorithm 1 has none
+    confidence: Share = 0.8  # of the ensemble's top class, from which a frame without a label is learnt from
 
 
 class Ensemble(_Strict):
@@ -79,6 +113,13 @@ class Ensemble(_Strict):
     teachers: Positive = 5  # networks (section 3.3)
     kind: Literal["focal", "mean"] = "focal"  # what labels the student's frames
     k: Annotated[float, Field(gt=0)] = 2.0  # eq. 2's exponent (section 3.3)
+
+
+class Thresholds(_Strict):
+    """What PASS and FAIL thresholds are chosen for on the held-out frames: a shop's wishes."""
+
+    escape: Annotated[float, Field(gt=0, lt=1)] = 0.01  # share of defective frames that may PASS
+    review: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of all frames that people can look at
 
 
 class Artifact(_Strict):
@@ -100,8 +141,9 @@ class Recipe(_Strict):
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
     training: Training = Training()
-    distillation_epochs: Positive = 25  # Algorithm 1 gives student and teachers the same k iterations
+    distillation: Distillation = Distillation()
     ensemble: Ensemble = Ensemble()
+    thresholds: Thresholds = Thresholds()
     artifact: Artifact = Artifact()
 
     @model_validator(mode="after")

@@ -10,11 +10,14 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from trainer.datasets import Frame
+from trainer.errors import DataError, Problem
 
 log = logging.getLogger(__name__)
 
 
-def hold_out(frames: Sequence[Frame], *, share: float, seed: int) -> list[Frame]:
+def hold_out(
+    frames: Sequence[Frame], *, share: float, seed: int, shared_runs: Sequence[str] = ()
+) -> list[Frame]:
     """The same frames, each with its part: the given one, else ``train`` or a fresh ``valid``.
 
     Where the data names a ``valid`` part, that stands. Otherwise whole runs are held out until each class
@@ -25,9 +28,13 @@ def hold_out(frames: Sequence[Frame], *, share: float, seed: int) -> list[Frame]
         frames: of one data set.
         share: of each class's training frames to hold out, 0 to 1.
         seed: decides between splits that are equally good.
+        shared_runs: runs that may stand in both parts of the data, because the user says so.
+
+    Raises:
+        DataError: other runs stand in both parts: their frames are near-copies, so the result would flatter.
     """
     if any(frame.part == "valid" for frame in frames):
-        _warn_of_shared_runs(frames)
+        _refuse_shared_runs(frames, shared_runs)
         return list(frames)
     pool = [frame for frame in frames if frame.part in (None, "train")]
     runless = sum(frame.run is None for frame in pool)
@@ -57,9 +64,16 @@ def fingerprint(frames: Iterable[Frame], classes: Sequence[str]) -> str:
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _warn_of_shared_runs(frames: Sequence[Frame]) -> None:
+def _refuse_shared_runs(frames: Sequence[Frame], allowed: Sequence[str]) -> None:
     runs = {part: {f.run for f in frames if f.part == part and f.run} for part in ("train", "valid")}
     shared = sorted(runs["train"] & runs["valid"])
+    refused = [run for run in shared if run not in allowed]
+    if refused:
+        raise DataError(
+            f"'train' and 'valid' share {len(refused)} runs, which flatters; part them, or allow it by name: "
+            f"--set 'data.shared_runs={shared}'",
+            [Problem("run in train and valid", run) for run in refused],
+        )
     if shared:
         log.warning("'train' and 'valid' share runs, which flatters: %s", ", ".join(shared))
     if any(frame.run is None for frame in frames):

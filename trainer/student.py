@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from inspector.metadata import Metadata, WeldClass
+from inspector.metadata import Metadata, Thresholds, WeldClass
 from trainer.artifact import compile_artifact
 from trainer.errors import UsageError
 from trainer.settings import Recipe
 from trainer.training import save
 from trainer.weldnet import WeldNet, WeldNetConfig
+
+_AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Student:
     """A trained network and what its artifact's metadata will say of it.
 
     ``golden`` are raw frames uint8[h, w] from training, which the artifact proves itself with.
+    ``temperature`` and ``thresholds`` were fitted on held-out frames where ``calibrated`` and
+    ``thresholds.chosen`` say so.
     """
 
     network: WeldNet
@@ -32,15 +36,19 @@ class Student:
     metrics: dict[str, Any]
     recipe: dict[str, Any]
     git_commit: str | None
+    temperature: float = 1.0
+    calibrated: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         content = {
-            "format": 1,
+            "format": 2,
             "network": asdict(self.network.config),
             "weights": self.network.state_dict(),
             "classes": [c.model_dump() for c in self.classes],
-            **{name: getattr(self, name) for name in ("golden", "metrics", "recipe", "git_commit")},
+            "thresholds": self.thresholds.model_dump(),
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
         }
         save(content, path)
 
@@ -63,6 +71,9 @@ class Student:
             version=recipe.artifact.version,
             bit_depth=recipe.data.bit_depth,
             git_commit=self.git_commit,
+            thresholds=self.thresholds,
+            temperature=self.temperature,
+            calibrated=self.calibrated,
         )
 
     @classmethod
@@ -82,7 +93,8 @@ class Student:
             return cls(
                 network.eval(),
                 [WeldClass(**c) for c in content["classes"]],
-                **{name: content[name] for name in ("golden", "metrics", "recipe", "git_commit")},
+                thresholds=Thresholds(**content["thresholds"]),
+                **{name: content[name] for name in _AS_THEY_ARE},
             )
         except FileNotFoundError:
             raise UsageError(f"{path}: no such file; a run writes it as student.pt") from None

@@ -12,34 +12,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 
 from trainer.errors import TrainerError, TrainingError
 from trainer.frames import FrameSet
+from trainer.optimization import Plan, arithmetic, average, optimizer
 
-Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels) → what cross entropy is taken against
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to learn; see :class:`trainer.settings.Training` for units and reasons."""
-
-    epochs: int
-    batch_size: int
-    schedule: Literal["step", "one_cycle"]
-    learning_rate: float
-    milestones: list[int]
-    gamma: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    label_smoothing: float
-    seed: int
+Targets = Callable[
+    [Tensor, Tensor], Tensor
+]  # (views, true labels as shares) → what cross entropy is taken against
 
 
 @dataclass(frozen=True)
@@ -53,11 +38,14 @@ class Epoch:
     valid_loss: float | None
     valid_accuracy: float | None
     seconds: float
+    learning_seconds: (
+        float  # of these, in teachers, forward, backward and the optimizer: the rest is overhead
+    )
 
 
-def true_labels(views: Tensor, labels: Tensor) -> Tensor:
+def true_labels(views: Tensor, truth: Tensor) -> Tensor:
     """Targets of a teacher."""
-    return labels
+    return truth
 
 
 def fit(
@@ -80,13 +68,14 @@ def fit(
         augment: kept frames → views, both uint8.
         plan: how to learn.
         checkpoint: written after each epoch, whole or not at all.
-        targets: what cross entropy is taken against: the true labels, or soft ones for the views.
+        targets: what cross entropy is taken against: the true labels, or an ensemble's for the views.
         valid: prepared frames for the curves; nothing is chosen by them.
         on_batch: called after each step with its number of frames.
         on_epoch: called after each epoch of this process with the whole history.
 
     Returns:
-        The whole history, epochs before a restart included.
+        The whole history, epochs before a restart included. Where the plan averages weights, the network ends
+        with the average, and that is what the curves show.
 
     Raises:
         TrainingError: the loss is not a number; the message names epoch, batch and its frames.
@@ -96,14 +85,15 @@ def fit(
     for number in range(len(history) + 1, plan.epochs + 1):
         start = time.monotonic()
         learning_rate = float(learner.scheduler.get_last_lr()[0])
-        loss, accuracy = learner.epoch(number, on_batch)
-        valid_loss, valid_accuracy = _assess(network, valid) if valid is not None else (None, None)
+        loss, accuracy, learning = learner.epoch(number, on_batch)
+        valid_loss, valid_accuracy = learner.assess(valid) if valid is not None else (None, None)
         seconds = time.monotonic() - start
         history.append(
-            Epoch(number, learning_rate, loss, accuracy, valid_loss, valid_accuracy, seconds=seconds)
+            Epoch(number, learning_rate, loss, accuracy, valid_loss, valid_accuracy, seconds, learning)
         )
         learner.save(checkpoint, history)
         on_epoch(history)
+    network.load_state_dict(learner.result.state_dict())
     network.eval()
     return history
 
@@ -114,9 +104,7 @@ def epochs_done(checkpoint: Path) -> int:
 
 
 class _Learner:
-    """A network with what its learning needs; ``state_dict`` of three of its parts is a checkpoint."""
-
-    _SAVED = ("network", "optimizer", "scheduler")
+    """A network with what its learning needs; ``state_dict`` of some of its parts is a checkpoint."""
 
     def __init__(
         self,
@@ -128,73 +116,97 @@ class _Learner:
     ) -> None:
         # 1.2 to 4 times as fast as the default order, measured on WeldNet
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.steps = math.ceil(len(train) / plan.batch_size)  # an epoch
-        self.optimizer, self.scheduler = _optimizer(network, plan, self.steps)
         self.train, self.augment, self.plan, self.targets = train, augment, plan, targets
+        self.batches, self.passes = plan.batches(len(train)), plan.passes(len(train))
+        steps = self.batches * self.passes  # an epoch
+        self.optimizer, self.scheduler = optimizer(network, plan, steps)
+        self.average = average(network, plan.average_epochs * steps) if plan.average_epochs else None
+        self.arithmetic = arithmetic(plan.precision)
+        self._saved = ["network", "optimizer", "scheduler", *(["average"] if self.average else [])]
 
-    def epoch(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float]:
-        """Mean loss and accuracy over the epoch's views, as they were when the network learned from them."""
+    @property
+    def result(self) -> nn.Module:
+        """What counts: the average of the weights, where one is kept."""
+        return self.average.module if self.average else self.network
+
+    def epoch(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float, float]:
+        """Mean loss, and accuracy on labelled views, as they were when learnt from; seconds of learning."""
         self.network.train()
         torch.manual_seed(self.plan.seed * 1_000_003 + number)  # a prime apart: no two seeds' epochs meet
-        total, right = 0.0, 0
+        total, right, labelled, learning = 0.0, 0, 0, 0.0
         # Batches of nearly one size: a last batch of one frame would leave batch norm nothing to average.
-        for index, rows in enumerate(torch.randperm(len(self.train)).tensor_split(self.steps), start=1):
+        order = [
+            rows
+            for _ in range(self.passes)
+            for rows in torch.randperm(len(self.train)).tensor_split(self.batches)
+        ]
+        for index, rows in enumerate(order, start=1):
             views, labels = as_input(self.augment(self.train.images[rows])), self.train.labels[rows]
+            start = time.monotonic()
             logits, loss = self._step(views, labels)
+            learning += time.monotonic() - start
             if not math.isfinite(loss):
                 names = ", ".join(self.train.frames[int(row)].name for row in rows)
                 raise TrainingError(
-                    f"the loss is {loss} in epoch {number}, batch {index} of {self.steps} ({names}): "
+                    f"the loss is {loss} in epoch {number}, batch {index} of {len(order)} ({names}): "
                     "lower training.learning_rate, or look at these frames"
                 )
             total += loss * len(rows)
             right += int((logits.argmax(dim=1) == labels).sum())
+            labelled += int((labels >= 0).sum())
             on_batch(len(rows))
-        return total / len(self.train), right / len(self.train)
+        return total / (self.passes * len(self.train)), right / max(labelled, 1), learning
 
     def _step(self, views: Tensor, labels: Tensor) -> tuple[Tensor, float]:
         """Logits and loss of one batch; the weights move only if the loss is a number."""
-        targets = self.targets(views, labels)
-        logits = self.network(views)
-        smoothing = self.plan.label_smoothing if targets.dim() == 1 else 0.0
-        loss = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+        views, order, share = _mix(views, self.plan.mixup)
+        with self.arithmetic():
+            logits = self.network(views)
+            truth = _shares(labels, logits.shape[1], self.plan.label_smoothing)
+            targets = self.targets(views, share * truth + (1 - share) * truth[order])
+        loss = F.cross_entropy(logits.float(), targets)
         if math.isfinite(loss.item()):
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.scheduler.step()
+            if self.average:
+                self.average.update_parameters(self.network)
         return logits.detach(), loss.item()
 
+    def assess(self, frames: FrameSet) -> tuple[float, float]:
+        """Cross entropy and accuracy on prepared frames."""
+        with self.arithmetic():
+            probabilities = predict(self.result, frames.images)
+        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
+        return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
+
     def save(self, path: Path, history: list[Epoch]) -> None:
-        content = {name: getattr(self, name).state_dict() for name in self._SAVED}
+        content = {name: getattr(self, name).state_dict() for name in self._saved}
         save(content | {"history": [asdict(epoch) for epoch in history]}, path)
 
     def load(self, path: Path) -> list[Epoch]:
         content = torch.load(path, weights_only=True)
-        for name in self._SAVED:
+        for name in self._saved:
             getattr(self, name).load_state_dict(content[name])
         return [Epoch(**epoch) for epoch in content["history"]]
 
 
-def _optimizer(network: nn.Module, plan: Plan, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=plan.learning_rate,
-        momentum=plan.momentum,
-        nesterov=plan.nesterov,
-        weight_decay=plan.weight_decay,
-    )
-    if plan.schedule == "one_cycle":
-        total = plan.epochs * steps + 1  # one more: it is stepped after the last batch, too
-        return optimizer, OneCycleLR(optimizer, plan.learning_rate, total_steps=total, cycle_momentum=False)
-    return optimizer, MultiStepLR(optimizer, [epoch * steps for epoch in plan.milestones], plan.gamma)
+def _mix(views: Tensor, alpha: float) -> tuple[Tensor, Tensor, float]:
+    """Mixup (Zhang et al. 2018): each view blended with another, whose rows and own share come back, too."""
+    order = torch.arange(len(views))
+    if not alpha:
+        return views, order, 1.0
+    share = torch.distributions.Beta(alpha, alpha).sample().item()
+    share = max(share, 1 - share)  # so the labels in their own order stay the larger part
+    order = torch.randperm(len(views))
+    return share * views + (1 - share) * views[order], order, share
 
 
-def _assess(network: nn.Module, frames: FrameSet) -> tuple[float, float]:
-    """Cross entropy and accuracy on prepared frames."""
-    probabilities = predict(network, frames.images)
-    loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
-    return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
+def _shares(labels: Tensor, classes: int, smoothing: float) -> Tensor:
+    """Class numbers int64[B] as shares float[B, classes]; a frame without a label (-1) has none of any."""
+    known = (labels >= 0).unsqueeze(1)
+    return (F.one_hot(labels.clamp_min(0), classes) * (1 - smoothing) + smoothing / classes) * known
 
 
 @torch.inference_mode()
@@ -202,7 +214,7 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
     """Probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``; batches only bound the memory."""
     network.eval()
     starts = range(0, len(images), batch_size)
-    return torch.cat([network(as_input(images[i : i + batch_size])).softmax(dim=1) for i in starts])
+    return torch.cat([network(as_input(images[i : i + batch_size])).float().softmax(dim=1) for i in starts])
 
 
 def as_input(images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""torchvision, the one way in: ``from trainer.vision import transforms``.
+"""torchvision, the one way in: ``from trainer.vision import models, transforms``.
 
 torchvision's wheel from PyPI is built for CUDA. Beside a CPU-only torch its compiled operators do not load,
 and its import fails because two of them, ``nms`` and ``qnms``, were never declared. Transforms and
@@ -26,7 +26,8 @@ except RuntimeError as error:
     for _schema in _SCHEMAS:
         _library.define(_schema)  # type: ignore[no-untyped-call]
 
-from torchvision.transforms import InterpolationMode as InterpolationMode  # noqa: E402 - after the mending
+from torchvision import models as models  # noqa: E402 - after the mending
+from torchvision.transforms import InterpolationMode as InterpolationMode  # noqa: E402
 from torchvision.transforms import v2 as transforms  # noqa: E402
 
-__all__ = ["InterpolationMode", "transforms"]
+__all__ = ["InterpolationMode", "models", "transforms"]

@@ -1,0 +1,98 @@
+"""Results as tables for people, on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show_run(result: dict[str, Any], out: Path) -> None:
+    """A run's networks, its artifact by welding run, and how far the artifact may be believed."""
+    _show_models(result["models"], f"{result['n']} held-out frames, {result['n_train']} to train on")
+    if "artifact" not in result:
+        return
+    _show_runs(result["models"])
+    told = result["artifact"]
+    Console(soft_wrap=True).print(
+        f"{out / told['file']}: {told['scheme']}, {told['bytes'] / 1e6:.1f} MB; agrees with the student on "
+        f"{told['agreement_with_student']:.1%} of {result['n']} frames\n"
+        f"temperature {result['calibration']['temperature']:.2f}: {result['calibration']['why']}\n"
+        f"thresholds: {result['thresholds']['chosen']}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def show_evaluation(result: dict[str, Any]) -> None:
+    """An artifact's figures, in all and by class."""
+    _show_models({result["artifact"]: result}, f"{result['n']} frames, part {result['part']}")
+    names = list(result["per_class"])
+    rows = []
+    for name, row in zip(names, result["confusion"], strict=True):
+        each = result["per_class"][name]
+        answered = ", ".join(f"{count} {other}" for other, count in zip(names, row, strict=True) if count)
+        rows.append([name, each["n"], f"{each['precision']:.0%}", f"{each['recall']:.0%}", answered])
+    _show("by class", ("class", "n", "precision", "recall", "answered as"), rows)
+
+
+def show_comparison(result: dict[str, Any]) -> None:
+    """Old against new, in all and by class."""
+    each = {"all": result} | result["per_class"]
+    rows = [
+        [
+            name,
+            told["frames"],
+            f"{told['old']['accuracy']:.1%}",
+            f"{told['new']['accuracy']:.1%}",
+            told["only_old"],
+            told["only_new"],
+            f"{told['p']:.3f}",
+            told["verdict"],
+        ]
+        for name, told in each.items()
+    ]
+    header = ("class", "n", "old", "new", "only old right", "only new right", "p", "verdict")
+    _show(f"{result['n']} frames, part {result['part']}; McNemar's exact test", header, rows)
+
+
+def show_tables(result: dict[str, Any]) -> None:
+    """The paper's tables."""
+    for told in result["tables"].values():
+        _show(told["title"], told["header"], told["rows"])
+    Console(soft_wrap=True).print("figures: " + ", ".join(result["figures"]), highlight=False, markup=False)
+
+
+def _show_models(models: dict[str, Any], title: str) -> None:
+    rows = []
+    for name, result in models.items():
+        low, high = result["accuracy_interval_runs"] or result["accuracy_interval"]
+        rows.append(
+            [
+                name,
+                f"{result['accuracy']:.1%}",
+                f"{low:.1%} to {high:.1%}" + (" (over runs)" if result["accuracy_interval_runs"] else ""),
+                f"{result['macro_f1']:.1%}",
+                f"{result['calibration_error']:.3f}",
+            ]
+        )
+    _show(title, ("network", "accuracy", "95% interval", "macro F1", "calibration error"), rows)
+
+
+def _show_runs(models: dict[str, Any]) -> None:
+    rows = [
+        [name, each["n"], f"{each['accuracy']:.0%}", f"{models['artifact']['by_run'][name]['accuracy']:.0%}"]
+        for name, each in models["student"]["by_run"].items()
+    ]
+    if rows:
+        _show("by welding run", ("run", "n", "student", "artifact"), rows)
+
+
+def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = Table(*header, title=title)
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)

@@ -1,0 +1,95 @@
+"""How weights move: the schedule, the average of the weights, the arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
+from torch.optim.swa_utils import AveragedModel
+
+_FEWEST = 8  # frames a batch: below that, batch norm's statistics are mostly noise
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to learn; see :class:`trainer.settings.Training` for units and reasons."""
+
+    epochs: int
+    min_steps: int
+    batch_size: int
+    schedule: Literal["step", "one_cycle"]
+    learning_rate: float
+    milestones: list[int]
+    gamma: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    label_smoothing: float
+    mixup: float
+    average_epochs: float
+    precision: Literal["fp32", "bf16", "auto"]
+    seed: int
+
+    def batches(self, frames: int) -> int:
+        """Batches that a pass over so many frames takes.
+
+        Where ``min_steps`` is set, a batch is at most an eighth of the frames: batches of half a small data
+        set would cost as much a step as those of a large one, and hardly differ from each other.
+        """
+        size = min(self.batch_size, max(_FEWEST, frames // 8)) if self.min_steps else self.batch_size
+        return math.ceil(frames / size)
+
+    def passes(self, frames: int) -> int:
+        """Passes over so many frames in an epoch, so that all epochs have ``min_steps`` steps at least."""
+        return max(1, math.ceil(self.min_steps / (self.epochs * self.batches(frames))))
+
+
+def optimizer(network: nn.Module, plan: Plan, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """SGD and its schedule; ``steps`` is an epoch's."""
+    sgd = torch.optim.SGD(
+        network.parameters(),
+        lr=plan.learning_rate,
+        momentum=plan.momentum,
+        nesterov=plan.nesterov,
+        weight_decay=plan.weight_decay,
+    )
+    if plan.schedule == "one_cycle":
+        total = plan.epochs * steps + 1  # one more: it is stepped after the last batch, too
+        return sgd, OneCycleLR(sgd, plan.learning_rate, total_steps=total, cycle_momentum=False)
+    return sgd, MultiStepLR(sgd, [epoch * steps for epoch in plan.milestones], plan.gamma)
+
+
+def average(network: nn.Module, steps: float) -> AveragedModel:
+    """An exponential moving average of weights and batch-norm statistics; ``steps`` is its time constant.
+
+    Its bias is corrected as Adam's is (Kingma and Ba 2015): a plain average begins at the random weights
+    and still holds a share of (1 - 1/steps)^t of them after t steps.
+    """
+    keep = 1 - 1 / max(steps, 1)
+
+    @torch.no_grad()
+    def move(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        share = (1 - keep) / (1 - keep ** (int(count) + 1))
+        for mean, value in zip(averaged, current, strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(value, share)
+            else:
+                mean.copy_(value)  # batch norm's count of batches
+
+    return AveragedModel(network, multi_avg_fn=move, use_buffers=True)
+
+
+def arithmetic(precision: Literal["fp32", "bf16", "auto"]) -> Callable[[], torch.autocast]:
+    """The context in which networks compute.
+
+    ``auto`` is bf16 where the processor multiplies matrices of it (AMX: a WeldNet step took 0.6 of fp32's
+    time; without AMX bf16 is not quicker), else fp32.
+    """
+    amx = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    bf16 = precision == "bf16" or (precision == "auto" and amx)
+    return lambda: torch.autocast("cpu", torch.bfloat16, enabled=bf16)
