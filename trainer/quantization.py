@@ -64,45 +64,36 @@ class Int8Conv2d(nn.Module):
     zero: Tensor
     packed: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int = 1) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int) -> None:
         super().__init__()
         self.weight, self.scale = round_weight(weight)
         self.bias = bias
-        self.stride, self.padding, self.groups = [stride, stride], [padding, padding], groups
+        self.stride, self.padding = [stride, stride], [padding, padding]
         self.pack()
 
     def pack(self) -> None:
         """Lay the weights out as this processor's kernels want them."""
         self.zero = torch.zeros_like(self.scale, dtype=torch.int64)
         self.packed = torch.ops.onednn.qconv_prepack(
-            self.weight, self.scale, 1.0, 0, self.stride, self.padding, [1, 1], self.groups, None
+            self.weight, self.scale, 1.0, 0, self.stride, self.padding, [1, 1], 1, None
         )
 
     @torch.jit.export
-    def __getstate__(self) -> tuple[Tensor, Tensor, Tensor, list[int], list[int], int, bool]:
-        return self.weight, self.scale, self.bias, self.stride, self.padding, self.groups, self.training
+    def __getstate__(self) -> tuple[Tensor, Tensor, Tensor, list[int], list[int], bool]:
+        return self.weight, self.scale, self.bias, self.stride, self.padding, self.training
 
     @torch.jit.export
-    def __setstate__(self, state: tuple[Tensor, Tensor, Tensor, list[int], list[int], int, bool]) -> None:
-        self.weight, self.scale, self.bias, self.stride, self.padding, self.groups, self.training = state
+    def __setstate__(self, state: tuple[Tensor, Tensor, Tensor, list[int], list[int], bool]) -> None:
+        self.weight, self.scale, self.bias, self.stride, self.padding, self.training = state
         self.pack()
 
     def forward(self, q: Tensor, scale: float) -> Tensor:
         """``uint8[1, C, h, w]`` of levels, each worth ``scale`` → ``float32[1, C', h', w']``."""
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1],
-            self.groups, 1.0, 0, torch.float32, "relu", [], "",
+            q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1], 1,
+            1.0, 0, torch.float32, "relu", [], "",
         )  # fmt: skip
         return y
-
-    @torch.jit.export
-    def levels(self, q: Tensor, scale: float, out: float) -> Tensor:
-        """The same as ``uint8[1, C', h', w']`` of levels, each worth ``out``; what is above level 127 has that."""
-        y: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1],
-            self.groups, out, 0, torch.int8, "relu", [], "",
-        )  # fmt: skip
-        return y.view(torch.uint8)
 
 
 class Int8Linear(nn.Module):
@@ -146,25 +137,6 @@ class Int8Linear(nn.Module):
             1.0, 0, "sum", 1.0, "relu", [], "",
         )  # fmt: skip
         return y
-
-    @torch.jit.export
-    def levels(self, q: Tensor, scale: float, out: float) -> Tensor:
-        """:meth:`forward` as ``int8[rows, C']`` of levels, each worth ``out``."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, out, 0, torch.int8, "none", [], ""
-        )
-        return y
-
-    @torch.jit.export
-    def add_relu_levels(
-        self, q: Tensor, scale: float, residual: Tensor, residual_scale: float, out: float
-    ) -> Tensor:
-        """:meth:`add_relu` of levels, ``residual`` in bytes of any sign → ``uint8[rows, C']``."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, residual.view(torch.int8), self.bias, out, 0,
-            torch.int8, residual_scale, 0, "sum", 1.0, "relu", [], "",
-        )  # fmt: skip
-        return y.view(torch.uint8)
 
 
 def as_rows(x: Tensor) -> Tensor:
