@@ -4,11 +4,16 @@ The ledger is written first, with the path that a file is about to get; the move
 crash in between leaves the file in the drop folder and a row whose path is empty, which :meth:`unfilled`
 finds at the next start. A file that was replaced or written to since it was read does not move.
 
+A file that was judged is never lost to the next one of its name: where a camera has replaced, overwritten or
+deleted it in the moment between its reading and its move, its bytes are written to the recorded path from
+memory or from the descriptor that is still open (:meth:`Archive.deliver`), and what stands in the drop folder
+now is a new arrival.
+
 Where a power cut would matter: SQLite and PostgreSQL flush their commits themselves. A rename is atomic in a
 journalling file system: after a power cut the file stands in one place or the other, and both replay. What
 neither of them saves is the *content* of a file that its camera never flushed: the row would stand, and the
-archived image be empty. One ``syncfs`` after each batch (:meth:`sync`) flushes content, renames and new
-folders together, for one journal commit instead of one for each file and folder.
+image be empty. So :meth:`Archive.sync` comes before each commit. One ``syncfs`` flushes the contents of a
+whole batch, and the renames of the batch before, for one journal commit instead of one for each file.
 """
 
 from __future__ import annotations
@@ -24,7 +29,8 @@ from enum import StrEnum
 from pathlib import Path, PurePath
 from typing import Final
 
-from inspector.errors import FolderError
+from inspector.errors import ArchiveUnavailable, FolderError
+from inspector.images import OpenedFile
 from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
 
 log = logging.getLogger("weldnet")
@@ -34,6 +40,7 @@ _SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
 _RESERVE_BYTES: Final = 24  # for '.', 8 to 16 hex digits and the counter
 _RENAME_NOREPLACE: Final = 1
 _AT_FDCWD: Final = -100
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_RENAMEAT2: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)  # kernel, NFS and some FUSE
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -43,9 +50,11 @@ class Moved(StrEnum):
     """What became of a file that was to move."""
 
     MOVED = "moved"  # it stands at its recorded path
-    CHANGED = "changed"  # other bytes or another file stood there, or its place was taken: a new arrival
+    RESCUED = "rescued"  # its bytes do; what stands in the drop folder now, if anything, is a new arrival
+    CHANGED = "changed"  # other bytes or another file stood there: a new arrival
+    TAKEN = "taken"  # something stands at the recorded path that is not it: a new arrival
     GONE = "gone"  # somebody took it away
-    FAILED = "failed"  # the file system refused: it stands where it stood; do not try again at once
+    FAILED = "failed"  # the file system refused: it stands where it stood
 
 
 class Archive:
@@ -65,6 +74,7 @@ class Archive:
     """
 
     def __init__(self, drop: Path, archive: Path, quarantine: Path) -> None:
+        self._drop = drop
         self._roots = {False: archive, True: quarantine}
         self._promised: set[tuple[bool, str]] = set()
         if not drop.is_dir():
@@ -91,13 +101,45 @@ class Archive:
 
         Paths that were emptied on purpose (pruned, requeued) are not among them.
         """
-        recorded = list(paths)
-        emptied = {path for outcome, path in recorded if outcome in (Outcome.PRUNED, Outcome.REQUEUED)}
-        for outcome, path in recorded:
-            fits = (outcome is Outcome.QUARANTINED) == quarantined and path not in emptied
+        latest = {path: outcome for outcome, path in paths}  # a path may be emptied, and given again
+        for path, outcome in latest.items():
+            emptied = outcome in (Outcome.PRUNED, Outcome.REQUEUED)
+            fits = (outcome is Outcome.QUARANTINED) == quarantined and not emptied
             if fits and not os.path.lexists(self._roots[quarantined] / path):
                 return path
         return None
+
+    def give_back(self, relative: str, path: Path) -> str | None:
+        """Move a file from the quarantine to ``path`` in the drop folder; what was in its way, or None."""
+        try:
+            _rename_noreplace(self._roots[True] / relative, path)
+        except OSError as error:
+            return f"{path}: {error.strerror}"
+        return None
+
+    def deliver(
+        self, path: Path, source: SourceFile, file: OpenedFile | None, relative: str, *, quarantine: bool
+    ) -> Moved:
+        """Bring a recorded file to its recorded path, in spite of what was done to it since it was read.
+
+        Args:
+            path: the file in the drop folder.
+            source: the file as it was read.
+            file: the same, still open; None where it never was.
+            relative: the path that was recorded.
+            quarantine: which of the two roots.
+
+        Raises:
+            ArchiveUnavailable: no file can be moved now; this one stands where it stood.
+        """
+        moved = self.move(path, source.stamp, relative, quarantine=quarantine)
+        if moved is Moved.CHANGED and file and (stamp := file.stamp_now(path)):
+            moved = self.move(path, stamp, relative, quarantine=quarantine)
+        if moved in (Moved.CHANGED, Moved.GONE) and file and (content := file.content()) is not None:
+            moved = self._rescue(content, source.stamp.mtime_ns, self._roots[quarantine], relative)
+        if moved is Moved.FAILED:
+            self.require()
+        return moved
 
     def move(self, path: Path, stamp: FileStamp, relative: str, *, quarantine: bool = False) -> Moved:
         """Move what was read at ``path`` to ``relative`` in the archive or the quarantine.
@@ -115,35 +157,79 @@ class Archive:
             relative: the path that was recorded.
             quarantine: which of the two roots.
         """
-        target = self._roots[quarantine] / relative
+        root = self._roots[quarantine]
+        target = root / relative
         self._promised.discard((quarantine, relative))
         try:
             before = path.lstat()
-            if _stamp(before) != stamp and not _is_same_folder(before, stamp):
+            if FileStamp.of(before) != stamp and not _is_same_folder(before, stamp):
                 return Moved.CHANGED
-            _make_parent(target)
+            _make_parent(target, root)
             _rename_noreplace(path, target)
             after = target.lstat()
             if _is_what_was_read(after, stamp):
                 return Moved.MOVED
             _put_back(target, path)
-        except FileNotFoundError:
-            return Moved.MOVED if _stands_at(target, stamp) else Moved.GONE
-        except FileExistsError:
-            return Moved.CHANGED
         except OSError as error:
-            log.warning("cannot move %s to %s: %s", os.fsencode(path), target, error.strerror)
-            return Moved.FAILED
+            return self._refused(error, path, stamp, root, target)
         return Moved.CHANGED
 
+    def _refused(self, error: OSError, path: Path, stamp: FileStamp, root: Path, target: Path) -> Moved:
+        if isinstance(error, FileExistsError):
+            return Moved.TAKEN
+        if isinstance(error, FileNotFoundError) and _stands_at(target, stamp):
+            return Moved.MOVED
+        if isinstance(error, FileNotFoundError) and self._drop.is_dir() and root.is_dir():
+            return Moved.GONE
+        log.warning("cannot move %s to %s: %s", os.fsencode(path), target, error.strerror)
+        return Moved.FAILED
+
+    def require(self) -> None:
+        """Find out by a real rename whether files can be moved at all, or only some cannot.
+
+        Raises:
+            ArchiveUnavailable: the disk is full, read-only or failing, or a folder is not there.
+        """
+        for folder in self._roots.values():
+            if error := _trial(folder, self._drop):
+                raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
+
     def sync(self) -> None:
-        """Make all moves so far survive a power cut (see the module's docstring)."""
-        descriptor = os.open(self._roots[False], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        """Make the content of what is about to be recorded survive a power cut, and all moves so far.
+
+        Raises:
+            ArchiveUnavailable: it cannot be flushed: nothing is to be recorded yet.
+        """
+        root = self._roots[False]
+        try:
+            descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise ArchiveUnavailable(f"{root}: {error.strerror}") from None
         try:
             if _libc.syncfs(descriptor) != 0:
-                log.warning("cannot flush the archive: %s", os.strerror(ctypes.get_errno()))
+                raise ArchiveUnavailable(f"{root} cannot be flushed: {os.strerror(ctypes.get_errno())}")
         finally:
             os.close(descriptor)
+
+    def _rescue(self, content: bytes, mtime_ns: int, root: Path, relative: str) -> Moved:
+        """Write a judged file's bytes to its recorded path, whole or not at all."""
+        half, target = (
+            root / ".rescue",
+            root / relative,
+        )  # hidden: no arrival; one that a crash left is reused
+        try:
+            _make_parent(target, root)
+            half.write_bytes(content)
+            os.utime(half, ns=(mtime_ns, mtime_ns))
+            with half.open("rb") as stream:
+                os.fsync(stream.fileno())
+            _rename_noreplace(half, target)
+        except FileExistsError:
+            return Moved.TAKEN
+        except OSError as error:
+            log.warning("cannot write %s: %s", target, error.strerror)
+            return Moved.FAILED
+        return Moved.RESCUED
 
     def _free_path(self, arrival: Arrival, source: SourceFile, folder: str, *, quarantine: bool) -> str:
         stem, suffix = _split(arrival.source_name.rsplit("/", 1)[-1])
@@ -169,31 +255,40 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _check(key: str, folder: Path, drop: Path) -> None:
-    """Create the folder where missing, and try a rename from the drop folder and the removal for real."""
+    """Create the folder where missing, and try a rename from the drop folder for real."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"{key} {folder}: cannot be created: {error.strerror}") from None
+    refused = _trial(folder, drop)
+    if refused is None or refused.errno in _FULL:  # a full disk is no mistake in the settings, and has an end
+        return
+    if refused.errno == errno.EXDEV:
+        mend = f"must lie on the same file system and mount as drop_folder {drop}, for files move by rename"
+    else:
+        mend = f"{refused.strerror} on a rename from {drop}; give this user write permission to both"
+    raise FolderError(f"{key} {folder}: {mend}")
+
+
+def _trial(folder: Path, drop: Path) -> OSError | None:
+    """Why nothing can be moved from the drop folder, or None; it leaves no trace."""
     probe = drop / f".weldnet-{os.getpid()}-probe"  # hidden: no intake; it lives for a moment
     target = folder / probe.name
     try:
         probe.touch()
         probe.rename(target)
     except OSError as error:
-        if error.errno == errno.EXDEV:
-            mend = (
-                f"must lie on the same file system and mount as drop_folder {drop}, for files move by rename"
-            )
-        else:
-            mend = f"{error.strerror} on a rename from {drop}; give this user write permission to both"
-        raise FolderError(f"{key} {folder}: {mend}") from None
+        return error
     finally:
         for path in (probe, target):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+    return None
 
 
-def _make_parent(target: Path) -> None:
+def _make_parent(target: Path, root: Path) -> None:
+    """Folders of the day and the verdict, but never the root: it may be a mount point that lost its disk."""
+    root.stat()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:  # a file where the folder should be: not the same as a taken path
@@ -224,16 +319,6 @@ def _put_back(target: Path, path: Path) -> None:
             return _rename_noreplace(target, name)
         except FileExistsError:
             number += 1
-
-
-def _stamp(status: os.stat_result) -> FileStamp:
-    return FileStamp(
-        device=status.st_dev,
-        inode=status.st_ino,
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-    )
 
 
 def _is_same_folder(status: os.stat_result, stamp: FileStamp) -> bool:

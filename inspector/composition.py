@@ -180,7 +180,7 @@ def _health(settings: Settings, station: Daemon, probe: DatabaseProbe) -> Callab
     """What ``/healthz`` says; the same faults, and the disk, become gauges beside the station's own."""
     health = Health(
         probe=probe,
-        outage=lambda: station.outages.is_on,
+        outage=lambda: station.outages.now,
         progress=station.progress,
         drop_folder=settings.drop_folder,
         archive_folder=settings.archive_folder,

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from inspector.archive import Archive, Moved
-from inspector.errors import StoreUnavailable
+from inspector.errors import Unavailable
 from inspector.intake import Intake
 from inspector.journal import Journal
 from inspector.logs import fields
@@ -24,7 +24,7 @@ from inspector.metrics import Metrics
 from inspector.outages import Outages
 from inspector.progress import Progress
 from inspector.reading import Frame, Unreadable, read
-from inspector.records import Arrival, Duplicate, Inspected, Judgement, Quarantined, SourceFile
+from inspector.records import Arrival, Duplicate, Inspected, Judgement, Quarantined
 from inspector.reload import Reload
 from inspector.rules import Pace, Rules
 from inspector.service import Notifier, StopFlag
@@ -33,6 +33,8 @@ from inspector.totals import Totals, spell
 from inspector.workers import R, V, Workers
 
 log = logging.getLogger("weldnet")
+
+Row = Inspected | Duplicate | Quarantined
 
 _IDLE_S = 0.25  # the loop comes round at least this often: for signals, watchdog and a batch that is due
 
@@ -87,13 +89,12 @@ class Daemon:
         self._frames: deque[tuple[float, Frame]] = deque()
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
         self._events: deque[tuple[str, str]] = deque()  # for the event table
-        self._stuck: set[str] = set()  # recorded files that could not be moved yet, by source name
 
     def run(self) -> Totals:
         """Tell the story until the stop flag is set or, in a single pass, nothing is left.
 
         Raises:
-            StoreUnavailable: the database does not answer and outages are not waited out.
+            Unavailable: the database or the archive is away, and outages are not waited out.
             UsageError: folder or database are not as they must be.
         """
         self._began = time.monotonic()
@@ -103,10 +104,10 @@ class Daemon:
                 self.store = self.outages.through(self.connect)
                 with self.store:
                     self._watch_until_told_to_stop()
-        except StoreUnavailable:
+        except Unavailable:
             if not self.stop.is_set:
                 raise
-            log.warning("stopped during a database outage; images wait in the drop folder")
+            log.warning("stopped during an outage; images wait in the drop folder")
         self.totals.seconds = time.monotonic() - self._began
         return self.totals
 
@@ -123,8 +124,7 @@ class Daemon:
         self.notifier.stopping()
         drain_until = time.monotonic() + self._pace.drain_s
         self._until(lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
-        unseen = self._stuck if self.intake.exhausted else ()  # the service's intake sees them again
-        self.totals.pending = self.intake.pending() + len(unseen)
+        self.totals.pending = self.intake.pending()
         self._events.append(("stop", self._summary()))
         self._note_events()
 
@@ -166,16 +166,26 @@ class Daemon:
         unreadable = []
         for future in _done(self._reads):
             arrival = self._reads.pop(future)
-            result = future.result()
+            try:
+                result = future.result()
+            except (OSError, MemoryError) as error:  # the station's own trouble, not the file's
+                self._postpone(arrival, "read_failed", str(error))
+                continue
             if isinstance(result, Frame):
-                self._frames.append((time.monotonic(), result))
+                if result.flaw != "unfinished" or not self._looks_again(result):
+                    self._frames.append((time.monotonic(), result))
             elif result.error.reason == "vanished":
                 self.intake.release(arrival)
-            elif result.error.retry and self.intake.retry(arrival):
-                _close([result])
-            else:
+            elif not result.error.retry or not self._looks_again(result):
                 unreadable.append(result)
         self._quarantine(unreadable)
+
+    def _looks_again(self, item: Frame | Unreadable) -> bool:
+        """Put back what may be half of a slow write; False once that has had its time."""
+        again = self.intake.retry(item.arrival)
+        if again:
+            _close([item])
+        return again
 
     # --- batch → classify -----------------------------------------------------------------------------
 
@@ -209,13 +219,11 @@ class Daemon:
                 fresh.append(frame)
             elif place := self.archive.unfilled(entry.paths, quarantined=False):
                 # Recorded, then the power went: the file takes the place that its row names.
-                self._move(frame.arrival, frame.source, place)
+                self._move(frame, place)
                 self.totals.inspected += 1
-                _close([frame])
             else:
-                duplicates.append((frame, entry.inspection_id))
-        self._record_and_move([self.rules.bookkeeper.duplicate(frame, first) for frame, first in duplicates])
-        _close(frame for frame, _ in duplicates)
+                duplicates.append((frame, self.rules.bookkeeper.duplicate(frame, entry.inspection_id)))
+        self._record_and_move(duplicates)
         return fresh
 
     # --- record → archive -----------------------------------------------------------------------------
@@ -226,11 +234,10 @@ class Daemon:
             judgements, infer_ms = future.result()
             self._record_and_move(
                 [
-                    self.rules.bookkeeper.inspected(frame, judgement, infer_ms, len(frames))
+                    (frame, self.rules.bookkeeper.inspected(frame, judgement, infer_ms, len(frames)))
                     for frame, judgement in zip(frames, judgements, strict=True)
                 ]
             )
-            _close(frames)
             self.totals.inspecting_s = time.monotonic() - self._began
             self.metrics.judged(len(frames))
             verdicts = Counter(judgement.verdict.value for judgement in judgements)
@@ -242,41 +249,51 @@ class Daemon:
         if not unreadable:
             return
         known = self.outages.through(lambda: self.store.known([item.key for item in unreadable]))
-        rows = []
+        rows: list[tuple[Unreadable, Quarantined]] = []
         for item in unreadable:
             name, reason = item.arrival.source_name, item.error.reason
             told = fields(event="quarantine", file=name, reason=reason)
             log.warning("quarantine: %s: %s", name, item.error, extra=told)
             entry = known.get(item.key)
             if entry and (place := self.archive.unfilled(entry.paths, quarantined=True)):
-                self._move(item.arrival, item.source, place, quarantine=True)
+                self._move(item, place)
                 self.totals.quarantined += 1
             else:
-                rows.append(self.rules.bookkeeper.quarantined(item))
+                rows.append((item, self.rules.bookkeeper.quarantined(item)))
         self._record_and_move(rows)
-        _close(unreadable)
 
-    def _record_and_move(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
+    def _record_and_move(self, recorded: Sequence[tuple[Frame | Unreadable, Row]]) -> None:
         """One transaction for all rows; only after its commit the files move."""
-        if not rows:
+        if not recorded:
             return
+        rows = [row for _, row in recorded]
+        self.outages.through(self.archive.sync)  # a row must not outlive its image in a power cut
         self.outages.through(lambda: self.store.record(rows, self.in_force))
         self.metrics.recorded(rows)
-        for row in rows:
-            self._move(row.arrival, row.source, row.final_path, quarantine=isinstance(row, Quarantined))
-        self.archive.sync()
+        for item, row in recorded:
+            self._move(item, row.final_path)
         self.totals.count(rows)
 
-    def _move(self, arrival: Arrival, source: SourceFile, place: str, *, quarantine: bool = False) -> None:
-        """Move a recorded file; one that cannot move stays, is seen again, and then goes to the same path."""
-        moved = self.archive.move(arrival.path, source.stamp, place, quarantine=quarantine)
-        if moved in (Moved.CHANGED, Moved.GONE) or (moved is Moved.FAILED and not self._stuck):
-            self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {place}"))
+    def _move(self, item: Frame | Unreadable, place: str) -> None:
+        """Move a recorded file; one that cannot move stays, is read again later, and goes to that path."""
+        arrival, to_quarantine = item.arrival, isinstance(item, Unreadable)
+        moved = self.outages.through(
+            lambda: self.archive.deliver(
+                arrival.path, item.source, item.file, place, quarantine=to_quarantine
+            )
+        )
+        _close([item])
         if moved is Moved.FAILED:
-            self._stuck.add(arrival.source_name)
-        else:
-            self._stuck.discard(arrival.source_name)
+            self._postpone(arrival, "move_failed", place)
+            return
+        if moved is not Moved.MOVED:
+            self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {place}"))
         self.intake.release(arrival)
+
+    def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:
+        """Look at a file again later and later, for as long as it takes; told at the first time."""
+        if self.intake.postpone(arrival) == 1:
+            self._events.append((kind, f"{arrival.source_name}: {detail}"))
 
     # --- what people are told -------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from inspector import database, schema
-from inspector.errors import StationError
+from inspector.errors import ArchiveUnavailable, StationError, StoreUnavailable, Unavailable
 from inspector.progress import Progress
 
 FAULTS: Final = ("database", "stuck", "drop_folder", "disk")
@@ -73,7 +73,7 @@ class Health:
 
     Args:
         probe: asks the database.
-        outage: whether the daemon itself waits for its database.
+        outage: what the daemon waits for, if anything.
         progress: the daemon's.
         drop_folder: as the settings name it.
         archive_folder: its file system's free space is what images fill.
@@ -84,7 +84,7 @@ class Health:
         self,
         *,
         probe: DatabaseProbe,
-        outage: Callable[[], bool],
+        outage: Callable[[], Unavailable | None],
         progress: Progress,
         drop_folder: Path,
         archive_folder: Path,
@@ -115,7 +115,8 @@ class Health:
         return float("nan")
 
     def _database(self) -> str | None:
-        return self._probe.fault() or ("images wait for it to come back" if self._outage() else None)
+        outage = self._outage()
+        return self._probe.fault() or (str(outage) if isinstance(outage, StoreUnavailable) else None)
 
     def _stuck(self) -> str | None:
         standstill_s = self._progress.standstill_s()
@@ -133,7 +134,9 @@ class Health:
         return None
 
     def _disk(self) -> str | None:
-        free = self.free_bytes()
+        outage, free = self._outage(), self.free_bytes()
+        if isinstance(outage, ArchiveUnavailable):
+            return str(outage)
         if free < self._min_free_bytes:
             return f"{free / 2**30:.1f} GiB left for {self._archive}; prune, or give it more room"
         return None

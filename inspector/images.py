@@ -75,6 +75,18 @@ _SIGNATURES: Final = (
 _DIB_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not stuffing, fill or restart
 _TO_GREY: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
+_STATIONS_TROUBLE: Final = (
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ESTALE,  # from here on: NFS, SMB and FUSE whose server is away
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+    errno.ECONNABORTED,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+)
 # What Pillow's plugins raise on hostile bytes; warnings too, where a caller made them errors.
 _DECODER_ERRORS: Final = (
     OSError,
@@ -169,7 +181,7 @@ def flaw(pixels: NDArray[np.uint8]) -> str | None:
 class OpenedFile:
     """A file that was read once: its bytes, their hash, and the open descriptor that holds its inode.
 
-    ``data`` may be set to ``b""`` once it is decoded, so that frames wait for their batch without it.
+    ``data`` may be set to ``b""`` once it is decoded, so that large frames wait for their batch without it.
     """
 
     def __init__(self, fd: int, data: bytes, stamp: FileStamp) -> None:
@@ -177,15 +189,39 @@ class OpenedFile:
         self.data = data
         self.source = SourceFile(stamp=stamp, sha256=hashlib.sha256(data).hexdigest())
 
-    def unchanged(self, path: Path) -> bool:
-        """True while ``path`` names the very file that was read and nobody has written to it since.
+    def stamp_now(self, path: Path) -> FileStamp | None:
+        """The file's stamp by now, where ``path`` still names this very file with the bytes that were read.
 
-        A rename or a change of mode counts as a change (ctime): ask before moving the file.
+        A change of mode, owner or time alters the stamp and not the bytes; a write alters both; None then.
         """
         try:
-            return _stamp(path.lstat()) == self.source.stamp == _stamp(os.fstat(self._fd))
+            before = os.fstat(self._fd)
+            same = self._digest_now() == self.source.sha256
+            stamp = FileStamp.of(os.fstat(self._fd))
+            return stamp if same and FileStamp.of(before) == stamp == FileStamp.of(path.lstat()) else None
         except OSError:
-            return False
+            return None
+
+    def content(self) -> bytes | None:
+        """The very bytes that were read: from memory, else from the file, which outlives its name while open.
+
+        None where they are gone: they were not kept, and the file has been overwritten in place.
+        """
+        if self.data or self.source.stamp.size == 0:
+            return self.data
+        try:
+            data = self._read_again()
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == self.source.sha256 else None
+
+    def _digest_now(self) -> str:
+        return hashlib.sha256(self._read_again()).hexdigest()
+
+    def _read_again(self) -> bytes:
+        with open(self._fd, "rb", closefd=False) as stream:
+            stream.seek(0)
+            return stream.read(self.source.stamp.size + 1)  # one more shows growth
 
     def close(self) -> None:
         """Close the descriptor; until then the inode number cannot be given to another file."""
@@ -209,7 +245,8 @@ def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> OpenedFile:
         ImageError: ``not_a_file`` (FIFO, device, socket, directory, link), ``too_large``, ``changing``
             (retry: it grew or was written while it was read), ``unreadable`` (retry: permission or an
             input/output error), ``vanished`` (somebody took it: there is nothing to quarantine).
-        OSError: this process is out of descriptors or memory: the station's trouble, not the file's.
+        OSError: out of descriptors or memory, or a file server does not answer: the station's trouble, not
+            the file's.
     """
     try:
         return _open_and_read(path, max_bytes)
@@ -218,7 +255,7 @@ def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> OpenedFile:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # swapped since lstat: link, socket
             raise ImageError("not_a_file", "it is no regular file") from None
-        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        if error.errno in _STATIONS_TROUBLE:
             raise
         raise ImageError("unreadable", f"cannot be read: {error.strerror}", retry=True) from None
 
@@ -230,7 +267,7 @@ def look(path: Path) -> SourceFile:
         ImageError: ``vanished``.
     """
     try:
-        return SourceFile(stamp=_stamp(path.lstat()), sha256=None)
+        return SourceFile(stamp=FileStamp.of(path.lstat()), sha256=None)
     except OSError:
         raise ImageError("vanished", "it was taken away before it was read") from None
 
@@ -264,7 +301,7 @@ def _open_and_read(path: Path, max_bytes: int) -> OpenedFile:
         status = os.fstat(fd)
         _check_regular(status)
         _check_bytes(status.st_size, max_bytes)
-        return OpenedFile(fd, _read_once(fd, status), _stamp(status))
+        return OpenedFile(fd, _read_once(fd, status), FileStamp.of(status))
     except BaseException:
         os.close(fd)
         raise
@@ -273,7 +310,7 @@ def _open_and_read(path: Path, max_bytes: int) -> OpenedFile:
 def _read_once(fd: int, before: os.stat_result) -> bytes:
     with open(fd, "rb", closefd=False) as stream:
         data = stream.read(before.st_size + 1)  # one more shows growth, and bounds a racing writer
-    if len(data) != before.st_size or _stamp(os.fstat(fd)) != _stamp(before):
+    if len(data) != before.st_size or FileStamp.of(os.fstat(fd)) != FileStamp.of(before):
         raise ImageError("changing", "it is being written to", retry=True)
     return data
 
@@ -293,16 +330,6 @@ def _check_regular(status: os.stat_result) -> None:
         }
         what = kinds.get(stat.S_IFMT(status.st_mode), "a device")
         raise ImageError("not_a_file", f"it is {what}, no regular file")
-
-
-def _stamp(status: os.stat_result) -> FileStamp:
-    return FileStamp(
-        device=status.st_dev,
-        inode=status.st_ino,
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-    )
 
 
 def _check_format(data: bytes, formats: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import random
 import stat
 import threading
 import time
@@ -33,6 +34,7 @@ IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _OLD_S: Final = 60.0  # unchanged this long by ctime: no writer is at work (module docstring)
 _SCAN_SHARE: Final = 20  # a scan comes no sooner than this many times its own cost after the last one
 _LOOKS: Final = 4  # an unreadable file is read again this many times in give_up_s, even if it stands still
+_LONGEST_PAUSE_S: Final = 300.0  # between two tries to move one file that the file system refuses to move
 
 
 class _State(Enum):
@@ -52,6 +54,7 @@ class _Entry:
     state: _State = _State.WAITING
     close: Close | None = None  # the last close that came while it was taken
     warned: bool = False
+    failures: int = 0  # times that it could not be moved, or not read for the station's own trouble
 
 
 class Intake:
@@ -120,7 +123,7 @@ class Intake:
         self._drop.close()
 
     def take(self, limit: int) -> list[Arrival]:
-        """Up to ``limit`` ready files, oldest first; each is taken until :meth:`release` or :meth:`retry`."""
+        """Up to ``limit`` ready files, oldest first; each is taken until released, retried or postponed."""
         self._look()
         taken: list[Arrival] = []
         while self._ready and len(taken) < limit:
@@ -159,6 +162,20 @@ class Intake:
         if entry and entry.close:
             self._on_close(entry.close)
 
+    def postpone(self, arrival: Arrival) -> int:
+        """Leave a taken file where it is, and hand it out again after a pause that grows with each failure.
+
+        Returns:
+            How often that has happened to this file.
+        """
+        name = arrival.path.name
+        entry = self._entries[name]
+        entry.state, entry.close = _State.WAITING, None
+        entry.failures += 1
+        pause = min(self._scan_s * 2**entry.failures, _LONGEST_PAUSE_S)
+        heapq.heappush(self._due, (self._monotonic() + pause * random.uniform(0.5, 1.0), name))
+        return entry.failures
+
     def wait(self, timeout: float) -> None:
         """Sleep until a hint, :meth:`wake`, a file that may have settled, a due scan, or ``timeout`` seconds.
 
@@ -185,9 +202,13 @@ class Intake:
 
     @property
     def exhausted(self) -> bool:
-        """True when only the first scan was asked for and its files are released, or still being written."""
-        slow = (entry.warned and entry.state is _State.WAITING for entry in self._entries.values())
-        return self._only_first_scan and all(slow)
+        """True when only the first scan was asked for, and nothing of it is left that can be done now."""
+        hopeless = (
+            (entry.warned and entry.state is _State.WAITING)  # still being written
+            or (entry.failures > 0 and entry.state is not _State.TAKEN)  # it cannot be moved
+            for entry in self._entries.values()
+        )
+        return self._only_first_scan and all(hopeless)
 
     # --- what the folder tells ------------------------------------------------------------------------
 

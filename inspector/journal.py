@@ -4,11 +4,13 @@ A decoder is native code and may be killed by a file. The journal names the file
 the process died: they are *suspects*, to be decoded alone next time; one that is open again at the next crash
 is *convicted*, and goes to quarantine unread. Without this the service would crash on the same file for ever.
 Lines are appended without a flush to disk: a process that dies loses nothing that it has written, and a power
-cut convicts nobody.
+cut convicts nobody. Where it cannot be written (the disk is full) the work goes on without it: a full disk
+shall not keep a station from starting.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -51,8 +53,9 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        os.close(self._fd)
-        self._path.unlink(missing_ok=True)
+        self._close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     @contextmanager
     def decoding(self, name: str) -> Iterator[None]:
@@ -78,16 +81,18 @@ class Journal:
 
     def tidy(self) -> None:
         """Begin the file anew where it has become long; only while nothing is being decoded."""
-        if os.fstat(self._fd).st_size > _LONGEST:
-            os.close(self._fd)
+        if self._fd < 0 or os.fstat(self._fd).st_size > _LONGEST:
+            self._close()
             self._begin(Counter(self.suspects))
 
     def _begin(self, crashes: Counter[str]) -> None:
         """A file with nothing but the crashes so far, put in place in one step: this may crash, too."""
         new = self._path.with_name(f"{self._path.name}.new")
-        new.write_text("".join(f"!{name}\n" * count for name, count in crashes.items()), encoding="utf-8")
-        new.replace(self._path)
-        self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        text = "".join(f"!{name}\n" * count for name, count in crashes.items())
+        with contextlib.suppress(OSError):
+            new.write_text(text, encoding="utf-8")
+            new.replace(self._path)
+            self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def _crashes(self) -> Counter[str]:
         """How many crashes in a row each file was in; an unfinished last line counts for nothing."""
@@ -95,7 +100,7 @@ class Journal:
         open_now: set[str] = set()
         try:
             text = self._path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
+        except OSError:
             return crashes
         for line in text.split("\n")[:-1]:
             mark, name = line[:1], line[1:]
@@ -110,4 +115,10 @@ class Journal:
         return crashes
 
     def _write(self, line: str) -> None:
-        os.write(self._fd, f"{line}\n".encode())
+        with contextlib.suppress(OSError):  # without a descriptor, too
+            os.write(self._fd, f"{line}\n".encode())
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1

@@ -6,8 +6,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+
+from inspector.service import ReloadFlag, StopFlag
 
 
 class Manager:
@@ -57,6 +60,46 @@ def manager(folder: Path) -> Iterator[Manager]:
         it.close()
 
 
+class Worker:
+    """A daemon in a thread of this process, which saves the seconds that torch takes to load."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._stop = StopFlag()
+        self._pool = ThreadPoolExecutor(1)
+        self._work = self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        from inspector import composition, settings
+
+        loaded = settings.load(self._config)
+        composition.run(self._config, loaded, stop=self._stop, reload=ReloadFlag(), only_present=False)
+
+    def poll(self) -> int | None:
+        """None while it works, as of a process."""
+        return int(self._work.exception() is not None) if self._work.done() else None
+
+    def communicate(self) -> tuple[str, str]:
+        """What it ended with."""
+        return "", repr(self._work.exception())
+
+    def stop(self) -> None:
+        """End it in order; what it raised is raised here."""
+        self._stop.set()
+        self._work.result(60)
+        self._pool.shutdown()
+
+
+@contextmanager
+def working(config: Path) -> Iterator[Worker]:
+    """The real daemon of these settings, in this process, until the block ends."""
+    worker = Worker(config)
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
 @contextmanager
 def running(daemon: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """A daemon that does not outlive its test, whatever happens."""
@@ -68,7 +111,9 @@ def running(daemon: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         daemon.communicate()
 
 
-def wait_until(holds: Callable[[], bool], daemon: subprocess.Popen[str], longest_s: float = 60) -> None:
+def wait_until(
+    holds: Callable[[], bool], daemon: subprocess.Popen[str] | Worker, longest_s: float = 60
+) -> None:
     """Poll until a condition holds; fail where the daemon has ended or the time is over."""
     until = time.monotonic() + longest_s
     while not holds():

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path, PurePath
 
 import pytest
+from disks import filled, small_disk
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inspector import archive as module
 from inspector.archive import Archive, Moved
-from inspector.errors import FolderError
+from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.images import look, read_source
 from inspector.names import to_text
 from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
@@ -131,7 +132,7 @@ def test_nothing_is_overwritten(root: Path, archive: Archive) -> None:
     weld, source = dropped(root)
     target = root / "archive" / "weld.png"
     target.write_bytes(b"another")
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.TAKEN
     assert (target.read_bytes(), weld.path.read_bytes()) == (b"another", b"pixels")
 
 
@@ -259,9 +260,116 @@ def test_without_renameat2_moves_do_not_overwrite_either(
     weld, source = dropped(root)
     assert archive.move(weld.path, source.stamp, "weld.png") is Moved.MOVED
     weld, source = dropped(root, content=b"second")
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.TAKEN
     assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
     assert weld.path.read_bytes() == b"second"
+
+
+# --- what happens to a file between its reading and its move --------------------------------------------
+
+
+@pytest.mark.parametrize("change", [grow, replace, overwrite_in_secret, Path.unlink])
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_a_judged_file_is_not_lost_to_the_next_one_of_its_name(
+    root: Path, archive: Archive, change: Callable[[Path], None], quarantine: bool
+) -> None:
+    """What was read stands at its recorded path, whatever the camera did; what it wrote since stays."""
+    path = root / "drop" / "weld.png"
+    path.write_bytes(b"pixels")
+    relative = f"{DAY}/PASS/weld.png"
+    with read_source(path) as file:
+        change(path)
+        left = path.read_bytes() if path.exists() else None
+        moved = archive.deliver(path, file.source, file, relative, quarantine=quarantine)
+    assert moved is Moved.RESCUED
+    target = root / ("quarantine" if quarantine else "archive")
+    assert (target / relative).read_bytes() == b"pixels"
+    assert (target / relative).stat().st_mtime_ns == file.source.stamp.mtime_ns
+    assert (path.read_bytes() if path.exists() else None) == left
+    assert [p.name for p in target.rglob("*") if p.is_file()] == ["weld.png"]
+
+
+@pytest.mark.parametrize("touch", [lambda p: p.chmod(0o600), lambda p: os.utime(p, (1e9, 1e9))])
+def test_a_touched_file_moves_all_the_same(
+    root: Path, archive: Archive, touch: Callable[[Path], None]
+) -> None:
+    """Another mode or mtime makes no other file: it is moved, not copied."""
+    weld, source = dropped(root)
+    with read_source(weld.path) as file:
+        touch(weld.path)
+        assert archive.deliver(weld.path, source, file, "weld.png", quarantine=False) is Moved.MOVED
+    assert (root / "archive" / "weld.png").stat().st_ino == source.stamp.inode
+    assert not list((root / "drop").iterdir())
+
+
+def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
+    """Where something stands at the recorded path, it stays."""
+    weld, source = dropped(root)
+    (root / "archive" / "weld.png").write_bytes(b"another")
+    with read_source(weld.path) as file:
+        replace(weld.path)
+        assert archive.deliver(weld.path, source, file, "weld.png", quarantine=False) is Moved.TAKEN
+    assert (root / "archive" / "weld.png").read_bytes() == b"another"
+
+
+def test_what_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -> None:
+    """A FIFO that somebody took away has no bytes to rescue."""
+    path = root / "drop" / "x.png"
+    os.mkfifo(path)
+    source = look(path)
+    path.unlink()
+    assert archive.deliver(path, source, None, "x.png", quarantine=True) is Moved.GONE
+
+
+# --- outages ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["drop", "archive"])
+def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
+    root: Path, archive: Archive, name: str
+) -> None:
+    """An unmounted folder is waited for: the file stands where it stood, and nothing is made in its place."""
+    weld, source = dropped(root)
+    with read_source(weld.path) as file:
+        (root / name).rename(root / "unmounted")
+        for act in (
+            lambda: archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False),
+            archive.require,
+        ):
+            with pytest.raises(ArchiveUnavailable, match=f"{name}.*No such file or directory"):
+                act()
+        assert not (root / name).exists()
+        (root / "unmounted").rename(root / name)
+        assert archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False) is Moved.MOVED
+
+
+def test_an_archive_that_is_gone_cannot_be_flushed(root: Path, archive: Archive) -> None:
+    """Nothing may be recorded whose content might not survive a power cut."""
+    (root / "archive").rename(root / "unmounted")
+    with pytest.raises(ArchiveUnavailable):
+        archive.sync()
+
+
+def test_one_file_that_cannot_move_is_no_outage(root: Path, archive: Archive) -> None:
+    """Where other files move, a refused one is its own trouble."""
+    weld, source = dropped(root)
+    (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
+    with read_source(weld.path) as file:
+        assert archive.deliver(weld.path, source, file, f"{DAY}/w.png", quarantine=False) is Moved.FAILED
+
+
+def test_a_full_disk_refuses_moves_and_not_the_start(tmp_path: Path) -> None:
+    """A full disk is an outage with its reason in words; it is no mistake in the settings at a start."""
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "drop").mkdir()
+        archive = Archive(disk / "drop", disk / "archive", disk / "quarantine")
+        weld, source = dropped(disk)
+        with filled(disk):
+            with read_source(weld.path) as file, pytest.raises(ArchiveUnavailable, match="No space left"):
+                archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False)
+            again = Archive(disk / "drop", disk / "archive", disk / "quarantine")
+        with read_source(weld.path) as file:
+            assert again.deliver(weld.path, source, file, f"{DAY}/w.png", quarantine=False) is Moved.MOVED
 
 
 # --- replay -----------------------------------------------------------------------------------------

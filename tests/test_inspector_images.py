@@ -405,7 +405,7 @@ def test_hash_and_pixels_come_from_the_same_bytes(tmp_path: Path) -> None:
         assert opened.data == path.read_bytes()
         assert opened.source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert (opened.source.stamp.inode, opened.source.stamp.size) == (path.stat().st_ino, len(opened.data))
-        assert opened.unchanged(path)
+        assert opened.stamp_now(path) == opened.source.stamp
 
 
 def overwrite(path: Path) -> None:
@@ -434,7 +434,51 @@ def test_a_change_after_reading_is_noticed(tmp_path: Path, change: Callable[[Pat
     path.write_bytes(encode(FRAME))
     with images.read_source(path) as opened:
         change(path)
-        assert not opened.unchanged(path)
+        assert opened.stamp_now(path) is None
+
+
+@pytest.mark.parametrize("change", [overwrite, replace, Path.unlink])
+def test_what_was_read_outlives_its_file_in_memory(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """Whatever becomes of the file, the bytes that were judged can be written down."""
+    path = tmp_path / "weld.png"
+    path.write_bytes(encode(FRAME))
+    with images.read_source(path) as opened:
+        change(path)
+        assert opened.content() == encode(FRAME)
+
+
+def test_what_was_not_kept_is_read_again_from_the_open_file(tmp_path: Path) -> None:
+    """A name given to another file hides nothing; bytes that were overwritten are gone, and said so."""
+    path = tmp_path / "weld.png"
+    path.write_bytes(encode(FRAME))
+    with images.read_source(path) as opened:
+        opened.data = b""
+        path.unlink()
+        assert opened.content() == encode(FRAME)
+    path.write_bytes(encode(FRAME))
+    with images.read_source(path) as opened:
+        opened.data = b""
+        overwrite(path)
+        assert opened.content() is None
+
+
+def test_an_empty_file_has_its_content(tmp_path: Path) -> None:
+    """No bytes are bytes, too: they need no second reading."""
+    path = tmp_path / "weld.png"
+    path.touch()
+    with images.read_source(path) as opened:
+        path.write_bytes(b"late")
+        assert opened.content() == b""
+
+
+@pytest.mark.parametrize("touch", [lambda p: p.chmod(0o600), lambda p: os.utime(p, (1e9, 1e9))])
+def test_a_change_of_mode_or_time_is_no_other_file(tmp_path: Path, touch: Callable[[Path], None]) -> None:
+    """The same bytes in the same file: only the stamp is new."""
+    path = tmp_path / "weld.png"
+    path.write_bytes(encode(FRAME))
+    with images.read_source(path) as opened:
+        touch(path)
+        assert opened.stamp_now(path) == images.look(path).stamp != opened.source.stamp
 
 
 def make_fifo(path: Path) -> None:
