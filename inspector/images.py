@@ -17,7 +17,9 @@ may help because a writer may still be at work:
 ``unsupported``               pixels whose grey value cannot be known (float, Lab, unscaled 32-bit)
 =====================  =====  =====================================================================
 
-What it cannot see: a JPEG has no checksum, so flipped bits inside one decode to wrong pixels.
+What it cannot see: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most leave
+its scan too short or too long, and that is seen: libjpeg fills what is missing with grey and warns, which
+Pillow keeps to itself; so JPEG pixels come from the same libjpeg by a binding that passes its warnings on.
 EXIF orientation of a JPEG is not applied; a camera over a seam does not turn.
 """
 
@@ -38,6 +40,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -136,7 +139,11 @@ def decode(
         with Image.open(io.BytesIO(data), formats=list(formats)) as image:
             _check_header(image, max_pixels)
             word_bits = _word_bits(image, bit_depth)
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                return _grey_from_jpeg(data)
             image.load()
+            if image.format == "PNG":
+                _check_sums(data)
             return _grey(image, word_bits)
     except ImageError:
         raise
@@ -377,12 +384,27 @@ def _has_its_end(data: bytes, kind: str) -> bool:
     return True
 
 
+def _check_sums(png: bytes) -> None:
+    """Refuse pixel chunks that fail their checksums; Pillow does not ask once it has rows enough."""
+    view, position = memoryview(png), 8
+    while position + 12 <= len(png) and png[position + 4 : position + 8] != b"IEND":
+        end = position + 8 + int.from_bytes(png[position : position + 4], "big")
+        is_right = zlib.crc32(view[position + 4 : end]) == int.from_bytes(png[end : end + 4], "big")
+        if png[position + 4 : position + 8] == b"IDAT" and not is_right:
+            raise ImageError("corrupt", "has pixels that fail their checksum", retry=True)
+        position = end + 4
+
+
 def _check_header(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError("too_large", f"has {width}×{height} pixels; {max_pixels} are allowed")
     if min(width, height) < MIN_SIDE:
         raise ImageError("too_small", f"has {width}×{height} pixels; a side needs {MIN_SIDE}")
+    strips = [tile.extents for tile in getattr(image, "tile", []) if image.format == "TIFF"]
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in strips)
+    if strips and covered < width * height:
+        raise ImageError("truncated", "has fewer rows than its header says", retry=True)
     if getattr(image, "is_animated", False):
         raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
 
@@ -405,6 +427,20 @@ def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
     if image.mode not in _TO_GREY:
         raise ImageError("unsupported", f"has {image.mode} pixels, whose grey value is not defined")
     return np.array(image.convert("L"), dtype=np.uint8)
+
+
+def _grey_from_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """The luma, where libjpeg does not say ``Corrupt JPEG data``; its other warnings are of odd metadata."""
+    try:
+        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        if "premature end" in str(error).lower():
+            raise ImageError("truncated", f"cannot be decoded: {_one_line(error)}", retry=True) from None
+        if "corrupt" in str(error).lower():
+            raise
+        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=False)
+    grey: NDArray[np.uint8] = pixels[:, :, 0]
+    return grey
 
 
 def _grey_from_words(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:

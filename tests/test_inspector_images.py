@@ -265,6 +265,36 @@ def test_half_a_file_of_full_length_is_no_frame(form: str, options: dict[str, An
     assert (error.reason, error.retry) == ("truncated", True)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 2}])
+def test_a_jpeg_scan_that_ends_early_is_no_frame(options: dict[str, Any]) -> None:
+    """A JPEG that lost part of its scan, end mark or not, is refused; libjpeg would fill it with grey."""
+    data = encode(RANDOM.integers(0, 256, (100, 100), dtype=np.uint8), "JPEG", **options)
+    error = refusal(data[: len(data) // 2] + b"\xff\xd9")
+    assert (error.reason, error.retry) == ("truncated", True)
+    hole = refusal(data[: len(data) // 2] + data[len(data) // 2 + 300 :])
+    assert (hole.reason, hole.retry) in (("truncated", True), ("corrupt", True))
+
+
+def test_a_png_that_fails_its_checksum_is_no_frame() -> None:
+    """Pixels that inflate to enough rows, but not to those that were written, are refused."""
+    good = encode(np.tile(np.arange(100, dtype=np.uint8), (100, 1)), "PNG")
+    start, end = good.index(b"IDAT"), good.index(b"IEND") - 8
+    inflated = bytearray(zlib.decompress(good[start + 4 : end]))
+    inflated[50] ^= 1
+    packed = b"IDAT" + zlib.compress(bytes(inflated) + bytes(200))  # more rows than are needed
+    wrong = len(packed[4:]).to_bytes(4, "big") + packed + good[end : end + 4]
+    error = refusal(good[: start - 4] + wrong + good[end + 4 :])
+    assert (error.reason, error.retry) == ("corrupt", True)
+
+
+def test_a_tiff_with_too_few_rows_is_no_frame() -> None:
+    """A TIFF whose strips hold fewer rows than its header says is refused; Pillow would leave them black."""
+    good = encode(RANDOM.integers(0, 256, (100, 100), dtype=np.uint8), "TIFF")
+    at = good.index(b"\x01\x01\x04\x00\x01\x00\x00\x00")  # ImageLength, one LONG
+    error = refusal(good[: at + 8] + (5000).to_bytes(4, "little") + good[at + 12 :])
+    assert (error.reason, error.retry) == ("truncated", True)
+
+
 def test_half_a_bitmap_of_full_length_is_flawed() -> None:
     """A BMP cannot tell that its tail was never written; the black rows do, so people look at it."""
     data = encode(SMOOTH, "BMP")
