@@ -6,7 +6,11 @@ import csv
 import io
 import json
 import logging
+import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +23,7 @@ from rich.console import Console
 from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector import metadata
-from trainer import pipeline, reporting
+from trainer import pipeline, reporting, settings
 from trainer.errors import DataError, RecipeError, RunError, TrainingError
 from trainer.pipeline import Stage
 from trainer.progress import Progress
@@ -38,9 +42,12 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def run(data: Path, out: Path, until: Stage = Stage.RESULTS, **changes: Any) -> dict[str, Any]:
+def run(
+    data: Path, out: Path, until: Stage = Stage.RESULTS, unlabelled: Path | None = None, **changes: Any
+) -> dict[str, Any]:
     """Run the tiny recipe with changes, as the commands do."""
-    return pipeline.run(Recipe(**RECIPE | changes), data, out, Progress(Console(file=io.StringIO())), until)
+    progress = Progress(Console(file=io.StringIO()))
+    return pipeline.run(Recipe(**RECIPE | changes), data, out, progress, until, unlabelled=unlabelled)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -162,6 +169,59 @@ def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> No
     assert told.metrics["n"] == 8
     assert told.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]
     assert told.metrics["split_fingerprint"] == finished.results["split_fingerprint"]
+
+
+def test_killed_again_and_again_it_ends_with_the_same_result(finished: Finished, tmp_path: Path) -> None:
+    """Kill -9 among the teachers, in the student and after it: typed again, it ends as the unbroken run."""
+    recipe, out = tmp_path / "tiny.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE))))
+    command = [sys.executable, "-m", "trainer.cli", "run", recipe, "--data", finished.data, "--out", out]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
+    for mark in ("teacher-2 epoch 3/", "student epoch 5/", "thresholds default"):
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert any(mark in line for line in process.stderr)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+    again = run(finished.data, out)
+    assert again["models"] == finished.results["models"]
+    one, other = (
+        torch.load(each / "student.pt", weights_only=True)["weights"] for each in (out, finished.out)
+    )
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
+    """The shipped recipe, shortened, runs on small frames of three classes that it has never heard of."""
+    data = class_folders(tmp_path / "data", runs=2, frames=4, classes=("bad", "good", "odd"))
+    short = ["training.epochs=1", "training.min_steps=4", "distillation.epochs=1", "ensemble.teachers=1"]
+    recipe = settings.load("best", [*short, "accept=[good]"])
+    results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
+    assert len(results["models"]["artifact"]["per_class"]) == 3
+    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
+    assert (told.height, told.width) == (80, 80)
+    assert run(
+        data,
+        tmp_path / "large",
+        Stage.TEACHERS,
+        network={"height": None, "width": None, "pixels": 4500, "stem": 4},
+    )
+    kept = yaml.safe_load((tmp_path / "large" / "recipe.yaml").read_text())["network"]
+    assert (kept["height"], kept["width"]) == (68, 68)
+
+
+def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
+    """Fitted on held-out frames where those are enough, they stand in the artifact's metadata."""
+    data = class_folders(tmp_path / "data", runs=20, frames=16)
+    quick = {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
+    results = run(data, tmp_path / "out", **quick, ensemble={"teachers": 1})
+    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
+    assert results["n"] >= 200
+    assert told.temperature == results["calibration"]["temperature"]
+    assert told.calibrated == results["calibration"]["calibrated"]
+    assert told.thresholds.chosen.startswith("wanted: escapes within 1.0%")
+    assert told.thresholds.accept == results["thresholds"]["accept"]
+    assert (tmp_path / "out" / "thresholds.png").stat().st_size > 5000
 
 
 def test_a_finished_run_trains_nothing_again(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:

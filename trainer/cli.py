@@ -35,6 +35,10 @@ Data = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", help="run folder; the same one goes on where it stopped")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="change a key: training.epochs=5")]
+Unlabelled = Annotated[
+    Path | None,
+    typer.Option(help="frames without labels for the student: the station's archive", exists=True),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 
 
@@ -58,10 +62,15 @@ ChosenPart = Annotated[Part | None, typer.Option("--part", help="default: test, 
 
 @app.command()
 def run(
-    recipe: RecipeName, data: Data, out: Out, overrides: Overrides = None, as_json: AsJson = False
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    overrides: Overrides = None,
+    unlabelled: Unlabelled = None,
+    as_json: AsJson = False,
 ) -> None:
     """Every stage: teachers, ensemble, student, artifact, results. Typed again, it goes on from there."""
-    _run("results", recipe, data, out, overrides, as_json=as_json)
+    _run("results", recipe, data, out, overrides, unlabelled, as_json=as_json)
 
 
 @app.command()
@@ -69,15 +78,20 @@ def teachers(
     recipe: RecipeName, data: Data, out: Out, overrides: Overrides = None, as_json: AsJson = False
 ) -> None:
     """The first stage alone: train the teachers."""
-    _run("teachers", recipe, data, out, overrides, as_json=as_json)
+    _run("teachers", recipe, data, out, overrides, None, as_json=as_json)
 
 
 @app.command()
 def distil(
-    recipe: RecipeName, data: Data, out: Out, overrides: Overrides = None, as_json: AsJson = False
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    overrides: Overrides = None,
+    unlabelled: Unlabelled = None,
+    as_json: AsJson = False,
 ) -> None:
     """Up to the distilled student, OUT/student.pt; teachers that are there are not trained again."""
-    _run("student", recipe, data, out, overrides, as_json=as_json)
+    _run("student", recipe, data, out, overrides, unlabelled, as_json=as_json)
 
 
 @app.command(name="compile")
@@ -206,7 +220,14 @@ def main() -> None:
 
 
 def _run(
-    stage: str, recipe: str, data: Path, out: Path, overrides: list[str] | None, *, as_json: bool
+    stage: str,
+    recipe: str,
+    data: Path,
+    out: Path,
+    overrides: list[str] | None,
+    unlabelled: Path | None,
+    *,
+    as_json: bool,
 ) -> None:
     with _friendly(out) as progress:
         from trainer.settings import load
@@ -215,7 +236,7 @@ def _run(
         from trainer.pipeline import Stage
         from trainer.pipeline import run as run_pipeline
 
-        result = run_pipeline(resolved, data, out, progress, Stage(stage))
+        result = run_pipeline(resolved, data, out, progress, Stage(stage), unlabelled=unlabelled)
         if as_json or "models" not in result:
             _print(result, as_json)
             return

@@ -24,7 +24,7 @@ from pathlib import Path
 from trainer.errors import DataError, Problem, did_you_mean
 
 PARTS = ("train", "valid", "test")
-_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def _from_folders(data: Path, listing: Listing) -> Iterator[Frame]:
             listing.problems.append(Problem("unknown class folder", f"{folder}{hint}"))
             continue
         for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in _IMAGE_SUFFIXES and not path.name.startswith("."):
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
                 run = path.relative_to(folder).parent.as_posix()
                 yield Frame(
                     path,

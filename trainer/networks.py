@@ -65,22 +65,22 @@ class Networks:
 
     def teachers(self) -> list[nn.Module]:
         """Algorithm 1, lines 1 to 7."""
-        return [self._fit(name) for name in self._plans if name != "student"]
+        return [self._fit(name, self._train) for name in self._plans if name != "student"]
 
-    def student(self, teachers: Sequence[nn.Module]) -> nn.Module:
-        """Algorithm 1, lines 8 to 14."""
+    def student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
+        """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
         labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
-        return self._fit("student", labels)
+        return self._fit("student", train, labels)
 
-    def _fit(self, name: str, targets: training.Targets = training.true_labels) -> nn.Module:
+    def _fit(self, name: str, train: FrameSet, targets: training.Targets = training.true_labels) -> nn.Module:
         plan = self._plans[name]
         self._progress.now(name)
         torch.manual_seed(plan.seed)
         network = build(self._recipe.network, self._classes)
         training.fit(
             network,
-            self._train,
+            train,
             self._augment,
             plan,
             checkpoint=self._folder.checkpoint(name),

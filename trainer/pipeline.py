@@ -11,7 +11,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,11 @@ from inspector.images import read_image
 from inspector.metadata import WeldClass
 from trainer import datasets, plots, splits
 from trainer.calibration import calibrate, warm
-from trainer.errors import DataError, Problem, RecipeError
-from trainer.frames import FrameSet, fitting_size, load, training_size
+from trainer.errors import RecipeError
+from trainer.frames import FrameSet
 from trainer.networks import Networks, seeds
-from trainer.preparation import prepare
 from trainer.progress import Progress
+from trainer.reading import Reader, sized
 from trainer.reporting import metrics, report_artifact, report_student, report_teachers
 from trainer.runfolder import RunFolder, environment, git_commit
 from trainer.settings import Recipe
@@ -49,9 +48,17 @@ class Stage(StrEnum):
 
 
 def run(
-    recipe: Recipe, data: Path, out: Path, progress: Progress, until: Stage = Stage.RESULTS
+    recipe: Recipe,
+    data: Path,
+    out: Path,
+    progress: Progress,
+    until: Stage = Stage.RESULTS,
+    *,
+    unlabelled: Path | None = None,
 ) -> dict[str, Any]:
     """Run or resume a recipe, and return its results (of an earlier stage: what is done).
+
+    ``unlabelled`` is a folder of frames that the student learns from besides the labelled ones.
 
     Raises:
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
@@ -69,7 +76,8 @@ def run(
     with RunFolder(out) as folder, progress:
         identity = describe(recipe, listing)
         folder.refuse_other(recipe.resolved(), identity)
-        train, valid = load_frames(recipe, listing, folder, progress)
+        reader = Reader(recipe, folder, progress)
+        train, valid = reader.labelled(listing)
         folder.claim(recipe.resolved(), identity, listing.frames, listing.classes)
         networks = Networks(recipe, len(classes), train=train, valid=valid, folder=folder, progress=progress)
 
@@ -81,7 +89,8 @@ def run(
             recipe, teachers, train=train, valid=valid, classes=listing.classes
         )
         if recipe.network.architecture == "weldnet":
-            network = networks.student(teachers)
+            diet = reader.with_unlabelled(train, unlabelled, listing, teachers)
+            network = networks.student(teachers, diet)
             results |= report_student(results, network, valid, listing.classes)
             student = finish(recipe, network, classes, train=train, valid=valid, results=results)
             student.save(out / "student.pt")
@@ -122,52 +131,6 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
             "no class is an accept class, so no frame will ever be a PASS; name them: --set accept=[good]"
         )
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
-
-
-def sized(recipe: Recipe, listing: datasets.Listing) -> Recipe:
-    """The recipe with the network's height and width, from the training frames where it leaves them open."""
-    if recipe.network.height is not None:
-        return recipe
-    height, width = fitting_size(listing.part("train"), recipe.network.pixels, recipe.data.bit_depth)
-    log.info("frames are prepared at %d×%d pixels", width, height)
-    network = recipe.network.model_copy(update={"height": height, "width": width})
-    return recipe.model_copy(update={"network": network})
-
-
-def load_frames(
-    recipe: Recipe, listing: datasets.Listing, folder: RunFolder, progress: Progress
-) -> tuple[FrameSet, FrameSet]:
-    """Decode everything before training starts: training frames as kept for cropping, held-out ones prepared.
-
-    Raises:
-        DataError: with every problem of the listing and of the images.
-    """
-    height, width = recipe.network.size
-    sizes = {
-        "train": training_size(height, width, recipe.augmentation.crop[0]),
-        "valid": (height, width),
-    }
-    progress.begin("reading frames", len(listing.part(*sizes)))
-    train, valid = (
-        load(
-            listing.part(part),
-            size=size,
-            resize=partial(prepare, height=size[0], width=size[1]),
-            bit_depth=recipe.data.bit_depth,
-            problems=listing.problems,
-            spill=folder.path,
-            advance=progress.advance,
-        )
-        for part, size in sizes.items()
-    )
-    if not len(valid):
-        listing.problems.append(
-            Problem("nothing to hold out", "every class has one run; name a 'valid' part")
-        )
-    if listing.problems:
-        raise DataError(listing.source, listing.problems)
-    log.info("%d frames to train on, %d held out, %d classes", len(train), len(valid), len(listing.classes))
-    return train, valid
 
 
 def describe(recipe: Recipe, listing: datasets.Listing) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 ``recipe.yaml``        the recipe as resolved
 ``run.json``           seeds, git commit, split fingerprint, versions, processor, threads
 ``split.csv``          path, label, run and part of every frame
+``unlabelled.json``    which frames without labels the student learnt from, where there were any
 ``logs/*.csv``         one line an epoch, one file a network
 ``checkpoints/*.pt``   each network after its last finished epoch
 ``student.pt``         the distilled student, for ``weld-train compile``
@@ -39,6 +40,7 @@ from trainer.errors import RunError
 log = logging.getLogger(__name__)
 
 _MARK = "run.json"
+_UNLABELLED = "unlabelled.json"
 
 
 class RunFolder:
@@ -106,6 +108,21 @@ class RunFolder:
         rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
         self._write_csv("split.csv", ("path", "label", "run", "part"), rows)
         self.write_json(_MARK, identity)  # last: a folder that has it has all that came before
+
+    def claim_unlabelled(self, fingerprint: str | None) -> None:
+        """Mark which unlabelled frames the student learns from; None: no such frames.
+
+        Raises:
+            RunError: it began with others.
+        """
+        mark = self.path / _UNLABELLED
+        there = json.loads(mark.read_text(encoding="utf-8"))["fingerprint"] if mark.exists() else None
+        if there == fingerprint:
+            return
+        if self.checkpoint("student").exists():
+            began = "with other frames in --unlabelled" if there else "without --unlabelled"
+            raise RunError(f"{self.path}: its student began {began}; give the same, or another --out")
+        self.write_json(_UNLABELLED, {"fingerprint": fingerprint})
 
     def checkpoint(self, network: str) -> Path:
         """Where a network's checkpoint lies."""
