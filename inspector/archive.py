@@ -61,7 +61,8 @@ class Archive:
     """The two folders that files of one drop folder end in.
 
     Relative paths, as the ledger records them: ``<local day>/<verdict>/<stem>.<first 8 of sha256><suffix>``,
-    for quarantine with the reason in the verdict's place and, without bytes to hash, the inode's number.
+    for quarantine with the reason in the verdict's place and, without bytes to hash, the inode's number. What
+    stood in a sub-folder of the drop folder stands in a sub-folder of that name below the verdict.
 
     Args:
         drop: the drop folder; must exist.
@@ -232,7 +233,9 @@ class Archive:
         return Moved.RESCUED
 
     def _free_path(self, arrival: Arrival, source: SourceFile, folder: str, *, quarantine: bool) -> str:
-        stem, suffix = _split(arrival.source_name.rsplit("/", 1)[-1])
+        *folders, name = arrival.source_name.split("/")
+        folder = "/".join([folder, *(_cut(name, _NAME_BYTES - _RESERVE_BYTES) for name in folders)])
+        stem, suffix = _split(name)
         mark = source.sha256[:8] if source.sha256 else f"{source.stamp.inode:08x}"
         number = 0
         while True:
@@ -251,7 +254,12 @@ def _split(name: str) -> tuple[str, str]:
     if len(suffix.encode()) > _SUFFIX_BYTES:
         suffix = ""
     room = _NAME_BYTES - _RESERVE_BYTES - len(suffix.encode())
-    return name.removesuffix(suffix).encode()[:room].decode(errors="ignore"), suffix
+    return _cut(name.removesuffix(suffix), room), suffix
+
+
+def _cut(name: str, room: int) -> str:
+    """A name in so many bytes of UTF-8."""
+    return name.encode()[:room].decode(errors="ignore")
 
 
 def _check(key: str, folder: Path, drop: Path) -> None:

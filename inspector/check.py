@@ -10,11 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import PurePath
 
 import sqlalchemy as sa
 
-from inspector import artifact, database, host, intake, names, schema
+from inspector import artifact, database, host, listing, names, schema
 from inspector.archive import Archive
 from inspector.classifier import Classifier
 from inspector.errors import FolderError, SettingsError, StationError, UsageError
@@ -76,7 +75,7 @@ def _folders(settings: Settings) -> str:
 
 def _file_system(settings: Settings) -> str:
     kind = host.file_system(settings.drop_folder)
-    if kind in host.NETWORK:
+    if host.is_remote(kind):
         raise _Note(
             f"{settings.drop_folder} is {kind}: nothing tells of new files there, so each is found by a scan "
             f"every {settings.scan_s:g} s (scan_s); better share a local folder of this machine"
@@ -158,7 +157,9 @@ def _rights(connection: sa.Connection, where: str) -> bool:
 
 
 def _names(settings: Settings) -> str:
-    there = [names.to_text(PurePath(path.name)) for path in intake.waiting(settings.drop_folder)]
+    drop = settings.drop_folder
+    waiting = listing.waiting(drop, subfolders=settings.subfolders)
+    there = [names.to_text(path.relative_to(drop)) for path in waiting]
     if settings.name_pattern is None:
         return "name_pattern is not set: rows tell no camera, part or seam"
     pattern = re.compile(settings.name_pattern)

@@ -95,6 +95,7 @@ def daemon(
             settle_s=settings.settle_s,
             give_up_s=settings.give_up_s,
             scan_s=settings.scan_s,
+            subfolders=settings.subfolders,
             only_first_scan=only_present,
         ),
         rules=first,

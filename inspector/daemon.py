@@ -138,7 +138,7 @@ class Daemon:
             self._record_judged_batches()
             self._note_events()
             self.notifier.alive()
-            self.notifier.status(self._summary())
+            self.notifier.status("; ".join([self._summary(), *self.intake.troubles]))
             self.metrics.waiting(self.intake.pending(), self.intake.oldest())
             self.intake.wait(self._rest_s())
 

@@ -1,4 +1,9 @@
-"""The drop folder itself: owned by one daemon, watched, and noticed when it goes away or is replaced."""
+"""The drop folder itself: owned by one daemon, watched, and noticed when it goes away or is replaced.
+
+On a file system that others write to as well (NFS, SMB, FUSE, 9p) inotify reports only what this machine
+does: there is no watch there, and the scan alone finds what is new. watchdog's PollingObserver would do no
+more than that scan, with a status call for each file each time, and events that prove nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +11,12 @@ import contextlib
 import fcntl
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from inspector import host
 from inspector.errors import FolderError
+from inspector.listing import is_subfolder
 from inspector.watch import Close, FolderWatch
 
 
@@ -18,31 +25,37 @@ class DropFolder:
 
     Args:
         path: the folder.
+        subfolders: the folders in it are part of it, one level deep.
         wake: called from the watch's thread after each hint.
         wall_us: UTC epoch microseconds.
         monotonic: seconds.
 
     Attributes:
         events: ``(kind, detail)`` of troubles, oldest first; one that lasts is told once.
+        troubles: those that last, by their kind.
     """
 
     def __init__(
         self,
         path: Path,
         *,
+        subfolders: bool,
         wake: Callable[[], None],
         wall_us: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self.path = path
         self.events: deque[tuple[str, str]] = deque()
+        self.troubles: dict[str, str] = {}
+        self._subfolders = subfolders
         self._wake = wake
         self._wall_us = wall_us
         self._monotonic = monotonic
         self._fd = -1
         self._device: int | None = None
-        self._watch: FolderWatch | None = None
-        self._told: set[str] = set()
+        self._mount = host.Mount(Path("/"), "unknown", "unknown")
+        self._watches: dict[str, FolderWatch] = {}  # by prefix: "" for the folder itself
+        self._is_stale = False  # the descriptor has failed: take the folder over anew
 
     def open(self) -> None:
         """Open, lock and watch the folder.
@@ -61,49 +74,71 @@ class DropFolder:
         except BaseException:
             os.close(fd)
             raise
-        self._fd = fd
-        self._device = os.fstat(fd).st_dev
-        self._renew_watch()
+        self._fd, self._is_stale = fd, False
+        self._device, self._mount = os.fstat(fd).st_dev, host.mount_of(self.path)
+        if self.is_remote:
+            self._tell_once(
+                "polling", f"{self.path} is on {self._mount.kind}: found by scans, not by a watch"
+            )
+        else:
+            self._watch("")
 
     def close(self) -> None:
         """Stop watching and free the lock; may be called twice."""
-        if self._watch:
-            self._watch.close()
-            self._watch = None
+        for prefix in list(self._watches):
+            self._watches.pop(prefix).close()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
-    def is_there(self) -> bool:
-        """Whether the path still names this folder; a new one on the same device is taken over.
+    @property
+    def is_remote(self) -> bool:
+        """Whether others may write here without this kernel's knowing."""
+        return host.is_remote(self._mount.kind)
 
-        A folder on another device is most likely the empty mount point below an unmounted drop folder:
-        it is left alone, and the right one is waited for.
+    def is_there(self) -> bool:
+        """Whether the path still names this folder; a new one on the same mount is taken over.
+
+        A folder on another mount is most likely the empty mount point below an unmounted drop folder: it is
+        left alone, and the right one is waited for. A file system that comes back may have another device
+        number (NFS, SMB, tmpfs), but it has its old mount point, kind and source.
         """
         try:
             found = self.path.stat()
-            if self._fd < 0 or not os.path.samestat(found, os.fstat(self._fd)):
+            if self._fd < 0 or self._is_stale or not os.path.samestat(found, os.fstat(self._fd)):
                 self._take_over(found.st_dev)
         except (OSError, FolderError) as error:
             self._tell_once("folder_lost", f"waiting for it: {error}")
             return False
-        if "folder_lost" in self._told:
-            self._told.discard("folder_lost")
+        if self.troubles.pop("folder_lost", None):
             self.events.append(("folder_back", str(self.path)))
-        if self._watch is None:
-            self._renew_watch()
+        if "" not in self._watches and not self.is_remote:
+            self._watch("")
         return True
 
-    def names(self) -> list[str] | None:
-        """Names of all that stands in the folder, or None where it cannot be listed now."""
-        try:
-            with os.scandir(self._fd) as listing:
-                names = [item.name for item in listing]
-        except OSError as error:
-            self._tell_once("folder_unreadable", f"{self.path}: {error.strerror}")
-            return None
-        self._told.discard("folder_unreadable")
-        return names
+    def names(self) -> Iterator[str]:
+        """Names of all that stands in the folder, and in its sub-folders where they are part of it.
+
+        Raises:
+            OSError: it cannot be listed now; :meth:`cannot_list` wants to know.
+        """
+        folders = []
+        with os.scandir(self._fd) as listing:
+            for item in listing:
+                if self._subfolders and is_subfolder(item):
+                    folders.append(item.name)
+                else:
+                    yield item.name
+        for gone in self._watches.keys() - {"", *(f"{folder}/" for folder in folders)}:
+            self._watches.pop(gone).close()
+        for folder in folders:
+            yield from self._names_in(folder)
+        self.troubles.pop("folder_unreadable", None)
+
+    def cannot_list(self, error: OSError) -> None:
+        """The listing broke off: say so once, and open the folder anew next time."""
+        self._is_stale = True
+        self._tell_once("folder_unreadable", f"{self.path}: {error.strerror}")
 
     def stat(self, name: str) -> os.stat_result | None:
         """Status of one name, links not followed; None if it is gone."""
@@ -113,19 +148,44 @@ class DropFolder:
 
     def closes(self) -> tuple[list[Close], bool]:
         """Files closed or moved in since the last call, and whether some may have been missed."""
-        if self._watch is None:
-            return [], False
-        closes, trouble = self._watch.drain(), self._watch.trouble
-        if trouble:
-            self.events.append((f"watch_{trouble}", "events may be missing: scanned at once"))
-            self._renew_watch()
-        return closes, trouble is not None
+        closes, missed_some = [], False
+        for prefix, watch in list(self._watches.items()):
+            closes += watch.drain()
+            if watch.trouble:
+                missed_some = True
+                about = f"{prefix} " if prefix else ""
+                self.events.append(
+                    (f"watch_{watch.trouble}", f"{about}events may be missing: scanned at once")
+                )
+                self._watch(prefix)
+        return closes, missed_some
+
+    def _names_in(self, folder: str) -> Iterator[str]:
+        """What stands in a sub-folder, watched before it is listed; one that has just gone has nothing."""
+        prefix = f"{folder}/"
+        if prefix not in self._watches and not self.is_remote:
+            self._watch(prefix)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+            try:
+                with os.scandir(fd) as listing:
+                    for item in listing:
+                        yield prefix + item.name
+            finally:
+                os.close(fd)
 
     def _take_over(self, device: int) -> None:
-        if device != self._device:
-            raise FolderError(f"{self.path} is now on another device; restart if that is meant")
+        mount = host.mount_of(self.path)
+        if device != self._device and mount != self._mount:
+            raise FolderError(
+                f"{self.path} is now on {mount.source} at {mount.point}, it was on {self._mount.source} at "
+                f"{self._mount.point}; mount the right one, or restart if that is meant"
+            )
+        was_stale = self._is_stale
         self.close()
         self.open()
+        if "folder_lost" not in self.troubles and not was_stale:
+            self.events.append(("folder_replaced", f"{self.path} is another folder now"))
 
     def _lock(self, fd: int) -> None:
         try:
@@ -138,20 +198,28 @@ class DropFolder:
         except OSError as error:  # some network file systems lock nothing
             self._tell_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
 
-    def _renew_watch(self) -> None:
-        if self._watch:
-            self._watch.close()
-            self._watch = None
+    def _watch(self, prefix: str) -> None:
+        """Watch the folder, or a sub-folder, anew."""
+        if old := self._watches.pop(prefix, None):
+            old.close()
         try:
-            self._watch = FolderWatch(self.path, self._wake, wall_us=self._wall_us, monotonic=self._monotonic)
-            self._told.discard("no_watch")
+            self._watches[prefix] = FolderWatch(
+                self.path / prefix,
+                self._wake,
+                prefix=prefix,
+                wall_us=self._wall_us,
+                monotonic=self._monotonic,
+            )
+            self.troubles.pop("no_watch", None)
+        except FileNotFoundError:  # the next scan tells of a folder that has gone
+            return
         except OSError as error:
             self._tell_once("no_watch", f"scans must do: {error.strerror}")
 
     def _tell_once(self, kind: str, detail: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self.troubles:
             self.events.append((kind, detail))
+        self.troubles[kind] = detail
 
 
 def owner(folder: Path) -> int | None:

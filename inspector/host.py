@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import grp
 import os
@@ -12,7 +13,7 @@ import stat
 import time
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Final
+from typing import Final, NamedTuple
 
 from inspector.errors import FolderError, UsageError
 
@@ -29,6 +30,7 @@ NETWORK: Final = (
     "fuse.glusterfs",
     "afs",
 )
+_SHARED: Final = ("virtiofs", "vboxsf", "prl_fs", "smbfs", "coda", "lustre", "beegfs", "gpfs", "orangefs")
 FOREIGN: Final = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk")
 VOLATILE: Final = ("tmpfs", "ramfs")
 
@@ -38,16 +40,34 @@ _TIME_ERROR = 5  # <sys/timex.h>: the clock is not synchronized
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class Mount(NamedTuple):
+    """One line of the kernel's mount table."""
+
+    point: Path
+    kind: str  # of the file system
+    source: str  # device, server, share
+
+
+def mount_of(path: PurePath) -> Mount:
+    """Which mount a path lies on; kind and source are ``unknown`` where the kernel does not tell."""
+    where, best = Path(path).resolve(), Mount(Path("/"), "unknown", "unknown")
+    with contextlib.suppress(OSError):
+        for line in _MOUNTS.read_text().splitlines():
+            before, _, after = line.partition(" - ")
+            point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), before.split()[4]))
+            if (point == where or point in where.parents) and len(point.parts) >= len(best.point.parts):
+                best = Mount(point, *after.split()[:2])
+    return best
+
+
 def file_system(path: PurePath) -> str:
     """What kind of file system a folder lies on, as the kernel names it; ``unknown`` where it does not."""
-    where = Path(path).resolve()
-    best, kind = -1, "unknown"
-    for line in _MOUNTS.read_text().splitlines():
-        before, _, after = line.partition(" - ")
-        mount = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), before.split()[4]))
-        if (mount == where or mount in where.parents) and len(mount.parts) >= best:
-            best, kind = len(mount.parts), after.split()[0]
-    return kind
+    return mount_of(path).kind
+
+
+def is_remote(kind: str) -> bool:
+    """Whether somebody else may write to such a file system, of which this kernel reports nothing."""
+    return kind in (*NETWORK, *_SHARED) or kind.startswith("fuse")
 
 
 def free_gigabytes(folder: Path) -> float:

@@ -6,6 +6,9 @@ mtime, and a file may be pre-allocated, but ctime and blocks tell the truth. Wha
 minute by its ctime when it is first seen is ready without waiting, so that a backlog starts at once: ctime
 is set by the kernel at each write and no copy can keep an old one; the minute allows for a file server's
 clock. A reading that comes too early all the same costs nothing, because :meth:`Intake.retry` follows.
+
+However many files wait, at most ``_MOST`` of them are known by name: those with the oldest mtimes, and what
+the watch reports meanwhile. The rest is counted, and taken up by later scans.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path, PurePath
@@ -25,15 +28,19 @@ from types import TracebackType
 from typing import Final, Self
 
 from inspector.dropfolder import DropFolder
-from inspector.errors import FolderError
+from inspector.listing import is_image_name, is_named_as_intake
 from inspector.names import to_text
 from inspector.records import Arrival
+from inspector.turns import Turns
 from inspector.watch import Close
 
-IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 _OLD_S: Final = 60.0  # unchanged this long by ctime: no writer is at work (module docstring)
 _SCAN_SHARE: Final = 20  # a scan comes no sooner than this many times its own cost after the last one
 _LOOKS: Final = 4  # an unreadable file is read again this many times in give_up_s, even if it stands still
+_MOST: Final = 20_000  # files known by name: some 15 MB, and minutes of work between two scans
+_SPARE: Final = 4_000  # of them, for what the watch reports while a backlog fills the rest
+_REMOTE_SETTLE_S: Final = 3.0  # an NFS client may show attributes that are 3 s old (acregmin in nfs(5))
+_MOST_LEFT_ALONE: Final = 1_000  # directories remembered; a folder with more is nobody's camera
 _LONGEST_PAUSE_S: Final = 300.0  # between two tries to move one file that the file system refuses to move
 
 
@@ -45,12 +52,13 @@ class _State(Enum):
 
 @dataclass(slots=True)
 class _Entry:
-    """One file that waits; a backlog of 100,000 holds as many of these."""
+    """One file that waits."""
 
     seen_us: int
     seen_monotonic: float
     stamp: tuple[int, ...]
     changed: float  # monotonic seconds of the last change that was noticed
+    order: float  # by which it comes to its turn: as seen_monotonic, but for files past those known by name
     state: _State = _State.WAITING
     close: Close | None = None  # the last close that came while it was taken
     warned: bool = False
@@ -67,6 +75,7 @@ class Intake:
         settle_s: seconds a file whose close was not seen must stand still.
         give_up_s: seconds after its last change for which an unreadable file is tried again.
         scan_s: seconds between scans.
+        subfolders: the folders in the drop folder, one for each camera, are intake as well.
         only_first_scan: take what the folder holds at the start and ignore what comes later.
         monotonic: seconds; measures durations.
         wall_us: UTC epoch microseconds; stamps arrivals.
@@ -82,6 +91,7 @@ class Intake:
         settle_s: float,
         give_up_s: float,
         scan_s: float,
+        subfolders: bool = False,
         only_first_scan: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -94,14 +104,18 @@ class Intake:
         self._monotonic = monotonic
         self._wall_us = wall_us
         self._woken = threading.Event()
-        self._drop = DropFolder(folder, wake=self._woken.set, wall_us=wall_us, monotonic=monotonic)
+        self._drop = DropFolder(
+            folder, subfolders=subfolders, wake=self._woken.set, wall_us=wall_us, monotonic=monotonic
+        )
         self.events: deque[tuple[str, str]] = self._drop.events
-        self._entries: dict[str, _Entry] = {}
-        self._ready: list[tuple[float, int, str]] = []  # heap: first seen, then mtime, then name
+        self._entries: dict[str, _Entry] = {}  # by name, relative to the drop folder
+        self._beyond = 0  # files past those that are known by name
+        self._beyond_since = 0.0  # when (monotonic) those were first counted
+        self._turns = Turns(self._is_ready, monotonic)
         self._due: list[tuple[float, str]] = []  # heap: when to look at a waiting file again
         self._left_alone: set[tuple[str, int]] = set()  # directories by inode, warned about once
         self._next_scan = 0.0
-        self._scanned_once = False
+        self._opened_ns: int | None = None  # UTC, after the first scan
 
     def __enter__(self) -> Self:
         """Lock, watch and scan the folder.
@@ -110,6 +124,8 @@ class Intake:
             FolderError: it does not exist, cannot be read, or another daemon owns it.
         """
         self._drop.open()
+        if self._drop.is_remote:
+            self._settle_s = max(self._settle_s, _REMOTE_SETTLE_S)
         try:
             self._scan()
         except BaseException:
@@ -123,16 +139,17 @@ class Intake:
         self._drop.close()
 
     def take(self, limit: int) -> list[Arrival]:
-        """Up to ``limit`` ready files, oldest first; each is taken until released, retried or postponed."""
+        """Up to ``limit`` ready files, oldest first; each is taken until released, retried or postponed.
+
+        Behind a backlog the latest get a share, see :mod:`inspector.turns`.
+        """
         self._look()
         taken: list[Arrival] = []
-        while self._ready and len(taken) < limit:
-            name = heapq.heappop(self._ready)[-1]
-            entry = self._entries.get(name)
-            if entry and entry.state is _State.READY:  # else it has gone, or stands in the heap twice
-                entry.state = _State.TAKEN
-                source_name = to_text(PurePath(name))
-                taken.append(Arrival(self.folder / name, source_name, entry.seen_us, entry.seen_monotonic))
+        while len(taken) < limit and (name := self._turns.next()) is not None:
+            entry = self._entries[name]
+            entry.state = _State.TAKEN
+            source_name = to_text(PurePath(name))
+            taken.append(Arrival(self.folder / name, source_name, entry.seen_us, entry.seen_monotonic))
         return taken
 
     def retry(self, arrival: Arrival) -> bool:
@@ -141,7 +158,7 @@ class Intake:
         Returns:
             False once ``give_up_s`` has passed since the file last changed: it stays taken, for quarantine.
         """
-        name = arrival.path.name
+        name = self._name_of(arrival)
         entry = self._entries[name]
         close, entry.close = entry.close, None
         if not self._notice_change(name, entry):
@@ -158,9 +175,11 @@ class Intake:
 
     def release(self, arrival: Arrival) -> None:
         """Forget a taken file: it has left the folder. What stands under its name now is a new arrival."""
-        entry = self._entries.pop(arrival.path.name, None)
+        entry = self._entries.pop(self._name_of(arrival), None)
         if entry and entry.close:
             self._on_close(entry.close)
+        if self._beyond and len(self._entries) < _MOST // 4:
+            self._next_scan = 0.0
 
     def postpone(self, arrival: Arrival) -> int:
         """Leave a taken file where it is, and hand it out again after a pause that grows with each failure.
@@ -168,7 +187,7 @@ class Intake:
         Returns:
             How often that has happened to this file.
         """
-        name = arrival.path.name
+        name = self._name_of(arrival)
         entry = self._entries[name]
         entry.state, entry.close = _State.WAITING, None
         entry.failures += 1
@@ -192,13 +211,18 @@ class Intake:
         self._woken.set()
 
     def pending(self) -> int:
-        """Files that wait in the folder, taken ones included."""
-        return len(self._entries)
+        """Files that wait in the folder, taken ones included; those past ``_MOST`` as of the last scan."""
+        return len(self._entries) + self._beyond
 
     def oldest(self) -> float | None:
         """When (monotonic) the file that waits longest was first seen; None where none waits."""
         first = next(iter(self._entries.values()), None)  # entries stand in the order of first sight
         return None if first is None else first.seen_monotonic
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is not as it should be with the folder right now, for people."""
+        return list(self._drop.troubles.values())
 
     @property
     def exhausted(self) -> bool:
@@ -208,7 +232,14 @@ class Intake:
             or (entry.failures > 0 and entry.state is not _State.TAKEN)  # it cannot be moved
             for entry in self._entries.values()
         )
-        return self._only_first_scan and all(hopeless)
+        return self._only_first_scan and not self._beyond and all(hopeless)
+
+    def _name_of(self, arrival: Arrival) -> str:
+        return str(arrival.path.relative_to(self.folder))
+
+    def _is_ready(self, name: str) -> bool:
+        entry = self._entries.get(name)
+        return entry is not None and entry.state is _State.READY
 
     # --- what the folder tells ------------------------------------------------------------------------
 
@@ -227,45 +258,90 @@ class Intake:
 
     def _scan(self) -> None:
         started, started_us = self._monotonic(), self._wall_us()
-        names = self._drop.names() if self._drop.is_there() else []
-        if names is not None:
-            for name in names:
-                if name not in self._entries and self._admits(name):
-                    self._first_sight(name, started_us, started)
-            self._forget_all_but(set(names))
-            self._scanned_once = True
+        known: set[str] = set()  # of them, those that are still there
+        if self._drop.is_there():
+            try:
+                self._take_up_new(known, started_us, started)
+            except OSError as error:
+                self._drop.cannot_list(error)
+                known.update(self._entries)
+        else:
+            self._beyond = 0
+        for name in [n for n, e in self._entries.items() if n not in known and e.state is not _State.TAKEN]:
+            del self._entries[name]
+        self._opened_ns = self._opened_ns or started_us * 1000
         now = self._monotonic()
         self._next_scan = now + max(self._scan_s, _SCAN_SHARE * (now - started))
 
-    def _forget_all_but(self, names: set[str]) -> None:
-        for name in [n for n, e in self._entries.items() if n not in names and e.state is not _State.TAKEN]:
-            del self._entries[name]
+    def _take_up_new(self, known: set[str], seen_us: int, seen: float) -> None:
+        """Enter what is new, the oldest first and as many as there is room for; count the rest."""
+        found = 0
 
-    def _admits(self, name: str) -> bool:
-        return _is_named_as_intake(name) and not (self._only_first_scan and self._scanned_once)
+        def new() -> Iterator[tuple[int, str, os.stat_result]]:
+            nonlocal found
+            for name in self._drop.names():
+                if name in self._entries:
+                    known.add(name)
+                elif (status := self._admitted(name)) is not None:
+                    found += 1
+                    yield status.st_mtime_ns, name, status
+
+        if not self._beyond:
+            self._beyond_since = seen
+        room = max(_MOST - _SPARE - len(self._entries), 1)
+        oldest = heapq.nsmallest(room, new())
+        self._beyond = found - len(oldest)
+        for _, name, status in oldest:
+            known.add(name)
+            self._enter(name, status, seen_us, seen, order=self._beyond_since)
+
+    def _admitted(self, name: str) -> os.stat_result | None:
+        """The status of what is intake; None for names that are none, for directories, and where too late."""
+        if not is_named_as_intake(name):
+            return None
+        if self._only_first_scan and self._opened_ns and not self._beyond:
+            return None
+        status = self._drop.stat(name)
+        if status is None or (name, status.st_ino) in self._left_alone:
+            return None
+        if stat.S_ISDIR(status.st_mode) and not is_image_name(name):
+            if len(self._left_alone) < _MOST_LEFT_ALONE:
+                self._left_alone.add((name, status.st_ino))
+                self.events.append(("directory", f"{to_text(PurePath(name))} is left in the drop folder"))
+            return None
+        if self._only_first_scan and self._opened_ns and status.st_ctime_ns > self._opened_ns:
+            return None
+        return status
 
     def _on_close(self, close: Close) -> None:
         entry = self._entries.get(close.name)
         if entry is None:
-            if self._admits(close.name):
-                self._first_sight(close.name, close.us, close.monotonic, closed=True)
+            if (status := self._admitted(close.name)) is None:
+                return
+            if len(self._entries) < _MOST:
+                self._enter(close.name, status, close.us, close.monotonic, order=close.monotonic, closed=True)
+            else:
+                self._beyond += 1  # a scan will find it
         elif entry.state is _State.TAKEN:
             entry.close = close
         elif entry.state is _State.WAITING:
             entry.seen_us, entry.seen_monotonic = close.us, close.monotonic
+            entry.order = close.monotonic
             self._make_ready(close.name, entry)
 
-    def _first_sight(self, name: str, seen_us: int, seen: float, *, closed: bool = False) -> None:
-        status = self._drop.stat(name)
-        if status is None or (name, status.st_ino) in self._left_alone:
-            return
-        if stat.S_ISDIR(status.st_mode) and not _is_image_name(name):
-            self._left_alone.add((name, status.st_ino))
-            self.events.append(("directory", f"{to_text(PurePath(name))} is left in the drop folder"))
-            return
+    def _enter(
+        self,
+        name: str,
+        status: os.stat_result,
+        seen_us: int,
+        seen: float,
+        *,
+        order: float,
+        closed: bool = False,
+    ) -> None:
         age = seen_us / 1e6 - status.st_ctime_ns / 1e9
         is_old = age > _OLD_S
-        entry = _Entry(seen_us, seen, _stamp(status), changed=seen - age if is_old else seen)
+        entry = _Entry(seen_us, seen, _stamp(status), changed=seen - age if is_old else seen, order=order)
         self._entries[name] = entry
         if closed or is_old:
             self._make_ready(name, entry)
@@ -301,35 +377,7 @@ class Intake:
     def _make_ready(self, name: str, entry: _Entry) -> None:
         entry.state = _State.READY
         mtime_ns = entry.stamp[2]
-        heapq.heappush(self._ready, (entry.seen_monotonic, mtime_ns, name))
-
-
-def waiting(folder: Path) -> list[Path]:
-    """What waits in a drop folder right now, for people and for the ledger: read without owning the folder.
-
-    Raises:
-        FolderError: it cannot be listed.
-    """
-    try:
-        with os.scandir(folder) as listing:
-            return [
-                Path(item.path)
-                for item in listing
-                if _is_named_as_intake(item.name)
-                and (_is_image_name(item.name) or not item.is_dir(follow_symlinks=False))
-            ]
-    except OSError as error:
-        raise FolderError(
-            f"drop_folder {folder}: {error.strerror}; create it, or correct the setting"
-        ) from None
-
-
-def _is_named_as_intake(name: str) -> bool:
-    return not name.startswith(".") and not name.lower().endswith((".tmp", ".part"))
-
-
-def _is_image_name(name: str) -> bool:
-    return name.lower().endswith(IMAGE_SUFFIXES)
+        self._turns.add(name, entry.order, mtime_ns)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

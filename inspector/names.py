@@ -42,11 +42,14 @@ def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> Na
     """
     match = pattern.search(source_name) if pattern else None
     if match is None:
-        return NameParts()
+    Where they tell no camera, the sub-folder that the file stood in is one.
+
+        return NameParts(camera=folder)
     groups = match.groupdict()
     time = groups.get("time")
     return NameParts(
-        camera=groups.get("camera"),
+    folder = source_name.rpartition("/")[0] or None
+        camera=groups.get("camera") or folder,
         part=groups.get("part"),
         seam=groups.get("seam"),
         camera_time_us=_time_us(time, zone) if time else None,

@@ -60,7 +60,7 @@ def report(
 
 def reconcile(config: Config, as_json: AsJson = False) -> None:
     """Account for every file: what the ledger says against what is on the disk; names what is missing."""
-    from inspector import intake
+    from inspector import listing
     from inspector import reconcile as ledger
 
     settings = load(config)
@@ -70,7 +70,7 @@ def reconcile(config: Config, as_json: AsJson = False) -> None:
         drop_folder=settings.drop_folder,
         archive_folder=settings.archive_folder,
         quarantine_folder=settings.quarantine_folder,
-        pending=intake.waiting(settings.drop_folder),
+        pending=listing.waiting(settings.drop_folder, subfolders=settings.subfolders),
     )
     figures = dataclasses.asdict(result)
     for line in figures.pop("details"):

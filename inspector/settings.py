@@ -54,6 +54,7 @@ class Settings(BaseSettings):
     settle_s: Seconds = 0.5  # longer than the pauses of a camera's own writes
     give_up_s: Seconds = 10  # an unreadable file may be half of a two-step write: look again this long
     scan_s: Seconds = 2  # the scan is the truth where the watch has missed something
+    subfolders: bool = False  # True: folders in the drop folder, one for each camera, are intake as well
     drain_s: Seconds = 8  # at SIGTERM: finish what was taken within this; systemd's TimeoutStopSec is longer
     threads: Annotated[int, Field(ge=0, le=256)] = 0  # 0: all cores this process may use
     formats: Annotated[list[Literal["PNG", "JPEG", "BMP", "TIFF"]], Field(min_length=1)] = [

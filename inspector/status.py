@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector import database, dropfolder, host, intake, schema
+from inspector import database, dropfolder, host, listing, schema
 from inspector.errors import StationError
 from inspector.page import HOST
 from inspector.settings import Settings
@@ -32,6 +32,11 @@ def lines(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _health(settings)
     try:
         yield "waiting", _waiting(settings)
+        if host.is_remote(kind := host.file_system(settings.drop_folder)):
+            yield (
+                "polling",
+                f"the drop folder is on {kind}: a scan every {settings.scan_s:g} s finds new files",
+            )
         yield "disk", f"{host.free_gigabytes(settings.archive_folder):.1f} GiB left for the archive"
     except StationError as error:
         yield "folders", str(error)
@@ -69,7 +74,7 @@ def _ask(port: int) -> dict[str, Any] | None:
 
 def _waiting(settings: Settings) -> str:
     oldest, count = time.time(), 0
-    for path in intake.waiting(settings.drop_folder):
+    for path in listing.waiting(settings.drop_folder, subfolders=settings.subfolders):
         try:
             oldest, count = min(oldest, path.lstat().st_ctime), count + 1
         except OSError:  # it has just been taken

@@ -35,7 +35,7 @@ _MOST: Final = 20_000  # hints kept while nobody takes them (a database outage);
 class Close(NamedTuple):
     """A file whose writer has closed it, or that came in whole by a rename."""
 
-    name: str
+    name: str  # relative to the drop folder
     us: int
     monotonic: float
 
@@ -47,6 +47,7 @@ class FolderWatch:
 
     Args:
         folder: the folder to watch, not its sub-folders.
+        prefix: put before each name.
         wake: called from the reader thread after each hint or trouble.
         wall_us: UTC epoch microseconds.
         monotonic: seconds.
@@ -60,10 +61,12 @@ class FolderWatch:
         folder: Path,
         wake: Callable[[], None],
         *,
+        prefix: str = "",
         wall_us: Callable[[], int],
         monotonic: Callable[[], float],
     ) -> None:
         self._wake = wake
+        self._prefix = prefix
         self._wall_us = wall_us
         self._monotonic = monotonic
         self._closes: deque[Close] = deque()
@@ -100,7 +103,9 @@ class FolderWatch:
         elif len(self._closes) >= _MOST:
             self._trouble = "overflow"
         elif not event.mask & InotifyConstants.IN_ISDIR:
-            self._closes.append(Close(os.fsdecode(event.name), self._wall_us(), self._monotonic()))
+            self._closes.append(
+                Close(self._prefix + os.fsdecode(event.name), self._wall_us(), self._monotonic())
+            )
         self._wake()
 
     def on_queue_overflow(self) -> None:

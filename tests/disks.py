@@ -13,7 +13,7 @@ import pytest
 INODES = 64
 
 
-def mount(folder: Path, kilobytes: int) -> None:
+def mount(folder: Path, kilobytes: int = 512) -> None:
     """Mount a new, empty disk there; skip the test where that is not allowed."""
     options = f"size={kilobytes}k,nr_inodes={INODES},mode=755"
     words = ["mount", "-t", "tmpfs", "-o", options, "weldnet-test", str(folder)]

@@ -79,6 +79,18 @@ def test_what_has_no_bytes_is_told_apart_by_its_inode(archive: Archive) -> None:
     assert path == f"{DAY}/not_a_file/x.00abcdef.png"
 
 
+def test_a_subfolder_stands_in_the_path(archive: Archive) -> None:
+    """Two cameras that give the same name are told apart on the disk, too."""
+    source = SourceFile(STAMP, SHA)
+    for folder in ("cam1", "cam2"):
+        weld = Arrival(Path("drop", folder, "weld.png"), f"{folder}/weld.png", 0, 0.0)
+        path = archive.inspected_path(weld, source, DAY, Verdict.PASS)
+        assert path == f"{DAY}/PASS/{folder}/weld.01234567.png"
+    long = Arrival(Path("drop"), f"{'%C3' * 85}/weld.png", 0, 0.0)  # 255 bytes as they stand in the database
+    path = archive.inspected_path(long, source, DAY, Verdict.PASS)
+    assert all(len(part.encode()) <= 255 for part in path.split("/"))
+
+
 def test_a_taken_or_promised_path_gets_a_counter(root: Path, archive: Archive) -> None:
     """Two files never get one path, whether the first has moved yet or not."""
     source, weld = SourceFile(STAMP, SHA), stand_in("weld.png")

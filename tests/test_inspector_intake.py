@@ -7,6 +7,7 @@ import ctypes
 import itertools
 import os
 import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -14,12 +15,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from disks import mount, small_disk, unmount
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from watchdog.observers.inotify_c import InotifyFD
 
+from inspector import host
+from inspector import intake as module
 from inspector.errors import FolderError
-from inspector.intake import Intake, waiting
+from inspector.intake import Intake
+from inspector.listing import waiting
 from inspector.records import Arrival
 
 SETTLE_S, GIVE_UP_S, SCAN_S = 0.5, 10.0, 2.0
@@ -62,7 +67,9 @@ def start(drop: Path, clock: Clock) -> Iterator[Callable[..., Intake]]:
         yield lambda **options: stack.enter_context(open_intake(drop, clock, **options))
 
 
-def open_intake(drop: Path, clock: Clock, *, only_first_scan: bool = False) -> Intake:
+def open_intake(
+    drop: Path, clock: Clock, *, only_first_scan: bool = False, subfolders: bool = False
+) -> Intake:
     """An intake with the tests' clock, not entered yet."""
     return Intake(
         drop,
@@ -70,6 +77,7 @@ def open_intake(drop: Path, clock: Clock, *, only_first_scan: bool = False) -> I
         give_up_s=GIVE_UP_S,
         scan_s=SCAN_S,
         only_first_scan=only_first_scan,
+        subfolders=subfolders,
         monotonic=clock.monotonic,
         wall_us=clock.wall_us,
     )
@@ -509,7 +517,7 @@ def test_what_waits_is_told_without_owning_the_folder(
     assert {path.name for path in waiting(drop)} == {"a.png", "note.txt", "x.png"}
     assert intake.pending() == 3
     with pytest.raises(FolderError, match="create it, or correct the setting"):
-        waiting(drop / "missing")
+        list(waiting(drop / "missing"))
 
 
 def test_a_scan_comes_no_sooner_than_twenty_times_its_cost(tmp_path: Path, drop: Path) -> None:
@@ -548,6 +556,225 @@ def test_wait_ends_at_a_wake_and_does_not_spin(
     began = time.monotonic()
     intake.wait(30)
     assert time.monotonic() - began < 10
+
+
+# --- more files than are known by name --------------------------------------------------------------
+
+
+@pytest.fixture
+def narrow(monkeypatch: pytest.MonkeyPatch) -> int:
+    """An intake that knows no more than 40 files by name, 30 of them from scans."""
+    monkeypatch.setattr(module, "_MOST", 40)
+    monkeypatch.setattr(module, "_SPARE", 10)
+    return 40
+
+
+def backlog(drop: Path, count: int) -> list[str]:
+    """Names of new files, the one with the oldest mtime first."""
+    made = [f"{number * 7919 % count}.png" for number in range(count)]
+    for number, name in enumerate(made):
+        (drop / name).write_bytes(b"data")
+        os.utime(drop / name, (1e9 + number, 1e9 + number))
+    return made
+
+
+def take_all(intake: Intake, clock: Clock, most: int) -> list[str]:
+    """Take, remove and release until nothing is left; at no time more than ``most`` are known by name."""
+    taken = []
+    for _ in range(10_000):
+        assert len(intake._entries) <= most
+        arrivals = intake.take(7)
+        if not arrivals and not intake.pending():
+            return taken
+        for arrival in arrivals:
+            arrival.path.unlink()
+            intake.release(arrival)
+            taken.append(arrival.source_name)
+        clock.now += 0.1
+    raise AssertionError("it never ends")
+
+
+def test_a_backlog_of_any_size_is_taken_in_bounded_memory(
+    drop: Path, start: Callable[..., Intake], clock: Clock, narrow: int
+) -> None:
+    """Only some files are known by name, all are counted, and each is taken once, the oldest first."""
+    expected = backlog(drop, 250)
+    clock.now += 61
+    intake = start()
+    assert intake.pending() == 250
+    assert take_all(intake, clock, narrow) == expected
+
+
+def test_closes_beyond_the_known_files_are_counted_and_found_later(
+    drop: Path, start: Callable[..., Intake], clock: Clock, narrow: int
+) -> None:
+    """What the watch reports while there is no room is taken all the same."""
+    intake = start()
+    expected = set(backlog(drop, 60))
+    let_events_arrive_somehow(intake, 60)
+    assert intake.pending() == 60
+    assert set(take_all(intake, clock, narrow)) == expected
+
+
+def let_events_arrive_somehow(intake: Intake, count: int) -> None:
+    """Wait until so many files are counted, without any time passing on the intake's clock."""
+    deadline = time.monotonic() + 5
+    while intake.pending() < count and time.monotonic() < deadline:
+        intake.wait(0.02)
+        intake.take(0)
+
+
+def test_a_single_pass_takes_all_of_a_long_backlog_and_nothing_later(
+    drop: Path, start: Callable[..., Intake], clock: Clock, narrow: int
+) -> None:
+    """Files past the known ones were there first, too; what came after the start is left."""
+    expected = backlog(drop, 100)
+    clock.now += 61
+    intake = start(only_first_scan=True)
+    clock.epoch_us = time.time_ns() // 1000 - round((clock.now - 1000) * 1e6)  # the start was now
+    intake._opened_ns = clock.wall_us() * 1000
+    time.sleep(0.02)  # longer than a file system's clock tick
+    (drop / "later.png").write_bytes(b"data")
+    taken: list[str] = []
+    while not intake.exhausted:
+        clock.now += SCAN_S
+        for arrival in intake.take(9):
+            arrival.path.unlink()
+            intake.release(arrival)
+            taken.append(arrival.source_name)
+    assert taken == expected
+    assert [path.name for path in drop.iterdir()] == ["later.png"]
+
+
+# --- files that cannot be moved ---------------------------------------------------------------------
+
+
+def test_a_postponed_file_is_handed_out_again_ever_later(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """The pauses grow, with chance in them, to minutes; the file is never given up."""
+    (drop / "stuck.png").write_bytes(b"data")
+    clock.now += 61
+    intake = start()
+    pauses = []
+    [arrival] = intake.take(9)
+    for failure in range(1, 12):
+        began = clock.now
+        assert intake.postpone(arrival) == failure
+        while not (again := intake.take(9)):
+            clock.now += 0.1
+        [arrival] = again
+        pauses.append(clock.now - began)
+    assert pauses[0] <= 2 * SCAN_S + 0.1
+    assert 150 <= pauses[-1] <= 301
+    assert all(later > pauses[0] for later in pauses[3:])
+    assert intake.pending() == 1
+
+
+def test_a_single_pass_ends_although_a_file_cannot_be_moved(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """What cannot be moved is left waiting, and counted."""
+    (drop / "stuck.png").write_bytes(b"data")
+    clock.now += 61
+    intake = start(only_first_scan=True)
+    [arrival] = intake.take(9)
+    assert not intake.exhausted
+    intake.postpone(arrival)
+    assert intake.exhausted
+    assert intake.pending() == 1
+
+
+# --- sub-folders ------------------------------------------------------------------------------------
+
+
+def test_subfolders_are_intake_where_they_are_asked_for(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """One for each camera: a close in one is seen at once, and the name tells the folder."""
+    (drop / "cam1").mkdir()
+    intake = start(subfolders=True)
+    (drop / "cam1" / "weld.png").write_bytes(b"data")
+    (drop / "weld.png").write_bytes(b"data")
+    taken = take_after_events(intake, 2)
+    assert {(a.source_name, a.path) for a in taken} == {
+        ("cam1/weld.png", drop / "cam1" / "weld.png"),
+        ("weld.png", drop / "weld.png"),
+    }
+    for arrival in taken:
+        arrival.path.unlink()
+        intake.release(arrival)
+    assert intake.pending() == 0
+    assert not intake.events
+
+
+def test_a_new_subfolder_is_found_and_watched(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
+    """A camera that is installed later needs no restart; one that is taken away does no harm."""
+    intake = start(subfolders=True)
+    (drop / "cam2").mkdir()
+    (drop / "cam2" / "first.png").write_bytes(b"data")
+    clock.now += SCAN_S
+    intake.take(0)
+    clock.now += SETTLE_S
+    assert names(intake.take(9)) == ["cam2/first.png"]
+    (drop / "cam2" / "second.png").write_bytes(b"data")
+    assert names(take_after_events(intake)) == ["cam2/second.png"]
+    shutil.rmtree(drop / "cam2")
+    for _ in range(2):
+        clock.now += SCAN_S
+        assert not intake.take(9)
+    (drop / "weld.png").write_bytes(b"data")
+    assert names(take_after_events(intake)) == ["weld.png"]
+    assert {kind for kind, _ in intake.events} <= {"watch_lost"}
+
+
+def test_what_is_no_cameras_folder_is_left_alone(
+    tmp_path: Path, drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """Hidden and temporary folders and what is deeper are no intake; a link to a folder is, as a link."""
+    for folder in (".hidden", "new.tmp", "cam1/deeper", "x.png"):
+        (drop / folder).mkdir(parents=True)
+        (drop / folder / "weld.png").write_bytes(b"data")
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "weld.png").write_bytes(b"data")
+    (drop / "link").symlink_to(outside)
+    (drop / "cam1" / "weld.png.part").write_bytes(b"data")
+    clock.now += 61
+    intake = start(subfolders=True)
+    assert {path.relative_to(drop) for path in waiting(drop, subfolders=True)} == {
+        Path("link"),
+        Path("x.png"),
+    }
+    assert set(names(intake.take(9))) == {"link", "x.png"}
+    told = {detail for kind, detail in intake.events if kind == "directory"}
+    assert "cam1/deeper is left in the drop folder" in told
+
+
+# --- file systems that others write to --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p", "virtiofs"])
+def test_a_remote_folder_is_polled(
+    tmp_path: Path, drop: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """No watch is set where it would see half; scans find files, which stand still for 3 s; it is told."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        f"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:9 / {drop} rw - {kind} server:/share rw\n"
+    )
+    monkeypatch.setattr(host, "_MOUNTS", table)
+    with open_intake(drop, clock) as intake:
+        assert not [thread for thread in threading.enumerate() if isinstance(thread, InotifyFD)]
+        (drop / "weld.png").write_bytes(b"data")
+        clock.now += SCAN_S
+        assert not intake.take(9)
+        clock.now += 2.9
+        assert not intake.take(9)
+        clock.now += 0.1
+        assert names(intake.take(9)) == ["weld.png"]
+        assert [event for event, _ in intake.events] == ["polling"]
+        assert kind in intake.troubles[0]
 
 
 # --- troubles ---------------------------------------------------------------------------------------
@@ -596,8 +823,26 @@ def test_a_folder_that_goes_away_is_waited_for(
         open_intake(drop, clock).__enter__()
 
 
-def test_a_folder_replaced_by_another_device_is_left_alone(drop: Path, clock: Clock) -> None:
-    """The empty mount point below an unmounted folder is not mistaken for it."""
+def test_a_folder_that_is_replaced_is_taken_over_and_told(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """Another folder under the same path is locked, watched and scanned; what stood in the old one is not."""
+    intake = start()
+    (drop / "old.png").write_bytes(b"data")
+    clock.now += SCAN_S
+    drop.rename(drop.with_name("aside"))
+    drop.mkdir()
+    (drop / "new.png").write_bytes(b"data")
+    clock.now += SCAN_S
+    assert not intake.take(9)
+    clock.now += SETTLE_S
+    assert names(intake.take(9)) == ["new.png"]
+    assert "folder_replaced" in [kind for kind, _ in intake.events]
+    assert intake.pending() == 1
+
+
+def test_a_folder_on_another_file_system_is_left_alone(tmp_path: Path, drop: Path, clock: Clock) -> None:
+    """A path that leads elsewhere now is most likely wrong: the right folder is waited for."""
     elsewhere = Path("/dev/shm")  # noqa: S108 - another device, read only
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == drop.stat().st_dev:
         pytest.skip("needs /dev/shm on a device of its own")
@@ -613,6 +858,38 @@ def test_a_folder_replaced_by_another_device_is_left_alone(drop: Path, clock: Cl
         intake.take(0)
         assert intake.pending() == 1
         assert [kind for kind, _ in intake.events if "folder" in kind] == ["folder_lost", "folder_back"]
+
+
+@pytest.mark.parametrize("is_remounted", ["the same", "another instance"])
+def test_an_unmounted_folder_is_waited_for(tmp_path: Path, clock: Clock, is_remounted: str) -> None:
+    """The empty mount point is not mistaken for it; it may come back with another device number."""
+    with small_disk(tmp_path / "disk") as disk:
+        drop = disk / "drop"
+        drop.mkdir()
+        with open_intake(drop, clock) as intake:
+            aside = tmp_path / "aside"
+            aside.mkdir()
+            if is_remounted == "the same":
+                subprocess.run(["mount", "--bind", disk, aside], check=True)
+            unmount(disk)
+            drop.mkdir()  # what somebody once made below the mount point
+            (drop / "decoy.png").write_bytes(b"data")
+            for _ in range(3):
+                clock.now += SCAN_S
+                assert not intake.take(9)
+                assert intake.pending() == 0
+            if is_remounted == "the same":
+                subprocess.run(["mount", "--bind", aside, disk], check=True)
+                unmount(aside)
+            else:
+                mount(disk)
+                drop.mkdir()
+            (drop / "weld.png").write_bytes(b"data")
+            clock.now += SCAN_S
+            taken = intake.take(9)  # at once where it is the very folder that is still watched
+            clock.now += SETTLE_S
+            assert names(taken + intake.take(9)) == ["weld.png"]
+            assert [kind for kind, _ in intake.events if "folder" in kind] == ["folder_lost", "folder_back"]
 
 
 def stop_thread(reader: InotifyFD) -> None:
@@ -660,7 +937,7 @@ def test_an_overflow_loses_nothing(drop: Path, start: Callable[..., Intake], clo
         intake.wait(0.1)
         intake.take(0)
     clock.now += SETTLE_S
-    assert len(intake.take(count + 1)) == count
+    assert len(take_all(intake, clock, module._MOST)) == count
     assert [kind for kind, _ in intake.events] == ["watch_overflow"]
 
 

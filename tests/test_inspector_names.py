@@ -59,6 +59,16 @@ def test_a_name_that_does_not_match_tells_nothing(name: str) -> None:
     assert parse(name, None, UTC) == NameParts()
 
 
+def test_a_subfolder_is_the_camera_where_the_name_tells_none() -> None:
+    """A camera that writes into a folder of its own needs no name; one that the pattern finds wins."""
+    pattern = re.compile(r"(?P<camera>cam\d)?_(?P<part>P\d+)")
+    assert parse("left/_P42.png", pattern, BERLIN) == NameParts(camera="left", part="P42")
+    assert parse("left/cam1_P42.png", pattern, BERLIN) == NameParts(camera="cam1", part="P42")
+    assert parse("left/other.png", pattern, BERLIN) == NameParts(camera="left")
+    assert parse("left/other.png", None, BERLIN) == NameParts(camera="left")
+    assert parse("other.png", None, BERLIN) == NameParts()
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -72,6 +73,26 @@ def test_a_name_that_is_written_again_before_its_image_has_moved_loses_neither(
     assert [(on_sqlite.archive / path).read_bytes() for path in paths] == contents
     assert [row.kind for row in on_sqlite.rows("SELECT kind FROM event")].count("move_rescued") == 1
     assert on_sqlite.reconcile()["unaccounted"] == 0
+
+
+def test_two_cameras_with_a_folder_each(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """The same name and bytes from two sub-folders are two inspections, and the folder is the camera."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), subfolders=True)
+    for camera in ("cam1", "cam2"):
+        (station.drop / camera).mkdir()
+        station.put(f"{camera}/w.png", seed=1)
+    (station.drop / "cam1" / "bad.png").write_text("no picture")
+    totals = station.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (2, 1, 0)
+    rows = station.rows("SELECT source_name, camera, archive_path FROM inspection ORDER BY source_name")
+    assert [(row.source_name, row.camera) for row in rows] == [("cam1/w.png", "cam1"), ("cam2/w.png", "cam2")]
+    assert all((station.archive / row.archive_path).parent.name == row.camera for row in rows)
+    shutil.move(station.archive / rows[0].archive_path, station.drop / "cam1" / "w.png")  # as after a crash
+    figures = station.reconcile()
+    assert (figures["pending"], figures["unaccounted"]) == (0, 0)
+    station.once()
+    assert (station.archive / rows[0].archive_path).exists()
+    assert station.reconcile()["seen"] == 3
 
 
 def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: Path, systemd: Manager):
