@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector import quality_cli, review_cli
+from inspector import care_cli, quality_cli, review_cli
 from inspector.errors import StationError
 from inspector.options import AsJson, Config, load, print_figures
 
@@ -27,6 +27,8 @@ app = typer.Typer(
 for command in (quality_cli.report, quality_cli.reconcile, review_cli.export, review_cli.trace):
     app.command()(command)
 app.add_typer(review_cli.review, name="review")
+app.command()(care_cli.prune)
+app.command()(care_cli.requeue)
 
 
 def main() -> None:

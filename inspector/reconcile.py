@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import database, names, reports
+from inspector import database, names, reports, rows
 from inspector.records import Outcome
 from inspector.schema import arrival, signed
 from inspector.schema import station as stations
@@ -46,6 +46,7 @@ def reconcile(
 
     Unaccounted for are files in the archive or quarantine without an arrival, and arrivals whose file is
     neither where they say, nor pruned or put back, nor (recorded, not yet moved) still in the drop folder.
+    What a requeue has recorded and not yet moved back is pending.
 
     Args:
         url: the quality database.
@@ -65,11 +66,13 @@ def reconcile(
         with database.transaction(engine) as connection:
             database.require_schema(connection)
             missing = [row for row in _arrivals_on_disk(connection, station) if not _stands(row, folders)]
+            back = connection.execute(rows.requeued(station)).all()
         strangers = [
             f"{path}: the ledger knows no such file"
             for quarantined, folder in folders.items()
             for path in _strangers(engine, station, folder, quarantined=quarantined)
         ]
+    going_back = sum(os.path.lexists(quarantine_folder / row.path) for row in back)  # a requeue was cut short
     on_the_way = {
         row.source_name for row in missing if _is_same_file(waiting.get(row.source_name), row.inode)
     }
@@ -78,7 +81,7 @@ def reconcile(
         for row in missing
         if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
     ]
-    still_waiting = len(waiting) - len(on_the_way)
+    still_waiting = len(waiting) - len(on_the_way) + going_back
     ledger = reports.run(url, "reconcile")
     by_station = {row[0]: dict(zip(ledger.columns, row, strict=True)) for row in ledger.rows}
     counts = by_station.get(station, {})

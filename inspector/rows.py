@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
-from inspector.schema import arrival, inspection, signed
+from inspector.schema import arrival, inspection, signed, station
 
 _LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
 
@@ -209,6 +209,45 @@ def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[A
         sa.select(a.source_name, a.outcome, a.path, a.inspection_id)
         .where(a.station_id == station_id, a.source_name.in_(names), a.sha256.is_(None))
         .order_by(a.id)
+    )
+
+
+def removal_insert(numbers: Sequence[int], outcome: Outcome, recorded_us: int) -> sa.Insert:
+    """INSERT of one more arrival for each file that leaves archive or quarantine, by its arrival's number.
+
+    A number that is not the latest row of its place, or itself a removal, is passed over: the file has left.
+    """
+    new = {"recorded_us": recorded_us, "outcome": outcome.value}
+    columns = [column for column in arrival.c if column.name != "id"]
+    values = [sa.literal(new[c.name], c.type).label(c.name) if c.name in new else c for c in columns]
+    stands = arrival.c.outcome.not_in([Outcome.PRUNED, Outcome.REQUEUED])
+    leaving = sa.select(*values).where(arrival.c.id.in_(numbers), stands, ~_followed())
+    return sa.insert(arrival).from_select([column.name for column in columns], leaving)
+
+
+def requeued(name: str) -> sa.Select[Any]:
+    """A station's quarantined files whose latest word is that they go back into the drop folder."""
+    return (
+        sa.select(arrival.c.id, arrival.c.source_name, arrival.c.path)
+        .join(station)
+        .where(
+            station.c.name == name,
+            arrival.c.quarantine_id.is_not(None),
+            arrival.c.outcome == Outcome.REQUEUED,
+            ~_followed(),
+        )
+        .order_by(arrival.c.id)
+    )
+
+
+def _followed() -> sa.Exists:
+    """Whether an arrival's place, in the archive or in the quarantine, has a later row."""
+    later = arrival.alias("later")
+    return sa.exists().where(
+        later.c.station_id == arrival.c.station_id,
+        later.c.path == arrival.c.path,
+        later.c.id > arrival.c.id,
+        later.c.quarantine_id.is_(None) == arrival.c.quarantine_id.is_(None),
     )
 
 

@@ -185,6 +185,19 @@ class Store:
                 connection.execute(insert.on_conflict_do_nothing(), arrivals)
         return ids
 
+    def removed(self, arrivals: Sequence[int], outcome: Outcome) -> None:
+        """Write that files leave the archive or quarantine, before they do; in one transaction.
+
+        Args:
+            arrivals: numbers of the arrivals that say where files stand; one that has left adds no row.
+            outcome: ``PRUNED`` or ``REQUEUED``.
+
+        Raises:
+            StoreUnavailable: an outage; nothing was written, or the answer was lost: nothing may be removed.
+        """
+        with database.transaction(self._writers) as connection:
+            connection.execute(rows.removal_insert(arrivals, outcome, _now_us()))
+
     def event(self, kind: str, detail: str) -> None:
         """Write what happened to the station: ``start``, ``stop``, ``outage`` and the like.
 

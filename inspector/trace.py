@@ -176,34 +176,37 @@ def _files(
     named = arrival.c.source_name == row["source_name"]
     query = sa.select(arrival).where(here, named, whose).order_by(arrival.c.id)
     arrivals = connection.execute(query).mappings().all()
-    emptied = {
-        a["path"]: Outcome(a["outcome"])
-        for a in arrivals
-        if a["outcome"] in (Outcome.PRUNED, Outcome.REQUEUED)
-    }
+    removals = [a for a in arrivals if a["outcome"] in (Outcome.PRUNED, Outcome.REQUEUED)]
+
+    def removed(a: sa.RowMapping) -> Outcome | None:
+        """How a file left its place, which may have been given to another one since."""
+        later = (r["outcome"] for r in removals if r["path"] == a["path"] and r["id"] > a["id"])
+        return Outcome(found) if (found := next(later, None)) else None
+
     return [
         {
             "arrived": iso(a["seen_us"], folders.zone),
             "outcome": a["outcome"],
             "path": a["path"],
-            "now": _now(folders, row, a, emptied.get(a["path"])),
+            "now": _now(folders, row, a, removed(a)),
         }
         for a in arrivals
-        if a["outcome"] not in (Outcome.PRUNED, Outcome.REQUEUED)
+        if a not in removals
     ]
 
 
-def _now(folders: Folders, row: sa.RowMapping, a: sa.RowMapping, emptied: Outcome | None) -> str:
+def _now(folders: Folders, row: sa.RowMapping, a: sa.RowMapping, removed: Outcome | None) -> str:
     """Where a file is, and whether its bytes are those that were read."""
+    if removed:
+        return removed.value
     if row["station"] != folders.station:
         return f"at station {row['station']}: look there"
     place = (folders.archive if a["quarantine_id"] is None else folders.quarantine) / a["path"]
     if place.is_symlink() or place.exists():
         return _compared(place, a["sha256"])
-    waits = folders.drop / a["source_name"]
-    if emptied is None and waits.is_file() and _compared(waits, a["sha256"]) == MATCHES:
-        return "waits in the drop folder to be moved"
-    return emptied.value if emptied else "MISSING"
+    waits = folders.drop / names.to_path(a["source_name"])
+    is_it = waits.is_file() and _compared(waits, a["sha256"]) == MATCHES
+    return "waits in the drop folder to be moved" if is_it else "MISSING"
 
 
 def _compared(path: Path, sha256: str | None) -> str:

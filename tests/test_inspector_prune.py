@@ -1,0 +1,183 @@
+"""Retention: what may go, that nothing else does, and that neither a kill nor the daemon at work matter."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from managers import running, wait_until
+from shelves import Shelf, figures, say
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector.alone import alone
+from inspector.errors import StationError, UsageError
+from inspector.records import Verdict
+
+EVERYTHING = (
+    "--older-than",
+    "0",
+    "--verdict",
+    "PASS",
+    "--verdict",
+    "FAIL",
+    "--verdict",
+    "REVIEW",
+    "--unreviewed",
+)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, url: URL) -> Shelf:
+    """A station that has worked, on each back end in turn."""
+    return Shelf(tmp_path, url)
+
+
+def test_without_delete_nothing_goes(shelf: Shelf) -> None:
+    """The dry run, which is the default, counts what would go, says so, and leaves disk and ledger alone."""
+    for n in range(3):
+        shelf.image(f"{n}.png")
+    done = say(shelf, "prune", "--older-than", "30")
+    assert (done.exit_code, "dry run: nothing was removed" in done.stderr) == (0, True)
+    assert figures(shelf, "prune", "--older-than", "30")["pruned"] == 3
+    assert len(shelf.files(shelf.archive)) == 3
+    assert shelf.rows("SELECT 1 FROM arrival WHERE outcome = 'pruned'") == []
+    assert shelf.rows("SELECT 1 FROM event") == []
+
+
+def test_old_pass_images_go_and_their_rows_stay(shelf: Shelf) -> None:
+    """With --delete the old go, each with its row, the young stay; reconcile, trace and event tell of it."""
+    number = shelf.image("old.png", days=31)
+    shelf.image("young.png", days=29)
+    dry = figures(shelf, "prune", "--older-than", "30")
+    done = figures(shelf, "prune", "--older-than", "30", "--delete")
+    assert dry == done | {"dry_run": True}
+    assert (done["pruned"], done["bytes"], done["kept_young"]) == (1, len("old.png"), 1)
+    assert shelf.files(shelf.archive) == {"2026-01-05/PASS/young.png"}
+    gone = shelf.rows("SELECT inspection_id, path FROM arrival WHERE outcome = 'pruned'")
+    assert [tuple(row) for row in gone] == [(number, "2026-01-05/PASS/old.png")]
+    assert shelf.reconcile() | {"unaccounted": 0, "seen": 2} == shelf.reconcile()
+    [life] = figures(shelf, "trace", "--id", str(number))["lives"]
+    assert [file["now"] for file in life["files"]] == ["pruned"]
+    assert [row.detail for row in shelf.rows("SELECT detail FROM event")] == ["1 files, 7 bytes"]
+    assert figures(shelf, "prune", "--older-than", "30", "--delete")["pruned"] == 0
+
+
+def test_verdicts_are_those_that_count(shelf: Shelf) -> None:
+    """A person's verdict goes before the station's: what they called FAIL is no PASS, and vice versa."""
+    shelf.image("passed.png")
+    for name, station_said, person_said in (
+        ("escape", Verdict.PASS, Verdict.FAIL),
+        ("overkill", Verdict.FAIL, Verdict.PASS),
+        ("failed", Verdict.FAIL, Verdict.FAIL),
+    ):
+        shelf.review(shelf.image(f"{name}.png", station_said), person_said)
+    assert figures(shelf, "prune", "--older-than", "1", "--delete")["pruned"] == 2
+    assert {Path(file).stem for file in shelf.files(shelf.archive)} == {"escape", "failed"}
+    assert figures(shelf, "prune", "--older-than", "1", "--verdict", "fail", "--delete")["pruned"] == 2
+    assert shelf.reconcile()["unaccounted"] == 0
+
+
+def test_what_waits_for_a_person_stays_unless_told(shelf: Shelf) -> None:
+    """FAIL, REVIEW and audit samples without a decision stay whatever verdicts are asked for."""
+    for name, verdict in (("f", Verdict.FAIL), ("r", Verdict.REVIEW), ("p", Verdict.PASS)):
+        shelf.image(f"{name}.png", verdict)
+    undecided = shelf.image("u.png", Verdict.FAIL)
+    shelf.review(undecided, Verdict.REVIEW)
+    assert say(shelf, "review", "sample", "--count", "1").exit_code == 0
+    wanted = [word for word in EVERYTHING if word != "--unreviewed"]
+    kept = figures(shelf, "prune", *wanted, "--delete")
+    assert (kept["pruned"], kept["kept_unreviewed"]) == (0, 4)
+    assert len(shelf.files(shelf.archive)) == 4
+    assert figures(shelf, "prune", *EVERYTHING, "--delete")["pruned"] == 4
+    assert shelf.files(shelf.archive) == set()
+    assert shelf.reconcile()["unaccounted"] == 0
+
+
+def test_quarantined_files_stay_unless_told(shelf: Shelf) -> None:
+    """Unreadable files go only with --quarantined, by their age; their rows say so."""
+    shelf.unreadable("old.png")
+    shelf.unreadable("young.png", days=1)
+    assert figures(shelf, "prune", *EVERYTHING, "--delete")["pruned"] == 0
+    told = ("prune", "--older-than", "30", "--quarantined", "--delete")
+    done = figures(shelf, *told)
+    assert (done["pruned"], done["kept_young"]) == (1, 1)
+    assert shelf.files(shelf.quarantine) == {"2026-01-05/truncated/young.png"}
+    assert shelf.reconcile() | {"unaccounted": 0, "quarantined": 2} == shelf.reconcile()
+
+
+def test_an_image_without_its_row_never_goes(shelf: Shelf) -> None:
+    """Strangers, other bytes under a known path, another station's rows, folders and hidden files stay."""
+    shelf.image("known.png")
+    folder = shelf.archive / "2026-01-05" / "PASS"
+    (folder / "stranger.png").write_text("x")
+    (folder / os.fsdecode(b"bytes_\xe4.png")).write_text("x")
+    (folder / ".hidden.png").write_text("x")
+    (folder / "folder.png").mkdir()
+    (shelf.archive / "not-a-day.png").write_text("x")
+    (folder / "known.png").write_text("other bytes")
+    shelf.configure(station="cell-2", database_url=shelf.url.render_as_string(hide_password=False))
+    assert figures(shelf, "prune", *EVERYTHING, "--delete")["kept_unknown"] == 2
+    shelf.configure(station="cell-1", database_url=shelf.url.render_as_string(hide_password=False))
+    before = shelf.files(shelf.archive)
+    done = figures(shelf, "prune", *EVERYTHING, "--delete")
+    assert (done["pruned"], done["kept_unknown"]) == (0, 2)
+    assert shelf.files(shelf.archive) == before
+    assert len(before) == 5
+
+
+@pytest.mark.parametrize("calls", [0, 3])
+def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls: int) -> None:
+    """Killed -9 between rows and last file, nothing is missed; the next prune finishes, no row twice."""
+    for n in range(6):
+        shelf.image(f"{n}.png")
+    words = ("prune", "--older-than", "1", "--delete")
+    assert shelf.killed("pathlib.Path.unlink", calls, *words) == -signal.SIGKILL
+    assert len(shelf.files(shelf.archive)) == 6 - calls
+    assert shelf.reconcile() | {"unaccounted": 0, "seen": 6} == shelf.reconcile()
+    assert figures(shelf, *words)["pruned"] == 6 - calls
+    assert shelf.files(shelf.archive) == set()
+    assert len(shelf.rows("SELECT 1 FROM arrival WHERE outcome = 'pruned'")) == 6
+    assert shelf.reconcile() | {"unaccounted": 0, "seen": 6} == shelf.reconcile()
+
+
+def test_a_file_that_stands_again_is_not_taken_for_the_pruned_one(shelf: Shelf) -> None:
+    """Where a pruned image's path holds something else, it is nobody's that prune knows, and stays."""
+    shelf.image("a.png")
+    assert figures(shelf, "prune", "--older-than", "1", "--delete")["pruned"] == 1
+    (shelf.archive / "2026-01-05" / "PASS" / "a.png").write_text("restored by hand, other bytes")
+    assert figures(shelf, "prune", "--older-than", "1", "--delete")["kept_unknown"] == 1
+    assert len(shelf.files(shelf.archive)) == 1
+
+
+def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
+    """An unknown verdict is a usage error, two such commands at once are refused, and an age is asked for."""
+    with pytest.raises(UsageError, match="--verdict 'GOOD' is no verdict"):
+        say(shelf, "prune", "--older-than", "1", "--verdict", "good")
+    assert say(shelf, "prune").exit_code == 2
+    with alone(shelf.quarantine), pytest.raises(StationError, match="another prune or requeue is at work"):
+        say(shelf, "prune", "--older-than", "1")
+
+
+def test_prune_beside_the_daemon_at_work(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> None:
+    """While images stream in, prune takes what was just archived: all are judged, none is missed."""
+    station, number = Station(tmp_path, tiny, url_of("sqlite")), 40
+    with running(station.start()) as daemon:
+        for n in range(number):
+            station.put(f"{n}.png", seed=n)
+            if n % 8 == 7:
+                wait_until(lambda: any(station.files(station.archive)), daemon)
+                assert figures(station, "prune", *EVERYTHING, "--delete")["pruned"] > 0
+        wait_until(station.is_idle, daemon)
+        daemon.terminate()
+        assert daemon.wait(60) == 0
+    figures(station, "prune", *EVERYTHING, "--delete")
+    assert station.files(station.archive) == set()
+    found = station.reconcile()
+    assert (found["unaccounted"], found["inspected"], found["seen"]) == (0, number, number)
+    counts = "SELECT count(*), count(DISTINCT inspection_id) FROM arrival WHERE outcome = 'pruned'"
+    [removed] = station.rows(counts)
+    assert tuple(removed) == (number, number)
