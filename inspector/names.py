@@ -6,11 +6,10 @@ import os
 import re
 from datetime import UTC, datetime, tzinfo
 from pathlib import PurePath
-from urllib.parse import unquote_to_bytes
 
 from inspector.records import NameParts
 
-# '%' itself is escaped so that the mapping can be undone (to_path does); control
+# '%' itself is escaped so that the mapping can be undone (urllib.parse.unquote_to_bytes does); control
 # characters and Unicode's own line ends would break lines in reports and logs.
 _UNSAFE = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COMPACT_TIME = re.compile(r"(\d{4}-?\d\d-?\d\d)[T_-]?(\d\d-?\d\d-?\d\d)", re.ASCII)
@@ -28,11 +27,6 @@ def to_text(path: PurePath) -> str:
     text = raw.decode("utf-8", "surrogateescape")
     escaped = "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in _escape(text))
     return escaped.replace(os.sep, "/")
-
-
-def to_path(source_name: str) -> PurePath:
-    """The path whose text a source name is: :func:`to_text` undone."""
-    return PurePath(os.fsdecode(unquote_to_bytes(source_name)))
 
 
 def _escape(text: str) -> str:
