@@ -6,10 +6,11 @@ import os
 import re
 from datetime import UTC, datetime, tzinfo
 from pathlib import PurePath
+from urllib.parse import unquote_to_bytes
 
 from inspector.records import NameParts
 
-# '%' itself is escaped so that the mapping can be undone (urllib.parse.unquote_to_bytes does); control
+# '%' itself is escaped so that the mapping can be undone (to_path does); control
 # characters and Unicode's own line ends would break lines in reports and logs.
 _UNSAFE = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COMPACT_TIME = re.compile(r"(\d{4}-?\d\d-?\d\d)[T_-]?(\d\d-?\d\d-?\d\d)", re.ASCII)
@@ -29,6 +30,11 @@ def to_text(path: PurePath) -> str:
     return escaped.replace(os.sep, "/")
 
 
+def to_path(source_name: str) -> PurePath:
+    """The path whose text a source name is: :func:`to_text` undone."""
+    return PurePath(os.fsdecode(unquote_to_bytes(source_name)))
+
+
 def _escape(text: str) -> str:
     return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), text)
 
@@ -36,19 +42,19 @@ def _escape(text: str) -> str:
 def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> NameParts:
     """Camera, part, seam and camera time from a name, by the groups of ``name_pattern``.
 
+    Where they tell no camera, the sub-folder that the file stood in is one.
+
     A name that the pattern does not match tells nothing, which is no error: the image is inspected all
     the same. ``time`` may be Unix seconds, ISO 8601, or a compact form such as ``20260105-134501``;
     without an offset it is in the station's ``zone``.
     """
+    folder = source_name.rpartition("/")[0] or None
     match = pattern.search(source_name) if pattern else None
     if match is None:
-    Where they tell no camera, the sub-folder that the file stood in is one.
-
         return NameParts(camera=folder)
     groups = match.groupdict()
     time = groups.get("time")
     return NameParts(
-    folder = source_name.rpartition("/")[0] or None
         camera=groups.get("camera") or folder,
         part=groups.get("part"),
         seam=groups.get("seam"),
