@@ -87,8 +87,8 @@ def average(network: nn.Module, steps: float) -> AveragedModel:
 def arithmetic(precision: Literal["fp32", "bf16", "auto"]) -> Callable[[], torch.autocast]:
     """The context in which networks compute.
 
-    ``auto`` is bf16 where the processor multiplies matrices of it (AMX: a WeldNet step took 0.6 of fp32's
-    time; without AMX bf16 is not quicker), else fp32.
+    ``auto`` is bf16 where the processor multiplies matrices of it (AMX: a WeldNet step took two thirds of
+    fp32's time, benchmarks/training_step.py), else fp32: without AMX nobody has measured here.
     """
     amx = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
     bf16 = precision == "bf16" or (precision == "auto" and amx)
