@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector import care_cli, quality_cli, review_cli
+from inspector import care_cli, page_cli, quality_cli, review_cli
 from inspector.errors import StationError
 from inspector.options import AsJson, Config, load, print_figures
 
@@ -24,8 +24,11 @@ app = typer.Typer(
     help="Inspects weld images that a camera drops into a folder, and answers questions about them.",
 )
 
-for command in (quality_cli.report, quality_cli.reconcile, review_cli.export, review_cli.trace):
+for command in (quality_cli.reconcile, review_cli.export, review_cli.trace):
     app.command()(command)
+app.command()(page_cli.show)
+page_cli.report.command(page_cli.ONE)(quality_cli.report)
+app.add_typer(page_cli.report, name="report")
 app.add_typer(review_cli.review, name="review")
 app.command()(care_cli.prune)
 app.command()(care_cli.requeue)

@@ -34,13 +34,15 @@ def report(
     ] = None,
     form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
 ) -> None:
-    """Answer one question from the quality database."""
+    """Answer one question from the quality database; 'report html' and 'report contact' make pictures."""
     from inspector import reports
 
     settings = load(config)
     if name is None:
         for known, question in reports.names().items():
             typer.echo(f"{known:<18} {question}")
+        typer.echo("html               All that matters as one page to read, print and send: --out FILE")
+        typer.echo("contact            A contact sheet of images: --verdict FAIL --out FILE.png")
         return
     result = reports.run(
         settings.url,
