@@ -60,3 +60,33 @@ def test_agreement_counts_top_classes() -> None:
     one = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
     other = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.9, 0.1]])
     assert agreement(one, other) == 0.75
+
+
+def test_frames_of_a_run_are_right_or_wrong_together() -> None:
+    """Over runs of which each is wholly right or wrong, the bootstrap is far wider than Wilson's interval."""
+    labels = torch.zeros(200, dtype=torch.int64)
+    answers = torch.zeros(200, 2)
+    answers[:100, 0], answers[100:, 1] = 1, 1
+    result = evaluate(answers, labels, ("good", "bad"), [f"run{i // 20}" for i in range(200)])
+    low, high = result["accuracy_interval_runs"]
+    assert low == pytest.approx(0.2, abs=0.05)
+    assert high == pytest.approx(0.8, abs=0.05)
+    assert result["accuracy_interval"] == pytest.approx((0.431, 0.569), abs=1e-3)
+    again = evaluate(answers, labels, ("good", "bad"), [f"run{i // 20}" for i in range(200)])
+    assert again["accuracy_interval_runs"] == [low, high]
+
+
+@pytest.mark.parametrize("runs", [[], ["a", "b", "c", "d"] * 5, ["a", "b", "c", "d", "e"] * 3 + [None] * 5])
+def test_few_or_unknown_runs_give_no_bootstrap(runs: list[str | None]) -> None:
+    """With fewer than five runs, or frames of none, there is nothing to resample: None, not a guess."""
+    result = evaluate(torch.eye(2)[[0, 1] * 10].float(), torch.tensor([0, 1] * 10), ("good", "bad"), runs)
+    assert result["accuracy_interval_runs"] is None
+
+
+def test_calibration_error_by_hand() -> None:
+    """Ten answers at 0.8, half of them right: 0.3 too sure."""
+    probabilities = torch.tensor([[0.8, 0.2]] * 10)
+    labels = torch.tensor([0, 1] * 5)
+    assert evaluate(probabilities, labels, ("good", "bad"))["calibration_error"] == pytest.approx(
+        0.3, abs=1e-6
+    )

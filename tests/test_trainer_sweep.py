@@ -68,6 +68,9 @@ def test_what_is_done_is_skipped(swept: Swept) -> None:
         status, stdout, stderr = weld_train(*swept.command("--vary", wrong))
         assert (status, stdout) == (2, "")
         assert words in stderr
+    status, stdout, stderr = weld_train(*swept.command("--seeds", "one"))
+    assert (status, stdout) == (2, "")
+    assert "'seed' Input should be a valid integer" in stderr
 
 
 def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:

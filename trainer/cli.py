@@ -97,7 +97,9 @@ def distil(
 @app.command(name="compile")
 def compile_(
     student: Annotated[Path, typer.Argument(metavar="STUDENT", help="student.pt of a run")],
-    scheme: Annotated[Scheme, typer.Option(help="dynamic: int8 with each frame's own scales; none: fp32")],
+    scheme: Annotated[
+        Scheme, typer.Option(help="int8 with each frame's own scales, or with calibrated ones; none: fp32")
+    ],
     out: Annotated[Path, typer.Option("--out", help="file to write")],
     as_json: AsJson = False,
 ) -> None:
@@ -164,16 +166,21 @@ def sweep(
         list[str] | None,
         typer.Option(help="one change at a time: network.architecture=[resnet18, mobilenet_v3_small]"),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="one run each")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="one run each, parted by commas")] = "0,1,2",
     as_json: AsJson = False,
 ) -> None:
     """The recipe and changes of it, for several seeds; typed again, it skips what is done."""
     with _friendly(out) as progress:
         from trainer.sweep import sweep as run_all
 
-        numbers = [int(seed) for seed in seeds.split(",")]
         result = run_all(
-            recipe, data, out, progress, overrides=overrides or [], vary=vary or [], seeds=numbers
+            recipe,
+            data,
+            out,
+            progress,
+            overrides=overrides or [],
+            vary=vary or [],
+            seeds=[seed.strip() for seed in seeds.split(",")],
         )
         _print(result, as_json)
         if result["failed"]:

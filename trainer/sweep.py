@@ -28,7 +28,7 @@ def sweep(
     *,
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: Sequence[str] = ("0", "1", "2"),
 ) -> dict[str, Any]:
     """Run the recipe as it is and with each change, for each seed, in folders of ``out``.
 
