@@ -13,7 +13,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
-from inspector import artifact, database, host, listing, names, schema
+from inspector import artifact, database, host, listing, names, schema, trust
 from inspector.archive import Archive
 from inspector.classifier import Classifier
 from inspector.errors import FolderError, SettingsError, StationError, UsageError
@@ -109,6 +109,8 @@ def _disk(settings: Settings) -> str:
 
 
 def _artifact(settings: Settings) -> str:
+    if not settings.others_may_write:
+        trust.require(settings.artifact, "set others_may_write: true")
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     Classifier(opened, settings.thresholds)
     about = opened.metadata

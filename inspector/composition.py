@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inspector import artifact, names, shifts
+from inspector import artifact, names, shifts, trust
 from inspector import settings as settings_file
 from inspector.archive import Archive
 from inspector.bookkeeping import Bookkeeper
 from inspector.classifier import Classifier
 from inspector.daemon import Daemon
-from inspector.errors import SettingsError
+from inspector.errors import ArtifactError, SettingsError
 from inspector.health import FAULTS, DatabaseProbe, Health
 from inspector.intake import Intake
 from inspector.journal import Journal
@@ -25,9 +25,9 @@ from inspector.metrics import Metrics
 from inspector.page import served
 from inspector.progress import Progress
 from inspector.reading import Limits
-from inspector.records import InForce
+from inspector.records import FileStamp, InForce
 from inspector.reload import Reload
-from inspector.rules import ArtifactInUse, Pace, Rules
+from inspector.rules import ArtifactInUse, InstalledFile, Pace, Rules
 from inspector.service import Notifier, ReloadFlag, StopFlag
 from inspector.settings import Settings
 from inspector.store import Store
@@ -36,11 +36,14 @@ from inspector.totals import Totals
 FAULT = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
 DISK_FREE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
 
+_ALLOWED = f"{settings_file.ENV_PREFIX}OTHERS_MAY_WRITE"
+
 # A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
 RELOADED = frozenset(
     {
         "artifact",
         "artifact_sha256",
+        "others_may_write",
         "thresholds",
         "batch_size",
         "batch_wait_ms",
@@ -62,6 +65,7 @@ def run(
     config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
 ) -> Totals:
     """Compose the station and let it work; while it does, its metrics port answers where one is set."""
+    _trusted(config)
     station = daemon(config, settings, stop=stop, reload=reload, only_present=only_present)
     with ExitStack() as open_while_it_works:
         if settings.metrics_port is not None and not only_present:
@@ -117,6 +121,9 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     Raises:
         UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
     """
+    if not settings.others_may_write:
+        trust.require(settings.artifact, "set others_may_write: true")
+    file = _installed(settings.artifact)  # before it is read: a change meanwhile is a change
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
@@ -136,6 +143,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
 
     return Rules(
         artifact=ArtifactInUse(about.name, about.version, opened.sha256),
+        file=file,
         limits=Limits(
             formats=settings.formats,
             max_pixels=round(settings.max_megapixels * 1e6),
@@ -160,10 +168,24 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     )
 
 
+def _installed(path: Path) -> InstalledFile:
+    try:
+        return InstalledFile(path, FileStamp.of(path.stat()))
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}; copy it there, or correct the setting") from None
+
+
+def _trusted(config: Path) -> None:
+    """A settings file that others can write has no word in whether that is allowed."""
+    if os.environ.get(_ALLOWED, "").lower() not in ("1", "true", "yes", "on"):
+        trust.require(config, f"set {_ALLOWED}=true in the environment")
+
+
 def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
     """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
 
     def reloaded() -> Rules:
+        _trusted(config)
         settings = settings_file.load(config)
         changed = sorted(
             key

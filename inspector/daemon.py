@@ -89,6 +89,7 @@ class Daemon:
         self._frames: deque[tuple[float, Frame]] = deque()
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
         self._events: deque[tuple[str, str]] = deque()  # for the event table
+        self._artifact_trouble: str | None = None
 
     def run(self) -> Totals:
         """Tell the story until the stop flag is set or, in a single pass, nothing is left.
@@ -100,7 +101,7 @@ class Daemon:
         self._began = time.monotonic()
         try:
             self.workers = Workers(self._pace.threads, self.progress, self.intake.wake)
-            with self.intake, self.journal, self.workers:
+            with self.intake, self.journal, self.workers, self.outages:
                 self.store = self.outages.through(self.connect)
                 with self.store:
                     self._watch_until_told_to_stop()
@@ -138,7 +139,8 @@ class Daemon:
             self._record_judged_batches()
             self._note_events()
             self.notifier.alive()
-            self.notifier.status("; ".join([self._summary(), *self.intake.troubles]))
+            self._look_after_artifact()
+            self.notifier.status("; ".join([self._summary(), *self._troubles()]))
             self.metrics.waiting(self.intake.pending(), self.intake.oldest())
             self.intake.wait(self._rest_s())
 
@@ -308,6 +310,15 @@ class Daemon:
             self.outages.through(partial(self.store.event, kind, detail))
             self.metrics.happened(kind)
             self._events.popleft()
+
+    def _look_after_artifact(self) -> None:
+        trouble = self.rules.file.trouble()
+        if trouble != self._artifact_trouble:
+            self._artifact_trouble = trouble
+            self._events.append(("artifact_file", trouble or f"{self.rules.file.path} is as it was"))
+
+    def _troubles(self) -> list[str]:
+        return [*self.intake.troubles, *([self._artifact_trouble] if self._artifact_trouble else [])]
 
     def _summary(self) -> str:
         return self.totals.summary(self.intake.pending())

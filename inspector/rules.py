@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from inspector.bookkeeping import Bookkeeper
 from inspector.classifier import Classifier
 from inspector.reading import Limits
-from inspector.records import InForce
+from inspector.records import FileStamp, InForce
 from inspector.store import Store
 
 
@@ -35,10 +36,29 @@ class ArtifactInUse:
 
 
 @dataclass(frozen=True, slots=True)
+class InstalledFile:
+    """The artifact's file as it was loaded. The network itself is in memory and goes on without it."""
+
+    path: Path
+    stamp: FileStamp
+
+    def trouble(self) -> str | None:
+        """Why the next start would not judge as this one does, or None."""
+        try:
+            now = FileStamp.of(self.path.stat())
+        except OSError as error:
+            return f"{self.path}: {error.strerror}; put it back before the next start"
+        if (now.inode, now.size, now.mtime_ns) != (self.stamp.inode, self.stamp.size, self.stamp.mtime_ns):
+            return f"{self.path} has changed on disk; reload, or put the old one back"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Rules:
     """Proved and warm: from here on nothing of it can fail but the database."""
 
     artifact: ArtifactInUse
+    file: InstalledFile
     limits: Limits  # what is read at all
     classifier: Classifier  # the network with its thresholds
     bookkeeper: Bookkeeper  # calendar and naming pattern

@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     quarantine_folder: Path = Path("quarantine")
     database_url: str = Field("sqlite:///quality.db", repr=False)  # may hold a password
     artifact: Path = Path("weldnet.pt")
+    # True: take an artifact that other users can write; for the settings file only the environment counts
+    others_may_write: bool = False
     artifact_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # 'accept', 'defect' or a class name
     batch_size: Annotated[int, Field(ge=1, le=256)] = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 if TYPE_CHECKING:
     from inspector.store import Store
 
+os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
 _MIGRATED = "quality_template"  # copied for each test: quicker than to migrate again
 

@@ -14,7 +14,7 @@ from PIL import Image
 from sqlalchemy.engine import URL, make_url
 from stations import Station, frame
 
-from inspector import database
+from inspector import database, outages
 from inspector.store import migrate
 
 
@@ -109,6 +109,23 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
     events = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'outage'")
     assert [str(on_sqlite.archive) in row.detail for row in events] == [True]
     assert on_sqlite.reconcile()["inspected"] == 1
+
+
+def test_a_slow_database_is_told_within_ten_seconds(
+    on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch
+):
+    """While a commit does not come through the status says why, and an event tells how long it took."""
+    monkeypatch.setattr(outages, "_SLOW_S", 0.5)  # 5 s at a station
+    with working(on_sqlite.config) as daemon:
+        systemd.expect("READY=1")
+        engine = database.immediate(database.engine(on_sqlite.url))
+        with engine.begin():  # the write lock
+            on_sqlite.put("w.png", seed=1)
+            assert "1 images wait in the drop folder" in systemd.expect("STATUS=slow", 10)
+        engine.dispose()
+        wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'outage'")), daemon)
+    [row] = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'outage'")
+    assert row.detail.startswith("an answer took ")
 
 
 def test_a_full_disk_is_waited_out_and_survives_a_restart(tmp_path: Path, tiny: Path, systemd: Manager):

@@ -1,0 +1,76 @@
+"""Refuses a file that somebody else could have written: TorchScript is code, and the settings name it.
+
+Somebody else is everybody but root and the user who runs this program. A file can be replaced by whoever may
+write to a folder on its way, so each of them counts, but for folders with the sticky bit, where nobody may
+rename another's files. A group that holds nobody else (the private groups of most systems) is no somebody.
+"""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import stat
+from pathlib import Path
+from typing import Final
+
+from inspector.errors import UsageError
+
+_NOBODY: Final = 65_534  # who stands for all that a user namespace does not know
+
+
+def require(path: Path, mend: str) -> None:
+    """Refuse a file that others can write, or replace.
+
+    Args:
+        path: an existing file.
+        mend: what to do where that is meant.
+
+    Raises:
+        UsageError: they can, or it is not there.
+    """
+    given, real = path.absolute(), path.resolve()
+    for place in dict.fromkeys([real, *real.parents, *given.parents]):
+        try:
+            why = _who_else_writes(place)
+        except OSError as error:
+            raise UsageError(f"{place}: {error.strerror}") from None
+        if why:
+            raise UsageError(f"{path} is not to be trusted: {why}; or, if that is meant, {mend}")
+
+
+def _who_else_writes(place: Path) -> str | None:
+    about = place.stat()
+    is_sticky = stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_ISVTX
+    if about.st_uid not in (0, os.geteuid()):
+        return f"{place} belongs to {_user(about.st_uid)}; chown it"
+    if about.st_mode & stat.S_IWOTH and not is_sticky:
+        return f"everybody may write to {place}; chmod o-w {place}"
+    if about.st_mode & stat.S_IWGRP and not is_sticky and _holds_others(about.st_gid):
+        return f"group {_group(about.st_gid)} may write to {place}; chmod g-w {place}"
+    return None
+
+
+def _holds_others(group: int) -> bool:
+    if group in (0, _NOBODY):
+        return group == _NOBODY
+    try:
+        members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
+    except KeyError:  # without a name: it is known to nobody, or to nobody here
+        return group != os.getegid()
+    members |= {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group}
+    return bool(members - {0, os.geteuid()})
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
