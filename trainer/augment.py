@@ -62,9 +62,7 @@ class Augmentation:
     def _cropped(self, image: Tensor) -> Tensor:
         low, high = self._crop
         share = low + (high - low) * torch.rand(()).item()
-        stretch = self._aspect ** (
-            torch.rand(()).item() - 0.5
-        )  # of width against height: its root either way
+        stretch = self._aspect ** (torch.rand(()).item() - 0.5)  # of each side: the shape's root
         height = min(image.shape[1], round(share / stretch * image.shape[1]))
         width = min(image.shape[2], round(share * stretch * image.shape[2]))
         top = int(torch.randint(image.shape[1] - height + 1, ()))

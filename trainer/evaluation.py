@@ -127,9 +127,8 @@ def _over_runs(right: Tensor, runs: Sequence[str | None], draws: int = 2000) -> 
     place = torch.tensor([names.index(str(run)) for run in runs])
     total = torch.bincount(place, minlength=len(names)).double()
     hits = torch.bincount(place, weights=right.double(), minlength=len(names))
-    chosen = torch.randint(
-        len(names), (draws, len(names)), generator=torch.Generator().manual_seed(0)
-    )  # a fixed seed: the same frames give the same interval
+    fixed = torch.Generator().manual_seed(0)  # the same frames give the same interval
+    chosen = torch.randint(len(names), (draws, len(names)), generator=fixed)
     shares = hits[chosen].sum(dim=1) / total[chosen].sum(dim=1)
     low, high = torch.quantile(shares, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return [low, high]

@@ -22,9 +22,7 @@ from trainer.errors import TrainerError, TrainingError
 from trainer.frames import FrameSet
 from trainer.optimization import Plan, arithmetic, average, optimizer
 
-Targets = Callable[
-    [Tensor, Tensor], Tensor
-]  # (views, true labels as shares) → what cross entropy is taken against
+Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels as shares) → what is learnt
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,7 @@ class Epoch:
     valid_loss: float | None
     valid_accuracy: float | None
     seconds: float
-    learning_seconds: (
-        float  # of these, in teachers, forward, backward and the optimizer: the rest is overhead
-    )
+    learning_seconds: float  # of these, in networks and optimizer: the rest is overhead
 
 
 def true_labels(views: Tensor, truth: Tensor) -> Tensor:
