@@ -27,7 +27,8 @@ from rich.table import Table
 from inspector import artifact
 from inspector.metadata import WeldClass
 from trainer.artifact import ArtifactNetwork, compile_artifact
-from trainer.quantization import compile_network
+from trainer.novelty import Novelty
+from trainer.schemes import compile_network
 from trainer.student import Student
 from trainer.weldnet import WeldNet, WeldNetConfig
 
@@ -55,7 +56,11 @@ def _measure(network: WeldNet, folder: Path, rounds: int) -> dict[str, Any]:
     int8 = _compiled(network, "dynamic", folder)
     pixels = (frames / 255).contiguous(memory_format=torch.channels_last)
     fp32 = torch.jit.freeze(torch.jit.script(network.to(memory_format=torch.channels_last)))
-    parts = torch.jit.script(ArtifactNetwork(compile_network(network, "dynamic"), network, 1.0).eval())
+    parts = torch.jit.script(
+        ArtifactNetwork(
+            compile_network(network, "dynamic"), network, 1.0, Novelty(network.head.in_features)
+        ).eval()
+    )
     features = parts.network(frames[:1])[0]
     times = _interleaved(
         {

@@ -96,7 +96,7 @@ def _not_a_number():
 @pytest.mark.parametrize(
     ("network", "changes", "message"),
     [
-        (None, {"scheme": "static"}, "scheme 'static' is not one of dynamic, none"),
+        (None, {"scheme": "int4"}, "scheme 'int4' is not one of dynamic, static, none"),
         (None, {"classes": CLASSES[:2]}, "the student tells 3 classes, but 2 are named"),
         (None, {"golden_images": []}, "no golden image"),
         (_not_a_number(), {}, "weights that are not numbers"),

@@ -149,7 +149,7 @@ def test_mistakes_are_one_line_with_status_2(folder: Path, tmp_path: Path) -> No
         assert (status, stdout) == (2, ""), arguments
         assert words in stderr
         assert len(stderr.strip().splitlines()) == 1
-    assert weld_train("compile", "x", "--scheme", "static", "--out", "y")[0] == 2
+    assert weld_train("compile", "x", "--scheme", "int4", "--out", "y")[0] == 2
 
 
 def test_all_problems_are_shown_or_filed(tmp_path: Path) -> None:

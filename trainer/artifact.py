@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ from torch import Tensor, nn
 from inspector.images import decode
 from inspector.metadata import GOLDEN_FILE, METADATA_FILE, ArtifactError, Metadata, Thresholds, WeldClass
 from inspector.metadata import read as read_metadata
+from trainer.novelty import Novelty
 from trainer.preparation import prepare
-from trainer.quantization import FloatWeldNet, Int8WeldNet, Scheme, as_rows, compile_network
+from trainer.quantization import as_rows
+from trainer.ranges import Ranges
+from trainer.schemes import Compiled, Scheme, compile_network
 from trainer.weldnet import WeldNet
 
 GOLDEN_FRAMES = 3  # enough to prove a network; more would make a 3 MB file a 5 MB one
@@ -33,9 +36,10 @@ GOLDEN_SIDE = 512  # pixels of the raw golden PNG at most: it proves decoder and
 class ArtifactNetwork(nn.Module):
     """What the file answers to. Frames go through one by one, so none depends on its batch."""
 
-    def __init__(self, network: Int8WeldNet | FloatWeldNet, student: WeldNet, temperature: float) -> None:
+    def __init__(self, network: Compiled, student: WeldNet, temperature: float, novelty: Novelty) -> None:
         super().__init__()
         self.network = network
+        self.novelty = novelty
         self.class_weight = student.head.weight.detach().clone()
         self.temperature = temperature
         self.height, self.width = student.config.height, student.config.width
@@ -50,11 +54,13 @@ class ArtifactNetwork(nn.Module):
             raise ValueError(f"frames must be uint8[N, 1, {self.height}, {self.width}]")
         probabilities: list[Tensor] = []
         heat: list[Tensor] = []
+        novelty: list[Tensor] = []
         for i in range(batch.size(0)):
-            features, logits = self.network(batch[i : i + 1])
+            features, pooled, logits = self.network(batch[i : i + 1])
             probabilities.append(torch.softmax(logits[0] / self.temperature, 0))
             heat.append(self.heat_map(features, int(logits.argmax())))
-        return torch.stack(probabilities), torch.stack(heat), torch.zeros([batch.size(0)])
+            novelty.append(self.novelty(pooled))
+        return torch.stack(probabilities), torch.stack(heat), torch.cat(novelty)
 
     def heat_map(self, features: Tensor, label: int) -> Tensor:
         """Where the evidence for a class lies: the pooled product before the pooling, from 0 to 1."""
@@ -84,13 +90,16 @@ def compile_artifact(
     thresholds: Thresholds | None = None,
     temperature: float = 1.0,
     calibrated: bool = False,
+    ranges: Ranges | None = None,
+    novelty: Novelty | None = None,
 ) -> Metadata:
     """Write the artifact, open it again, and put it in place only if it answers as it should.
 
     Args:
         student: the network, with its size in its configuration.
         out: the file; what stood there is replaced in one step.
-        scheme: ``dynamic`` (int8, each frame's own scales) or ``none`` (fp32).
+        scheme: ``dynamic`` (int8, each frame's own scales), ``static`` (int8, calibrated scales) or ``none``
+            (fp32).
         classes: in the order of the network's outputs.
         golden_images: raw camera frames, uint8[h, w], one at least; a few of them travel with the file.
         metrics: of the fp32 student, with n, seeds and the split's fingerprint.
@@ -102,11 +111,13 @@ def compile_artifact(
         thresholds: probabilities for PASS and FAIL; the metadata's defaults where None.
         temperature: what logits are divided by.
         calibrated: True where ``temperature`` was fitted on held-out frames.
+        ranges: of the student's maps; ``static`` needs them.
+        novelty: fitted on the training frames; every frame's is 0 where None.
 
     Raises:
         ArtifactError: student, classes or scheme do not fit, or the file does not answer as it should.
     """
-    _check(student, classes, scheme, golden_images)
+    chosen = _check(student, classes, scheme, golden_images, ranges)
     metadata = Metadata(
         name=name,
         version=version,
@@ -117,7 +128,7 @@ def compile_artifact(
         thresholds=thresholds or Thresholds(),
         temperature=temperature,
         calibrated=calibrated,
-        quantization="none" if scheme == "none" else "dynamic",
+        quantization=chosen,
         network=asdict(student.config),
         metrics=metrics,
         recipe=recipe,
@@ -125,7 +136,7 @@ def compile_artifact(
         torch_version=torch.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    module = _script(student, metadata)
+    module = _script(student, metadata, ranges, novelty or Novelty(student.head.in_features))
     png, frames = _golden_inputs(module, golden_images)
     golden = {"png": np.frombuffer(png, np.uint8), "frames": frames.numpy()} | _answers(module, frames)
     _publish(module, metadata, golden, out)
@@ -133,11 +144,20 @@ def compile_artifact(
 
 
 def _check(
-    student: WeldNet, classes: Sequence[WeldClass], scheme: str, images: Sequence[NDArray[np.uint8]]
-) -> None:
+    student: WeldNet,
+    classes: Sequence[WeldClass],
+    scheme: str,
+    images: Sequence[NDArray[np.uint8]],
+    ranges: Ranges | None,
+) -> Scheme:
     config = student.config
     if scheme not in get_args(Scheme):
         raise ArtifactError(f"scheme '{scheme}' is not one of {', '.join(get_args(Scheme))}")
+    if scheme == "static" and ranges is None:
+        raise ArtifactError(
+            "the student carries no ranges of its maps, which --scheme static needs; train it again with "
+            "this program, or use --scheme dynamic"
+        )
     if len(classes) != config.classes:
         raise ArtifactError(f"the student tells {config.classes} classes, but {len(classes)} are named")
     if config.in_channels != 1:
@@ -146,12 +166,15 @@ def _check(
         raise ArtifactError("there is no golden image; an artifact proves itself with one frame at least")
     if not all(bool(tensor.isfinite().all()) for tensor in student.state_dict().values()):
         raise ArtifactError("the student has weights that are not numbers; train it again")
+    return cast(Scheme, scheme)
 
 
-def _script(student: WeldNet, metadata: Metadata) -> torch.jit.ScriptModule:
+def _script(
+    student: WeldNet, metadata: Metadata, ranges: Ranges | None, novelty: Novelty
+) -> torch.jit.ScriptModule:
     try:
-        network = compile_network(student, "none" if metadata.quantization == "none" else "dynamic")
-        module = ArtifactNetwork(network, student, metadata.temperature).eval()
+        network = compile_network(student, metadata.quantization, ranges)
+        module = ArtifactNetwork(network, student, metadata.temperature, novelty).eval()
         scripted: torch.jit.ScriptModule = torch.jit.script(module)
     except (RuntimeError, AttributeError) as error:  # operators or primitives that this processor lacks
         reason = " ".join(str(error).split())[:200]

@@ -46,6 +46,7 @@ class Scheme(StrEnum):
     """How an artifact computes."""
 
     DYNAMIC = "dynamic"
+    STATIC = "static"
     NONE = "none"
 
 

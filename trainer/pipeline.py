@@ -24,6 +24,7 @@ from trainer.calibration import calibrate, warm
 from trainer.errors import RecipeError
 from trainer.frames import FrameSet
 from trainer.networks import Networks, seeds
+from trainer.observation import observe
 from trainer.progress import Progress
 from trainer.reading import Reader, sized
 from trainer.reporting import metrics, report_artifact, report_student, report_teachers
@@ -158,7 +159,7 @@ def finish(
     valid: FrameSet,
     results: dict[str, Any],
 ) -> Student:
-    """The student with temperature and thresholds, fitted on the held-out frames; ``results`` tell of both.
+    """The student with what was fitted: temperature, thresholds and novelty; ``results`` tell of them.
 
     The figures of accuracy stay what they were: a temperature changes no top class.
     """
@@ -168,19 +169,24 @@ def finish(
         warm(answers, calibration.temperature), valid.labels, classes, **recipe.thresholds.model_dump()
     )
     log.info("%s; thresholds %s", calibration.why, thresholds.chosen)
+    assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
+    seen = observe(network, train.images, valid.images)
+    thresholds = thresholds.model_copy(update={"novelty": seen.threshold.value})
     results["calibration"] = asdict(calibration)
     results["thresholds"] = thresholds.model_dump() | {"trade": [asdict(point) for point in trade]}
-    assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
+    results["novelty"] = seen.threshold.told
     return Student(
         network,
         classes,
         golden_frames(recipe, train),
-        metrics(results),
+        metrics(results) | {"novelty": seen.threshold.told},
         recipe.resolved(),
         git_commit(),
         calibration.temperature,
         calibration.calibrated,
         thresholds,
+        seen.ranges,
+        seen.novelty,
     )
 
 

@@ -16,7 +16,7 @@ pixels; as such oneDNN runs it with less overhead and sums into the residual in 
 """
 
 # no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,6 @@ from torch.nn import functional as F
 
 from trainer.weldnet import WeldBlock, WeldNet
 
-Scheme = Literal["dynamic", "none"]
 LEVELS = 127  # largest level of an activation, and of a weight's magnitude
 
 
@@ -64,34 +63,43 @@ class Int8Conv2d(nn.Module):
     zero: Tensor
     packed: Tensor
 
-    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int, groups: int = 1) -> None:
         super().__init__()
         self.weight, self.scale = round_weight(weight)
         self.bias = bias
-        self.stride, self.padding = [stride, stride], [padding, padding]
+        self.stride, self.padding, self.groups = [stride, stride], [padding, padding], groups
         self.pack()
 
     def pack(self) -> None:
         """Lay the weights out as this processor's kernels want them."""
         self.zero = torch.zeros_like(self.scale, dtype=torch.int64)
         self.packed = torch.ops.onednn.qconv_prepack(
-            self.weight, self.scale, 1.0, 0, self.stride, self.padding, [1, 1], 1, None
+            self.weight, self.scale, 1.0, 0, self.stride, self.padding, [1, 1], self.groups, None
         )
 
     @torch.jit.export
-    def __getstate__(self) -> tuple[Tensor, Tensor, Tensor, list[int], list[int], bool]:
-        return self.weight, self.scale, self.bias, self.stride, self.padding, self.training
+    def __getstate__(self) -> tuple[Tensor, Tensor, Tensor, list[int], list[int], int, bool]:
+        return self.weight, self.scale, self.bias, self.stride, self.padding, self.groups, self.training
 
     @torch.jit.export
-    def __setstate__(self, state: tuple[Tensor, Tensor, Tensor, list[int], list[int], bool]) -> None:
-        self.weight, self.scale, self.bias, self.stride, self.padding, self.training = state
+    def __setstate__(self, state: tuple[Tensor, Tensor, Tensor, list[int], list[int], int, bool]) -> None:
+        self.weight, self.scale, self.bias, self.stride, self.padding, self.groups, self.training = state
         self.pack()
 
     def forward(self, q: Tensor, scale: float) -> Tensor:
         """``uint8[1, C, h, w]`` of levels, each worth ``scale`` → ``float32[1, C', h', w']``."""
         y: Tensor = torch.ops.onednn.qconv2d_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1], 1,
-            1.0, 0, torch.float32, "relu", [], "",
+            q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1],
+            self.groups, 1.0, 0, torch.float32, "relu", [], "",
+        )  # fmt: skip
+        return y
+
+    @torch.jit.export
+    def levels(self, q: Tensor, scale: float, out: float) -> Tensor:
+        """The same as ``uint8[1, C', h', w']`` of levels 0..255, each worth ``out``."""
+        y: Tensor = torch.ops.onednn.qconv2d_pointwise(
+            q, scale, 0, self.packed, self.scale, self.zero, self.bias, self.stride, self.padding, [1, 1],
+            self.groups, out, 0, torch.uint8, "relu", [], "",
         )  # fmt: skip
         return y
 
@@ -135,6 +143,25 @@ class Int8Linear(nn.Module):
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
             q, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.float32,
             1.0, 0, "sum", 1.0, "relu", [], "",
+        )  # fmt: skip
+        return y
+
+    @torch.jit.export
+    def levels(self, q: Tensor, scale: float, out: float) -> Tensor:
+        """:meth:`forward` as ``uint8[rows, C']`` of levels, each worth ``out``; 128 stands for zero."""
+        y: Tensor = torch.ops.onednn.qlinear_pointwise(
+            q, scale, 0, self.packed, self.scale, self.zero, self.bias, out, 128, torch.uint8, "none", [], ""
+        )
+        return y
+
+    @torch.jit.export
+    def add_relu_levels(
+        self, q: Tensor, scale: float, residual: Tensor, *, worth: float, zero: int, out: float
+    ) -> Tensor:
+        """:meth:`add_relu` as levels worth ``out``; the residual's count from ``zero``, each ``worth``."""
+        y: Tensor = torch.ops.onednn.qlinear_pointwise(
+            q, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, out, 0, torch.uint8,
+            worth, zero, "sum", 1.0, "relu", [], "",
         )  # fmt: skip
         return y
 
@@ -228,30 +255,9 @@ class Int8WeldNet(nn.Module):
         )
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
 
-    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """``uint8[1, 1, H, W]`` → unpooled features ``float32[1, F, h, w]``, logits ``float32[1, C]``."""
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``uint8[1, 1, H, W]`` → features ``float32[1, F, h, w]``, pooled ``[1, F]``, logits ``[1, C]``."""
         features: Tensor = self.blocks(self.stem(frame))
-        q, worth = quantize(features.mean((2, 3)), True)
-        return features, self.head(q, worth)
-
-
-class FloatWeldNet(nn.Module):
-    """The student as it is, behind the same interface: for processors without int8, and to compare."""
-
-    def __init__(self, student: WeldNet) -> None:
-        super().__init__()
-        self.student = student
-
-    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """As :meth:`Int8WeldNet.forward`."""
-        pixels = frame.to(torch.float32, memory_format=torch.channels_last) / 255
-        features = self.student.features(pixels)
-        return features, self.student.head(features.mean((2, 3)))
-
-
-def compile_network(student: WeldNet, scheme: Scheme) -> Int8WeldNet | FloatWeldNet:
-    """The student in evaluation mode with the scheme's arithmetic; ``student`` itself stays as it is."""
-    copy = WeldNet(student.config)
-    copy.load_state_dict(student.state_dict())
-    copy = copy.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
-    return Int8WeldNet(copy).eval() if scheme == "dynamic" else FloatWeldNet(copy).eval()
+        pooled = features.mean((2, 3))
+        q, worth = quantize(pooled, False)
+        return features, pooled, self.head(q, worth)

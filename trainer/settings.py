@@ -125,7 +125,7 @@ class Thresholds(_Strict):
 class Artifact(_Strict):
     """What the run compiles at its end."""
 
-    scheme: Literal["dynamic", "none"] = "dynamic"  # int8 with each frame's own scales
+    scheme: Literal["dynamic", "static", "none"] = "dynamic"  # int8 with each frame's own scales
     version: Annotated[str, Field(min_length=1)] = "1"  # the shop's own count of its models
 
 

@@ -14,11 +14,13 @@ from torch import Tensor
 from inspector.metadata import Metadata, Thresholds, WeldClass
 from trainer.artifact import compile_artifact
 from trainer.errors import UsageError
+from trainer.novelty import Novelty
+from trainer.ranges import Ranges
 from trainer.settings import Recipe
 from trainer.training import save
 from trainer.weldnet import WeldNet, WeldNetConfig
 
-_AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated")
+_AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,18 @@ class Student:
     temperature: float = 1.0
     calibrated: bool = False
     thresholds: Thresholds = field(default_factory=Thresholds)
+    ranges: Ranges | None = None  # of its maps on training frames, for static int8
+    novelty: Novelty | None = None  # fitted on the training frames' pooled features
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         content = {
-            "format": 2,
+            "format": 3,
             "network": asdict(self.network.config),
             "weights": self.network.state_dict(),
             "classes": [c.model_dump() for c in self.classes],
             "thresholds": self.thresholds.model_dump(),
+            "novelty": self.novelty.state_dict() if self.novelty else None,
             **{name: getattr(self, name) for name in _AS_THEY_ARE},
         }
         save(content, path)
@@ -74,6 +79,8 @@ class Student:
             thresholds=self.thresholds,
             temperature=self.temperature,
             calibrated=self.calibrated,
+            ranges=self.ranges,
+            novelty=self.novelty,
         )
 
     @classmethod
@@ -94,9 +101,18 @@ class Student:
                 network.eval(),
                 [WeldClass(**c) for c in content["classes"]],
                 thresholds=Thresholds(**content["thresholds"]),
+                novelty=_novelty(network, content["novelty"]),
                 **{name: content[name] for name in _AS_THEY_ARE},
             )
         except FileNotFoundError:
             raise UsageError(f"{path}: no such file; a run writes it as student.pt") from None
         except (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError):
             raise UsageError(wrong) from None
+
+
+def _novelty(network: WeldNet, state: dict[str, Tensor] | None) -> Novelty | None:
+    if state is None:
+        return None
+    novelty = Novelty(network.head.in_features)
+    novelty.load_state_dict(state)
+    return novelty

@@ -1,0 +1,107 @@
+"""Static int8: calibrated levels between layers, right numbers, and no level above 127 whatever comes."""
+
+import pytest
+import torch
+from artifact_samples import TINY, compiled, frames, student
+from torch.nn import functional as F
+
+from inspector import artifact as artifacts
+from inspector.errors import ArtifactError
+from trainer.quantization import LEVELS, Int8Conv2d, Int8Linear
+from trainer.ranges import calibrate
+from trainer.schemes import compile_network
+from trainer.static import cut
+
+
+def _levels(*shape, seed=0):
+    torch.manual_seed(seed)
+    q = torch.randint(0, LEVELS + 1, shape, dtype=torch.uint8)
+    return q.contiguous(memory_format=torch.channels_last) if q.dim() == 4 else q
+
+
+def test_a_layer_gives_the_nearest_level():
+    """A convolution's levels are its float result, rounded, and up to 255 where nothing cuts them."""
+    torch.manual_seed(1)
+    layer = Int8Conv2d(torch.randn(16, 8, 3, 3), torch.randn(16), 1, 1)
+    q = _levels(1, 8, 21, 18)
+    exact = layer(q, 0.01)
+    worth = float(exact.max()) / 200
+    levels = layer.levels(q, 0.01, worth)
+    assert levels.dtype == torch.uint8
+    assert float((levels - exact / worth).abs().max()) <= 0.51
+    assert int(cut(levels).max()) == LEVELS
+
+
+@pytest.mark.parametrize("zero", [0, 128])
+def test_the_residual_is_summed_before_the_relu(zero):
+    """A shortcut's levels, which may stand for negative numbers, are summed first; then the ReLU cuts."""
+    torch.manual_seed(2)
+    layer, q = Int8Linear(torch.randn(16, 32), torch.randn(16)), _levels(50, 32)
+    residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
+    product = F.linear(q * 0.01, layer.weight * layer.scale[:, None], layer.bias)
+    exact = (product + (residual.float() - zero) * 0.03).relu()
+    worth = float(exact.max()) / 200
+    levels = layer.add_relu_levels(q, 0.01, residual.clone(), worth=0.03, zero=zero, out=worth)
+    assert float((levels - exact / worth).abs().max()) <= 0.51
+
+
+def test_a_result_with_signs_has_its_zero_at_128():
+    """Of a layer without a ReLU, levels below 128 stand for negative results."""
+    torch.manual_seed(3)
+    layer, q = Int8Linear(torch.randn(16, 32), torch.randn(16)), _levels(50, 32)
+    exact = layer(q, 0.01)
+    worth = float(exact.abs().max()) / 127
+    assert float(((layer.levels(q, 0.01, worth).float() - 128) - exact / worth).abs().max()) <= 0.51
+
+
+def test_the_average_pool_is_torchs():
+    """The depthwise convolution that stands for the shortcut's pool is within half a level of it."""
+    layer = Int8Conv2d(torch.full((8, 1, 3, 3), 1 / 9), torch.zeros(8), 2, 1, groups=8)
+    q = _levels(1, 8, 15, 22)
+    assert float((layer.levels(q, 1.0, 1.0) - F.avg_pool2d(q.float(), 3, 2, 1)).abs().max()) <= 0.501
+
+
+def test_a_range_covers_what_is_common():
+    """A range reaches nearly to the peak where values are spread evenly, and cuts off a lone outlier."""
+    network, seen = student(), frames(4, TINY.height, TINY.width)
+    ranges = calibrate(network, seen)
+    with torch.inference_mode():
+        stem = network.stem(seen / 255)
+    assert 0.4 * float(stem.max()) <= ranges["stem"] <= 1.01 * float(stem.max())
+    assert len(ranges) == 1 + 2 * len(TINY.plan) + 2 * sum(pair != (1, 1) for pair in TINY.plan)
+    assert all(value > 0 for value in ranges.values())
+
+
+def test_static_is_nearly_as_close_to_float_as_dynamic():
+    """Calibrated on some frames, others' features are at most thrice as far from float as dynamic's."""
+    network = student()
+    seen = frames(24, TINY.height, TINY.width)
+    static = compile_network(network, "static", calibrate(network, seen[:12]))
+    dynamic = compile_network(network, "dynamic")
+    with torch.inference_mode():
+        for frame in seen[12:].split(1):
+            expected = network.features(frame / 255)
+            ours, theirs = (float((net(frame)[0] - expected).norm()) for net in (static, dynamic))
+            assert ours < 3 * theirs
+            features, pooled, _ = static(frame)
+            torch.testing.assert_close(pooled, features.mean((2, 3)))
+
+
+def test_a_static_artifact_opens_and_says_what_it_is(tmp_path):
+    """The file tells its scheme, proves itself, and a frame's answer does not depend on its batch."""
+    network = student()
+    batch = frames(4, TINY.height, TINY.width)
+    told = compiled(tmp_path / "a.pt", network, scheme="static", ranges=calibrate(network, batch))
+    assert told.quantization == "static"
+    opened = artifacts.open(tmp_path / "a.pt")
+    together = opened.forward(batch)
+    for i, frame in enumerate(batch.split(1)):
+        for answer, alone in zip(together, opened.forward(frame), strict=True):
+            assert torch.equal(answer[i], alone[0])
+
+
+def test_static_without_ranges_is_refused(tmp_path):
+    """A student that carries no ranges is one line that names the way out; nothing is written."""
+    with pytest.raises(ArtifactError, match=r"carries no ranges.*--scheme dynamic"):
+        compiled(tmp_path / "a.pt", scheme="static")
+    assert not list(tmp_path.iterdir())

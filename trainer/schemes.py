@@ -1,0 +1,52 @@
+"""A student with the arithmetic of a scheme: what ``weld-train compile --scheme`` chooses between."""
+
+# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.quantization import Int8WeldNet
+from trainer.ranges import Ranges
+from trainer.static import StaticWeldNet
+from trainer.weldnet import WeldNet
+
+Scheme = Literal["dynamic", "static", "none"]
+
+
+class FloatWeldNet(nn.Module):
+    """The student as it is, behind the same interface: for processors without int8, and to compare."""
+
+    def __init__(self, student: WeldNet) -> None:
+        super().__init__()
+        self.student = student
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As :meth:`trainer.quantization.Int8WeldNet.forward`."""
+        pixels = frame.to(torch.float32, memory_format=torch.channels_last) / 255
+        features = self.student.features(pixels)
+        pooled = features.mean((2, 3))
+        return features, pooled, self.student.head(pooled)
+
+
+Compiled = Int8WeldNet | StaticWeldNet | FloatWeldNet
+
+
+def compile_network(student: WeldNet, scheme: Scheme, ranges: Ranges | None = None) -> Compiled:
+    """The student in evaluation mode with the scheme's arithmetic; ``student`` itself stays as it is.
+
+    Args:
+        student: the network.
+        scheme: ``dynamic``, ``static`` or ``none``.
+        ranges: what ``static`` was calibrated to.
+    """
+    copy = WeldNet(student.config)
+    copy.load_state_dict(student.state_dict())
+    copy = copy.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    if scheme == "none":
+        return FloatWeldNet(copy).eval()
+    if scheme == "dynamic":
+        return Int8WeldNet(copy).eval()
+    if ranges is None:
+        raise ValueError("static int8 needs the ranges that it was calibrated to")
+    return StaticWeldNet(copy, ranges).eval()
