@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from inspector.words import Words, instant, plain
 
 _DPI = 100
 _COLUMNS, _SIDE = 6, 190  # images a row; pixels of an image's longer side: six fit the width of A4
+_NARROWEST = 130  # pixels of a column, for the words below
 _CAPTION = 46  # pixels of three lines below an image
 _SHOWN = 460  # pixels of the one image's longer side
 # Fonts with Chinese, Japanese and Korean characters, the first that is installed; matplotlib's own has none.
@@ -56,34 +59,26 @@ def contact(facts: Facts, verdict: Verdict, limit: int, archived: Archived, out:
     """
     column = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.REVIEW: "review"}[verdict]
     shots, n = pictures.latest(facts, verdict, limit), facts.total("summary", column)
-    words = Words()
+    words, asked = Words(), facts.source
     period = span(facts.period, words)
     if not shots:
         raise UsageError(f"no data: no image with verdict {verdict} in the period {period}")
-    asked = [
-        facts.source.station or words("page.all_stations"),
-        *([facts.source.part] if facts.source.part else []),
-    ]
-    title = f"{verdict}: {len(shots)} of {words.number(n)} · {' · '.join(asked)} · {period}"
+    where = [asked.station or words("page.all_stations"), *([asked.part] if asked.part else [])]
+    title = plain(f"{verdict}: {len(shots)} of {words.number(n)} · {' · '.join(where)} · {period}")
+    tiles = [_heated(shot, archived) for shot in shots]
+    width = max([_NARROWEST, *(tile.width for tile in tiles if not isinstance(tile, str))]) + 14
+    height = _SIDE + _CAPTION
     rows = -(-len(shots) // _COLUMNS)
-    cell = _SIDE + 14, _SIDE + _CAPTION
-    with _drawing():
-        figure = Figure(figsize=((_COLUMNS * cell[0] + 20) / _DPI, (rows * cell[1] + 50) / _DPI), dpi=_DPI)
-        height = figure.bbox.height
-        _text(figure, 17, height - 28, title, size=11)
-        for place, shot in enumerate(shots):
-            left = 17 + place % _COLUMNS * cell[0]
-            bottom = height - 45 - (place // _COLUMNS + 1) * cell[1]
-            _image(figure, _heated(shot, archived, _SIDE), left, bottom + _CAPTION)
-            for line, text in enumerate(_caption(shot, facts.source.zone)):
-                _text(
-                    figure,
-                    left,
-                    bottom + _CAPTION - 13 * (line + 1),
-                    _cut(text, 34),
-                    size=6.5,
-                    first=not line,
-                )
+    with _drawing(_COLUMNS * width + 20, rows * height + 50) as figure:
+        top = rows * height + 5
+        _text(figure, 17, top + 17, title, size=11)
+        for place, (shot, tile) in enumerate(zip(shots, tiles, strict=True)):
+            left = 17 + place % _COLUMNS * width
+            bottom = top - (place // _COLUMNS + 1) * height + _CAPTION
+            _image(figure, tile, left, bottom)
+            first, *others = (_cut(line, width // 6) for line in _caption(shot, asked.zone))
+            _text(figure, left, bottom - 13, first, size=6.5, bold=True)
+            _text(figure, left, bottom - 38, "\n".join(others), size=6.5)
         _save(figure, out)
     return len(shots)
 
@@ -113,25 +108,27 @@ def show(shot: Shot, archived: Archived, zone: tzinfo, out: Path) -> None:
         raise UsageError(f"inspection {shot.id}: {plain(reason)}")
     pair = pictures.beside_heat(frame, shot.heat, _SHOWN)
     classes = sorted(shot.probabilities.items(), key=lambda item: -item[1])
-    with _drawing():
-        width = max(pair.width, 620) + 40
-        below = 19 * len(classes)
-        figure = Figure(figsize=(width / _DPI, (pair.height + below + 150) / _DPI), dpi=_DPI)
-        height = figure.bbox.height
+    width, below = max(pair.width, 620) + 40, 19 * len(classes)
+    height = pair.height + below + 120
+    with _drawing(width, height) as figure:
         first, *others = _caption(shot, zone)
-        _text(figure, 20, height - 30, f"{shot.id}: {first}", size=12, first=True)
+        _text(figure, 20, height - 30, first, size=12, bold=True)
         _text(
-            figure, 20, height - 50, _cut("   ".join([*others, f"novelty {shot.novelty:.3f}"]), 110), size=8
+            figure, 20, height - 50, _cut(" · ".join([*others, plain(shot.source_name)]), width // 6), size=8
         )
         _image(figure, pair, 20, height - 65 - pair.height)
-        axes = figure.add_axes((190 / width, 35 / height, 1 - 260 / width, below / height))
+        axes = figure.add_axes((190 / width, 30 / height, 1 - 260 / width, below / height))
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
         shares = [share for _, share in classes]
         axes.barh(range(len(classes)), shares, color=COLOURS["fill"], height=0.7)
         axes.set_yticks(range(len(classes)), [_cut(plain(name), 26) for name, _ in classes])
+        axes.set_xticks([])
         for place, share in enumerate(shares):
             axes.text(share + 0.01, place, f"{share:.3f}", va="center")
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
+        _text(figure, 190, 12, f"novelty {shot.novelty:.3f}", size=8)
         _save(figure, out)
 
 
@@ -145,18 +142,25 @@ def _caption(shot: Shot, zone: tzinfo) -> list[str]:
     ]
 
 
-def _heated(shot: Shot, archived: Archived, side: int) -> Image.Image | str:
+def _heated(shot: Shot, archived: Archived) -> Image.Image | str:
     """The image with its heat, or why there is none."""
     frame = pictures.pixels(shot, archived)
     if isinstance(frame, Gone):
         return Words()(f"picture.{frame}", station=shot.station)
-    return pictures.heated_only(frame, shot.heat, side)
+    return pictures.heated_only(frame, shot.heat, _SIDE)
 
 
-def _drawing() -> AbstractContextManager[None]:
-    """How text looks: a class may be named $x$, or in Chinese."""
-    fonts = ["DejaVu Sans", *[name for name in _EAST_ASIAN if name in fontManager.get_font_names()][:1]]
-    return mpl.rc_context({"font.family": fonts, "text.parse_math": False, "font.size": 8})
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[Figure]:
+    """A figure in pixels whose text may be anything: a class named $x$, or in Chinese."""
+    east_asian = [name for name in _EAST_ASIAN if name in fontManager.get_font_names()]
+    fonts = ["DejaVu Sans", *east_asian[:1]]
+    with (
+        mpl.rc_context({"font.family": fonts, "text.parse_math": False, "font.size": 8}),
+        warnings.catch_warnings(),
+    ):
+        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # a box stands for it
+        yield Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
 
 def _image(figure: Figure, picture: Image.Image | str, left: float, bottom: float) -> None:
@@ -172,14 +176,14 @@ def _image(figure: Figure, picture: Image.Image | str, left: float, bottom: floa
     figure.figimage(np.asarray(picture), round(left), round(bottom), origin="upper")
 
 
-def _text(figure: Figure, left: float, bottom: float, text: str, *, size: float, first: bool = False) -> None:
+def _text(figure: Figure, left: float, bottom: float, text: str, *, size: float, bold: bool = False) -> None:
     figure.text(
         left / figure.bbox.width,
         bottom / figure.bbox.height,
-        plain(text),
+        text,
         fontsize=size,
-        color=COLOURS["ink" if first or size > 10 else "muted"],
-        fontweight="bold" if first else "normal",
+        color=COLOURS["ink" if bold or size > 10 else "muted"],
+        fontweight="bold" if bold else "normal",
     )
 
 
