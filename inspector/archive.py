@@ -40,6 +40,7 @@ _SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
 _RESERVE_BYTES: Final = 24  # for '.', 8 to 16 hex digits and the counter
 _RENAME_NOREPLACE: Final = 1
 _AT_FDCWD: Final = -100
+_TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_RENAMEAT2: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)  # kernel, NFS and some FUSE
 
@@ -133,9 +134,12 @@ class Archive:
         Raises:
             ArchiveUnavailable: no file can be moved now; this one stands where it stood.
         """
-        moved = self.move(path, source.stamp, relative, quarantine=quarantine)
-        if moved is Moved.CHANGED and file and (stamp := file.stamp_now(path)):
+        moved, stamp = Moved.CHANGED, source.stamp
+        for _ in range(_TOUCHES):
             moved = self.move(path, stamp, relative, quarantine=quarantine)
+            if moved is not Moved.CHANGED or file is None or (now := file.stamp_now(path)) is None:
+                break
+            stamp = now
         if moved in (Moved.CHANGED, Moved.GONE) and file and (content := file.content()) is not None:
             moved = self._rescue(content, source.stamp.mtime_ns, self._roots[quarantine], relative)
         if moved is Moved.FAILED:

@@ -12,7 +12,7 @@ may help because a writer may still be at work:
 ``not_an_image``              the first bytes are those of no image format
 ``format_not_allowed``        an image, of a format that is not in the list
 ``multi_frame``               several pictures in one file: judging the first would pass the others
-``too_large``                 more pixels, or more bytes, than the station takes
+``too_large``                 more pixels, bytes, scans or chunks than the station takes
 ``too_small``                 a side under ``MIN_SIDE`` pixels
 ``unsupported``               pixels whose grey value cannot be known (float, Lab, unscaled 32-bit)
 =====================  =====  =====================================================================
@@ -50,6 +50,8 @@ from inspector.records import FileStamp, SourceFile
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
 MAX_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
+_MOST_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
+_MOST_PARTS: Final = 100_000  # chunks or segments of one file; a second to step over
 MIN_SIDE: Final = 8  # pixels: less shows no weld, and resizing it up would invent one
 
 # Pillow warns of odd metadata in files that are fine, and of what ImageError says anyway.
@@ -361,27 +363,42 @@ def _check_format(data: bytes, formats: Sequence[str]) -> None:
 def _has_its_end(data: bytes, kind: str) -> bool:
     """Whether the format's own end is there, which Pillow does not ask for. TIFF has no end to look for."""
     if kind == "PNG":
-        position = 8
-        while position + 12 <= len(data):
-            name = data[position + 4 : position + 8]
-            position += 12 + int.from_bytes(data[position : position + 4], "big")
-            if name == b"IEND":
-                return position <= len(data)
-        return False
+        return _png_ends(data)
     if kind == "JPEG":
-        # Segments are stepped over, for an EXIF thumbnail has an end mark of its own.
-        marker = _JPEG_MARKER.search(data, 2)
-        while marker is not None:
-            code, position = data[marker.start() + 1], marker.end()
-            if code == 0xD9:
-                return True
-            if code not in (0x01, 0xD8):
-                position += int.from_bytes(data[position : position + 2], "big")
-            marker = _JPEG_MARKER.search(data, position)
-        return False
+        return _jpeg_ends(data)
     if kind == "BMP":
         return len(data) >= max(26, int.from_bytes(data[2:6], "little"))
     return True
+
+
+def _png_ends(data: bytes) -> bool:
+    position = 8
+    for _ in range(_MOST_PARTS):
+        if position + 12 > len(data):
+            return False
+        name = data[position + 4 : position + 8]
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+        if name == b"IEND":
+            return position <= len(data)
+    raise ImageError("too_large", f"has more than {_MOST_PARTS} chunks")
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Segments are stepped over, for an EXIF thumbnail has an end mark of its own."""
+    marker, scans = _JPEG_MARKER.search(data, 2), 0
+    for _ in range(_MOST_PARTS):
+        if marker is None:
+            return False
+        code, position = data[marker.start() + 1], marker.end()
+        if code == 0xD9:
+            return True
+        scans += code == 0xDA
+        if scans > _MOST_SCANS:
+            break
+        if code not in (0x01, 0xD8):
+            position += int.from_bytes(data[position : position + 2], "big")
+        marker = _JPEG_MARKER.search(data, position)
+    raise ImageError("too_large", f"has more than {_MOST_SCANS} scans or {_MOST_PARTS} segments")
 
 
 def _check_sums(png: bytes) -> None:

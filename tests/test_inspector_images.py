@@ -323,6 +323,23 @@ def test_a_text_chunk_that_unpacks_to_gigabytes_is_refused() -> None:
     assert refusal(with_chunk(encode(FRAME), chunk)).reason == "corrupt"
 
 
+def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded() -> None:
+    """Each scan of a progressive JPEG costs as much as an image: 38 kB would take seconds, 200 MB days."""
+    good = encode(SMOOTH, "JPEG", progressive=True)
+    last = good.rindex(b"\xff\xda")
+    scan = good[good.rindex(b"\xff\xc4", 0, last) : -2]
+    assert images.decode(good[:-2] + scan * 50 + b"\xff\xd9").shape == SMOOTH.shape
+    error = refusal(good[:-2] + scan * 1000 + b"\xff\xd9")
+    assert (error.reason, error.retry) == ("too_large", False)
+
+
+def test_a_png_of_endless_chunks_is_refused() -> None:
+    """Twelve bytes a chunk, and each costs time: more than a hundred thousand are no picture."""
+    chunk = bytes(4) + b"teXt" + zlib.crc32(b"teXt").to_bytes(4, "big")
+    error = refusal(with_chunk(encode(FRAME), chunk * 100_000))
+    assert (error.reason, error.retry) == ("too_large", False)
+
+
 def test_several_pictures_in_one_file_are_refused() -> None:
     """A verdict on page one would pass page two unseen."""
     pages = encode(Image.fromarray(FRAME), "TIFF", save_all=True, append_images=[Image.fromarray(FRAME)])
@@ -539,6 +556,13 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callab
     assert (caught.value.reason, caught.value.retry) == ("not_a_file", False)
     found = images.look(path)
     assert (found.stamp.inode, found.sha256) == (path.lstat().st_ino, None)
+
+
+def test_a_device_is_not_even_opened() -> None:
+    """Opening one may already do something: rewind a tape, reset a line."""
+    with pytest.raises(ImageError, match="it is a device") as caught:
+        images.read_source(Path("/dev/zero"))
+    assert (caught.value.reason, caught.value.retry) == ("not_a_file", False)
 
 
 def test_a_file_over_the_byte_limit_is_not_read(tmp_path: Path) -> None:
