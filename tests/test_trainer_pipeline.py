@@ -172,12 +172,12 @@ def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> No
 
 
 def test_killed_again_and_again_it_ends_with_the_same_result(finished: Finished, tmp_path: Path) -> None:
-    """Kill -9 among the teachers, in the student and after it: typed again, it ends as the unbroken run."""
+    """Kill -9 in the student and after it (test_trainer_training: in a teacher) changes no bit of the end."""
     recipe, out = tmp_path / "tiny.yaml", tmp_path / "out"
     recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE))))
     command = [sys.executable, "-m", "trainer.cli", "run", recipe, "--data", finished.data, "--out", out]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[1])}
-    for mark in ("teacher-2 epoch 3/", "student epoch 5/", "thresholds default"):
+    for mark in ("student epoch 5/", "thresholds default"):
         with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr is not None
             assert any(mark in line for line in process.stderr)

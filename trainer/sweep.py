@@ -75,6 +75,7 @@ def finished(run: Path) -> dict[str, dict[str, Any]]:
         RecipeError: there are none.
     """
     found = [run / RESULTS] if (run / RESULTS).is_file() else sorted(run.glob(f"*/{RESULTS}"))
+    found.sort(key=lambda path: not path.parent.name.startswith("recipe-"))  # the unchanged recipe first
     if not found:
         raise RecipeError(f"{run}: holds no finished run (no {RESULTS}); make one with weld-train run")
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
