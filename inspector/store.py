@@ -16,7 +16,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
-from alembic import command
 from sqlalchemy.engine import URL
 
 from inspector import database, rows, schema
@@ -34,6 +33,8 @@ def migrate(url: URL | str) -> None:
         StoreUnavailable: the server does not answer.
         UsageError: the folder is missing or not writable, or the driver is not installed.
     """
+    from alembic import command  # noqa: PLC0415 - the daemon never migrates, and starts the sooner without
+
     engine = database.immediate(database.engine(url, create=True))
     try:
         with database.transaction(engine) as connection:

@@ -254,6 +254,11 @@ _FOLDER = ScriptDirectory(str(resources.folder("sql") / "migrations"))
 _EARLIER = [script.revision for script in _FOLDER.walk_revisions() if not script.is_head]
 
 
+def test_the_migrations_names_are_alembics_revisions() -> None:
+    """What the daemon reads off the files' names, without alembic, is what alembic reads in them."""
+    assert database.revisions() == [script.revision for script in _FOLDER.walk_revisions()][::-1]
+
+
 @pytest.mark.parametrize("revision", _EARLIER)
 def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
     """From each earlier revision, all rows stand after the upgrade as before it, and the station works on."""
