@@ -6,6 +6,7 @@ quarantine, and the station's name in the database.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,6 +59,7 @@ def findings(settings: Settings, camera_user: str | None = None) -> Iterator[Fin
         "clock": lambda: _clock(settings),
         "database": lambda: _database(settings),
         "names": lambda: _names(settings),
+        "results": lambda: _results(settings),
     }
     for what, trial in trials.items():
         try:
@@ -184,3 +186,18 @@ def _names(settings: Settings) -> str:
     if timeless:
         raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(there)} names: {timeless[0]}")
     return f"name_pattern reads all {len(there)} names, such as {there[0]}"
+
+
+def _results(settings: Settings) -> str:
+    folder = settings.results_folder
+    if folder is None:
+        return "results_folder is not set: no PLC or MES is told"
+    probe = folder / f".{os.getpid()}.tmp"
+    try:
+        probe.write_bytes(b"{}")
+        probe.unlink()
+    except OSError as error:
+        raise FolderError(
+            f"results_folder {folder}: {error.strerror}; mount or create it, or correct the setting"
+        ) from None
+    return f"results can be written to {folder}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -25,8 +26,9 @@ from inspector.metrics import Metrics
 from inspector.page import served
 from inspector.progress import Progress
 from inspector.reading import Limits
-from inspector.records import FileStamp, InForce
+from inspector.records import FileStamp, InForce, NameParts
 from inspector.reload import Reload
+from inspector.results import Results
 from inspector.rules import ArtifactInUse, InstalledFile, Pace, Rules
 from inspector.service import Notifier, ReloadFlag, StopFlag
 from inspector.settings import Settings
@@ -66,17 +68,29 @@ def run(
 ) -> Totals:
     """Compose the station and let it work; while it does, its metrics port answers where one is set."""
     _trusted(config)
-    station = daemon(config, settings, stop=stop, reload=reload, only_present=only_present)
+    recorded = threading.Event()
+    station = daemon(
+        config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
+    )
     with ExitStack() as open_while_it_works:
+        told = None
+        if folder := settings.results_folder:
+            told = open_while_it_works.enter_context(_results(folder, settings, station, recorded))
         if settings.metrics_port is not None and not only_present:
             probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
-            about = _health(settings, station, probe)
+            about = _health(settings, station, probe, told.fault if told else lambda: None)
             open_while_it_works.enter_context(served(settings.metrics_port, station.metrics.registry, about))
         return station.run()
 
 
 def daemon(
-    config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
+    config: Path,
+    settings: Settings,
+    *,
+    stop: StopFlag,
+    reload: ReloadFlag,
+    only_present: bool,
+    recorded: Callable[[], None] | None = None,
 ) -> Daemon:
     """The station that the settings describe, its network proved and warm.
 
@@ -86,6 +100,7 @@ def daemon(
         stop: set by signals.
         reload: set by a signal.
         only_present: a single pass over what is there, which waits for no database.
+        recorded: called after each commit.
 
     Raises:
         UsageError: artifact, folders or thresholds are not as they must be.
@@ -103,7 +118,9 @@ def daemon(
             only_first_scan=only_present,
         ),
         rules=first,
-        connect=lambda: Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s),
+        connect=lambda: Store.open(
+            settings.url, settings.station, seam_gap_s=settings.seam_gap_s, recorded=recorded
+        ),
         archive=archive,
         journal=Journal(settings.quarantine_folder / ".decoding"),
         wait_out_outages=not only_present,
@@ -199,7 +216,26 @@ def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rule
     return reloaded
 
 
-def _health(settings: Settings, station: Daemon, probe: DatabaseProbe) -> Callable[[], dict[str, Any]]:
+def _results(folder: Path, settings: Settings, station: Daemon, recorded: threading.Event) -> Results:
+    """Tells of each image in the results folder; its position stands beside the journal."""
+
+    def describe(name: str) -> NameParts:
+        return station.rules.bookkeeper.describe(name)  # looked up each time: a reload changes it
+
+    return Results(
+        folder,
+        settings.quarantine_folder / ".results",
+        settings.url,
+        settings.station,
+        zone=settings.zone,
+        describe=describe,
+        woken=recorded,
+    )
+
+
+def _health(
+    settings: Settings, station: Daemon, probe: DatabaseProbe, results: Callable[[], str | None]
+) -> Callable[[], dict[str, Any]]:
     """What ``/healthz`` says; the same faults, and the disk, become gauges beside the station's own."""
     health = Health(
         probe=probe,
@@ -208,6 +244,7 @@ def _health(settings: Settings, station: Daemon, probe: DatabaseProbe) -> Callab
         drop_folder=settings.drop_folder,
         archive_folder=settings.archive_folder,
         min_free_bytes=settings.min_free_gigabytes * 2**30,
+        results=results,
     )
     metrics = station.metrics
     metrics.gauge(*FAULT, {name: partial(_is_wrong, health, name) for name in FAULTS})

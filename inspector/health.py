@@ -19,7 +19,7 @@ from inspector import database, schema
 from inspector.errors import ArchiveUnavailable, StationError, StoreUnavailable, Unavailable
 from inspector.progress import Progress
 
-FAULTS: Final = ("database", "stuck", "drop_folder", "disk")
+FAULTS: Final = ("database", "stuck", "drop_folder", "disk", "results")
 _STANDSTILL_S = 6.0  # work takes less than a second; a fault shall show within 10 s
 _PROBE_S = 2.0  # between two questions to the database
 _SILENCE_S = 6.0  # a server that hangs says nothing: so long without an answer is an answer
@@ -78,6 +78,7 @@ class Health:
         drop_folder: as the settings name it.
         archive_folder: its file system's free space is what images fill.
         min_free_bytes: less than this is a fault.
+        results: what is wrong with the results folder, if anything.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Health:
         drop_folder: Path,
         archive_folder: Path,
         min_free_bytes: float,
+        results: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._probe = probe
         self._outage = outage
@@ -97,6 +99,7 @@ class Health:
         self._device = drop_folder.stat().st_dev
         self._archive = archive_folder
         self._min_free_bytes = min_free_bytes
+        self._results = results
 
     def faults(self) -> dict[str, str]:
         """A line for each fault, out of :data:`FAULTS`; empty where all is well."""
@@ -105,6 +108,7 @@ class Health:
             "stuck": self._stuck(),
             "drop_folder": self._drop_folder(),
             "disk": self._disk(),
+            "results": self._results(),
         }
         return {name: line for name, line in found.items() if line is not None}
 

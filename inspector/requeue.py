@@ -2,8 +2,8 @@
 
 The order is row, then rename: the ``requeued`` arrival is committed before the file moves. The other way
 round the daemon, which takes a file within milliseconds, could find its quarantine row without a file and put
-it back there. A crash in between leaves a file in the quarantine whose latest row says ``requeued``: reconcile counts
-it as pending, and the next requeue, whatever it is asked for, finishes it.
+it back there. A crash in between leaves a file in quarantine whose latest row says ``requeued``: reconcile
+counts it as pending, and the next requeue, whatever it is asked for, finishes it.
 """
 
 from __future__ import annotations
@@ -152,6 +152,8 @@ def _may_go(
     source, target = quarantine_folder / row.path, _target(row, drop_folder)
     if not os.path.lexists(source):
         left.append(f"{source}: is not there; 'weld-inspect reconcile' tells more")
+    elif not target.parent.is_dir():
+        left.append(f"{source}: there is no folder {target.parent.name} in {drop_folder} any more; make it")
     elif os.path.lexists(target) or target in promised:
         left.append(f"{source}: another file waits as {row.source_name}; requeue again when it is gone")
     else:

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     drop_folder: Path = Path("drop")
     archive_folder: Path = Path("archive")
     quarantine_folder: Path = Path("quarantine")
+    results_folder: Path | None = None  # one JSON file for each image, for a PLC or MES; None: none
     database_url: str = Field("sqlite:///quality.db", repr=False)  # may hold a password
     artifact: Path = Path("weldnet.pt")
     # True: take an artifact that other users can write; for the settings file only the environment counts
@@ -173,7 +174,8 @@ class Settings(BaseSettings):
             file = str(url.query[key])
             if file != "system":  # libpq's word for the system's own certificates
                 url = url.update_query_dict({key: str(base / Path(file).expanduser())})
-        paths = ("drop_folder", "archive_folder", "quarantine_folder", "artifact")
+        paths = ["drop_folder", "archive_folder", "quarantine_folder", "artifact"]
+        paths += ["results_folder"] if self.results_folder else []
         return self.model_copy(
             update={
                 "database_url": url.render_as_string(hide_password=False),
@@ -263,9 +265,8 @@ def _did_you_mean(key: str) -> str:
 
 
 def _refuse_nested_folders(settings: Settings, path: Path) -> None:
-    folders = {
-        name: getattr(settings, name) for name in ("drop_folder", "archive_folder", "quarantine_folder")
-    }
+    names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
+    folders = {name: folder for name in names if (folder := getattr(settings, name))}
     for name, folder in folders.items():
         for other_name, other in folders.items():
             if name != other_name and (folder == other or other in folder.parents):

@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -49,22 +49,33 @@ def migrate(url: URL | str) -> None:
 class Store:
     """One station's ledger; usable from several threads. Close it, or use it as a context manager."""
 
-    def __init__(self, engine: sa.Engine, station: str, station_id: int, seam_gap_s: float) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        station: str,
+        station_id: int,
+        seam_gap_s: float,
+        recorded: Callable[[], None] | None,
+    ) -> None:
         """Use :meth:`open`."""
         self.station = station
         self._station_id = station_id
         self._seam_gap_us = round(seam_gap_s * 1_000_000)
         self._readers = engine
         self._writers = database.immediate(engine)
+        self._recorded = recorded
 
     @classmethod
-    def open(cls, url: URL | str, station: str, *, seam_gap_s: float) -> Self:
+    def open(
+        cls, url: URL | str, station: str, *, seam_gap_s: float, recorded: Callable[[], None] | None = None
+    ) -> Self:
         """Connect, check the schema's revision, and make the station known.
 
         Args:
             url: SQLite or PostgreSQL, see :func:`inspector.database.engine`.
             station: the settings' station.
             seam_gap_s: seconds without a frame of a part and seam after which its next pass begins.
+            recorded: called after each commit of :meth:`record`.
 
         Raises:
             SchemaError: no schema, an old or a newer one, or no database.
@@ -81,7 +92,7 @@ class Store:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine, station, station_id, seam_gap_s)
+        return cls(engine, station, station_id, seam_gap_s, recorded)
 
     def close(self) -> None:
         """Give the connections back."""
@@ -184,6 +195,8 @@ class Store:
             if arrivals:
                 insert = rows.insert(connection.dialect.name, schema.arrival)
                 connection.execute(insert.on_conflict_do_nothing(), arrivals)
+        if self._recorded:
+            self._recorded()
         return ids
 
     def removed(self, arrivals: Sequence[int], outcome: Outcome) -> None:

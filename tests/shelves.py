@@ -35,6 +35,25 @@ def figures(station: Station, *words: str, status: int = 0) -> dict[str, Any]:
     return found
 
 
+def killed(station: Station, point: str, calls: int, *words: str) -> int:
+    """Run a command that is killed (-9) before the call of ``point`` that follows so many; its status."""
+    program = (
+        "import importlib, os, signal, sys\n"
+        "module, owner, name = sys.argv[1].rsplit('.', 2)\n"
+        "owner, left = getattr(importlib.import_module(module), owner), [int(sys.argv[2])]\n"
+        "real = getattr(owner, name)\n"
+        "def dying(*words, **more):\n"
+        "    if not left[0]: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    left[0] -= 1\n"
+        "    return real(*words, **more)\n"
+        "setattr(owner, name, dying)\n"
+        "sys.argv[1:3] = []\n"
+        "from inspector.cli import main; main()\n"
+    )
+    command = [sys.executable, "-c", program, point, str(calls), *words, "--config", str(station.config)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+
+
 class Shelf(Station):
     """A station that has worked; its files are small and real, their rows as the daemon makes them."""
 
@@ -51,7 +70,7 @@ class Shelf(Station):
 
     def unreadable(self, name: str, reason: str = "truncated", *, days: float = 100) -> int:
         """A quarantined file of this age; its quarantine row's number."""
-        path = f"2026-01-05/{reason}/{name}"
+        path = f"2026-01-05/{reason}/{name.rsplit('/', 1)[-1]}"
         at = {"recorded_us": time.time_ns() // 1000 - round(days * DAY_US)}
         return self._shelve(
             quarantined(name, name, reason=reason, path=path, **at), self.quarantine / path, name
@@ -61,24 +80,6 @@ class Shelf(Station):
         """A person's word."""
         with Store.open(self.url, "cell-1", seam_gap_s=300) as store:
             store.review([Review(number, "ann", verdict)])
-
-    def killed(self, point: str, calls: int, *words: str) -> int:
-        """Run a command that is killed (-9) before the call of ``point`` that follows so many; its status."""
-        program = (
-            "import importlib, os, signal, sys\n"
-            "module, owner, name = sys.argv[1].rsplit('.', 2)\n"
-            "owner, left = getattr(importlib.import_module(module), owner), [int(sys.argv[2])]\n"
-            "real = getattr(owner, name)\n"
-            "def dying(*words, **more):\n"
-            "    if not left[0]: os.kill(os.getpid(), signal.SIGKILL)\n"
-            "    left[0] -= 1\n"
-            "    return real(*words, **more)\n"
-            "setattr(owner, name, dying)\n"
-            "sys.argv[1:3] = []\n"
-            "from inspector.cli import main; main()\n"
-        )
-        command = [sys.executable, "-c", program, point, str(calls), *words, "--config", str(self.config)]
-        return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
 
     def _shelve(self, item: Any, file: Path, content: str) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -51,6 +51,7 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "clock",
         "database",
         "names",
+        "results",
     ]
     assert not [finding for finding in result.values() if finding.level is Level.WRONG]
 
@@ -155,3 +156,16 @@ def test_the_kind_of_a_file_system_is_the_kernels(tmp_path: Path):
     told = subprocess.run(["stat", "-f", "-c", "%T", "/proc"], capture_output=True, text=True, check=True)
     assert host.file_system(Path("/proc/self")) == told.stdout.strip() == "proc"
     assert host.file_system(tmp_path) != "unknown"
+
+
+def test_a_results_folder_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """Where results are asked for, their folder must take a file; nothing is left there."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
+    finding = found(station)["results"]
+    assert (finding.level, "No such file or directory; mount or create it" in finding.detail) == (
+        Level.WRONG,
+        True,
+    )
+    (tmp_path / "results").mkdir()
+    assert found(station)["results"].level is Level.OK
+    assert list((tmp_path / "results").iterdir()) == []

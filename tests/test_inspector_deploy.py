@@ -16,6 +16,7 @@ from inspector import resources
 
 DEPLOY = resources.folder("deploy")
 UNIT = DEPLOY / "weldnet-inspector.service"
+REPORT, TIMER = DEPLOY / "weldnet-report.service", DEPLOY / "weldnet-report.timer"
 _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
 
 
@@ -26,25 +27,45 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=60)
 
 
-def test_the_unit_is_hardened():
+@pytest.mark.parametrize("unit", [UNIT, REPORT], ids=["station", "report"])
+def test_the_unit_is_hardened(unit: Path):
     """systemd-analyze rates its exposure at 1.5 or less."""
-    told = tool("systemd-analyze", "security", "--offline=true", "--no-pager", UNIT)
+    told = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told.stdout)
     assert exposure, told
     assert float(exposure[1]) <= 1.5
 
 
-def test_the_unit_is_sound(tmp_path: Path):
+@pytest.mark.parametrize("unit", [UNIT, REPORT, TIMER], ids=["station", "report", "timer"])
+def test_the_unit_is_sound(tmp_path: Path, unit: Path):
     """systemd-analyze verify says nothing, with the program where the unit expects it."""
     program = tmp_path / "weld-inspect"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    copy = tmp_path / UNIT.name
-    text = UNIT.read_text()
-    assert "ExecStart=/opt/weldnet/venv/bin/weld-inspect run" in text
-    copy.write_text(text.replace("/opt/weldnet/venv/bin/weld-inspect", str(program)))
-    told = tool("systemd-analyze", "verify", "--man=no", copy)
+    for each in (UNIT, REPORT, TIMER):  # a timer is verified with what it starts
+        text = each.read_text()
+        assert each is TIMER or "ExecStart=/opt/weldnet/venv/bin/weld-inspect r" in text
+        (tmp_path / each.name).write_text(text.replace("/opt/weldnet/venv/bin/weld-inspect", str(program)))
+    told = tool("systemd-analyze", "verify", "--man=no", tmp_path / unit.name)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def test_the_report_s_unit_writes_a_report(tmp_path: Path):
+    """The very words of the unit make a report and an index, for a station in another folder."""
+    from typer.testing import CliRunner
+
+    from inspector.cli import app
+    from inspector.store import migrate
+
+    (tmp_path / "config.yaml").write_text("station: cell-1\n")
+    migrate(f"sqlite:///{tmp_path / 'quality.db'}")
+    (command,) = re.findall(
+        r"^ExecStart=/opt/weldnet/venv/bin/weld-inspect (.*)$", REPORT.read_text(), re.MULTILINE
+    )
+    done = CliRunner().invoke(app, command.replace("/srv/weldnet", str(tmp_path)).split())
+    assert done.exit_code == 0, done.output
+    assert len(list((tmp_path / "reports").glob("quality-*.html"))) == 1
+    assert (tmp_path / "reports" / "index.html").is_file()
 
 
 def test_each_directive_that_stayed_off_has_its_reason():
@@ -201,7 +222,7 @@ def test_the_notes_name_files_and_commands_that_exist():
     from inspector.cli import app
 
     notes = (DEPLOY / "INSTALL.md").read_text()
-    named = set(re.findall(r"\b[\w.-]+\.(?:conf|service|yaml|json)\b", notes)) - {
+    named = set(re.findall(r"\b[\w.-]+\.(?:conf|service|timer|yaml|json)\b", notes)) - {
         "config.yaml",
         "weldnet.conf",
     }

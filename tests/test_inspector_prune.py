@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from managers import running, wait_until
-from shelves import Shelf, figures, say
+from shelves import Shelf, figures, killed, say
 from sqlalchemy.engine import URL
 from stations import Station
 
@@ -135,7 +135,7 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls:
     for n in range(6):
         shelf.image(f"{n}.png")
     words = ("prune", "--older-than", "1", "--delete")
-    assert shelf.killed("pathlib.Path.unlink", calls, *words) == -signal.SIGKILL
+    assert killed(shelf, "pathlib.Path.unlink", calls, *words) == -signal.SIGKILL
     assert len(shelf.files(shelf.archive)) == 6 - calls
     assert shelf.reconcile() | {"unaccounted": 0, "seen": 6} == shelf.reconcile()
     assert figures(shelf, *words)["pruned"] == 6 - calls

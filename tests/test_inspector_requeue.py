@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from managers import running, wait_until
 from PIL import Image
-from shelves import Shelf, figures, say
+from shelves import Shelf, figures, killed, say
 from sqlalchemy.engine import URL
 from stations import Station, frame
 
@@ -80,6 +80,17 @@ def test_nothing_is_overwritten(shelf: Shelf) -> None:
     assert shelf.reconcile() | {"seen": 2, "quarantined": 1, "pending": 1} == shelf.reconcile()
 
 
+def test_a_file_goes_back_into_its_sub_folder(shelf: Shelf) -> None:
+    """A file of a camera's own sub-folder goes back there; where that is gone it stays, without a row."""
+    shelf.unreadable("cam1/x.png")
+    done = say(shelf, "requeue", "--reason", "truncated")
+    assert (done.exit_code, "there is no folder cam1" in done.stderr) == (1, True)
+    assert outcomes(shelf, "cam1/x.png") == ["quarantined"]
+    (shelf.drop / "cam1").mkdir()
+    assert figures(shelf, "requeue", "--reason", "truncated")["requeued"] == 1
+    assert (shelf.drop / "cam1" / "x.png").is_file()
+
+
 def test_what_is_not_there_is_told(shelf: Shelf) -> None:
     """A row that is unknown or whose file has gone back is a usage error; a missing file gets no row."""
     number = shelf.unreadable("x.png")
@@ -109,8 +120,8 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_requeue(shelf: Shelf, call
     """Killed -9 between rows and renames, each file is pending once; the next call finishes, no row twice."""
     for n in range(5):
         shelf.unreadable(f"{n}.png")
-    killed = shelf.killed("inspector.archive.Archive.give_back", calls, "requeue", "--reason", "truncated")
-    assert killed == -signal.SIGKILL
+    status = killed(shelf, "inspector.archive.Archive.give_back", calls, "requeue", "--reason", "truncated")
+    assert status == -signal.SIGKILL
     assert len(list(shelf.drop.iterdir())) == calls
     found = shelf.reconcile()
     assert (found["seen"], found["quarantined"], found["pending"], found["unaccounted"]) == (5, 0, 5, 0)
