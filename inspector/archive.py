@@ -12,8 +12,8 @@ now is a new arrival.
 Where a power cut would matter: SQLite and PostgreSQL flush their commits themselves. A rename is atomic in a
 journalling file system: after a power cut the file stands in one place or the other, and both replay. What
 neither of them saves is the *content* of a file that its camera never flushed: the row would stand, and the
-image be empty. So :meth:`Archive.sync` comes before each commit. One ``syncfs`` flushes the contents of a
-whole batch, and the renames of the batch before, for one journal commit instead of one for each file.
+image be empty. So :meth:`Archive.flush` comes before each commit: the files of the batch and their folders,
+and nothing else, for ``syncfs`` would wait for whatever other programs write to that disk.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _RENAME_NOREPLACE: Final = 1
 _AT_FDCWD: Final = -100
 _TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+_REFUSED: Final = (*_FULL, errno.EIO, errno.EROFS)  # other errors are those of one file, or of a file server
 _NO_RENAMEAT2: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)  # kernel, NFS and some FUSE
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -199,22 +200,26 @@ class Archive:
             if error := _trial(folder, self._drop):
                 raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
 
-    def sync(self) -> None:
-        """Make the content of what is about to be recorded survive a power cut, and all moves so far.
+    def flush(self, files: Iterable[tuple[Path, OpenedFile | None]]) -> None:
+        """Make the content of what is about to be recorded, and its names, survive a power cut.
+
+        Args:
+            files: path in the drop folder, and the file as it was opened.
 
         Raises:
-            ArchiveUnavailable: it cannot be flushed: nothing is to be recorded yet.
+            ArchiveUnavailable: the disk cannot take it: nothing is to be recorded yet.
         """
-        root = self._roots[False]
+        folders = set()
         try:
-            descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            for path, file in files:
+                folders.add(path.parent)
+                if file:
+                    file.flush()
+            for folder in folders:
+                _flush_folder(folder)
         except OSError as error:
-            raise ArchiveUnavailable(f"{root}: {error.strerror}") from None
-        try:
-            if _libc.syncfs(descriptor) != 0:
-                raise ArchiveUnavailable(f"{root} cannot be flushed: {os.strerror(ctypes.get_errno())}")
-        finally:
-            os.close(descriptor)
+            if error.errno in _REFUSED or not self._drop.is_dir():
+                raise ArchiveUnavailable(f"{self._drop} cannot be flushed: {error.strerror}") from None
 
     def _rescue(self, content: bytes, mtime_ns: int, root: Path, relative: str) -> Moved:
         """Write a judged file's bytes to its recorded path, whole or not at all."""
@@ -305,6 +310,14 @@ def _make_parent(target: Path, root: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:  # a file where the folder should be: not the same as a taken path
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
+
+
+def _flush_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _rename_noreplace(source: Path, target: Path) -> None:

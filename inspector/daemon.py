@@ -269,7 +269,10 @@ class Daemon:
         if not recorded:
             return
         rows = [row for _, row in recorded]
-        self.outages.through(self.archive.sync)  # a row must not outlive its image in a power cut
+        files = [(item.arrival.path, item.file) for item, _ in recorded]
+        self.outages.through(
+            lambda: self.archive.flush(files)
+        )  # no row shall outlive its image in a power cut
         self.outages.through(lambda: self.store.record(rows, self.in_force))
         self.metrics.recorded(rows)
         for item, row in recorded:

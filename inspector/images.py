@@ -224,6 +224,14 @@ class OpenedFile:
             return None
         return data if hashlib.sha256(data).hexdigest() == self.source.sha256 else None
 
+    def flush(self) -> None:
+        """Have its content on the disk, not only in memory.
+
+        Raises:
+            OSError: the disk is full or fails, or this is no file system that can.
+        """
+        os.fsync(self._fd)
+
     def _digest_now(self) -> str:
         return hashlib.sha256(self._read_again()).hexdigest()
 

@@ -7,6 +7,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path, PurePath
 
 import pytest
@@ -131,7 +132,6 @@ def test_a_file_moves_unchanged(root: Path, archive: Archive, quarantine: bool) 
     """Bytes, inode and mtime stay; the file is gone from the drop folder and stands at the recorded path."""
     weld, source = dropped(root)
     assert archive.move(weld.path, source.stamp, f"{DAY}/X/weld.png", quarantine=quarantine) is Moved.MOVED
-    archive.sync()
     target = root / ("quarantine" if quarantine else "archive") / DAY / "X" / "weld.png"
     status = target.stat()
     assert target.read_bytes() == b"pixels"
@@ -355,11 +355,53 @@ def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
         assert archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False) is Moved.MOVED
 
 
-def test_an_archive_that_is_gone_cannot_be_flushed(root: Path, archive: Archive) -> None:
-    """Nothing may be recorded whose content might not survive a power cut."""
-    (root / "archive").rename(root / "unmounted")
-    with pytest.raises(ArchiveUnavailable):
-        archive.sync()
+def test_what_is_about_to_be_recorded_is_flushed(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file, and the folder once, also of what has no content; a file without a name is no trouble."""
+    flushed: list[tuple[int, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        about = os.fstat(descriptor)
+        flushed.append((about.st_dev, about.st_ino))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    places = [root / "drop" / name for name in ("a.png", "b.png")]
+    for path in places:
+        path.write_bytes(path.name.encode())
+    expected = {(about.st_dev, about.st_ino) for about in map(os.stat, [*places, root / "drop"])}
+    with read_source(places[0]) as a, read_source(places[1]) as b:
+        places[1].unlink()
+        archive.flush([(places[0], a), (places[1], b), (root / "drop" / "fifo.png", None)])
+    assert len(flushed) == 3
+    assert set(flushed) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "is_outage"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.ESTALE, False)]
+)
+def test_a_disk_that_takes_no_content_is_an_outage(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, code: int, is_outage: bool
+) -> None:
+    """Nothing is recorded then; a file server that has forgotten one file keeps nobody waiting."""
+
+    def fsync(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    weld, _ = dropped(root)
+    monkeypatch.setattr(os, "fsync", fsync)
+    expected = pytest.raises(ArchiveUnavailable, match="cannot be flushed") if is_outage else nullcontext()
+    with read_source(weld.path) as file, expected:
+        archive.flush([(weld.path, file)])
+
+
+def test_a_drop_folder_that_is_gone_cannot_be_flushed(root: Path, archive: Archive) -> None:
+    """It is waited for."""
+    weld, _ = dropped(root)
+    with read_source(weld.path) as file:
+        (root / "drop").rename(root / "unmounted")
+        with pytest.raises(ArchiveUnavailable):
+            archive.flush([(weld.path, file)])
 
 
 def test_one_file_that_cannot_move_is_no_outage(root: Path, archive: Archive) -> None:
