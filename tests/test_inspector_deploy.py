@@ -7,16 +7,20 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from shelves import Shelf, say
+from sqlalchemy.engine import URL
 
 from inspector import resources
 
 DEPLOY = resources.folder("deploy")
 UNIT = DEPLOY / "weldnet-inspector.service"
 REPORT, TIMER = DEPLOY / "weldnet-report.service", DEPLOY / "weldnet-report.timer"
+PRUNE, PRUNE_TIMER = DEPLOY / "weld-inspect-prune.service", DEPLOY / "weld-inspect-prune.timer"
 _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
 
 
@@ -27,7 +31,7 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("unit", [UNIT, REPORT], ids=["station", "report"])
+@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE], ids=["station", "report", "prune"])
 def test_the_unit_is_hardened(unit: Path):
     """systemd-analyze rates its exposure at 1.5 or less."""
     told = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
@@ -36,18 +40,48 @@ def test_the_unit_is_hardened(unit: Path):
     assert float(exposure[1]) <= 1.5
 
 
-@pytest.mark.parametrize("unit", [UNIT, REPORT, TIMER], ids=["station", "report", "timer"])
+@pytest.mark.parametrize("unit", [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER], ids=lambda unit: unit.name)
 def test_the_unit_is_sound(tmp_path: Path, unit: Path):
     """systemd-analyze verify says nothing, with the program where the unit expects it."""
     program = tmp_path / "weld-inspect"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    for each in (UNIT, REPORT, TIMER):  # a timer is verified with what it starts
+    for each in (UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER):  # a timer is verified with what it starts
         text = each.read_text()
-        assert each is TIMER or "ExecStart=/opt/weldnet/venv/bin/weld-inspect r" in text
+        assert each.suffix == ".timer" or "ExecStart=/opt/weldnet/venv/bin/weld-inspect " in text
         (tmp_path / each.name).write_text(text.replace("/opt/weldnet/venv/bin/weld-inspect", str(program)))
     told = tool("systemd-analyze", "verify", "--man=no", tmp_path / unit.name)
     assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def test_the_drop_ins_of_the_notes_are_sound(tmp_path: Path):
+    """What the notes say to put into a drop-in, credentials among it, is what systemd takes."""
+    program = tmp_path / "weld-inspect"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    text = UNIT.read_text().replace("/opt/weldnet/venv/bin/weld-inspect", str(program))
+    notes = (DEPLOY / "INSTALL.md").read_text()
+    drop_ins = re.findall(r"\n\n((?:    (?:\[\w+\]|[A-Z]\w+=\S+)\n)+)", notes)
+    assert any("LoadCredential=pgpassword:/etc/weldnet/pgpassword" in one for one in drop_ins)
+    assert any("RequiresMountsFor=/mnt/mes" in one for one in drop_ins)
+    (tmp_path / UNIT.name).write_text(text + "\n" + "\n".join(drop_ins).replace("    ", ""))
+    told = tool("systemd-analyze", "verify", "--man=no", tmp_path / UNIT.name)
+    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+
+
+def test_the_prune_unit_removes_old_images(tmp_path: Path, url_of: Callable[[str], URL]):
+    """The very words of the unit remove an old PASS image and keep a younger one, for a station elsewhere."""
+    shelf = Shelf(tmp_path, url_of("sqlite"))
+    shelf.image("old.png", days=366)
+    shelf.image("young.png", days=364)
+    (command,) = re.findall(
+        r"^ExecStart=/opt/weldnet/venv/bin/weld-inspect (.*) --config \S+ (.*)$",
+        PRUNE.read_text(),
+        re.MULTILINE,
+    )
+    done = say(shelf, *" ".join(command).split())
+    assert (done.exit_code, json.loads(done.stdout)["pruned"]) == (0, 1)
+    assert shelf.files(shelf.archive) == {"2026-01-05/PASS/young.png"}
 
 
 def test_the_report_s_unit_writes_a_report(tmp_path: Path):
