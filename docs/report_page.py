@@ -62,8 +62,8 @@ def main(folder: Annotated[Path, typer.Argument(help="is made; some 150 MB")]) -
     with database.transaction(database.immediate(engine)) as connection:
         people(connection, random)
     engine.dispose()
-    source = Source(url, BERLIN, "cell-3")
     asked = period("2026-03-16", "2026-03-30", None, BERLIN, datetime.now(UTC))
+    source = Source(url, BERLIN, "cell-3", reference=asked.before)
     for language in ("en", "de", "zh"):
         page = html.quality_report(
             source,

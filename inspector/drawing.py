@@ -172,5 +172,6 @@ def _tidy(element: ET.Element, key: str, used: set[str]) -> None:
         if attribute in {"d", "points", "transform", "x", "y"}:
             tidy = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tidy)
         if attribute == "style":
+            tidy = re.sub(r"font-family:[^;]*;?\s*", "", tidy)  # the page's own
             tidy = re.sub(r"\bfont: ([\d.]+px)[^;]*", r"font-size: \1", tidy)
         element.set(attribute, tidy)

@@ -35,6 +35,22 @@ class Period:
         except OverflowError:  # before the year 1
             return None
 
+    def reference(self, since: str | None, until: str | None, zone: tzinfo) -> Period | None:
+        """The period to compare with, by its options; None where neither is given.
+
+        Raises:
+            UsageError: no date, an empty period, or an end without a beginning.
+        """
+        if since is None and until is None:
+            return None
+        if since is None:
+            raise UsageError("--reference-until ends a period without a beginning: give --reference-since")
+        end = until or (self.since.isoformat() if self.since else None)
+        if end is None:
+            raise UsageError("--reference-since needs --reference-until where there is no --since")
+        reports.instants(since, end, zone, "reference-")
+        return Period(_aware(since, zone), _aware(end, zone))
+
     @property
     def last_day(self) -> date:
         """The local day of its last moment."""
@@ -83,6 +99,7 @@ class Source:
     station: str | None = None
     part: str | None = None
     seam_rule: Mapping[str, int] = field(default_factory=lambda: reports.SEAM_RULE)
+    reference: Period | None = None  # of drift and the p-chart's limits; None: as in reports
 
 
 class Facts:
@@ -101,7 +118,8 @@ class Facts:
             StoreUnavailable: the server does not answer.
         """
         if (name, by) not in self._known:
-            since = self.period.since
+            since, reference = self.period.since, self.source.reference
+            given = reference if reference and _knows(name, "reference_since_us") else None
             self._known[name, by] = reports.run(
                 self.source.url,
                 name,
@@ -109,6 +127,8 @@ class Facts:
                 until=self.period.until.isoformat(),
                 station=self.source.station,
                 part=self.source.part if knows_part(name) else None,
+                reference_since=given.since.isoformat() if given and given.since else None,
+                reference_until=given.until.isoformat() if given else None,
                 by=by,
                 seam_rule=self.source.seam_rule,
                 zone=self.source.zone,
@@ -145,7 +165,11 @@ def tests(row: Row) -> list[int]:
 
 def knows_part(name: str) -> bool:
     """Whether a report can be narrowed to a part."""
-    return ":part" in _text(name)
+    return _knows(name, "part")
+
+
+def _knows(name: str, parameter: str) -> bool:
+    return f":{parameter}" in _text(name)
 
 
 @dataclass(frozen=True, slots=True)

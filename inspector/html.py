@@ -65,6 +65,7 @@ def quality_report(source: Source, period: Period, archived: Archived, language:
             page=figures,
             period=span(period, words),
             before=span(period.before, words) if period.before else None,
+            reference=span(source.reference, words) if source.reference else None,
             zone=str(source.zone),
             made=now.astimezone(source.zone),
             models=facts.rows("models"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,6 +58,13 @@ def html(
     station: Station = None,
     part: Part = None,
     language: Annotated[str, typer.Option(help="of the headings: en, de or zh")] = "en",
+    reference_since: Annotated[
+        str | None,
+        typer.Option(help="drift, and the p-chart's limits: begin of a period that was in control"),
+    ] = None,
+    reference_until: Annotated[
+        str | None, typer.Option(help="its end, not included; else where the report's period begins")
+    ] = None,
     keep: Annotated[
         int | None,
         typer.Option(
@@ -71,7 +79,9 @@ def html(
 
     settings, now = load(config), datetime.now(UTC)
     asked = period(since, until, days, settings.zone, now)
-    page = pages.quality_report(_source(settings, station, part), asked, _archived(settings), language, now)
+    reference = asked.reference(reference_since, reference_until, settings.zone)
+    source = dataclasses.replace(_source(settings, station, part), reference=reference)
+    page = pages.quality_report(source, asked, _archived(settings), language, now)
     if keep is None:
         pages.write(out, page.html)
     else:

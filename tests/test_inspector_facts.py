@@ -62,6 +62,32 @@ def test_a_period_that_makes_no_sense_is_refused(since: str, until: str | None, 
         period(since, until, days, BERLIN, NOW)
 
 
+def test_the_reference_ends_where_the_report_begins_unless_told():
+    """As with the reports' own options; without one there is none."""
+    week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
+    assert week.reference(None, None, BERLIN) is None
+    assert week.reference("2026-03-01", None, BERLIN) == Period(at("2026-03-01"), at("2026-03-23"))
+    assert week.reference("2026-03-24", "2026-03-25", BERLIN) == Period(at("2026-03-24"), at("2026-03-25"))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [(None, "2026-03-01", "without a beginning"), ("2026-03-01", None, "needs --ref"), ("x", "y", "no date")],
+)
+def test_half_a_reference_is_refused(since: str | None, until: str | None, said: str):
+    """One line that names the option, where the report itself has no beginning."""
+    with pytest.raises(UsageError, match=said):
+        Period(None, NOW).reference(since, until, BERLIN)
+
+
+def test_the_reference_reaches_the_reports_that_compare(url: URL):
+    """Those are asked with it, and no other report is."""
+    week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
+    facts = Facts(Source(url, BERLIN, reference=week.before), week)
+    for name in reports.names():
+        assert facts.report(name).name == name  # a report that knows no reference refuses one
+
+
 def test_every_report_defines_its_columns(url: URL):
     """Each column that a report gives is defined in its file, and so in the page's definitions."""
     for name, question in reports.names().items():

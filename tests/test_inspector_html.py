@@ -160,6 +160,21 @@ def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.
     ]
 
 
+def test_limits_come_from_the_reference(history: str):
+    """With a period that was in control given, the p-chart's limits and signals are drawn from it."""
+    which = period(SINCE, UNTIL, None, BERLIN, NOW)
+    source = Source(history, BERLIN, "cell-1", reference=which.before)
+    page = html.quality_report(source, which, Archived("cell-1", Path("nowhere")), "en", NOW)
+    asked: dict[str, Any] = {"since": SINCE, "until": UNTIL, "station": "cell-1", "zone": BERLIN}
+    own = reports.run(history, "p_chart", **asked)
+    told = reports.run(history, "p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE)
+    center = told.columns.index("center_share")
+    ((columns, rows),) = ((columns, rows) for name, _, columns, rows in tables(page) if name == "p_chart")
+    shown = {row[columns.index("center_share")] for row in rows}
+    assert shown == {row[center] for row in told.rows} != {row[center] for row in own.rows}
+    assert "2026-03-19 to 2026-03-26" in text_of(next(parsed(page.html).iter("dl")))
+
+
 def test_headline_figures_are_sums_over_the_stations(history: str, shown: html.Page):
     """Each card is its report's figure, over all stations, with the change against the period before."""
 
