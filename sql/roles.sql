@@ -1,6 +1,7 @@
 -- Roles on PostgreSQL: who may do what with the quality database. History is only ever added to.
 --
---   weldnet_daemon    reads, and adds rows: the service, and people who review
+--   weldnet_daemon    reads, and adds rows: the service, people who review, and who prune or requeue (which add
+--                     rows, too, and remove none)
 --   weldnet_reporter  only reads: reports, SQL clients, dashboards
 --
 -- Nobody but the owner of the tables (the user who runs 'weld-inspect migrate') can change or delete a row, and

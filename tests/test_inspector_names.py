@@ -4,14 +4,13 @@ import os
 import re
 from datetime import UTC, datetime
 from pathlib import PurePath
-from urllib.parse import unquote_to_bytes
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inspector.names import parse, to_text
+from inspector.names import parse, to_path, to_text
 from inspector.records import NameParts
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -32,7 +31,7 @@ def test_any_name_becomes_one_line_of_utf8_that_can_be_undone(raw: bytes) -> Non
     text = to_text(PurePath(os.fsdecode(raw)))
     assert len(text.splitlines()) == 1
     assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text)
-    assert unquote_to_bytes(text) == raw
+    assert os.fsencode(to_path(text)) == raw
 
 
 def test_a_name_in_plain_utf8_stays_as_it_is() -> None:

@@ -24,8 +24,8 @@ from sqlalchemy.engine import URL
 
 import inspector
 from inspector import database, reports, resources, schema, views
-from inspector.errors import SchemaError
-from inspector.records import Verdict
+from inspector.errors import SchemaError, StoreRefused
+from inspector.records import Outcome, Verdict
 from inspector.store import Store, migrate
 
 _CATALOGUE = {  # everything that a schema consists of, as the server itself describes it
@@ -68,6 +68,12 @@ def change(url: URL, work: Callable[[sa.Connection], Any]) -> None:
     with database.transaction(engine) as connection:
         work(connection)
     engine.dispose()
+
+
+def rows_of(url: URL, query: str) -> list[Any]:
+    """Rows of a query."""
+    with database.reading(url) as engine, engine.begin() as connection:
+        return list(connection.execute(sa.text(query)))
 
 
 def create_all(connection: sa.Connection) -> None:
@@ -141,6 +147,13 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
         with Store.open(station, "cell-1", seam_gap_s=300) as store:
             store.record([inspected(), quarantined()], in_force(store))
             store.event("start", "")
+            arrivals = [row.id for row in rows_of(station, "SELECT id FROM arrival ORDER BY id")]
+            store.removed(arrivals[:1], Outcome.PRUNED)  # retention and requeue only add rows, too
+            store.removed(arrivals[1:], Outcome.REQUEUED)
+        told = [row.outcome for row in rows_of(engineer, "SELECT outcome FROM v_arrival ORDER BY id")]
+        assert told == ["inspected", "quarantined", "pruned", "requeued"]
+        with pytest.raises(StoreRefused, match="permission denied for table station"):
+            Store.open(engineer, "cell-2", seam_gap_s=300)
         for name in reports.names():
             reports.run(engineer, name)
         tables = list(schema.metadata.tables)
