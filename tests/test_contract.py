@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inspector import artifact
+from trainer.ranges import calibrate
 from trainer.weldnet import WeldNetConfig
 
 # A station: no trainer, nothing that only training needs.
@@ -63,14 +64,16 @@ def test_a_fresh_process_without_the_trainer_opens_it(tmp_path, scheme):
     torch.testing.assert_close(torch.tensor(answer["probabilities"]), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_processor_without_vnni_agrees(tmp_path):
-    """With AVX2 alone, where u8×s8 sums could saturate, golden frames hold and top classes are the same."""
+@pytest.mark.parametrize(
+    ("scheme", "instructions"), [("dynamic", "AVX2"), ("static", "AVX2"), ("dynamic", "AVX512_CORE")]
+)
+def test_a_processor_without_vnni_agrees(tmp_path, scheme, instructions):
+    """Without VNNI, where u8×s8 sums could saturate, golden frames hold and top classes stay the same."""
     shape = WeldNetConfig(classes=3, stem=32, plan=((1, 1), (2, 2), (1, 1)), height=72, width=64)
-    compiled(tmp_path / "a.pt", student(shape))
-    batch = frames(8, 72, 64)
-    answer = torch.tensor(
-        _at_a_station(tmp_path / "a.pt", batch, tmp_path, ONEDNN_MAX_CPU_ISA="AVX2")["probabilities"]
-    )
+    network, batch = student(shape), frames(8, 72, 64)
+    compiled(tmp_path / "a.pt", network, scheme=scheme, ranges=calibrate(network, batch))
+    told = _at_a_station(tmp_path / "a.pt", batch, tmp_path, ONEDNN_MAX_CPU_ISA=instructions)
+    answer = torch.tensor(told["probabilities"])
     expected = artifact.open(tmp_path / "a.pt").forward(batch)[0]
     assert len(set(expected.argmax(1).tolist())) > 1
     assert torch.equal(answer.argmax(1), expected.argmax(1))
