@@ -12,7 +12,7 @@ may help because a writer may still be at work:
 ``not_an_image``              the first bytes are those of no image format
 ``format_not_allowed``        an image, of a format that is not in the list
 ``multi_frame``               several pictures in one file: judging the first would pass the others
-``too_large``                 more pixels, bytes, scans or chunks than the station takes
+``too_large``                 more pixels, bytes, scans or chunks than the station takes, or a longer side
 ``too_small``                 a side under ``MIN_SIDE`` pixels
 ``unsupported``               pixels whose grey value cannot be known (float, Lab, unscaled 32-bit)
 =====================  =====  =====================================================================
@@ -52,6 +52,7 @@ MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itsel
 MAX_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
 _MOST_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
 _MOST_PARTS: Final = 100_000  # chunks or segments of one file; a second to step over
+MAX_SIDE: Final = 65_535  # as a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
 MIN_SIDE: Final = 8  # pixels: less shows no weld, and resizing it up would invent one
 
 # Pillow warns of odd metadata in files that are fine, and of what ImageError says anyway.
@@ -424,6 +425,8 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
         raise ImageError("too_large", f"has {width}×{height} pixels; {max_pixels} are allowed")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError("too_large", f"has {width}×{height} pixels; a side may have {MAX_SIDE}")
     if min(width, height) < MIN_SIDE:
         raise ImageError("too_small", f"has {width}×{height} pixels; a side needs {MIN_SIDE}")
     strips = [tile.extents for tile in getattr(image, "tile", []) if image.format == "TIFF"]

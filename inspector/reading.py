@@ -96,6 +96,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -
                 max_pixels=limits.max_pixels,
                 bit_depth=limits.bit_depth,
             )
+            prepared, flaw = _prepared(pixels, prepare), images.flaw(pixels)
     except ImageError as error:
         return _unreadable(arrival, file, error)
     if len(file.data) > _KEPT:
@@ -103,11 +104,19 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -
     return Frame(
         arrival=arrival,
         file=file,
-        prepared=prepare(pixels),
-        flaw=images.flaw(pixels),
+        prepared=prepared,
+        flaw=flaw,
         wait_ms=(started - arrival.seen_monotonic) * 1000,
         decode_ms=(time.monotonic() - started) * 1000,
     )
+
+
+def _prepared(pixels: NDArray[np.uint8], prepare: Prepare) -> Tensor:
+    try:
+        return prepare(pixels)
+    except RuntimeError as error:  # torch's own, out of memory among them
+        said = " ".join(str(error).split())[-200:]
+        raise ImageError("not_prepared", f"the artifact cannot resize it: {said}", retry=True) from None
 
 
 def _unreadable(arrival: Arrival, file: images.OpenedFile | None, error: ImageError) -> Unreadable:

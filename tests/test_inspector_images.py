@@ -323,6 +323,14 @@ def test_a_text_chunk_that_unpacks_to_gigabytes_is_refused() -> None:
     assert refusal(with_chunk(encode(FRAME), chunk)).reason == "corrupt"
 
 
+def test_a_thread_of_pixels_is_refused() -> None:
+    """As many pixels as are allowed, all in one column or row: resizing them would take gigabytes."""
+    for size in ((8, 70_000), (70_000, 8)):
+        error = refusal(encode(Image.new("L", size), "PNG"))
+        assert (error.reason, error.retry) == ("too_large", False)
+    assert images.decode(encode(Image.new("L", (8, 65_535)), "PNG")).shape == (65_535, 8)
+
+
 def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded() -> None:
     """Each scan of a progressive JPEG costs as much as an image: 38 kB would take seconds, 200 MB days."""
     good = encode(SMOOTH, "JPEG", progressive=True)
