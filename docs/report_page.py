@@ -192,12 +192,11 @@ def people(connection: sa.Connection, random: np.random.Generator) -> None:
 
 
 def photograph(page: Path, out: Path) -> None:
-    """The top of the page as a PNG of few colours."""
+    """Three places of the page side by side, as a PNG of few colours."""
     browser = shutil.which("chromium") or shutil.which("google-chrome")
     if browser is None:
         typer.echo("no Chromium here: no picture")
         return
-    profile = page.with_name("profile")
     flags = (
         "--headless",
         "--no-sandbox",
@@ -207,14 +206,26 @@ def photograph(page: Path, out: Path) -> None:
         "--hide-scrollbars",
     )
     more = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
-    size = (
-        "--window-size=1060,1500",
-        f"--user-data-dir={profile}",
-        f"--screenshot={page.with_suffix('.png')}",
-    )
-    subprocess.run([browser, *flags, *more, *size, page.as_uri()], check=True, capture_output=True)  # noqa: S603
-    with Image.open(page.with_suffix(".png")) as picture:
-        picture.convert("RGB").quantize(64).save(out, optimize=True)
+    places = []
+    for first in ("summary", "p_chart", "images"):
+        # A screenshot begins at the top: what stands before this section goes out of its way.
+        rest = "" if first == "summary" else f"body > header, main > :has(~ #{first}) {{ display: none; }}"
+        part, shot = page.with_name("part.html"), page.with_name("shot.png")
+        part.write_text(
+            page.read_text(encoding="utf-8").replace("</style>", f"{rest}</style>", 1), encoding="utf-8"
+        )
+        own = (
+            f"--user-data-dir={page.with_name('profile')}",
+            "--window-size=1040,1280",
+            f"--screenshot={shot}",
+        )
+        subprocess.run([browser, *flags, *more, *own, part.as_uri()], check=True, capture_output=True)  # noqa: S603
+        with Image.open(shot) as picture:
+            places.append(picture.convert("RGB").resize((624, 768), Image.Resampling.LANCZOS))
+    board = Image.new("RGB", (3 * 624 + 2 * 6, 768), "#56606b")
+    for number, picture in enumerate(places):
+        board.paste(picture, (number * 630, 0))
+    board.quantize(256, Image.Quantize.FASTOCTREE).save(out, optimize=True)
 
 
 def stamp(size: int) -> FileStamp:

@@ -39,7 +39,7 @@ class Picture:
 
     number: int
     alt: str
-    lines: tuple[str, ...]
+    lines: Sequence[str]
     data: str | None
     missing: str | None
 
@@ -237,13 +237,14 @@ def _picture(shot: pictures.Shot, archived: Archived, facts: Facts, words: Words
     what = {"verdict": shot.verdict, "label": plain(shot.label), "confidence": confidence}
     alt = words("picture.alt", id=shot.id, station=plain(shot.station), **what)
     place = [word for word in (shot.part, shot.seam) if word is not None]
-    lines = (
+    lines = [
         f"{shot.verdict} {plain(shot.label)} {confidence}",
-        f"{words('picture.novelty')} {words.number(shot.novelty, 3)}",
         " · ".join(map(plain, [shot.station, *place])),
         words.cell("first", iso(shot.inspected_us, facts.source.zone)),
         plain(shot.source_name),
-    )
+    ]
+    if shot.novelty > 0:  # the artifact measures it
+        lines.insert(1, f"{words('picture.novelty')} {words.number(shot.novelty, 3)}")
     if isinstance(frame, Gone):
         return Picture(shot.id, alt, lines, None, words(f"picture.{frame}", **_where(frame, shot)))
     if shot.heat is not None:

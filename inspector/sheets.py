@@ -128,7 +128,8 @@ def show(shot: Shot, archived: Archived, zone: tzinfo, out: Path) -> None:
             axes.text(share + 0.01, place, f"{share:.3f}", va="center")
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
-        _text(figure, 190, 12, f"novelty {shot.novelty:.3f}", size=8)
+        if shot.novelty > 0:  # the artifact measures it
+            _text(figure, 190, 12, f"novelty {shot.novelty:.3f}", size=8)
         _save(figure, out)
 
 
