@@ -31,11 +31,11 @@ print(json.dumps({"names": opened.metadata.class_names, "probabilities": probabi
 """
 
 
-@pytest.fixture(scope="module")
-def opened(tmp_path_factory):
+@pytest.fixture(scope="module", params=["dynamic", "static"])
+def opened(request, tmp_path_factory):
     """A tiny artifact with odd sizes and every kind of block, as a station opens it."""
     out = tmp_path_factory.mktemp("contract") / "tiny.pt"
-    compiled(out)
+    compiled(out, scheme=request.param, ranges=calibrate(student(), frames(6, 72, 64)))
     return artifact.open(out)
 
 

@@ -34,7 +34,7 @@ GOLDEN_SIDE = 512  # pixels of the raw golden PNG at most: it proves decoder and
 
 
 class ArtifactNetwork(nn.Module):
-    """What the file answers to. Frames go through one by one, so none depends on its batch."""
+    """What the file answers to. Frames go through one by one, or as far as none depends on its batch."""
 
     def __init__(self, network: Compiled, student: WeldNet, temperature: float, novelty: Novelty) -> None:
         super().__init__()
@@ -55,11 +55,12 @@ class ArtifactNetwork(nn.Module):
         probabilities: list[Tensor] = []
         heat: list[Tensor] = []
         novelty: list[Tensor] = []
-        for i in range(batch.size(0)):
-            features, pooled, logits = self.network(batch[i : i + 1])
-            probabilities.append(torch.softmax(logits[0] / self.temperature, 0))
-            heat.append(self.heat_map(features, int(logits.argmax())))
-            novelty.append(self.novelty(pooled))
+        for start in range(0, batch.size(0), self.network.at_once):
+            features, pooled, logits = self.network(batch[start : start + self.network.at_once])
+            for i in range(logits.size(0)):
+                probabilities.append(torch.softmax(logits[i] / self.temperature, 0))
+                heat.append(self.heat_map(features[i : i + 1], int(logits[i].argmax())))
+                novelty.append(self.novelty(pooled[i : i + 1]))
         return torch.stack(probabilities), torch.stack(heat), torch.cat(novelty)
 
     def heat_map(self, features: Tensor, label: int) -> Tensor:

@@ -167,13 +167,13 @@ class Int8Linear(nn.Module):
 
 
 def as_rows(x: Tensor) -> Tensor:
-    """Channels-last ``[1, C, h, w]`` seen as one row for each pixel, ``[h·w, C]``."""
+    """Channels-last ``[N, C, h, w]`` seen as one row for each pixel, ``[N·h·w, C]``."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.size(1))
 
 
 def as_map(rows: Tensor, height: int, width: int) -> Tensor:
-    """One row for each pixel seen as channels-last ``[1, C, h, w]``."""
-    return rows.view(1, height, width, -1).permute(0, 3, 1, 2)
+    """One row for each pixel seen as channels-last ``[N, C, h, w]``."""
+    return rows.view(-1, height, width, rows.size(1)).permute(0, 3, 1, 2)
 
 
 def max_pool(x: Tensor) -> Tensor:
@@ -246,6 +246,7 @@ class Int8WeldNet(nn.Module):
 
     def __init__(self, student: WeldNet) -> None:
         super().__init__()
+        self.at_once = 1  # frame: its own peaks give its scales
         self.stem = Int8Stem(student.stem)
         self.blocks = nn.Sequential(
             *(

@@ -19,6 +19,7 @@ class FloatWeldNet(nn.Module):
 
     def __init__(self, student: WeldNet) -> None:
         super().__init__()
+        self.at_once = 1  # frame: sums of floats may depend on the batch
         self.student = student
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:

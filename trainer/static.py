@@ -33,9 +33,9 @@ class StaticStem(nn.Module):
         self.conv = Int8Conv2d(weight, bias + weight.sum((1, 2, 3)) * 0.5 / 255, stride=2, padding=3)
         self.out = out
 
-    def forward(self, frame: Tensor) -> Tensor:
-        """``uint8[1, 1, H, W]`` → ``uint8[1, C, h, w]`` of levels."""
-        pixels = (frame >> 1).contiguous(memory_format=torch.channels_last)
+    def forward(self, frames: Tensor) -> Tensor:
+        """``uint8[N, 1, H, W]`` → ``uint8[N, C, h, w]`` of levels."""
+        pixels = (frames >> 1).contiguous(memory_format=torch.channels_last)
         return cut(max_pool(self.conv.levels(pixels, 2.0 / 255.0, self.out)))
 
 
@@ -57,7 +57,7 @@ class StaticBlock(nn.Module):
         self.x, self.h, self.out = worth[before], worth[f"{name}.main.2"], worth[name]
 
     def forward(self, x: Tensor) -> Tensor:
-        """``uint8[1, C, h, w]``, which is overwritten → the same shape."""
+        """``uint8[N, C, h, w]``, which is overwritten → the same shape."""
         h = cut(self.spatial.levels(x, self.x, self.h))
         y = self.pointwise.add_relu_levels(as_rows(h), self.h, as_rows(x), worth=self.x, zero=0, out=self.out)
         return as_map(cut(y), h.size(2), h.size(3))
@@ -82,7 +82,7 @@ class StaticDownBlock(nn.Module):
         self.pooled, self.shortcut = worth[f"{name}.shortcut.0"], worth[f"{name}.shortcut"]
 
     def forward(self, x: Tensor) -> Tensor:
-        """``uint8[1, C, h, w]`` → ``uint8[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
+        """``uint8[N, C, h, w]`` → ``uint8[N, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
         pooled = cut(self.pool.levels(x, self.x, self.pooled))
         residual = self.side.levels(as_rows(pooled), self.pooled, self.shortcut)
         h = cut(self.spatial.levels(x, self.x, self.h))
@@ -93,10 +93,15 @@ class StaticDownBlock(nn.Module):
 
 
 class StaticWeldNet(nn.Module):
-    """WeldNet with every convolution statically quantized, for one frame; the head dynamically."""
+    """WeldNet with every convolution statically quantized; the head dynamically, frame by frame.
+
+    Frames share nothing but the call, whose overhead is a good part of a small layer's time: sums of integers
+    do not depend on what stands beside them.
+    """
 
     def __init__(self, student: WeldNet, ranges: Ranges) -> None:
         super().__init__()
+        self.at_once = 8  # frames: the daemon's default batch; more would only hold more memory
         worth = {name: peak / LEVELS for name, peak in ranges.items()}
         self.stem = StaticStem(student.stem, worth["stem"])
         blocks: list[nn.Module] = []
@@ -109,10 +114,13 @@ class StaticWeldNet(nn.Module):
         self.out = worth[before]
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
 
-    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`trainer.quantization.Int8WeldNet.forward`."""
-        levels: Tensor = self.blocks(self.stem(frame))
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``uint8[N, 1, H, W]`` → features ``float32[N, F, h, w]``, pooled ``[N, F]``, logits ``[N, C]``."""
+        levels: Tensor = self.blocks(self.stem(frames))
         features = levels.to(torch.float32) * self.out
         pooled = features.mean((2, 3))
-        q, worth = quantize(pooled, False)
-        return features, pooled, self.head(q, worth)
+        logits: list[Tensor] = []
+        for i in range(pooled.size(0)):
+            q, worth = quantize(pooled[i : i + 1], False)
+            logits.append(self.head(q, worth))
+        return features, pooled, torch.cat(logits)
