@@ -13,6 +13,7 @@ from camera import FORMATS, WAYS, Frame, encoded, frames, in_place, renamed
 from chaos_leg import Leg, Scenario
 
 NAMES = 4  # that come again and again
+FILES = 100  # a round
 
 
 def writers(leg: Leg) -> None:
@@ -43,7 +44,7 @@ def same_name(leg: Leg) -> None:
     """A name gets new bytes the moment its file is taken, milliseconds after the bytes before."""
     with leg.station() as rig:
         rig.launch_ready()
-        source = itertools.islice(_successors(rig.drop, leg), leg.rounds)
+        source = _successors(rig.drop, leg)
         with leg.camera(rig, source=source, per_second=10_000) as camera:
             rig.wait_for(lambda: camera.is_done, "the camera was done", longest_s=3600)
         rig.wait_until_idle()
@@ -52,13 +53,12 @@ def same_name(leg: Leg) -> None:
 
 
 def _successors(drop: Path, leg: Leg) -> Iterator[Frame]:
-    chance, rounds = random.Random(leg.seed), leg.each_round()
-    for number in itertools.count():
+    chance = random.Random(leg.seed)
+    for number in _numbers(leg):
         suffix = chance.choice(list(FORMATS))
         content = encoded(leg.seed * 1_000_000 + number, suffix)
         for name in itertools.cycle(f"again{n}.png" for n in range(NAMES)):
             if not (drop / name).exists():
-                next(rounds, None)
                 yield name, content
                 break
 
@@ -75,7 +75,7 @@ def overwrite(leg: Leg) -> None:
         chance.choice((in_place, renamed))(path, content)
 
     def versions() -> Iterator[Frame]:
-        for number in leg.each_round():
+        for number in _numbers(leg):
             suffix = chance.choice(list(FORMATS))
             yield f"over{chance.randrange(NAMES)}.png", encoded(leg.seed * 1_000_000 + number, suffix)
 
@@ -92,8 +92,13 @@ def overwrite(leg: Leg) -> None:
         leg.check_idle(rig, kept)
 
 
+def _numbers(leg: Leg) -> Iterator[int]:
+    for round_ in leg.each_round():
+        yield from range(round_ * FILES, (round_ + 1) * FILES)
+
+
 SCENARIOS = {
-    "overwrite": Scenario(overwrite, "files written over while they are judged", 2000, 1000),
+    "overwrite": Scenario(overwrite, "100 files written over at any moment", 20, 10),
     "writers": Scenario(writers, "kill -9 beside seven ways to write", 30, 15),
-    "same-name": Scenario(same_name, "new bytes under a name just taken", 2000, 1000),
+    "same-name": Scenario(same_name, "100 files under names just taken", 20, 10),
 }

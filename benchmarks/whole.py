@@ -1,0 +1,118 @@
+"""Does an image file hold all of its pixels? Asked of its own structure, not of the station's decoder."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+import simplejpeg
+
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+
+
+def missing(content: bytes) -> str | None:
+    """What is missing or broken, or None where all pixels are there (or the format cannot tell)."""
+    if content.startswith(b"\x89PNG"):
+        return _png(content)
+    if content.startswith(b"\xff\xd8"):
+        return _jpeg(content)
+    if content.startswith(b"BM"):
+        return _bmp(content)
+    return _tiff(content)
+
+
+def _png(content: bytes) -> str | None:
+    """All image data, inflated, is as long as the header says; checksums of the needed chunks are right."""
+    header, pixels, inflate = b"", 0, zlib.decompressobj()
+    for name, data, is_right in _chunks(content):
+        if inflate.eof:
+            break
+        if not is_right and name in (b"IHDR", b"PLTE", b"IDAT"):
+            return f"{name.decode()} has a wrong checksum"
+        if name == b"IHDR" and not header:
+            header = data
+        elif name == b"IDAT":
+            try:
+                pixels += len(inflate.decompress(data))
+            except zlib.error as error:
+                return str(error)
+    width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header[:13])
+    channels = _PNG_CHANNELS[colour]
+    passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
+    expected = 0
+    for x, y, step_x, step_y in passes:
+        columns, rows = -(-(width - x) // step_x), -(-(height - y) // step_y)
+        if columns > 0 and rows > 0:
+            expected += rows * (1 + (columns * channels * bits + 7) // 8)
+    return None if pixels >= expected else f"{pixels} of {expected} bytes of pixels"
+
+
+def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
+    position = 8
+    while position + 12 <= len(content):
+        end = position + 8 + int.from_bytes(content[position : position + 4], "big")
+        name_and_data = content[position + 4 : end]
+        yield name_and_data[:4], name_and_data[4:], content[end : end + 4] == _crc(name_and_data)
+        if name_and_data[:4] == b"IEND":
+            return
+        position = end + 4
+
+
+def _crc(data: bytes) -> bytes:
+    return struct.pack(">I", zlib.crc32(data))
+
+
+def _jpeg(content: bytes) -> str | None:
+    """Libjpeg warns of scans that end early, and fills them with grey; Pillow keeps that to itself."""
+    try:
+        simplejpeg.decode_jpeg(content, colorspace="GRAY", strict=True)
+    except ValueError as said:
+        return str(said) if "Corrupt JPEG data" in str(said) else None
+    return None
+
+
+def _bmp(content: bytes) -> str | None:
+    """Rows are padded to four bytes; run-length packing is left to the decoder."""
+    if int.from_bytes(content[14:18], "little") < 40 or int.from_bytes(content[30:34], "little") in (1, 2):
+        return None
+    (start,) = struct.unpack_from("<I", content, 10)
+    width, height, _, bits = struct.unpack_from("<iiHH", content, 18)
+    expected = (width * bits + 31) // 32 * 4 * abs(height)
+    there = len(content) - start
+    return None if there >= expected else f"{there} of {expected} bytes of pixels"
+
+
+def _tiff(content: bytes) -> str | None:
+    """The strips lie within the file and, where they are not packed, hold all rows."""
+    tags = _tags(content)
+    counts = tags.get(279, ())
+    for start, count in zip(tags.get(273, ()), counts, strict=False):
+        if start + count > len(content):
+            return f"a strip ends at {start + count} of {len(content)} bytes"
+    if tags.get(259, (1,))[0] != 1 or not counts:
+        return None
+    bits = sum(tags.get(258) or (1,) * tags.get(277, (1,))[0])  # of one pixel
+    row = (tags[256][0] * bits + 7) // 8
+    expected = row * tags[257][0]
+    return None if sum(counts) >= expected else f"{sum(counts)} of {expected} bytes of pixels"
+
+
+def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
+    """Whole-number tags of the first directory."""
+    order = "<" if content[:2] == b"II" else ">"
+    (directory,) = struct.unpack_from(f"{order}I", content, 4)
+    (count,) = struct.unpack_from(f"{order}H", content, directory)
+    tags = {}
+    for number in range(count):
+        tag, kind, length, _ = struct.unpack_from(f"{order}HHII", content, directory + 2 + 12 * number)
+        form = {1: "B", 3: "H", 4: "I"}.get(kind)
+        if form is None or length > len(content):
+            continue
+        at = directory + 2 + 12 * number + 8
+        if length * struct.calcsize(form) > 4:
+            (at,) = struct.unpack_from(f"{order}I", content, at)
+        if at + length * struct.calcsize(form) <= len(content):
+            tags[tag] = struct.unpack_from(f"{order}{length}{form}", content, at)
+    return tags
