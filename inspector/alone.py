@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from inspector.dropfolder import owner
 from inspector.errors import FolderError, StationError
 
 
@@ -27,6 +28,10 @@ def alone(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise StationError(f"{folder}: another prune or requeue is at work; try again after it") from None
+        process = owner(folder)
+        who = "" if process is None else f" (process {process})"
+        raise StationError(
+            f"{folder}: another prune or requeue{who} is at work; try again after it"
+        ) from None
     finally:
         os.close(descriptor)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
-from inspector.schema import arrival, inspection, signed, station
+from inspector.schema import arrival, inspection, quarantine, signed, station
 
 _LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
 
@@ -229,13 +229,9 @@ def requeued(name: str) -> sa.Select[Any]:
     """A station's quarantined files whose latest word is that they go back into the drop folder."""
     return (
         sa.select(arrival.c.id, arrival.c.source_name, arrival.c.path)
-        .join(station)
-        .where(
-            station.c.name == name,
-            arrival.c.quarantine_id.is_not(None),
-            arrival.c.outcome == Outcome.REQUEUED,
-            ~_followed(),
-        )
+        .join(quarantine, quarantine.c.id == arrival.c.quarantine_id)  # few: only their arrivals are read
+        .join(station, station.c.id == quarantine.c.station_id)
+        .where(station.c.name == name, arrival.c.outcome == Outcome.REQUEUED, ~_followed())
         .order_by(arrival.c.id)
     )
 
