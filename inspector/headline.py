@@ -57,23 +57,14 @@ def _card(
     """A share of ``now[1]``, against that of the period before."""
     value = now[0] / now[1] if now[1] else None
     past = was[0] / was[1] if was and was[1] else None
-    change = ""
-    if value is not None and past is not None:
-        points = words.number(abs(value - past) * 100, 1)
-        change = _changed(words, value - past, words("page.points", value=points))
-    return Card(
-        key,
-        value,
-        NOTHING if value is None else words.share(value),
-        words(of, n=words.number(now[1])),
-        _was(
-            words,
-            None
-            if past is None or was is None
-            else f"{words.share(past)} {words(of, n=words.number(was[1]))}",
-        ),
-        change,
-    )
+    before = change = ""
+    if was and past is not None:
+        before = words("page.was", value=f"{words.share(past)} {words(of, n=words.number(was[1]))}")
+        if value is not None:
+            points = words.number(abs(value - past) * 100, 1)
+            change = _changed(words, value - past, words("page.points", value=points))
+    text = NOTHING if value is None else words.share(value)
+    return Card(key, value, text, words(of, n=words.number(now[1])), before, change)
 
 
 def _count(words: Words, key: str, facts: Facts, before: Facts | None, column: str) -> Card:
@@ -120,7 +111,7 @@ def _ms(words: Words, value: float | None) -> str:
 
 
 def _was(words: Words, text: str | None) -> str:
-    return words("page.was", value=NOTHING if text is None else text)
+    return words("page.was", value=text) if text is not None else ""
 
 
 def _changed(words: Words, change: float, told: str) -> str:

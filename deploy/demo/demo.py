@@ -66,10 +66,12 @@ def main() -> None:
     headline("4. What the quality database answers")
     for report in ("summary", "by_class", "latency"):
         command("weld-inspect", "report", report, "--config", config)
+    command("weld-inspect", "report", "html", "--out", STATION / "report.html", "--config", config)
     command("weld-inspect", "reconcile", "--config", config)
     say(score(frames))
 
     headline("Where to look next")
+    say(f"{STATION}/report.html  all of it as one page: open it in a browser")
     say(f"{STATION}/archive      inspected pictures by day and verdict")
     say(f"{STATION}/quarantine   what could not be inspected, by reason")
     say(f"{STATION}/quality.db   the database; its reports: .venv/bin/weld-inspect report --config {config}")
