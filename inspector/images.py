@@ -454,7 +454,8 @@ def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
         return _grey_from_words(image, word_bits)
     if image.mode not in _TO_GREY:
         raise ImageError("unsupported", f"has {image.mode} pixels, whose grey value is not defined")
-    return np.array(image.convert("L"), dtype=np.uint8)
+    grey = image if image.mode == "L" else image.convert("L")  # that would copy what is grey already
+    return np.array(grey, dtype=np.uint8)
 
 
 def _grey_from_jpeg(data: bytes) -> NDArray[np.uint8]:
