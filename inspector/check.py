@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -43,14 +44,16 @@ class _Note(Exception):
     """The trial went well, but a person should know this."""
 
 
-def findings(settings: Settings, camera_user: str | None = None) -> Iterator[Finding]:
+def findings(config: Path, settings: Settings, camera_user: str | None = None) -> Iterator[Finding]:
     """Try everything.
 
     Args:
-        settings: the station's.
+        config: the settings file.
+        settings: what it says.
         camera_user: the account that the camera software writes as, where it is not this one.
     """
     trials: dict[str, Callable[[], str]] = {
+        "settings": lambda: _settings(config, settings),
         "folders": lambda: _folders(settings),
         "file system": lambda: _file_system(settings),
         "camera": lambda: _camera(settings, camera_user),
@@ -68,6 +71,11 @@ def findings(settings: Settings, camera_user: str | None = None) -> Iterator[Fin
             yield Finding(what, Level.NOTE, str(note))
         except StationError as error:
             yield Finding(what, Level.WRONG, str(error))
+
+
+def _settings(config: Path, settings: Settings) -> str:
+    trust.require_settings(config)
+    return f"{config}: station {settings.station}"
 
 
 def _folders(settings: Settings) -> str:

@@ -81,9 +81,8 @@ def check(
     from inspector.check import Level, findings
 
     settings = load(config)
-    typer.echo(f"{Level.OK:<6} {'settings':<12} {config}: station {settings.station}")
     wrong = 0
-    for finding in findings(settings, camera_user):
+    for finding in findings(config, settings, camera_user):
         wrong += finding.level is Level.WRONG
         typer.echo(f"{finding.level:<6} {finding.what:<12} {finding.detail}")
     if wrong:

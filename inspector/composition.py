@@ -38,8 +38,6 @@ from inspector.totals import Totals
 FAULT = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
 DISK_FREE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
 
-_ALLOWED = f"{settings_file.ENV_PREFIX}OTHERS_MAY_WRITE"
-
 # A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
 RELOADED = frozenset(
     {
@@ -67,7 +65,7 @@ def run(
     config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
 ) -> Totals:
     """Compose the station and let it work; while it does, its metrics port answers where one is set."""
-    _trusted(config)
+    trust.require_settings(config)
     recorded = threading.Event()
     station = daemon(
         config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
@@ -192,17 +190,11 @@ def _installed(path: Path) -> InstalledFile:
         raise ArtifactError(f"{path}: {error.strerror}; copy it there, or correct the setting") from None
 
 
-def _trusted(config: Path) -> None:
-    """A settings file that others can write has no word in whether that is allowed."""
-    if os.environ.get(_ALLOWED, "").lower() not in ("1", "true", "yes", "on"):
-        trust.require(config, f"set {_ALLOWED}=true in the environment")
-
-
 def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
     """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
 
     def reloaded() -> Rules:
-        _trusted(config)
+        trust.require_settings(config)
         settings = settings_file.load(config)
         changed = sorted(
             key

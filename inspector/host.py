@@ -67,7 +67,8 @@ def file_system(path: PurePath) -> str:
 
 def is_remote(kind: str) -> bool:
     """Whether somebody else may write to such a file system, of which this kernel reports nothing."""
-    return kind in (*NETWORK, *_SHARED) or kind.startswith("fuse")
+    is_fuse = kind.startswith("fuse") and kind != "fuse.fuse-overlayfs"  # the disk of a rootless container
+    return is_fuse or kind in (*NETWORK, *_SHARED)
 
 
 def free_gigabytes(folder: Path) -> float:

@@ -16,7 +16,18 @@ from typing import Final
 
 from inspector.errors import UsageError
 
+_ALLOWED: Final = "WELD_OTHERS_MAY_WRITE"
 _NOBODY: Final = 65_534  # who stands for all that a user namespace does not know
+
+
+def require_settings(path: Path) -> None:
+    """Refuse a settings file that others can write: its own word on whether that is allowed is void.
+
+    Raises:
+        UsageError: they can, and the environment does not allow it.
+    """
+    if os.environ.get(_ALLOWED, "").lower() not in ("1", "true", "yes", "on"):
+        require(path, f"set {_ALLOWED}=true in the environment")
 
 
 def require(path: Path, mend: str) -> None:

@@ -36,13 +36,14 @@ def drop() -> Iterator[Path]:
 
 def found(station: Station, camera_user: str | None = None) -> dict[str, Finding]:
     """Findings by what was tried."""
-    return {finding.what: finding for finding in findings(load(station.config), camera_user)}
+    return {finding.what: finding for finding in findings(station.config, load(station.config), camera_user)}
 
 
 def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
     """Every trial of a sound station ends well, or with a note on what this machine lacks."""
     result = found(Station(tmp_path, tiny, url_of("sqlite"), min_free_gigabytes=0))
     assert list(result) == [
+        "settings",
         "folders",
         "file system",
         "camera",

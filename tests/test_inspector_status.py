@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from managers import running, wait_until
 from sqlalchemy.engine import URL
 from stations import Station
 from test_inspector_metrics import free_port
 
-from inspector import status
+from inspector import host, status
 from inspector.settings import load
 
 
@@ -37,6 +38,20 @@ def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Cal
     assert told["quarantined"] == "1 not_an_image"
     assert "start: tiny 1" in told["event"]
     assert len(shown.splitlines()) <= 24
+
+
+def test_a_polled_folder_is_told(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+):
+    """On a network file system the screen says that scans find new files, and how often."""
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    assert "polling" not in screen(station)
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        f"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:9 / {station.drop} rw - nfs4 server:/share rw\n"
+    )
+    monkeypatch.setattr(host, "_MOUNTS", table)
+    assert screen(station)["polling"] == "the drop folder is on nfs4: a scan every 0.5 s finds new files"
 
 
 def test_a_stopped_station_and_a_missing_database_are_told(

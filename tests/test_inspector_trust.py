@@ -113,7 +113,7 @@ def test_a_station_refuses_an_artifact_that_others_can_write(station: Station) -
     (station.folder / "weldnet.pt").chmod(0o666)
     with pytest.raises(UsageError, match=r"weldnet\.pt is not to be trusted: everybody may write to"):
         station.once()
-    told = {finding.what: finding.level for finding in findings(load(station.config))}
+    told = {finding.what: finding.level for finding in findings(station.config, load(station.config))}
     assert told["artifact"] is Level.WRONG
     station.config.write_text(station.config.read_text() + "others_may_write: true\n")
     station.once()
@@ -127,6 +127,8 @@ def test_a_station_refuses_settings_that_others_can_write(
     station.config.chmod(0o666)
     with pytest.raises(UsageError, match="set WELD_OTHERS_MAY_WRITE=true in the environment"):
         station.once()
+    first = next(findings(station.config, load(station.config)))
+    assert (first.what, first.level) == ("settings", Level.WRONG)
     monkeypatch.setenv("WELD_OTHERS_MAY_WRITE", "true")
     station.once()
 
