@@ -13,37 +13,30 @@ import errno
 import json
 import logging
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import tzinfo
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import database
+from inspector import database, result
 from inspector.errors import StationError
-from inspector.records import Json, NameParts, Outcome
-from inspector.reports import iso
-from inspector.schema import arrival, inspection, quarantine
-from inspector.schema import station as stations
+from inspector.records import NameParts
+from inspector.schema import arrival
 from inspector.store import Store
 
 log = logging.getLogger("weldnet")
 
-SCHEMA: Final = 1
 _AT_ONCE = 100  # results between two notes of the position: at most so many are told again after a crash
 _RETRY_S = 5.0  # a folder that failed is tried again this often
 _SILENCE_S = 10.0  # a network folder that hangs says nothing: so long without an answer is an answer
 _LAST_S = 5.0  # at the end: for what is left; the rest is told after the next start
-_NAME_BYTES = 255  # the limit of a file name on Linux file systems and on shares
-_NOT_ON_SHARES = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
-_TOLD = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,24 +159,8 @@ class Results:
             self._note(replace(self._position, after=some[-1]["id"], is_mount=is_mount))
 
     def _next(self, engine: sa.Engine) -> list[sa.RowMapping]:
-        at, a = self._position, arrival.c
-        query = (
-            sa.select(
-                arrival,
-                *(inspection.c[name] for name in ("camera", "part", "seam", "pass_no", "verdict", "label")),
-                *(inspection.c[name] for name in ("confidence", "camera_time_us")),
-                sa.func.coalesce(inspection.c.reason, quarantine.c.reason).label("reason"),
-                quarantine.c.detail,
-            )
-            .join(stations, stations.c.id == a.station_id)
-            .outerjoin(inspection, inspection.c.id == a.inspection_id)
-            .outerjoin(quarantine, quarantine.c.id == a.quarantine_id)
-            .where(stations.c.name == self._station, a.id > at.after, a.outcome.in_(_TOLD))
-            .order_by(a.id)
-            .limit(_AT_ONCE)
-        )
-        if not at.after:
-            query = query.where(a.recorded_us >= at.since_us)
+        at = self._position
+        query = result.beyond(at.after, self._station, _AT_ONCE, since_us=None if at.after else at.since_us)
         with database.transaction(engine) as connection:
             return list(connection.execute(query).mappings())
 
@@ -200,45 +177,19 @@ class Results:
             raise OSError(errno.ENODEV, f"was a mount point and is none now (else remove {self._file})")
 
     def _write(self, row: sa.RowMapping) -> None:
-        content = json.dumps(self._content(row), ensure_ascii=False, indent=1).encode() + b"\n"
+        told = result.content(row, self._station, self._zone, self._describe)
+        content = json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
         unfinished = self._folder / f".{row['id']}.tmp"
         try:
             with unfinished.open("wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            unfinished.replace(self._folder / _file_name(row["path"], row["id"]))
+            unfinished.replace(self._folder / result.file_name(row))
         except OSError:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise
-
-    def _content(self, row: sa.RowMapping) -> Json:
-        parts: Any = row if row["inspection_id"] is not None else asdict(self._describe(row["source_name"]))
-        times = {
-            "camera_time": parts["camera_time_us"],
-            "seen": row["seen_us"],
-            "recorded": row["recorded_us"],
-        }
-        return {
-            "schema": SCHEMA,
-            "row": row["id"],
-            "outcome": row["outcome"],
-            "station": self._station,
-            "name": row["source_name"],
-            "sha256": row["sha256"],
-            **{key: parts[key] for key in ("camera", "part", "seam")},
-            "pass_no": row["pass_no"],
-            "verdict": row["verdict"],
-            "class": row["label"],
-            "confidence": row["confidence"],
-            "reason": row["reason"],
-            "detail": row["detail"],
-            **{key: None if us is None else iso(us, self._zone) for key, us in times.items()},
-            "inspection": row["inspection_id"],
-            "quarantine": row["quarantine_id"],
-            "path": row["path"],
-        }
 
     # --- what is remembered and told ------------------------------------------------------------------
 
@@ -271,10 +222,3 @@ class Results:
         log.warning("%s: %s", kind, detail)
         with contextlib.suppress(StationError), Store.open(self._url, self._station, seam_gap_s=0) as store:
             store.event(kind, detail)
-
-
-def _file_name(path: str, row: int) -> str:
-    """As in the archive, ``<stem>.<first 8 of sha256>``, and the row's number: no two results share it."""
-    ending = f".{row}.json"
-    stem = _NOT_ON_SHARES.sub("_", PurePosixPath(path).stem)
-    return stem.encode()[: _NAME_BYTES - len(ending)].decode(errors="ignore") + ending

@@ -305,7 +305,7 @@ def test_two_stations_share_one_database_under_load(
     url_of: Callable[[str], URL], tmp_path: Path, tiny: Path
 ) -> None:
     """Two daemons write to one PostgreSQL at once: no deadlock, no outage, and every image has its row."""
-    url, number = url_of("postgresql"), 60
+    url, number = url_of("postgresql"), 40
     stations = []
     for name in ("cell-1", "cell-2"):
         (tmp_path / name).mkdir()
