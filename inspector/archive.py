@@ -19,16 +19,17 @@ and nothing else, for ``syncfs`` would wait for whatever other programs write to
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import logging
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Final
 
+from inspector import renames
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.images import OpenedFile
 from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
@@ -38,14 +39,9 @@ log = logging.getLogger("weldnet")
 _NAME_BYTES: Final = 255  # the limit of a file name on Linux file systems
 _SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
 _RESERVE_BYTES: Final = 24  # for '.', 8 to 16 hex digits and the counter
-_RENAME_NOREPLACE: Final = 1
-_AT_FDCWD: Final = -100
 _TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED: Final = (*_FULL, errno.EIO, errno.EROFS)  # other errors are those of one file, or of a file server
-_NO_RENAMEAT2: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)  # kernel, NFS and some FUSE
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Moved(StrEnum):
@@ -115,7 +111,7 @@ class Archive:
     def give_back(self, relative: str, path: Path) -> str | None:
         """Move a file from the quarantine to ``path`` in the drop folder; what was in its way, or None."""
         try:
-            _rename_noreplace(self._roots[True] / relative, path)
+            renames.noreplace(self._roots[True] / relative, path)
         except OSError as error:
             return f"{path}: {error.strerror}"
         return None
@@ -170,12 +166,12 @@ class Archive:
             before = path.lstat()
             if FileStamp.of(before) != stamp and not _is_same_folder(before, stamp):
                 return Moved.CHANGED
-            _make_parent(target, root)
-            _rename_noreplace(path, target)
+            renames.make_parent(target, root)
+            renames.noreplace(path, target)
             after = target.lstat()
             if _is_what_was_read(after, stamp):
                 return Moved.MOVED
-            _put_back(target, path)
+            renames.put_back(target, path)
         except OSError as error:
             return self._refused(error, path, stamp, root, target)
         return Moved.CHANGED
@@ -197,10 +193,10 @@ class Archive:
             ArchiveUnavailable: the disk is full, read-only or failing, or a folder is not there.
         """
         for folder in self._roots.values():
-            if error := _trial(folder, self._drop):
+            if error := renames.trial(folder, self._drop):
                 raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
 
-    def flush(self, files: Iterable[tuple[Path, OpenedFile | None]]) -> None:
+    def flush(self, files: Sequence[tuple[Path, OpenedFile | None]]) -> None:
         """Make the content of what is about to be recorded, and its names, survive a power cut.
 
         Args:
@@ -209,31 +205,28 @@ class Archive:
         Raises:
             ArchiveUnavailable: the disk cannot take it: nothing is to be recorded yet.
         """
-        folders = set()
-        try:
-            for path, file in files:
-                folders.add(path.parent)
-                if file:
-                    file.flush()
-            for folder in folders:
-                _flush_folder(folder)
-        except OSError as error:
-            if error.errno in _REFUSED or not self._drop.is_dir():
-                raise ArchiveUnavailable(f"{self._drop} cannot be flushed: {error.strerror}") from None
+        folders = {path.parent for path, _ in files}
+        flushes = [file.flush for _, file in files if file] + [
+            partial(renames.flush_folder, it) for it in folders
+        ]
+        for flush in flushes:
+            try:
+                flush()
+            except OSError as error:
+                if error.errno in _REFUSED or not self._drop.is_dir():
+                    raise ArchiveUnavailable(f"{self._drop} cannot be flushed: {error.strerror}") from None
 
     def _rescue(self, content: bytes, mtime_ns: int, root: Path, relative: str) -> Moved:
         """Write a judged file's bytes to its recorded path, whole or not at all."""
-        half, target = (
-            root / ".rescue",
-            root / relative,
-        )  # hidden: no arrival; one that a crash left is reused
+        half = root / ".rescue"  # hidden: no arrival; one that a crash left is reused
+        target = root / relative
         try:
-            _make_parent(target, root)
+            renames.make_parent(target, root)
             half.write_bytes(content)
             os.utime(half, ns=(mtime_ns, mtime_ns))
             with half.open("rb") as stream:
                 os.fsync(stream.fileno())
-            _rename_noreplace(half, target)
+            renames.noreplace(half, target)
         except FileExistsError:
             return Moved.TAKEN
         except OSError as error:
@@ -277,7 +270,7 @@ def _check(key: str, folder: Path, drop: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"{key} {folder}: cannot be created: {error.strerror}") from None
-    refused = _trial(folder, drop)
+    refused = renames.trial(folder, drop)
     if refused is None or refused.errno in _FULL:  # a full disk is no mistake in the settings, and has an end
         return
     if refused.errno == errno.EXDEV:
@@ -285,65 +278,6 @@ def _check(key: str, folder: Path, drop: Path) -> None:
     else:
         mend = f"{refused.strerror} on a rename from {drop}; give this user write permission to both"
     raise FolderError(f"{key} {folder}: {mend}")
-
-
-def _trial(folder: Path, drop: Path) -> OSError | None:
-    """Why nothing can be moved from the drop folder, or None; it leaves no trace."""
-    probe = drop / f".weldnet-{os.getpid()}-probe"  # hidden: no intake; it lives for a moment
-    target = folder / probe.name
-    try:
-        probe.touch()
-        probe.rename(target)
-    except OSError as error:
-        return error
-    finally:
-        for path in (probe, target):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-    return None
-
-
-def _make_parent(target: Path, root: Path) -> None:
-    """Folders of the day and the verdict, but never the root: it may be a mount point that lost its disk."""
-    root.stat()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:  # a file where the folder should be: not the same as a taken path
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _rename_noreplace(source: Path, target: Path) -> None:
-    """Rename, and raise FileExistsError rather than overwrite."""
-    paths = os.fsencode(source), os.fsencode(target)
-    if _libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE) == 0:
-        return
-    code = ctypes.get_errno()
-    if code not in _NO_RENAMEAT2:
-        raise OSError(code, os.strerror(code), str(source))
-    # One daemon alone writes below these folders (the drop folder's lock), so to look first is enough. A link
-    # and an unlink would not be: between the two the name may be given to a new file, and that would be lost.
-    if os.path.lexists(target):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
-    source.rename(target)
-
-
-def _put_back(target: Path, path: Path) -> None:
-    """Return a wrongly moved file; where its name is taken again, under the next free one."""
-    number = 0
-    while True:
-        name = path if number == 0 else path.with_name(f"{path.stem[:40]}-{number}{path.suffix[:16]}")
-        try:
-            return _rename_noreplace(target, name)
-        except FileExistsError:
-            number += 1
 
 
 def _is_same_folder(status: os.stat_result, stamp: FileStamp) -> bool:

@@ -15,7 +15,7 @@ from disks import filled, small_disk
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inspector import archive as module
+from inspector import renames
 from inspector.archive import Archive, Moved
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.images import look, read_source
@@ -201,16 +201,16 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
 ) -> None:
     """A change between the look and the rename is seen after it; the file returns, and overwrites nothing."""
     weld, source = dropped(root)
-    rename = module._rename_noreplace
+    rename = renames.noreplace
 
     def rename_in_a_race(source: Path, target: Path) -> None:
-        monkeypatch.setattr(module, "_rename_noreplace", rename)
+        monkeypatch.setattr(renames, "noreplace", rename)
         change(weld.path)
         rename(source, target)
         if name_taken_again:
             weld.path.write_bytes(b"third")
 
-    monkeypatch.setattr(module, "_rename_noreplace", rename_in_a_race)
+    monkeypatch.setattr(renames, "noreplace", rename_in_a_race)
     assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
     changed = b"pixels!" if change is grow else b"PIXELS"
     contents = {path.read_bytes() for path in (root / "drop").iterdir()}
@@ -268,7 +268,7 @@ def test_without_renameat2_moves_do_not_overwrite_either(
     root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NFS and some others lack the flag: the same rules hold by a look before the rename."""
-    monkeypatch.setattr(module, "_libc", OldKernel)
+    monkeypatch.setattr(renames, "_libc", OldKernel)
     weld, source = dropped(root)
     assert archive.move(weld.path, source.stamp, "weld.png") is Moved.MOVED
     weld, source = dropped(root, content=b"second")
