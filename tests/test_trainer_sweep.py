@@ -98,7 +98,7 @@ def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:
 
 def test_figures_without_their_frames_are_left_out(swept: Swept, tmp_path: Path) -> None:
     """Where the data is gone the tables still stand, and no figure of samples is claimed."""
-    about = swept.out / "recipe-seed0" / "run.json"
+    about = swept.out / "recipe-seed0" / "results.json"
     before = about.read_text()
     about.write_text(json.dumps(json.loads(before) | {"data": str(tmp_path / "gone")}))
     try:

@@ -58,7 +58,7 @@ def draw(folder: Path, where: dict[str, Path], rows: dict[str, dict[str, Any]]) 
 def _samples(run: Path, out: Path) -> None:
     """A training frame of each class, and what augmentation makes of it."""
     recipe = Recipe(**yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")))
-    data = Path(json.loads((run / "run.json").read_text(encoding="utf-8"))["data"])
+    data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
     root = data if data.is_dir() else data.parent
     with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape") as stream:
         frames = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from trainer.evaluation import reliability
 from trainer.frames import FrameSet
 
 _DPI = 120
-_SHEET = (4, 6)  # rows and columns of a contact sheet
+_COLUMNS, _ROWS = 6, 4  # of a contact sheet, at most
 
 
 def curves(logs: Sequence[Path], out: Path) -> None:
@@ -83,15 +84,17 @@ def mistakes(probabilities: Tensor, frames: FrameSet, classes: Sequence[str], ou
     confidence, answers = probabilities.max(dim=1)
     wrong = (answers != frames.labels).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)].tolist()
-    figure = Figure(figsize=(2.1 * _SHEET[1], 2.4 * _SHEET[0]), layout="constrained")
+    rows = min(_ROWS, max(1, math.ceil(len(worst) / _COLUMNS)))
+    figure = Figure(figsize=(2.3 * _COLUMNS, 0.6 + 2.8 * rows), layout="constrained")
     figure.suptitle(f"{len(worst)} of {len(frames)} answers are wrong; the surest of them")
-    cells: Sequence[Axes] = figure.subplots(*_SHEET).flatten()
+    cells: Sequence[Axes] = figure.subplots(rows, _COLUMNS).flatten()
     for axis in cells:
         axis.set_axis_off()
     for row, axis in zip(worst, cells, strict=False):
         axis.imshow(frames.images[row, 0].numpy(), cmap="gray", vmin=0, vmax=255)
         true, said = classes[int(frames.labels[row])], classes[int(answers[row])]
-        axis.set_title(f"{true} → {said} {confidence[row]:.0%}\n{frames.frames[row].name[-32:]}", fontsize=6)
+        told = f"{true}\n→ {said} {confidence[row]:.0%}\n{frames.frames[row].name[-36:]}"
+        axis.set_title(told, fontsize=6)
     figure.savefig(out, dpi=_DPI)
 
 
