@@ -105,6 +105,8 @@ class Results:
 
     def fault(self) -> str | None:
         """What is wrong with the folder, or None; for any thread."""
+        if self._thread.ident is not None and not self._thread.is_alive():
+            return f"{self._folder} is told no more: restart the service; its log says why"
         since = self._busy_since
         hangs = since is not None and time.monotonic() - since > _SILENCE_S
         return f"{self._folder} has not answered for over {_SILENCE_S:.0f} s" if hangs else self._error

@@ -138,7 +138,11 @@ def test_no_command_shows_the_password(
         "unknown option": (right.update_query_dict({"sslmod": "require"}), 2),
         "bad value": (right.update_query_dict({"connect_timeout": "soon"}), 2),
     }
-    commands = (["migrate"], ["report", "summary"], ["reconcile"], ["trace", "--id", "1"])
+    station.quarantine.mkdir()
+    commands = (
+        *(["migrate"], ["report", "summary"], ["reconcile"], ["trace", "--id", "1"]),
+        *(["prune", "--older-than", "1"], ["requeue", "--reason", "truncated"]),
+    )
     for case, (url, expected) in wrong.items():
         station.configure(station="cell-1", artifact=str(tiny), database_url=url.render_as_string(False))
         for words in (*commands, ["once"], ["check"], ["status"]):

@@ -264,6 +264,15 @@ def test_another_database_is_told_from_its_beginning_here(on_sqlite: Teller, tmp
         assert [result["name"] for result in on_sqlite.told(1)] == ["new.png"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the thread end by an error that nobody thought of, the fault says so."""
+    with on_sqlite.at_work() as (store, at_work):
+        monkeypatch.setattr(at_work, "_describe", None)  # needed for a file without an inspection
+        store.record([quarantined(recorded_us=time.time_ns() // 1000)], in_force(store))
+        holds(lambda: "is told no more: restart the service" in str(at_work.fault()))
+
+
 # --- the whole station ----------------------------------------------------------------------------------
 
 
