@@ -37,7 +37,7 @@ from inspector.watch import Close
 _OLD_S: Final = 60.0  # unchanged this long by ctime: no writer is at work (module docstring)
 _SCAN_SHARE: Final = 20  # a scan comes no sooner than this many times its own cost after the last one
 _LOOKS: Final = 4  # an unreadable file is read again this many times in give_up_s, even if it stands still
-_MOST: Final = 20_000  # files known by name: some 15 MB, and minutes of work between two scans
+_MOST: Final = 20_000  # files known by name: some 20 MB, and minutes of work between two scans
 _SPARE: Final = 4_000  # of them, for what the watch reports while a backlog fills the rest
 _REMOTE_SETTLE_S: Final = 3.0  # an NFS client may show attributes that are 3 s old (acregmin in nfs(5))
 _MOST_LEFT_ALONE: Final = 1_000  # directories remembered; a folder with more is nobody's camera
@@ -258,7 +258,7 @@ class Intake:
 
     def _scan(self) -> None:
         started, started_us = self._monotonic(), self._wall_us()
-        known: set[str] = set()  # of them, those that are still there
+        known: set[str] = set()  # entries that are still there
         if self._drop.is_there():
             try:
                 self._take_up_new(known, started_us, started)
