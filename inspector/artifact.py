@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inspector import images, metadata
+from inspector import heap, images, metadata
 from inspector.errors import ArtifactError, ImageError
 from inspector.metadata import GOLDEN_FILE, Metadata
 
@@ -50,9 +50,10 @@ class Artifact:
         """Run what will come: first calls compile, pack and allocate.
 
         From here on torch computes on one thread: a station's workers run side by side, a batch each,
-        which scales better than many threads in one small convolution.
+        which scales better than many threads in one small convolution. They share one heap.
         """
         torch.set_num_threads(1)
+        heap.keep()
         frames = torch.zeros([batch_size, 1, self.metadata.height, self.metadata.width], dtype=torch.uint8)
         for _ in range(2):  # TorchScript watches the first call and optimizes for the second
             self.forward(frames)

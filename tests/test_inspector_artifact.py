@@ -232,3 +232,29 @@ def test_a_torch_without_vector_instructions_is_told_of(path, capability, warned
         timeout=120,
     )
     assert ("no vector instructions" in told.stderr) == warned, told.stderr
+
+
+def test_warm_workers_take_no_fresh_memory(tmp_path):
+    """After the warm-up, a large piece that one thread frees is the next one's, without new pages."""
+    compiled(tmp_path / "a.pt")
+    code = f"""
+import pathlib, resource, threading
+import numpy as np
+from inspector import artifact
+artifact.open(pathlib.Path({str(tmp_path / "a.pt")!r})).warm_up(1)
+def work():
+    np.ones(4 << 20, np.uint8)  # 4 MB: 1024 pages
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def in_a_thread():
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+in_a_thread()
+before = faults()
+for _ in range(5):
+    in_a_thread()
+print(faults() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 256  # glibc's own ways: some 520
