@@ -34,10 +34,7 @@ def _png(content: bytes) -> str | None:
         if name == b"IHDR" and not header:
             header = data
         elif name == b"IDAT":
-            try:
-                pixels += len(inflate.decompress(data))
-            except zlib.error as error:
-                return str(error)
+            pixels += _inflated(inflate, data)
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", header[:13])
     channels = _PNG_CHANNELS[colour]
     passes = _ADAM7 if interlaced else ((0, 0, 1, 1),)
@@ -47,6 +44,17 @@ def _png(content: bytes) -> str | None:
         if columns > 0 and rows > 0:
             expected += rows * (1 + (columns * channels * bits + 7) // 8)
     return None if pixels >= expected else f"{pixels} of {expected} bytes of pixels"
+
+
+def _inflated(inflate: zlib._Decompress, data: bytes) -> int:
+    """How many bytes come out, until the data breaks off or goes wrong."""
+    count = 0
+    try:
+        for byte in data:
+            count += len(inflate.decompress(bytes((byte,))))
+    except zlib.error:
+        pass
+    return count
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -85,18 +93,19 @@ def _bmp(content: bytes) -> str | None:
 
 
 def _tiff(content: bytes) -> str | None:
-    """The strips lie within the file and, where they are not packed, hold all rows."""
+    """The strips, as far as they lie in the file, hold all rows; packed ones are left to the decoder."""
     tags = _tags(content)
-    counts = tags.get(279, ())
-    for start, count in zip(tags.get(273, ()), counts, strict=False):
-        if start + count > len(content):
-            return f"a strip ends at {start + count} of {len(content)} bytes"
-    if tags.get(259, (1,))[0] != 1 or not counts:
+    size = tags.get(256), tags.get(257)
+    if (tags.get(259) or (1,))[0] != 1 or not all(size):
         return None
-    bits = sum(tags.get(258) or (1,) * tags.get(277, (1,))[0])  # of one pixel
-    row = (tags[256][0] * bits + 7) // 8
-    expected = row * tags[257][0]
-    return None if sum(counts) >= expected else f"{sum(counts)} of {expected} bytes of pixels"
+    width, height = size[0][0], size[1][0]
+    bits = sum(tags.get(258) or (1,) * (tags.get(277) or (1,))[0])  # of one pixel
+    expected = (width * bits + 7) // 8 * height
+    starts, counts = tags.get(273, ()), tags.get(279, ())
+    if len(starts) == 1:  # the count of a single strip says nothing new, and readers pass it over
+        counts = (expected,)
+    there = sum(max(0, min(n, len(content) - at)) for at, n in zip(starts, counts, strict=False))
+    return None if there >= expected else f"{there} of {expected} bytes of pixels"
 
 
 def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
@@ -104,8 +113,8 @@ def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
     order = "<" if content[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", content, 4)
     (count,) = struct.unpack_from(f"{order}H", content, directory)
-    tags = {}
-    for number in range(count):
+    tags: dict[int, tuple[int, ...]] = {}
+    for number in range(min(count, (len(content) - directory - 2) // 12)):
         tag, kind, length, _ = struct.unpack_from(f"{order}HHII", content, directory + 2 + 12 * number)
         form = {1: "B", 3: "H", 4: "I"}.get(kind)
         if form is None or length > len(content):
@@ -114,5 +123,5 @@ def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
         if length * struct.calcsize(form) > 4:
             (at,) = struct.unpack_from(f"{order}I", content, at)
         if at + length * struct.calcsize(form) <= len(content):
-            tags[tag] = struct.unpack_from(f"{order}{length}{form}", content, at)
+            tags.setdefault(tag, struct.unpack_from(f"{order}{length}{form}", content, at))
     return tags
