@@ -65,13 +65,7 @@ def run(
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
         TrainingError: the loss is no longer a number.
     """
-    listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
-    listing.frames = splits.hold_out(
-        listing.frames,
-        share=recipe.data.validation,
-        seed=recipe.data.split_seed,
-        shared_runs=recipe.data.shared_runs,
-    )
+    listing = listed(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
     with RunFolder(out) as folder, progress:
@@ -102,16 +96,29 @@ def run(
                 student.compile(recipe.artifact.scheme, out / ARTIFACT)
             results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
         else:
-            log.info(
-                "no student: only WeldNet becomes an artifact; %s stands beside it",
-                recipe.network.architecture,
-            )
+            log.info("no student: %s stands beside WeldNet for comparison", recipe.network.architecture)
         folder.write_json("results.json", results)
         logs = [folder.log(name) for name in seeds(recipe)]
         plots.curves([log for log in logs if log.exists()], out / "curves.png")
         if results.get("thresholds", {}).get("trade"):
             plots.trade(results["thresholds"], out / "thresholds.png")
         return results
+
+
+def listed(recipe: Recipe, data: Path) -> datasets.Listing:
+    """The data's frames, each with its part.
+
+    Raises:
+        DataError: there is nothing to list, or runs stand in training and held-out frames.
+    """
+    listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
+    listing.frames = splits.hold_out(
+        listing.frames,
+        share=recipe.data.validation,
+        seed=recipe.data.split_seed,
+        shared_runs=recipe.data.shared_runs,
+    )
+    return listing
 
 
 def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
