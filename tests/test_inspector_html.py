@@ -291,10 +291,8 @@ def test_an_empty_database_makes_a_sensible_page(tmp_path: Path):
         assert "stands out" in text_of(root.find(".//div[@class='notices quiet']"))
 
 
-def test_a_single_row_makes_a_sensible_page(tmp_path: Path):
-    """One image: its figures stand there, a lone point is drawn, and nothing is made up for the rest."""
-    url = f"sqlite:///{tmp_path / 'quality.db'}"
-    migrate(url)
+def test_a_single_row_makes_a_sensible_page(url: URL):
+    """One image, on either back end: its figures stand there, and nothing is made up for the rest."""
     with Store.open(url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected(verdict=Verdict.FAIL, label="crack")], force_of(store))
     page = page_of(url, since="2026-01-01")
