@@ -1,0 +1,240 @@
+"""The same student in every runtime that a station could use: one thread, interleaved rounds, medians.
+
+    python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
+
+Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-size``
+at the student's own, where its answers on real frames mean something. Ours take bytes and give probabilities,
+heat map and novelty; the peers are given finished floats and give logits, which favours them. Static runtimes
+are calibrated on the same frames. A round times every candidate once, so that what else the machine does falls
+on all; ratios are medians of the rounds' own ratios.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import platform
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from inspector.images import read_image
+from trainer.artifact import ArtifactNetwork
+from trainer.novelty import Novelty
+from trainer.preparation import prepare
+from trainer.ranges import calibrate
+from trainer.schemes import compile_network
+from trainer.student import Student
+from trainer.weldnet import WeldNet, WeldNetConfig
+
+Runtime = Callable[
+    [Tensor], Any
+]  # float32[N, 1, H, W] from 0 to 1 (ours: uint8) → logits (ours: probabilities)
+BATCHES = (1, 8)
+OURS = {scheme: f"this project, {scheme} int8" for scheme in ("dynamic", "static")}
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def main(
+    student: Annotated[Path | None, typer.Option(help="a run's student.pt; random weights without")] = None,
+    frames: Annotated[Path | None, typer.Option(help="images to compare the answers on")] = None,
+    calibrate_on: Annotated[Path | None, typer.Option("--calibrate", help="images for static int8")] = None,
+    rounds: Annotated[int, typer.Option(min=5, help="how often each candidate is timed")] = 40,
+    own_size: Annotated[bool, typer.Option("--own-size", help="of the student, not the paper's")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Measure, and print a table or one JSON object."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    network = _network(student, own_size=own_size)
+    seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        runtimes = dict(_runtimes(network, seen, Path(folder)))
+        result = _timed(runtimes, shown, rounds)
+    result |= {
+        "size": f"{network.config.width}×{network.config.height}",
+        "n": len(shown),
+        "frames": frames.name if frames else "noise",
+        "rounds": rounds,
+    }
+    if as_json:
+        typer.echo(json.dumps(result))
+    else:
+        _print(result)
+
+
+def _network(student: Path | None, *, own_size: bool) -> WeldNet:
+    if student is None:
+        torch.manual_seed(0)
+        return WeldNet().eval().requires_grad_(False)
+    trained, paper = Student.load(student).network, WeldNetConfig()
+    if own_size:
+        return trained.requires_grad_(False)
+    network = WeldNet(replace(trained.config, height=paper.height, width=paper.width))
+    network.load_state_dict(trained.state_dict())
+    return network.eval().requires_grad_(False)
+
+
+def _frames(folder: Path | None, network: WeldNet, most: int) -> Tensor:
+    """uint8[n, 1, H, W]: evenly out of a folder's images, or noise."""
+    height, width = network.config.height, network.config.width
+    if folder is None:
+        return torch.randint(0, 256, (16, 1, height, width), dtype=torch.uint8)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    chosen = [files[i] for i in np.linspace(0, len(files) - 1, min(most, len(files))).astype(int)]
+    return torch.stack([prepare(torch.from_numpy(read_image(p))[None], height, width) for p in chosen])
+
+
+# --- the candidates -------------------------------------------------------------------------------------
+
+
+def _runtimes(network: WeldNet, seen: Tensor, folder: Path) -> Iterator[tuple[str, Runtime]]:
+    for scheme, name in OURS.items():
+        yield name, _ours(network, scheme, seen)
+    eager = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    yield "eager fp32", eager
+    yield "quantize_dynamic", torch.ao.quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear})
+    yield "TorchScript fp32, frozen", torch.jit.freeze(torch.jit.script(eager))
+    model = folder / "fp32.onnx"
+    torch.onnx.export(
+        network, (torch.zeros(1, 1, *seen.shape[2:]),), str(model), dynamo=False,
+        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
+    )  # fmt: skip
+    yield from _onnx_runtime(model, seen, folder)
+    yield from _openvino(model, seen)
+
+
+def _ours(network: WeldNet, scheme: Any, seen: Tensor) -> Runtime:
+    compiled = compile_network(network, scheme, calibrate(network, seen))
+    module = ArtifactNetwork(compiled, network, 1.0, Novelty(network.head.in_features)).eval()
+    scripted = torch.jit.freeze(torch.jit.script(module))
+    return lambda frames: scripted(frames)[0]
+
+
+def _onnx_runtime(model: Path, seen: Tensor, folder: Path) -> Iterator[tuple[str, Runtime]]:
+    import onnxruntime
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.frames = iter(seen.split(1))
+
+        def get_next(self) -> dict[str, Any] | None:
+            frame = next(self.frames, None)
+            return None if frame is None else {"x": (frame / 255).numpy()}
+
+    def session(file: Path) -> Runtime:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        made = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        return lambda frames: made.run(None, {"x": frames.numpy()})[0]
+
+    folded, dynamic, static = (folder / f"{name}.onnx" for name in ("folded", "dynamic", "static"))
+    quant_pre_process(str(model), str(folded))
+    quantization.quantize_dynamic(
+        str(folded), str(dynamic), per_channel=True, weight_type=quantization.QuantType.QInt8
+    )
+    quantization.quantize_static(
+        str(folded), str(static), Reader(), quant_format=quantization.QuantFormat.QDQ, per_channel=True,
+        activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+    )  # fmt: skip
+    yield "ONNX Runtime fp32", session(model)
+    yield "ONNX Runtime dynamic int8", session(dynamic)
+    yield "ONNX Runtime static int8", session(static)
+
+
+def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
+    import nncf
+    import openvino
+
+    one_thread = {  # fp32 asked for: on AMX it would take bf16 by itself
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+
+    def request(converted: Any) -> Runtime:
+        made = openvino.Core().compile_model(converted, "CPU", one_thread).create_infer_request()
+        return lambda frames: made.infer({0: frames.numpy()})[0].copy()
+
+    converted = openvino.convert_model(model)
+    data = nncf.Dataset(list((seen / 255).split(1)), lambda frame: frame.numpy())
+    yield "OpenVINO fp32", request(converted)
+    yield "OpenVINO static int8", request(nncf.quantize(converted, data, subset_size=len(seen)))
+
+
+# --- the measurement ------------------------------------------------------------------------------------
+
+
+def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int) -> dict[str, Any]:
+    times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runtimes for n in BATCHES}
+    pixels = shown / 255
+    for round_number in range(-3, rounds):  # the first three warm up
+        for (name, n), told in times.items():
+            start = round_number % max(1, len(shown) - n + 1)
+            batch = (shown if name in OURS.values() else pixels)[start : start + n]
+            began = time.perf_counter()
+            runtimes[name](batch)
+            if round_number >= 0:
+                told.append((time.perf_counter() - began) * 1000 / n)
+    middle = {key: np.array(told) for key, told in times.items()}
+    answers = {
+        name: _answers(work, shown if name.startswith("this") else pixels) for name, work in runtimes.items()
+    }
+    expected = answers["eager fp32"].argmax(1)
+    return {
+        "cpu": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "runtimes": {
+            name: {
+                **{f"batch{n}_ms": _quartiles(middle[name, n]) for n in BATCHES},
+                **{
+                    f"{mine}_over_it_batch{n}": _quartiles(middle[full, n] / middle[name, n])
+                    for mine, full in OURS.items()
+                    for n in BATCHES
+                },
+                "agreement": float((answers[name].argmax(1) == expected).mean()),
+            }
+            for name in runtimes
+        },
+    }
+
+
+def _answers(work: Runtime, frames: Tensor) -> np.ndarray:
+    return np.concatenate([np.asarray(work(frame)) for frame in frames.split(1)])
+
+
+def _quartiles(values: np.ndarray) -> list[float]:
+    return [round(float(value), 3) for value in np.percentile(values, (50, 25, 75))]
+
+
+def _print(result: dict[str, Any]) -> None:
+    title = (
+        f"{result['cpu']}, one thread, {result['rounds']} rounds; {result['n']} frames ({result['frames']})"
+    )
+    table = Table(
+        "runtime", "batch 1, ms", "batch 8, ms a frame", "ours/it b1", "ours/it b8", "agrees", title=title
+    )
+    for name, told in result["runtimes"].items():
+        row = [told[key] for key in ("batch1_ms", "batch8_ms", "ours_over_it_batch1", "ours_over_it_batch8")]
+        cells = [f"{middle:.2f} ({low:.2f}–{high:.2f})" for middle, low, high in row]
+        table.add_row(name, *cells, f"{told['agreement']:.1%}")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
