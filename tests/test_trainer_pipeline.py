@@ -24,7 +24,7 @@ from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector import metadata
 from trainer import pipeline, reporting, settings
-from trainer.errors import DataError, RecipeError, RunError, TrainingError
+from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError
 from trainer.pipeline import Stage
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
@@ -272,6 +272,16 @@ def test_one_process_at_a_time(finished: Finished) -> None:
     """A folder in which another process works is refused."""
     with RunFolder(finished.out), pytest.raises(RunError, match="another weld-train is at work"):
         run(finished.data, finished.out)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on(finished: Finished, tmp_path: Path) -> None:
+    """Where a result no longer fits, the file is named, what was there stays, and the run resumes."""
+    quick = {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
+    run(finished.data, tmp_path / "out", Stage.TEACHERS, **quick)
+    (tmp_path / "out" / ".results.json.tmp").symlink_to("/dev/full")
+    with pytest.raises(TrainerError, match=r"results\.json: cannot be written \(No space left on device\)"):
+        run(finished.data, tmp_path / "out", **quick)
+    assert run(finished.data, tmp_path / "out", **quick)["n"] == 8
 
 
 def test_a_folder_that_cannot_be_made_is_refused(finished: Finished, tmp_path: Path) -> None:

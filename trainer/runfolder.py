@@ -35,7 +35,7 @@ import torch
 import yaml
 
 from trainer.datasets import Frame
-from trainer.errors import RunError
+from trainer.errors import RunError, TrainerError
 
 log = logging.getLogger(__name__)
 
@@ -143,11 +143,21 @@ class RunFolder:
         self.write(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
-        """Write a text file, whole or not at all."""
+        """Write a text file, whole or not at all.
+
+        Raises:
+            TrainerError: the disk is full or the folder not writable; what was written before stays.
+        """
         path = self.path / name
         temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
-        temporary.replace(path)
+        try:
+            temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+            temporary.replace(path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise TrainerError(
+                f"{path}: cannot be written ({error.strerror}); mend that, and the same command goes on"
+            ) from None
 
     def _write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         text = io.StringIO()
