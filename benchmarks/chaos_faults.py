@@ -99,6 +99,7 @@ def overflow(leg: Leg) -> None:
         rig.launch_ready()
         for _ in leg.each_round():
             rig.daemon.send_signal(signal.SIGSTOP)
+            rig.wait_for(lambda: _is_stopped(rig.daemon.pid), "all of its threads stood still")
             _fill_the_queue(rig)
             some = itertools.islice(source, 40)  # whose closes nobody is told of
             with leg.camera(rig, source=some, waiting=1000, per_second=1000) as camera:
@@ -112,6 +113,12 @@ def overflow(leg: Leg) -> None:
         leg.check_idle(rig, sent)
         if seen < leg.rounds:
             raise Violated(f"{leg.rounds} overflows were forced, {seen} were noticed")
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether no thread runs on: a stop reaches each of them in its own time."""
+    states = (task.joinpath("stat").read_text() for task in Path(f"/proc/{process}/task").iterdir())
+    return all(state.rpartition(") ")[2].startswith("T") for state in states)
 
 
 def _fill_the_queue(rig: Rig) -> None:
