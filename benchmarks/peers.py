@@ -5,8 +5,8 @@
 Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-size``
 at the student's own, where its answers on real frames mean something. Ours take bytes and give probabilities,
 heat map and novelty; the peers are given finished floats and give logits, which favours them. Static runtimes
-are calibrated on the same frames. A round times every candidate once, so that what else the machine does falls
-on all; ratios are medians of the rounds' own ratios.
+are calibrated on the same frames. A round times every candidate once, so that what else the machine does
+falls on all; ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
