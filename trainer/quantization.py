@@ -20,7 +20,6 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trainer.weldnet import WeldBlock, WeldNet
 
@@ -221,21 +220,25 @@ class Int8Block(nn.Module):
 
 
 class Int8DownBlock(nn.Module):
-    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution."""
+    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution.
+
+    The pool is a depthwise convolution of the levels that the main path needs anyway: no pass over floats.
+    """
 
     def __init__(self, block: WeldBlock) -> None:
         super().__init__()
         conv, shortcut = cast(nn.Conv2d, block.main[0]), cast(nn.Sequential, block.shortcut)
         self.spatial = Int8Conv2d(*fold(conv, block.main[1]), stride=conv.stride[0], padding=1)
         self.pointwise = Int8Linear(*fold(block.main[3], block.main[4]))
-        self.stride = conv.stride[0]
+        channels = conv.in_channels
+        mean = torch.full((channels, 1, 3, 3), 1 / 9)
+        self.pool = Int8Conv2d(mean, torch.zeros(channels), conv.stride[0], 1, groups=channels)
         self.shortcut = Int8Linear(*fold(shortcut[1], shortcut[2]))
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
-        pooled, pooled_worth = quantize(F.avg_pool2d(x, 3, self.stride, 1), True)
-        residual = self.shortcut(as_rows(pooled), pooled_worth)
         q, worth = quantize(x, True)
+        residual = self.shortcut(as_rows(self.pool.levels(q, worth, worth)), worth)
         h = self.spatial(q, worth)
         hq, h_worth = quantize(h, True)
         return as_map(self.pointwise.add_relu(as_rows(hq), h_worth, residual), h.size(2), h.size(3))
