@@ -5,8 +5,9 @@
 Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-size``
 at the student's own, where its answers on real frames mean something. Ours take bytes and give probabilities,
 heat map and novelty; the peers are given finished floats and give logits, which favours them. Static runtimes
-are calibrated on the same frames. A round times every candidate once, so that what else the machine does
-falls on all; ratios are medians of the rounds' own ratios.
+are calibrated on the same frames. Times are the processor's, which for one thread are the wall's on a machine
+that does nothing else; a round times every candidate once, so that what else it does falls on all; ratios are
+medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -188,10 +189,10 @@ def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int) -> dict[str
         for (name, n), told in times.items():
             start = round_number % max(1, len(shown) - n + 1)
             batch = (shown if name in OURS.values() else pixels)[start : start + n]
-            began = time.perf_counter()
+            began = time.process_time()
             runtimes[name](batch)
             if round_number >= 0:
-                told.append((time.perf_counter() - began) * 1000 / n)
+                told.append((time.process_time() - began) * 1000 / n)
     middle = {key: np.array(told) for key, told in times.items()}
     answers = {
         name: _answers(work, shown if name.startswith("this") else pixels) for name, work in runtimes.items()
