@@ -11,7 +11,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BUNDLE := dist/weldnet-bundle
 
-.PHONY: demo test lint bench bigdb schema bundle sigterm-loop chaos fuzz soak latency clean
+.PHONY: demo test lint bench bigdb schema bundle sigterm-loop chaos care-loop fuzz soak latency clean
 
 demo: $(VENV)/.installed
 	$(BIN)/python deploy/demo/demo.py
@@ -61,6 +61,11 @@ sigterm-loop: $(VENV)/.installed
 # About an hour; the mounts need root. A failing leg says how to do it again.
 chaos: $(VENV)/.installed
 	$(BIN)/python benchmarks/chaos.py
+
+# kill -9 to prune and requeue 200 times on each back end, beside a daemon at work: nothing lost, nothing twice.
+care-loop: $(VENV)/.installed
+	$(BIN)/python benchmarks/care_loop.py --backend sqlite
+	$(BIN)/python benchmarks/care_loop.py --backend postgresql
 
 # 12,000 damaged images through a real station: no crash, no hang, each accounted for, none judged in part.
 fuzz: $(VENV)/.installed

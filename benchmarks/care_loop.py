@@ -1,0 +1,132 @@
+"""kill -9 to prune and requeue amid their work, beside a daemon at work: nothing lost, nothing doubled.
+
+In each round images and broken files arrive, and one of the two commands is killed at a random moment. At the
+end whatever was cut short is finished, and ledger, archive, quarantine and results folder must agree. Run it
+with ``make care-loop``; a seed that fails is printed and does the same again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rig import Rig, databases, tiny_artifact, work_folder
+from typer.testing import CliRunner
+
+from inspector import alone, archive, prune, reports, requeue  # noqa: F401 - loaded before the fork: quick kills
+from inspector.cli import app
+from inspector.records import Verdict
+
+EVERYTHING = ["prune", "--older-than", "0", "--unreviewed", "--delete"]
+EVERYTHING += [word for verdict in Verdict for word in ("--verdict", verdict.value)]
+BACK = ["requeue", "--reason", "not_an_image"]
+FINISH = ["requeue", "--reason", "nothing else than what was cut short"]
+
+
+def main(
+    backend: Annotated[str, typer.Option(help="sqlite or postgresql")] = "sqlite",
+    rounds: Annotated[int, typer.Option(min=1)] = 200,
+    seed: Annotated[int | None, typer.Option()] = None,
+) -> None:
+    """Kill the commands ``--rounds`` times and print what was seen; exit 1 where anything is wrong."""
+    seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
+    sys.stderr.write(f"seed {seed}\n")
+    with work_folder("care") as folder, databases(backend, folder) as url:
+        network = folder / "tiny.pt"
+        tiny_artifact(network)
+        results = folder / "station" / "results"
+        with Rig(folder / "station", network, url, station="care", results_folder=str(results)) as rig:
+            for needed in (results, rig.archive, rig.quarantine):
+                needed.mkdir(exist_ok=True)
+            rig.launch_ready()
+            told = harm(rig, rounds, random.Random(seed))
+            rig.drain()
+            answer(rig, FINISH)
+            rig.drain()
+            answer(rig, EVERYTHING)
+            figures = {
+                "backend": backend,
+                "seed": seed,
+                "rounds": rounds,
+                **told,
+                **judged(rig, results, told),
+            }
+    sys.stdout.write(json.dumps(figures) + "\n")
+    raise typer.Exit(bool(figures["problems"]))
+
+
+def harm(rig: Rig, rounds: int, chance: random.Random) -> Counter[str]:
+    """Files arrive and commands are killed; how often each came to its end, and was seen unfinished."""
+    told: Counter[str] = Counter(killed=0, ended=0, unfinished=0)
+    names = itertools.count()
+    began = time.monotonic()
+    killed(rig, EVERYTHING, None)
+    usual_s = time.monotonic() - began  # what a command takes here: kills shall come at any moment of it
+    for number in range(rounds):
+        for n in itertools.islice(names, chance.randint(1, 4)):
+            rig.put(f"{n}.png", seed=n)
+        (rig.drop / f"broken-{number}.png").write_bytes(b"no image %d" % number)
+        told[killed(rig, chance.choice([EVERYTHING, BACK]), chance.uniform(0, 1.5 * usual_s))] += 1
+        if number % 10 == 9:
+            gone = rig.rows("SELECT path FROM arrival WHERE outcome = 'pruned' AND inspection_id IS NOT NULL")
+            told["unfinished"] += sum((rig.archive / row.path).exists() for row in gone)
+    told["images"], told["broken"] = next(names), rounds
+    return told
+
+
+def killed(rig: Rig, words: list[str], after_s: float | None) -> str:
+    """Run a command in a child that is killed after so long, None: never; ``killed`` or ``ended``."""
+    child = os.fork()
+    if child == 0:
+        answer(rig, words)
+        os._exit(0)
+    time.sleep(after_s or 0)
+    if os.waitpid(child, 0 if after_s is None else os.WNOHANG) != (0, 0):
+        return "ended"
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return "killed"
+
+
+def answer(rig: Rig, words: list[str]) -> None:
+    """Run a command in this process; what it leaves undone shows in the end."""
+    CliRunner().invoke(app, [*words, "--json", "--config", str(rig.config)])
+
+
+def judged(rig: Rig, results: Path, sent: Counter[str]) -> dict[str, Any]:
+    """What the ledger says in the end, and a line for each thing that is wrong."""
+    found = rig.reconcile()
+    twice = "FROM arrival WHERE outcome IN ('pruned', 'requeued')"
+    images, names = rig.rows("SELECT count(*), count(DISTINCT source_name) FROM inspection")[0]
+    told = {int(json.loads(file.read_text())["row"]) for file in results.glob("*.json")}
+    arrivals = "SELECT id FROM arrival WHERE outcome NOT IN ('pruned', 'requeued')"
+    arrived = {row.id for row in rig.rows(arrivals)}
+    wrong = {
+        "unaccounted": found["unaccounted"],
+        "files left in the archive": len(rig.files(rig.archive)),
+        "images without a verdict": sent["images"] - found["inspected"],
+        "broken files not in quarantine": sent["broken"] - found["quarantined"],
+        "images judged twice": images - names,
+        "files that left twice": len(
+            rig.rows(f"SELECT 1 {twice} GROUP BY path, coalesce(quarantine_id, 0) HAVING count(*) > 1")
+        ),
+        "results that differ from the ledger": len(told ^ arrived),
+    }
+    rows = {row[0]: row[1] for row in rig.rows(f"SELECT outcome, count(*) {twice} GROUP BY outcome")}
+    return {"inspected": found["inspected"], "quarantined": found["quarantined"], "results": len(told)} | {
+        "rows": rows,
+        "problems": {what: count for what, count in wrong.items() if count},
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
