@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from inspector import heap
 from inspector.images import read_image
 from trainer.artifact import ArtifactNetwork
 from trainer.novelty import Novelty
@@ -60,6 +61,7 @@ def main(
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
+    heap.keep()  # as the station does; for all candidates alike
     network = _network(student, own_size=own_size)
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
