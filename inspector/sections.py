@@ -130,9 +130,14 @@ def _p_chart(facts: Facts, before: Facts | None, words: Words) -> Section:
     when = {"hour": ("hour",), "shift": ("day", "shift")}.get(by, ("day",))
     shares = ("fail_share", "center_share", "lower_share", "upper_share")
     columns = ("station", *when, "n", "failed", *shares, "chart", "tests")
-    last = signals[::-1][:_LONGEST]
+    last = sorted(signals, key=_when)[::-1][:_LONGEST]
     table = Table("p_chart", columns, last, "signals", len(signals) - len(last), by=by)
     return Section("p_chart", n, ("p_chart",), [*charts, *([table] if signals else [])])
+
+
+def _when(row: Row) -> str:
+    """The hour or day of a row, to sort by over all stations."""
+    return str(row["hour"] or row["day"])
 
 
 def _seams(facts: Facts, before: Facts | None, words: Words) -> Section:

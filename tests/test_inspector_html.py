@@ -155,9 +155,10 @@ def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.
         (verdict, n, len(rows), n / len(rows)) for verdict, n in sorted(verdicts.items())
     ]
     (found,) = (rows for (name, _), rows in listed.items() if name == "p_chart")
-    assert [(row[0], row[1], row[2]) for row in found] == [
-        (row[0], row[2], row[3]) for row in signals[::-1][:12]
-    ]
+    told = [row[:3] for row in found]
+    assert len(told) == min(12, len(signals))
+    assert [day for _, day, _ in told] == sorted((row[2] for row in signals), reverse=True)[:12]
+    assert set(told) <= {(row[0], row[2], row[3]) for row in signals}
 
 
 def test_limits_come_from_the_reference(history: str):
