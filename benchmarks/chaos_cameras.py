@@ -19,10 +19,10 @@ FILES = 100  # a round
 def writers(leg: Leg) -> None:
     """One camera for each way to write a file, all at once, while the daemon is killed now and then.
 
-    A daemon that starts anew has not seen who holds what open: it must wait until a file stands still.
+    A daemon that starts anew has not seen who holds what open: it must wait until a file stands still, for
+    longer than the cameras pause.
     """
-    patience = {"settle_s": 3, "give_up_s": 8}  # longer than the cameras' pauses, even on a crowded machine
-    with leg.station(**patience) as rig, contextlib.ExitStack() as stack:
+    with leg.station(settle_s=3) as rig, contextlib.ExitStack() as stack:
         cameras = [
             stack.enter_context(leg.camera(rig, source=frames(leg.seed + number, f"{name}-"), write=way))
             for number, (name, way) in enumerate(WAYS.items())

@@ -56,7 +56,7 @@ def restart_postgresql(leg: Leg) -> None:
                 leg.pause(2.0)
                 start_postgresql(server)
                 before = rig.archived()
-                rig.wait_for(lambda n=before: rig.archived() > n, "it worked on after a restart")
+                rig.wait_for(lambda n=before: rig.archived() > n, "it worked on after a restart", every_s=0.2)
             camera.stop()
             rig.wait_until_idle()
             rig.stop()

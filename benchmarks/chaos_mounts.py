@@ -103,7 +103,7 @@ def unmount(leg: Leg) -> None:
 
 def _works_on(rig: Rig) -> None:
     before = rig.archived()
-    rig.wait_for(lambda: rig.archived() > before, "it worked on when the fault was over")
+    rig.wait_for(lambda: rig.archived() > before, "it worked on when the fault was over", every_s=0.2)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import audit
 import typer
-from camera import Camera, Frame
+from camera import Camera, Frame, renamed
 from mutations import mutants
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -39,7 +39,7 @@ def main(
     console.print(f"seed {seed}: {count} files")
     with work_folder("fuzz") as folder, databases("sqlite", folder) as url:
         judge = artifact or tiny_artifact(folder / "tiny.pt")
-        with Rig(folder / "station", judge.resolve(), url) as rig:
+        with Rig(folder / "station", judge.resolve(), url, give_up_s=0.2) as rig:  # no writer is at work
             began = time.monotonic()
             kinds, sent = feed(rig, count, seed)
             seconds = time.monotonic() - began
@@ -68,7 +68,8 @@ def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("damaged files", total=count)
         rig.launch_ready()
-        with Camera(rig.drop, source(), waiting=1000, per_second=100_000) as camera:
+        pace = {"waiting": 1000, "per_second": 100_000}
+        with Camera(rig.drop, source(), write=renamed, **pace) as camera:
             while not camera.is_done:
                 before = len(camera.sent)
                 rig.wait_for(lambda n=before: camera.is_done or len(camera.sent) > n, "more was taken")

@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the tests' own stat
 from stations import Station
 
 DEMO = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
+PATIENCE_S = 8.0  # give_up_s: cameras that share the processor with all this stall between open and write
 STANDSTILL_S = 180.0  # without one file leaving the folder: the daemon hangs, even on a crowded machine
 
 # Of the stations side by side: Alembic and the server's wheel keep what they are at in globals.
@@ -46,7 +47,7 @@ class Rig(Station):
 
     def __init__(self, folder: Path, artifact: Path, url: URL, **settings: Any) -> None:
         folder.mkdir(exist_ok=True)
-        super().__init__(folder, artifact, url, **settings)
+        super().__init__(folder, artifact, url, **({"give_up_s": PATIENCE_S} | settings))
         with _ONE_AT_A_TIME:
             migrate(url)
         self.name: str = settings.get("station", "cell-1")
@@ -103,7 +104,7 @@ class Rig(Station):
             raise Broken(f"SIGTERM ended it with status {status}:\n{self._end_of_log()}")
 
     def wait_for(
-        self, holds: Callable[[], bool], what: str, longest_s: float = STANDSTILL_S, every_s: float = 0.02
+        self, holds: Callable[[], bool], what: str, longest_s: float = STANDSTILL_S, every_s: float = 0.05
     ) -> None:
         """Poll until a condition holds.
 
