@@ -20,7 +20,7 @@ def disk_full(leg: Leg) -> None:
     """
     with _tmpfs(leg.folder / "disk", "size=96m,nr_inodes=20k") as disk, databases("sqlite", disk) as url:
         rig_at = disk / "station"
-        with Rig(rig_at, leg.artifact, url) as rig, leg.camera(rig, per_second=40) as camera:
+        with Rig(rig_at, leg.artifact, url, logs=leg.folder) as rig, leg.camera(rig, per_second=40) as camera:
             rig.launch_ready()
             for number in leg.each_round():
                 leg.pause(2.0)
@@ -93,7 +93,7 @@ def unmount(leg: Leg) -> None:
                 camera.stop()
                 rig.wait_until_idle()
                 rig.stop()
-                for kind in ("folder_lost", "folder_back"):
+                for kind in ("folder_lost", "outage"):  # the second where it was in the middle of a batch
                     count = scalar(url, f"SELECT count(*) FROM event WHERE kind = '{kind}'")
                     leg.told[f"{kind} rows"] += count
                 leg.check_idle(rig, camera.sent)

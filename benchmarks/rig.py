@@ -42,17 +42,20 @@ class Rig(Station):
         folder: made where missing.
         artifact: what judges.
         url: its database; the schema is made.
+        logs: where the daemons' logs go; default: ``folder``.
         settings: replace single settings.
     """
 
-    def __init__(self, folder: Path, artifact: Path, url: URL, **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, artifact: Path, url: URL, *, logs: Path | None = None, **settings: Any
+    ) -> None:
         folder.mkdir(exist_ok=True)
         super().__init__(folder, artifact, url, **({"give_up_s": PATIENCE_S} | settings))
         with _ONE_AT_A_TIME:
             migrate(url)
         self.name: str = settings.get("station", "cell-1")
         self.ready_s = 5.0  # exec to ready: of the last start that was waited for
-        self._starts = 0
+        self._logs, self._starts = logs or folder, 0
         self._daemon: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -65,7 +68,7 @@ class Rig(Station):
     @property
     def log(self) -> Path:
         """Of the newest daemon."""
-        return self.folder / f"daemon-{self._starts}.log"
+        return self._logs / f"daemon-{self._starts}.log"
 
     @property
     def daemon(self) -> subprocess.Popen[bytes]:
