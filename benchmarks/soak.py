@@ -190,7 +190,8 @@ def draw(path: Path, laps: list[Lap], samples: list[Sample]) -> None:
     mpl.use("Agg")
     figure, (memory, pace) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
     memory.plot([frames for frames, _ in samples], [size / MIB for _, size in samples], linewidth=1)
-    memory.set(ylabel="resident memory, MiB", ylim=(0, None), title="One daemon under load")
+    most = max(size for _, size in samples) / MIB
+    memory.set(ylabel="resident memory, MiB", ylim=(0, 1.2 * most), title="One daemon under load")
     ends = list(itertools.accumulate(lap.frames for lap in laps))
     pace.plot(ends, [lap.pace for lap in laps], "o-", label="a second")
     pace.plot(ends, [lap.cpu_pace for lap in laps], "o-", label="a second of processor time")
