@@ -25,10 +25,11 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
-from inspector import artifact, database, html, schema, store
+from inspector import artifact, database, schema, store
 from inspector.classifier import Classifier
-from inspector.facts import Source, period
-from inspector.pictures import Archived
+from inspector.pages import html
+from inspector.pages.facts import Source, period
+from inspector.pages.pictures import Archived
 from inspector.records import Arrival, FileStamp, Inspected, NameParts, Quarantined, SourceFile, Timings
 from inspector.shifts import local_day_and_shift
 from trainer.synthetic import CLASSES, frames

@@ -14,8 +14,8 @@ from inspector.errors import UsageError
 from inspector.options import Config, load
 
 if TYPE_CHECKING:
-    from inspector.facts import Source
-    from inspector.pictures import Archived
+    from inspector.pages.facts import Source
+    from inspector.pages.pictures import Archived
     from inspector.settings import Settings
 
 Since = Annotated[str | None, typer.Option(help="first instant, ISO date or time in the station's zone")]
@@ -73,17 +73,16 @@ def html(
     ] = None,
 ) -> None:
     """Write the whole quality report as one HTML file, to read, print and send."""
-    from inspector import html as pages
-    from inspector import shelf
-    from inspector.facts import period
+    from inspector.pages import html, shelf
+    from inspector.pages.facts import period
 
     settings, now = load(config), datetime.now(UTC)
     asked = period(since, until, days, settings.zone, now)
     reference = asked.reference(reference_since, reference_until, settings.zone)
     source = dataclasses.replace(_source(settings, station, part), reference=reference)
-    page = pages.quality_report(source, asked, _archived(settings), language, now)
+    page = html.quality_report(source, asked, _archived(settings), language, now)
     if keep is None:
-        pages.write(out, page.html)
+        html.write(out, page.html)
     else:
         out = shelf.put(out, page, asked, keep, language)
     typer.echo(f"{out}: {len(page.html.encode()) / 1e6:.1f} MB")
@@ -102,8 +101,8 @@ def contact(
     part: Part = None,
 ) -> None:
     """Draw a contact sheet: the latest images of a verdict, with their heat maps."""
-    from inspector import sheets
-    from inspector.facts import Facts, period
+    from inspector.pages import sheets
+    from inspector.pages.facts import Facts, period
     from inspector.records import Verdict
 
     settings = load(config)
@@ -123,7 +122,7 @@ def show(
     ] = None,
 ) -> None:
     """Draw one image with its heat map and the probability of each class."""
-    from inspector import pictures, sheets
+    from inspector.pages import pictures, sheets
 
     settings = load(config)
     out = Path(f"inspection-{row}.png") if out is None else out
@@ -132,7 +131,7 @@ def show(
 
 
 def _source(settings: Settings, station: str | None, part: str | None) -> Source:
-    from inspector.facts import Source
+    from inspector.pages.facts import Source
     from inspector.reports import SEAM_RULE
 
     rule = {key: getattr(settings, key) for key in SEAM_RULE}
@@ -140,6 +139,6 @@ def _source(settings: Settings, station: str | None, part: str | None) -> Source
 
 
 def _archived(settings: Settings) -> Archived:
-    from inspector.pictures import Archived
+    from inspector.pages.pictures import Archived
 
     return Archived(settings.station, settings.archive_folder)

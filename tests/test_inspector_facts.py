@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 
 from inspector import reports
 from inspector.errors import UsageError
-from inspector.facts import Facts, Period, Source, definitions, period
+from inspector.pages.facts import Facts, Period, Source, definitions, period
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(

@@ -22,15 +22,16 @@ from hypothesis import strategies as st
 from ledger_samples import inspected, quarantined
 from sqlalchemy.engine import URL
 
-from inspector import html, reports
-from inspector.drawing import COLOURS, GROUND, TEXT
+from inspector import reports
 from inspector.errors import UsageError
-from inspector.facts import Source, knows_part, period
-from inspector.pictures import Archived
-from inspector.plots import pareto
+from inspector.pages import html
+from inspector.pages.drawing import COLOURS, GROUND, TEXT
+from inspector.pages.facts import Source, knows_part, period
+from inspector.pages.pictures import Archived
+from inspector.pages.plots import pareto
+from inspector.pages.words import INSTANTS, LANGUAGES, Words, plain
 from inspector.records import Verdict
 from inspector.store import Store, migrate
-from inspector.words import INSTANTS, LANGUAGES, Words, plain
 
 NOW = datetime(2026, 4, 4, 6, tzinfo=UTC)
 SINCE, UNTIL = "2026-03-27", "2026-04-04"  # of history 2: the rate shifts on the second of April

@@ -18,11 +18,11 @@ from PIL import Image
 from stations import frame
 from typer.testing import CliRunner
 
-from inspector import pictures, sheets
 from inspector.cli import app
 from inspector.errors import StationError, UsageError
-from inspector.facts import Facts, Source, period
-from inspector.pictures import Archived, Choice, Gone
+from inspector.pages import pictures, sheets
+from inspector.pages.facts import Facts, Source, period
+from inspector.pages.pictures import Archived, Choice, Gone
 from inspector.records import Inspected, Verdict
 from inspector.store import Store, migrate
 

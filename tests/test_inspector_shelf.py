@@ -8,10 +8,10 @@ from pathlib import Path
 import html5lib
 import pytest
 
-from inspector import shelf
 from inspector.errors import StationError
-from inspector.facts import Period
-from inspector.html import Page
+from inspector.pages import shelf
+from inspector.pages.facts import Period
+from inspector.pages.html import Page
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 CARDS = {"images": "1,013", "first_pass": "86.2%"}

@@ -12,8 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector import words as module
-from inspector.words import LANGUAGES, Words, instant, plain
+from inspector.pages import words as module
+from inspector.pages.words import LANGUAGES, Words, instant, plain
 
 PACKAGE = Path(module.__file__).parent
 CATALOGUE = yaml.safe_load((PACKAGE / "templates" / "words.yaml").read_text(encoding="utf-8"))

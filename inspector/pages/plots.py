@@ -11,7 +11,7 @@ from statistics import median
 
 from matplotlib.ticker import MaxNLocator
 
-from inspector.drawing import (
+from inspector.pages.drawing import (
     COLOURS,
     HALF,
     SIZE,
@@ -25,8 +25,8 @@ from inspector.drawing import (
     short,
     ticks,
 )
-from inspector.facts import Row, tests
-from inspector.words import Words, instant, plain
+from inspector.pages.facts import Row, tests
+from inspector.pages.words import Words, instant, plain
 
 
 @dataclass(frozen=True, slots=True)

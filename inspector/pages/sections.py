@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inspector import pictures, plots
-from inspector.facts import Facts, Row, knows_part, tests
-from inspector.pictures import Archived, Choice, Gone
-from inspector.plots import Plot
+from inspector.pages import pictures, plots
+from inspector.pages.facts import Facts, Row, knows_part, tests
+from inspector.pages.pictures import Archived, Choice, Gone
+from inspector.pages.plots import Plot
+from inspector.pages.words import Words, plain
 from inspector.reports import iso
-from inspector.words import Words, plain
 
 _LONGEST = 12  # rows of a list; the command that gives the rest stands below it
 _SHOWN = 8  # images of each choice

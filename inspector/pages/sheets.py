@@ -15,15 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
 
-from inspector import pictures
-from inspector.drawing import COLOURS
 from inspector.errors import StationError, UsageError
-from inspector.facts import Facts
-from inspector.html import span
-from inspector.pictures import Archived, Gone, Shot
+from inspector.pages import pictures
+from inspector.pages.drawing import COLOURS
+from inspector.pages.facts import Facts
+from inspector.pages.html import span
+from inspector.pages.pictures import Archived, Gone, Shot
+from inspector.pages.words import Words, instant, plain
 from inspector.records import Verdict
 from inspector.reports import iso
-from inspector.words import Words, instant, plain
 
 _DPI = 100
 _COLUMNS, _SIDE = 6, 190  # images a row; pixels of an image's longer side: six fit the width of A4

@@ -8,10 +8,10 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from inspector import html
 from inspector.errors import StationError
-from inspector.facts import Period
-from inspector.html import Page
+from inspector.pages import html
+from inspector.pages.facts import Period
+from inspector.pages.html import Page
 
 INDEX = "index.html"
 META = "weldnet-report"

@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL
 
 from inspector import database, images
 from inspector.errors import ImageError, UsageError
-from inspector.facts import Facts
+from inspector.pages.facts import Facts
 from inspector.records import Verdict
 from inspector.reports import instants
 from inspector.schema import inspection, model

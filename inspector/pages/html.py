@@ -13,14 +13,14 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from inspector import headline, sections
-from inspector.drawing import COLOURS
 from inspector.errors import StationError, UsageError
-from inspector.facts import Facts, Period, Source, definitions
-from inspector.pictures import Archived
-from inspector.plots import Plot
-from inspector.sections import Table
-from inspector.words import INSTANTS, LANGUAGES, Words, plain
+from inspector.pages import headline, sections
+from inspector.pages.drawing import COLOURS
+from inspector.pages.facts import Facts, Period, Source, definitions
+from inspector.pages.pictures import Archived
+from inspector.pages.plots import Plot
+from inspector.pages.sections import Table
+from inspector.pages.words import INSTANTS, LANGUAGES, Words, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def quality_report(source: Source, period: Period, archived: Archived, language:
         source: the quality database and what of it to show.
         period: which inspections.
         archived: the archive to take images from.
-        language: of headings, one of :data:`inspector.words.LANGUAGES`.
+        language: of headings, one of :data:`inspector.pages.words.LANGUAGES`.
         now: when it is made; aware.
 
     Raises:

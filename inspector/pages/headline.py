@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.facts import Facts, Row, tests
-from inspector.words import NOTHING, Words, plain
+from inspector.pages.facts import Facts, Row, tests
+from inspector.pages.words import NOTHING, Words, plain
 
 
 @dataclass(frozen=True, slots=True)

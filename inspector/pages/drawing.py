@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inspector.words import Words, plain
+from inspector.pages.words import Words, plain
 
 # The page's own colours, too. Text in each of TEXT on each of GROUND has a contrast of 4.5 or more.
 COLOURS = {
