@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,8 @@ from rig import Rig, databases, scalar
 def disk_full(leg: Leg) -> None:
     """The disk that holds everything runs out of bytes, or of inodes, and later has room again.
 
-    In every third round the daemon is killed meanwhile, and has to start on the full disk.
+    Files wait when that happens. In every third round the daemon is killed meanwhile, and has to start on the
+    full disk.
     """
     with _tmpfs(leg.folder / "disk", "size=96m,nr_inodes=20k") as disk, databases("sqlite", disk) as url:
         rig_at = disk / "station"
@@ -24,7 +26,11 @@ def disk_full(leg: Leg) -> None:
             rig.launch_ready()
             for number in leg.each_round():
                 leg.pause(2.0)
+                rig.daemon.send_signal(signal.SIGSTOP)  # so that files wait when the disk is full
+                enough = len(camera.sent) + 20
+                rig.wait_for(lambda n=enough: len(camera.sent) >= n or rig.waiting() > 100, "files came")
                 with _ballast(disk, inodes=bool(number % 2)):
+                    rig.daemon.send_signal(signal.SIGCONT)
                     leg.pause(3.0)
                     if number % 3 == 2:
                         rig.kill()
