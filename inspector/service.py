@@ -81,8 +81,14 @@ def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.
             signal.signal(number, old)
 
 
+_STATE_S = 5.0  # s that READY and its like wait for a manager that does not read
+
+
 class Notifier:
     """systemd's readiness protocol (sd_notify(3)); silent where no service manager listens.
+
+    A manager that does not read stops no inspection: what changes the service's state waits for it a moment,
+    a status or a ping not at all; these two come again.
 
     Args:
         progress: what the watchdog is fed by.
@@ -100,21 +106,20 @@ class Notifier:
 
     def ready(self) -> None:
         """The model is warm, the watch stands, the database has answered or its outage is declared."""
-        self._send("READY=1")
+        self._send("READY=1", _STATE_S)
 
     def reloading(self) -> None:
         """Settings and artifact are being read again; :meth:`ready` ends it, whichever way it went."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", _STATE_S)
 
     def stopping(self) -> None:
         """No more files are taken; what was taken is being finished."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", _STATE_S)
 
     def status(self, text: str) -> None:
         """One line for ``systemctl status``; sent only when it changes."""
-        if text != self._status:
+        if text != self._status and self._send(f"STATUS={text}"):
             self._status = text
-            self._send(f"STATUS={text}")
 
     def alive(self) -> None:
         """The main loop has come round: feed the watchdog when half its time is over, and work gets on."""
@@ -122,17 +127,19 @@ class Notifier:
         now = time.monotonic()
         if self._ping_s is None or now < self._next_ping:
             return
-        if self._progress.standstill_s() < self._ping_s:
+        if self._progress.standstill_s() < self._ping_s and self._send("WATCHDOG=1"):
             self._next_ping = now + self._ping_s
-            self._send("WATCHDOG=1")
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, wait_s: float = 0) -> bool:
+        """Whether the manager has it."""
         if not self._address:
-            return
+            return False
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
             try:
+                channel.settimeout(wait_s)
                 channel.connect(address)
                 channel.sendall(message.encode())
             except OSError:
-                return  # the manager is restarting: it asks again, inspection goes on
+                return False  # the manager is restarting, or its queue is full: inspection goes on
+        return True

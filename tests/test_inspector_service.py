@@ -47,6 +47,19 @@ def test_an_unchanged_status_is_not_repeated(manager):
     assert _heard(manager) == ["STATUS=idle"]
 
 
+def test_a_manager_that_does_not_read_holds_nothing_up(manager):
+    """With its queue full a status returns at once; once the manager reads again, it hears the latest one."""
+    notifier = Notifier(Progress())
+    for number in range(2000):  # far beyond net.unix.max_dgram_qlen
+        notifier.status(f"{number} inspected")
+    heard = _heard(manager)
+    assert heard == [f"STATUS={number} inspected" for number in range(len(heard))]
+    assert 0 < len(heard) < 2000
+    notifier.status("1999 inspected")
+    notifier.status("1999 inspected")
+    assert _heard(manager) == ["STATUS=1999 inspected"]
+
+
 def test_the_watchdog_is_fed_at_half_its_time(manager, monkeypatch):
     """Two rounds close together feed the watchdog once; without WATCHDOG_USEC it is never fed."""
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
