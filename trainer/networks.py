@@ -26,8 +26,13 @@ _TEACHER_COST = 0.25  # of labelling a frame against learning from it, measured:
 
 
 def seeds(recipe: Recipe) -> dict[str, int]:
-    """Seed of each network's initial weights, order and augmentations."""
-    numbers = {"student": 0} | {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
+    """Seed of each network's initial weights, order and augmentations.
+
+    Only a WeldNet becomes a student, since only that becomes an artifact.
+    """
+    distilled = recipe.network.architecture == "weldnet" and recipe.distillation.epochs > 0
+    numbers = {"student": 0} if distilled else {}
+    numbers |= {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
     return {name: recipe.seed * 1000 + number for name, number in numbers.items()}
 
 
@@ -60,7 +65,7 @@ class Networks:
         self._folder, self._progress = folder, progress
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
         self._costs = dict.fromkeys(self._plans, 1.0)
-        self._costs["student"] += _TEACHER_COST * recipe.ensemble.teachers
+        self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
         self._progress.begin("training", self._cost_ahead())
 
     def teachers(self) -> list[nn.Module]:

@@ -102,7 +102,7 @@ class Training(_Strict):
 class Distillation(_Strict):
     """What the student learns from (Algorithm 1, lines 8 to 14)."""
 
-    epochs: Positive = 25  # Algorithm 1 gives student and teachers the same k iterations
+    epochs: Annotated[int, Field(ge=0)] = 25  # Algorithm 1: the same as a teacher's; 0: no student
     true_labels: Share = 0.0  # their share beside the pseudo labels; Algorithm 1 has none
     confidence: Share = 0.8  # of the ensemble's top class, from which a frame without a label is learnt from
 
