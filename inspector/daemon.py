@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from functools import partial
 
 from inspector.archive import Archive, Moved
-from inspector.errors import Unavailable
+from inspector.errors import ImageError, RowRefused, Unavailable
 from inspector.intake import Intake
 from inspector.journal import Journal
 from inspector.logs import fields
@@ -273,11 +273,31 @@ class Daemon:
         self.outages.through(
             lambda: self.archive.flush(files)
         )  # no row shall outlive its image in a power cut
-        self.outages.through(lambda: self.store.record(rows, self.in_force))
+        try:
+            self.outages.through(lambda: self.store.record(rows, self.in_force))
+        except RowRefused as error:
+            self._part_with_what_is_refused(recorded, error)
+            return
         self.metrics.recorded(rows)
         for item, row in recorded:
             self._move(item, row.final_path)
         self.totals.count(rows)
+
+    def _part_with_what_is_refused(
+        self, recorded: Sequence[tuple[Frame | Unreadable, Row]], error: RowRefused
+    ) -> None:
+        """A row that the database refuses keeps no other out: each is tried alone, the image set aside."""
+        if len(recorded) > 1:
+            for one in recorded:
+                self._record_and_move([one])
+            return
+        item = recorded[0][0]
+        if isinstance(item, Frame):
+            refused = ImageError("row_refused", str(error))
+            self._quarantine([Unreadable(item.arrival, item.source, item.file, refused)])
+        else:  # its quarantine is refused, too: the file stays, and is tried again
+            _close([item])
+            self._postpone(item.arrival, "row_refused", str(error))
 
     def _move(self, item: Frame | Unreadable, place: str) -> None:
         """Move a recorded file; one that cannot move stays, is read again later, and goes to that path."""

@@ -22,7 +22,14 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 
 from inspector import host, resources
-from inspector.errors import SchemaError, StationError, StoreRefused, StoreUnavailable, UsageError
+from inspector.errors import (
+    RowRefused,
+    SchemaError,
+    StationError,
+    StoreRefused,
+    StoreUnavailable,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -132,10 +139,12 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
-    """Our error for the driver's; None for what is a mistake in this program (a broken constraint)."""
+    """Our error for the driver's; None for what can only be a mistake in this program."""
     said = " ".join(str(error.orig).split())
     where = display(url)
     outages = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
+    if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):  # also a shop's own constraint or trigger
+        return RowRefused(f"{where}: the database refuses a row: {said}")
     if schema_says := _schema_error(said, _sqlstate(error)):
         return SchemaError(f"{where}: {schema_says}")
     if _sqlstate(error) == "42501":  # insufficient_privilege
@@ -144,9 +153,8 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
         return StoreRefused(f"{where}: the database refuses: {said}; {_MEND_ACCESS}")
     if isinstance(error, outages) or error.connection_invalidated:
         return StoreUnavailable(f"{where}: database outage: {said}")
-    if isinstance(error, sa.exc.ProgrammingError):
-        return UsageError(f"{where}: the database refuses: {said}; check database_url and the user's rights")
-    return None
+    unclear = f"{where}: the database refuses: {said}; check database_url and the user's rights"
+    return UsageError(unclear) if isinstance(error, sa.exc.ProgrammingError) else None
 
 
 def _schema_error(said: str, sqlstate: str | None) -> str | None:

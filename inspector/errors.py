@@ -10,6 +10,7 @@ StationError                exit status 1: the work failed, nothing is lost
 │   ├── StoreUnavailable    the database does not answer
 │   │   └── StoreRefused    exit status 2: it answers, and refuses this user, password or database
 │   └── ArchiveUnavailable  no file can be moved: the disk is full, read-only or not there
+├── RowRefused              a constraint of the database refuses one row: its image goes to quarantine
 └── ImageError              one file cannot be inspected; it is retried or quarantined, never lost
 """
 
@@ -61,6 +62,10 @@ class StoreRefused(StoreUnavailable):
     """
 
     exit_status = 2
+
+
+class RowRefused(StationError):
+    """The database answers, and refuses what a row says; no other row has to wait for it."""
 
 
 class ImageError(StationError):

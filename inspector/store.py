@@ -183,6 +183,7 @@ class Store:
 
         Raises:
             StoreUnavailable: an outage; nothing was written, or the answer was lost: send the batch again.
+            RowRefused: a constraint refuses one of the rows; nothing was written.
         """
         ids, arrivals = [], []
         with database.transaction(self._writers) as connection:

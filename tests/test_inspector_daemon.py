@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -17,7 +18,22 @@ from PIL import Image
 from sqlalchemy.engine import URL, make_url
 from stations import Station, frame
 
+from inspector import database
 from inspector.store import migrate
+
+REFUSE_P13 = {
+    "sqlite": [
+        "CREATE TRIGGER theirs BEFORE INSERT ON inspection WHEN NEW.part = 'P13' "
+        "BEGIN SELECT RAISE(ABORT, 'no_unlucky_parts'); END"
+    ],
+    "postgresql": ["ALTER TABLE inspection ADD CONSTRAINT no_unlucky_parts CHECK (part <> 'P13')"],
+}
+REFUSE_QUARANTINE = {
+    "sqlite": [
+        "CREATE TRIGGER theirs BEFORE INSERT ON quarantine BEGIN SELECT RAISE(ABORT, 'closed_for_today'); END"
+    ],
+    "postgresql": ["ALTER TABLE quarantine ADD CONSTRAINT closed_for_today CHECK (false)"],
+}
 
 
 @pytest.fixture
@@ -354,3 +370,68 @@ def test_a_file_that_kills_the_decoder_twice_is_quarantined(on_sqlite: Station):
     assert len(on_sqlite.rows("SELECT id FROM inspection")) == 2
     assert not journal.exists()
     assert on_sqlite.reconcile()["unaccounted"] == 0
+
+
+# --- the station's own trouble --------------------------------------------------------------------------
+
+
+def test_without_a_free_descriptor_files_wait_and_are_read_later(on_sqlite: Station):
+    """Too many open files is the station's trouble: no file is blamed for it, and an event tells of it."""
+    daemon = on_sqlite.start()
+    wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
+    before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    for n in range(5):
+        on_sqlite.put(f"w{n}.png", seed=n)
+    time.sleep(2)  # some scans
+    assert len(on_sqlite.files(on_sqlite.drop)) == 5
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+    wait_until(on_sqlite.is_idle, daemon)
+    status, log = stop(daemon)
+    assert status == 0, log
+    assert len(on_sqlite.rows("SELECT id FROM inspection")) == 5
+    assert on_sqlite.reconcile()["unaccounted"] == 0
+    assert "Too many open files" in log
+
+
+def test_a_journal_that_cannot_be_written_keeps_no_image_out(on_sqlite: Station):
+    """Where the list of open decodings has no place the work goes on without it."""
+    (on_sqlite.quarantine / ".decoding" / "in the way").mkdir(parents=True)
+    for n in range(3):
+        on_sqlite.put(f"w{n}.png", seed=n)
+    assert on_sqlite.once()["inspected"] == 3
+
+
+def test_a_row_that_the_database_refuses_keeps_no_other_out(tmp_path: Path, tiny: Path, url: URL):
+    """A shop's own constraint sets its image aside, in its words; the batch's others are recorded."""
+    station = Station(tmp_path, tiny, url, name_pattern=r"(?P<part>P\d+)_\d+")
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        for statement in REFUSE_P13[url.get_backend_name()]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    for n in range(5):
+        station.put(f"P1{n}_0.png", seed=n)
+    totals = station.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (4, 1, 0)
+    [row] = station.rows("SELECT source_name, reason, detail FROM quarantine")
+    assert (row.source_name, row.reason) == ("P13_0.png", "row_refused")
+    assert "no_unlucky_parts" in row.detail
+    assert station.reconcile()["unaccounted"] == 0
+
+
+def test_a_file_whose_every_row_is_refused_stays_and_is_told(tmp_path: Path, tiny: Path, url: URL):
+    """Where the quarantine's row is refused, too, the file waits, an event says so, and work goes on."""
+    station = Station(tmp_path, tiny, url)
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        for statement in REFUSE_QUARANTINE[url.get_backend_name()]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    (station.drop / "bad.png").write_text("no picture")
+    station.put("good.png", seed=1)
+    totals = station.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (1, 0, 1)
+    assert station.files(station.drop) == {"bad.png"}
+    [row] = station.rows("SELECT detail FROM event WHERE kind = 'row_refused'")
+    assert row.detail.startswith("bad.png: ") and "closed_for_today" in row.detail

@@ -32,6 +32,7 @@ from ledger_samples import (
 from sqlalchemy.engine import URL
 
 from inspector import database, names, schema
+from inspector.errors import RowRefused
 from inspector.records import Inspected, NameParts, Outcome, Verdict
 from inspector.store import Store
 
@@ -303,7 +304,7 @@ def test_an_inode_of_64_bits_is_stored(store: Store, url: URL) -> None:
 
 def test_a_refused_row_takes_its_batch_back(store: Store, url: URL) -> None:
     """When the database refuses one row, nothing of its transaction stays."""
-    with pytest.raises(sa.exc.IntegrityError):
+    with pytest.raises(RowRefused):
         store.record([inspected("a.png"), inspected("b.png", batch_size=0)], in_force(store))
     assert counts(url) == (0, 0, 0)
     store.record([inspected("a.png")], in_force(store))
