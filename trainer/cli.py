@@ -26,7 +26,13 @@ app = typer.Typer(
     help="Trains an ensemble on labelled frames, distils it into one network, compiles that for a station.",
 )
 
-_EXTRA = ("torchvision", "torchmetrics", "matplotlib")  # what the 'train' extra brings
+_EXTRA = (
+    "torchvision",
+    "torchmetrics",
+    "lightning_fabric",
+    "tensorboard",
+    "matplotlib",
+)  # what the 'train' extra brings
 _SHOWN = 20  # problems on the screen; more go to a file in full
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="name of a shipped recipe, or a YAML file")]
@@ -39,6 +45,12 @@ Unlabelled = Annotated[
     Path | None,
     typer.Option(help="frames without labels for the student: the station's archive", exists=True),
 ]
+Devices = Annotated[
+    int, typer.Option(min=1, help="processes that learn together on this host: one for each GPU, or of cores")
+]
+Nodes = Annotated[
+    int, typer.Option(min=1, help="hosts; each runs this command under torchrun or a scheduler")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 
 
@@ -48,6 +60,17 @@ class Scheme(StrEnum):
     DYNAMIC = "dynamic"
     STATIC = "static"
     NONE = "none"
+
+
+class Accelerator(StrEnum):
+    """What networks learn on."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+OnWhat = Annotated[Accelerator, typer.Option("--accelerator", help="auto: a GPU where there is one")]
 
 
 class Part(StrEnum):
@@ -68,18 +91,30 @@ def run(
     out: Out,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
+    accelerator: OnWhat = Accelerator.AUTO,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
     """Every stage: teachers, ensemble, student, artifact, results. Typed again, it goes on from there."""
-    _run("results", recipe, data, out, overrides, unlabelled, as_json=as_json)
+    where = (accelerator, devices, nodes)
+    _run("results", recipe, data, out, overrides, unlabelled, where, as_json=as_json)
 
 
 @app.command()
 def teachers(
-    recipe: RecipeName, data: Data, out: Out, overrides: Overrides = None, as_json: AsJson = False
+    recipe: RecipeName,
+    data: Data,
+    out: Out,
+    overrides: Overrides = None,
+    accelerator: OnWhat = Accelerator.AUTO,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
+    as_json: AsJson = False,
 ) -> None:
     """The first stage alone: train the teachers."""
-    _run("teachers", recipe, data, out, overrides, None, as_json=as_json)
+    where = (accelerator, devices, nodes)
+    _run("teachers", recipe, data, out, overrides, None, where, as_json=as_json)
 
 
 @app.command()
@@ -89,10 +124,14 @@ def distil(
     out: Out,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
+    accelerator: OnWhat = Accelerator.AUTO,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
     """Up to the distilled student, OUT/student.pt; teachers that are there are not trained again."""
-    _run("student", recipe, data, out, overrides, unlabelled, as_json=as_json)
+    where = (accelerator, devices, nodes)
+    _run("student", recipe, data, out, overrides, unlabelled, where, as_json=as_json)
 
 
 @app.command(name="compile")
@@ -168,12 +207,17 @@ def sweep(
         typer.Option(help="one change at a time: network.architecture=[resnet18, mobilenet_v3_small]"),
     ] = None,
     seeds: Annotated[str, typer.Option(help="one run each, parted by commas")] = "0,1,2",
+    accelerator: OnWhat = Accelerator.AUTO,
+    devices: Devices = 1,
+    nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
     """The recipe and changes of it, for several seeds; typed again, it skips what is done."""
     with _friendly(out) as progress:
+        from trainer.hardware import Hardware
         from trainer.sweep import sweep as run_all
 
+        hardware = Hardware(accelerator.value, devices, nodes)
         result = run_all(
             recipe,
             data,
@@ -182,7 +226,10 @@ def sweep(
             overrides=overrides or [],
             vary=vary or [],
             seeds=[seed.strip() for seed in seeds.split(",")],
+            hardware=hardware,
         )
+        if not hardware.leader:
+            return
         _print(result, as_json)
         if result["failed"]:
             raise typer.Exit(1)
@@ -234,17 +281,24 @@ def _run(
     out: Path,
     overrides: list[str] | None,
     unlabelled: Path | None,
+    where: tuple[Accelerator, int, int],
     *,
     as_json: bool,
 ) -> None:
     with _friendly(out) as progress:
+        from trainer.hardware import Hardware
         from trainer.settings import load
 
         resolved = load(recipe, overrides or [])
         from trainer.pipeline import Stage
         from trainer.pipeline import run as run_pipeline
 
-        result = run_pipeline(resolved, data, out, progress, Stage(stage), unlabelled=unlabelled)
+        hardware = Hardware(where[0].value, *where[1:])
+        result = run_pipeline(
+            resolved, data, out, progress, Stage(stage), unlabelled=unlabelled, hardware=hardware
+        )
+        if not hardware.leader:
+            return
         if as_json or "models" not in result:
             _print(result, as_json)
             return

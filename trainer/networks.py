@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 
@@ -13,8 +14,10 @@ from torch import nn
 from trainer import training
 from trainer.architectures import build
 from trainer.augment import Augmentation
+from trainer.board import Board
 from trainer.distillation import PseudoLabels
 from trainer.frames import FrameSet
+from trainer.hardware import Hardware
 from trainer.optimization import Plan
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
@@ -48,6 +51,7 @@ class Networks:
         valid: FrameSet,
         folder: RunFolder,
         progress: Progress,
+        hardware: Hardware,
     ) -> None:
         """Take the run's parts.
 
@@ -58,11 +62,12 @@ class Networks:
             valid: prepared frames, for the curves alone.
             folder: keeps checkpoints and logs.
             progress: told of every batch.
+            hardware: where they learn.
         """
         self._classes = classes
         self._augment = Augmentation(*recipe.network.size, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
-        self._folder, self._progress = folder, progress
+        self._folder, self._progress, self._hardware = folder, progress, hardware
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
         self._costs = dict.fromkeys(self._plans, 1.0)
         self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
@@ -75,7 +80,8 @@ class Networks:
     def student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
         """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
-        labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
+        there = [teacher.to(self._hardware.device) for teacher in teachers]
+        labels = PseudoLabels(there, kind=ensemble.kind, k=ensemble.k, true_labels=share)
         return self._fit("student", train, labels)
 
     def _fit(self, name: str, train: FrameSet, targets: training.Targets = training.true_labels) -> nn.Module:
@@ -83,22 +89,30 @@ class Networks:
         self._progress.now(name)
         torch.manual_seed(plan.seed)
         network = build(self._recipe.network, self._classes)
-        training.fit(
-            network,
-            train,
-            self._augment,
-            plan,
-            checkpoint=self._folder.checkpoint(name),
-            targets=targets,
-            valid=self._valid,
-            on_batch=lambda frames: self._progress.advance(frames * self._costs[name]),
-            on_epoch=partial(self._log_epoch, name),
-        )
+        checkpoint = self._folder.checkpoint(name)
+        done = training.epochs_done(checkpoint)
+        draws = self._hardware.leader and done < plan.epochs
+        with Board(self._folder.board(name), done + 1) if draws else nullcontext() as board:
+            training.fit(
+                network,
+                train,
+                self._augment,
+                plan,
+                checkpoint=checkpoint,
+                targets=targets,
+                valid=self._valid,
+                hardware=self._hardware,
+                on_batch=lambda frames: self._progress.advance(frames * self._costs[name]),
+                on_epoch=partial(self._log_epoch, name, board),
+            )
         return network
 
-    def _log_epoch(self, name: str, history: list[training.Epoch]) -> None:
+    def _log_epoch(self, name: str, board: Board | None, history: list[training.Epoch]) -> None:
+        if board is None:  # of the processes that learn together one tells
+            return
         self._folder.write_log(name, [asdict(epoch) for epoch in history])
         last = history[-1]
+        board.add(last)
         log.info(
             "%s epoch %d/%d  loss %.3f  train %.1f%%  valid %.1f%%  %.1f s  %s",
             name,

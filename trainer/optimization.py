@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
+_CPU = torch.device("cpu")
 _FEWEST = 8  # frames a batch: below that, batch norm's statistics are mostly noise
 
 
@@ -84,12 +85,18 @@ def average(network: nn.Module, steps: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=move, use_buffers=True)
 
 
-def arithmetic(precision: Literal["fp32", "bf16", "auto"]) -> Callable[[], torch.autocast]:
-    """The context in which networks compute.
+def arithmetic(
+    precision: Literal["fp32", "bf16", "auto"], device: torch.device = _CPU
+) -> Callable[[], torch.autocast]:
+    """The context in which networks compute on a device.
 
-    ``auto`` is bf16 where the processor multiplies matrices of it (AMX: a WeldNet step took two thirds of
-    fp32's time, benchmarks/training_step.py), else fp32: without AMX nobody has measured here.
+    ``auto`` is bf16 where the hardware multiplies matrices of it: a processor with AMX (a WeldNet step took
+    half of fp32's time, benchmarks/training_step.py) and GPUs of the last years; else fp32, for without that
+    nobody has measured here.
     """
-    amx = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-    bf16 = precision == "bf16" or (precision == "auto" and amx)
-    return lambda: torch.autocast("cpu", torch.bfloat16, enabled=bf16)
+    if device.type == "cuda":
+        quick = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        quick = bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    bf16 = precision == "bf16" or (precision == "auto" and quick)
+    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)

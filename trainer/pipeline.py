@@ -23,6 +23,7 @@ from trainer import datasets, plots, splits
 from trainer.calibration import calibrate, warm
 from trainer.errors import RecipeError
 from trainer.frames import FrameSet
+from trainer.hardware import Hardware
 from trainer.networks import Networks, seeds
 from trainer.observation import observe
 from trainer.progress import Progress
@@ -56,10 +57,12 @@ def run(
     until: Stage = Stage.RESULTS,
     *,
     unlabelled: Path | None = None,
+    hardware: Hardware | None = None,
 ) -> dict[str, Any]:
     """Run or resume a recipe, and return its results (of an earlier stage: what is done).
 
-    ``unlabelled`` is a folder of frames that the student learns from besides the labelled ones.
+    ``unlabelled`` is a folder of frames that the student learns from besides the labelled ones. Where
+    ``hardware`` is several processes, each runs this; only their leader writes, and has results.
 
     Raises:
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
@@ -68,13 +71,22 @@ def run(
     listing = listed(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
-    with RunFolder(out) as folder, progress:
-        identity = describe(recipe, listing)
+    hardware = hardware or Hardware()
+    with RunFolder(out, leader=hardware.leader) as folder, progress:
+        identity = describe(recipe, listing, hardware)
         folder.refuse_other(recipe.resolved(), identity)
         reader = Reader(recipe, folder, progress)
         train, valid = reader.labelled(listing)
         folder.claim(recipe.resolved(), identity, listing.frames, listing.classes)
-        networks = Networks(recipe, len(classes), train=train, valid=valid, folder=folder, progress=progress)
+        networks = Networks(
+            recipe,
+            len(classes),
+            train=train,
+            valid=valid,
+            folder=folder,
+            progress=progress,
+            hardware=hardware,
+        )
 
         teachers = networks.teachers()
         if until is Stage.TEACHERS:
@@ -83,9 +95,12 @@ def run(
         results = identity | report_teachers(
             recipe, teachers, train=train, valid=valid, classes=listing.classes
         )
+        network = None
         if "student" in seeds(recipe):
-            diet = reader.with_unlabelled(train, unlabelled, listing, teachers)
-            network = networks.student(teachers, diet)
+            network = networks.student(teachers, reader.with_unlabelled(train, unlabelled, listing, teachers))
+        if not hardware.leader:
+            return {}
+        if network:
             results |= report_student(results, network, valid, listing.classes)
             student = finish(recipe, network, classes, train=train, valid=valid, results=results)
             student.save(out / "student.pt")
@@ -141,7 +156,7 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
 
 
-def describe(recipe: Recipe, listing: datasets.Listing) -> dict[str, Any]:
+def describe(recipe: Recipe, listing: datasets.Listing, hardware: Hardware) -> dict[str, Any]:
     """What a result depends on, for ``run.json`` and the head of ``results.json``."""
     return {
         "recipe": recipe.name,
@@ -153,7 +168,7 @@ def describe(recipe: Recipe, listing: datasets.Listing) -> dict[str, Any]:
         "n": len(listing.part("valid")),
         "seeds": {"recipe": recipe.seed} | seeds(recipe),
         "git_commit": git_commit(),
-        "environment": environment(),
+        "environment": environment() | {"hardware": str(hardware)},
     }
 
 

@@ -5,7 +5,7 @@
 ``run.json``           seeds, git commit, split fingerprint, versions, processor, threads
 ``split.csv``          path, label, run and part of every frame
 ``unlabelled.json``    which frames without labels the student learnt from, where there were any
-``logs/*.csv``         one line an epoch, one file a network
+``logs/*.csv``         one line an epoch, one file a network; ``logs/tensorboard/``, the same for TensorBoard
 ``checkpoints/*.pt``   each network after its last finished epoch
 ``student.pt``         the distilled student, for ``weld-train compile``
 ``curves.png``         loss and accuracy by epoch
@@ -44,15 +44,20 @@ _UNLABELLED = "unlabelled.json"
 
 
 class RunFolder:
-    """An open run folder, held by this process alone for as long as the object lives."""
+    """An open run folder, held by this process alone for as long as the object lives.
 
-    def __init__(self, path: Path) -> None:
+    Where several processes train together, one is the ``leader``: the others write nothing.
+    """
+
+    def __init__(self, path: Path, *, leader: bool = True) -> None:
         """Create or open, and lock.
 
         Raises:
             RunError: another process is at work in it, or it cannot be written.
         """
-        self.path = path
+        self.path, self._leader, self._lock = path, leader, -1
+        if not leader:
+            return
         try:
             for folder in (path, path / "checkpoints", path / "logs"):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +71,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Let others in."""
-        os.close(self._lock)
+        if self._leader:
+            os.close(self._lock)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -132,6 +138,10 @@ class RunFolder:
         """Where a network's history lies."""
         return self.path / "logs" / f"{network}.csv"
 
+    def board(self, network: str) -> Path:
+        """Where TensorBoard finds a network's curves."""
+        return self.path / "logs" / "tensorboard" / network
+
     def write_log(self, network: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the whole history of a network; whole, so that a kill leaves no line twice or out."""
         self._write_csv(
@@ -148,6 +158,8 @@ class RunFolder:
         Raises:
             TrainerError: the disk is full or the folder not writable; what was written before stays.
         """
+        if not self._leader:
+            return
         path = self.path / name
         temporary = path.with_name(f".{path.name}.tmp")
         try:

@@ -13,6 +13,7 @@ import yaml
 
 from trainer import pipeline, settings
 from trainer.errors import RecipeError, TrainingError
+from trainer.hardware import Hardware
 from trainer.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def sweep(
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
     seeds: Sequence[str] = ("0", "1", "2"),
+    hardware: Hardware | None = None,
 ) -> dict[str, Any]:
     """Run the recipe as it is and with each change, for each seed, in folders of ``out``.
 
@@ -40,6 +42,7 @@ def sweep(
         overrides: of every run, ``a.b=c``.
         vary: ``a.b=[c, d]``: a change each for c and d; changes are not combined with each other.
         seeds: one run of each change for each.
+        hardware: where networks learn; None: one device.
 
     Returns:
         ``done``, names of the finished runs; ``failed``, the others with what went wrong.
@@ -59,7 +62,7 @@ def sweep(
         if not (out / name / RESULTS).exists():
             log.info("run %s (%d of %d)", name, len(done) + len(failed) + 1, len(planned))
             try:
-                pipeline.run(resolved, data, out / name, progress)
+                pipeline.run(resolved, data, out / name, progress, hardware=hardware)
             except TrainingError as error:
                 log.warning("%s: %s", name, error)
                 failed[name] = str(error)
