@@ -25,7 +25,10 @@ def sized(recipe: Recipe, listing: Listing) -> Recipe:
     """The recipe with the network's height and width, from the training frames where it leaves them open."""
     if recipe.network.height is not None:
         return recipe
-    height, width = fitting_size(listing.part("train"), recipe.network.pixels, recipe.data.bit_depth)
+    frames, most = listing.part("train"), recipe.network.pixels
+    if recipe.network.pixels_a_frame is not None:
+        most = min(most, recipe.network.pixels_a_frame * len(frames))
+    height, width = fitting_size(frames, most, recipe.data.bit_depth)
     log.info("frames are prepared at %d×%d pixels", width, height)
     network = recipe.network.model_copy(update={"height": height, "width": width})
     return recipe.model_copy(update={"network": network})

@@ -36,6 +36,7 @@ class Network(_Strict):
     height: Annotated[int, Field(ge=64)] | None = 487  # pixels: half of the paper's camera (section 3.1) ...
     width: Annotated[int, Field(ge=64)] | None = 400  # pixels; null for both: from the data, see 'pixels'
     pixels: Annotated[int, Field(ge=64 * 64)] = 487 * 400  # a frame's at most, where its size is the data's
+    pixels_a_frame: Positive | None = None  # the same, for each training frame: few frames, small ones
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
 
