@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from trainer.quantization import (
     Int8Conv2d,
     Int8Linear,
+    Int8Stem,
     fold,
     max_pool,
     quantize,
@@ -110,6 +111,22 @@ def test_max_pool_is_torchs(height, width):
     """At any size, odd ones too, the quick max pool equals torch's."""
     x = _activation(1, 3, height, width)
     assert torch.equal(max_pool(x), F.max_pool2d(x, 3, 2, 1))
+
+
+@pytest.mark.parametrize("scripted", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(64, 72), (67, 80), (66, 64)])
+def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
+    """Where the processor writes bfloat16 each value is within its rounding (8 bits) of the float one."""
+    stem = Int8Stem(
+        WeldNet(WeldNetConfig(height=height, width=width)).eval().requires_grad_(False).stem
+    ).eval()
+    frame = torch.randint(256, (1, 1, height, width), dtype=torch.uint8)
+    told = (torch.jit.script(stem) if scripted else stem)(frame)
+    stem.conv.has_bf16 = False
+    exact = stem(frame)
+    assert told.shape == exact.shape
+    assert exact.max() > 0
+    assert torch.all((told - exact).abs() <= exact / 256)
 
 
 def test_folded_convolution_does_both():
