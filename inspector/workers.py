@@ -12,8 +12,8 @@ from inspector.progress import Progress
 R = TypeVar("R")
 V = TypeVar("V")
 
-# Seconds after which a thread that runs Python lets another in. For CPython's own 5 ms a worker that comes out
-# of its C code would wait for the main thread's books: 1 to 5% fewer frames a second (docs/speed.md).
+# Seconds after which a thread that runs Python lets another in. For CPython's own 5 ms a worker back from its
+# C code would wait for the main thread's books: 1 to 5% fewer frames a second (docs/speed.md).
 _SWITCH_S: Final = 0.0005
 
 
