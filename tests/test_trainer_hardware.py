@@ -19,6 +19,9 @@ from test_trainer_pipeline import RECIPE, read_csv
 from torch.nn import functional as F
 from trainer_samples import class_folders
 
+from trainer.errors import UsageError
+from trainer.hardware import Hardware
+
 QUICK = {"training": RECIPE["training"] | {"epochs": 3}, "distillation": {"epochs": 2}}
 
 STEP = """
@@ -64,6 +67,14 @@ def test_two_processes_step_as_one_would(tmp_path: Path) -> None:
     F.cross_entropy(network(frames), torch.arange(8) % 2).backward()
     assert torch.allclose(torch.tensor(weight), network.weight - network.weight.grad, atol=1e-6)
     assert (stopped, summed) == (True, 8)
+
+
+def test_hardware_that_is_not_here_is_one_line() -> None:
+    """A GPU that torch does not have is a mistake of usage, named with what was asked for."""
+    if torch.cuda.is_available():
+        pytest.skip("this host has a GPU")
+    with pytest.raises(UsageError, match=r"--accelerator gpu --devices 2 .*: not here"):
+        Hardware("gpu", 2)
 
 
 @pytest.mark.timeout(400)

@@ -17,6 +17,7 @@ import typer
 from trainer.errors import DataError, MissingExtra, TrainerError
 
 if TYPE_CHECKING:
+    from trainer.hardware import Hardware
     from trainer.progress import Progress
 
 app = typer.Typer(
@@ -214,10 +215,9 @@ def sweep(
 ) -> None:
     """The recipe and changes of it, for several seeds; typed again, it skips what is done."""
     with _friendly(out) as progress:
-        from trainer.hardware import Hardware
         from trainer.sweep import sweep as run_all
 
-        hardware = Hardware(accelerator.value, devices, nodes)
+        hardware = _hardware(accelerator, devices, nodes)
         result = run_all(
             recipe,
             data,
@@ -286,14 +286,13 @@ def _run(
     as_json: bool,
 ) -> None:
     with _friendly(out) as progress:
-        from trainer.hardware import Hardware
         from trainer.settings import load
 
         resolved = load(recipe, overrides or [])
         from trainer.pipeline import Stage
         from trainer.pipeline import run as run_pipeline
 
-        hardware = Hardware(where[0].value, *where[1:])
+        hardware = _hardware(*where)
         result = run_pipeline(
             resolved, data, out, progress, Stage(stage), unlabelled=unlabelled, hardware=hardware
         )
@@ -305,6 +304,16 @@ def _run(
         from trainer import console
 
         console.show_run(result, out)
+
+
+def _hardware(accelerator: Accelerator, devices: int, nodes: int) -> Hardware:
+    """What to learn on; of several processes the leader alone tells how it goes."""
+    from trainer.hardware import Hardware
+
+    hardware = Hardware(accelerator.value, devices, nodes)
+    if not hardware.leader:
+        logging.getLogger().setLevel(logging.WARNING)
+    return hardware
 
 
 @contextmanager

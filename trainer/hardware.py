@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
+from trainer.errors import UsageError
+
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
@@ -27,6 +29,9 @@ class Hardware:
         devices: processes on each node, each with a GPU of its own or a share of the processor's cores.
         nodes: hosts; each runs the same command under ``torchrun`` or a cluster's scheduler.
 
+    Raises:
+        UsageError: this host does not have that.
+
     Attributes:
         device: of this process.
         processes: how many learn together.
@@ -38,14 +43,17 @@ class Hardware:
     ) -> None:
         from lightning_fabric import Fabric  # noqa: PLC0415 - seconds of imports, for those who train
         from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
+        from lightning_fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
 
         several = devices * nodes > 1
-        self._fabric = Fabric(
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=nodes,
-            strategy=DDPStrategy(timeout=_PATIENCE) if several else "auto",
-        )
+        strategy = DDPStrategy(timeout=_PATIENCE) if several else "auto"
+        try:
+            self._fabric = Fabric(
+                accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy
+            )
+        except (RuntimeError, ValueError, MisconfigurationException) as error:
+            asked = f"--accelerator {accelerator} --devices {devices} --nodes {nodes}"
+            raise UsageError(f"{asked}: not here: {' '.join(str(error).split())}") from None
         if several:
             self._fabric.launch()
         self.device: torch.device = self._fabric.device
