@@ -1,0 +1,96 @@
+"""PNG files as far as Pillow does not look: their end, their checksums, and their pixels inflated faster.
+
+Pillow's wheels inflate with the system's zlib, which takes most of a PNG's decoding. Intel's ISA-L does it in
+a quarter of the time; so :func:`stored` gives Pillow the same file with its pixels stored, not deflated, and
+Pillow stays the one who decides what they mean.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Final
+
+from isal import isal_zlib
+
+from inspector.errors import ImageError
+
+_MOST_CHUNKS: Final = 100_000  # a second to step over
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type (PNG specification, 11.2.1)
+_BLOCK: Final = 0xFFFF  # bytes: the most that a stored block takes (RFC 1951, 3.2.4)
+
+
+def has_its_end(png: bytes) -> bool:
+    """Whether the end chunk is there in full.
+
+    Raises:
+        ImageError: ``too_large``, more chunks than anyone should step over.
+    """
+    end = next((end for name, _, end in _chunks(png) if name == b"IEND"), None)
+    return end is not None and end + 4 <= len(png)
+
+
+def check_sums(png: bytes) -> None:
+    """Refuse pixel chunks that fail their checksums; Pillow does not ask once it has rows enough.
+
+    Raises:
+        ImageError: ``corrupt``.
+    """
+    view = memoryview(png)
+    for name, start, end in _chunks(png):
+        if name == b"IDAT" and isal_zlib.crc32(view[start - 4 : end]) != int.from_bytes(png[end : end + 4]):
+            raise ImageError("corrupt", "has pixels that fail their checksum", retry=True)
+
+
+def stored(png: bytes) -> bytes | None:
+    """The same picture with its pixels stored, not deflated; None where Pillow shall have it as it is.
+
+    That is where rows are interlaced, or the pixels do not inflate to exactly what the header says: what is
+    wrong then is Pillow's to tell. Limits on the header's numbers have been checked before.
+    """
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", png[16:29])
+    if interlaced or colour not in _CHANNELS:
+        return None
+    size = height * (1 + (width * depth * _CHANNELS[colour] + 7) // 8)  # each row has a filter's number
+    pixels = [(start, end) for name, start, end in _chunks(png) if name == b"IDAT"]
+    try:
+        inflater = isal_zlib.decompressobj()
+        rows = inflater.decompress(b"".join(png[start:end] for start, end in pixels), size)
+    except isal_zlib.error:  # type: ignore[misc]  # the stubs call it a value
+        return None
+    if len(rows) != size:
+        return None
+    return b"".join(
+        (png[: pixels[0][0] - 8], _chunk(b"IDAT", _deflated_by_nothing(rows)), _chunk(b"IEND", b""))
+    )
+
+
+def _deflated_by_nothing(content: bytes) -> bytes:
+    """A zlib stream of stored blocks."""
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
+    view = memoryview(content)
+    for start in range(0, len(view), _BLOCK):
+        block = view[start : start + _BLOCK]
+        is_last = start + _BLOCK >= len(view)
+        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ _BLOCK), block]
+    return b"".join([*parts, isal_zlib.adler32(content).to_bytes(4, "big")])
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    check = isal_zlib.crc32(content, isal_zlib.crc32(name))
+    return b"".join((len(content).to_bytes(4, "big"), name, content, check.to_bytes(4, "big")))
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, and where its content begins and ends, of each chunk up to the end chunk or the file's end."""
+    position = 8
+    for _ in range(_MOST_CHUNKS):
+        if position + 12 > len(png):
+            return
+        name, start = png[position + 4 : position + 8], position + 8
+        end = start + int.from_bytes(png[position : position + 4], "big")
+        yield name, start, end
+        if name == b"IEND":
+            return
+        position = end + 4
+    raise ImageError("too_large", f"has more than {_MOST_CHUNKS} chunks")
