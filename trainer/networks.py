@@ -126,8 +126,12 @@ class Networks:
         )
 
     def _plan(self, name: str, seed: int) -> Plan:
-        epochs = {"epochs": self._recipe.distillation.epochs} if name == "student" else {}
-        return Plan(**self._recipe.training.model_dump() | epochs, seed=seed)
+        own: dict[str, float] = {}
+        if name == "student":
+            distillation = self._recipe.distillation
+            own = {"epochs": distillation.epochs}
+            own |= {} if distillation.mixup is None else {"mixup": distillation.mixup}
+        return Plan(**self._recipe.training.model_dump() | own, seed=seed)
 
     def _cost_ahead(self) -> float:
         """Frames still to learn from; a student's frame costs its teachers' labels, too."""
