@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from inspector.progress import Progress
 
 R = TypeVar("R")
 V = TypeVar("V")
-
-# Seconds after which a thread that runs Python lets another in. For CPython's own 5 ms a worker back from its
-# C code would wait for the main thread's books: 1 to 5% fewer frames a second (docs/speed.md).
-_SWITCH_S: Final = 0.0005
 
 
 class Workers:
@@ -28,7 +23,6 @@ class Workers:
     """
 
     def __init__(self, threads: int, progress: Progress, wake: Callable[[], None]) -> None:
-        sys.setswitchinterval(_SWITCH_S)
         self._pool = ThreadPoolExecutor(threads, "worker")
         self._progress = progress
         self._wake = wake
