@@ -195,11 +195,16 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     """The shipped recipe, shortened, runs on small frames of three classes that it has never heard of."""
     data = class_folders(tmp_path / "data", runs=2, frames=4, classes=("bad", "good", "odd"))
     short = ["training.epochs=1", "training.min_steps=4", "distillation.epochs=1", "ensemble.teachers=1"]
+    short.append("network.pixels_a_frame=600")  # 12 frames to train on
     recipe = settings.load("best", [*short, "accept=[good]"])
     results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
     assert len(results["models"]["artifact"]["per_class"]) == 3
     told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
-    assert (told.height, told.width) == (80, 80)
+    assert (told.height, told.width) == (80, 80), "their own size, for 7,200 pixels are allowed"
+    few = settings.load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
+    pipeline.run(few, data, tmp_path / "few", Progress(Console(file=io.StringIO())), Stage.TEACHERS)
+    kept = yaml.safe_load((tmp_path / "few" / "recipe.yaml").read_text())["network"]
+    assert (kept["height"], kept["width"]) == (70, 70), "few frames, small ones"
     assert run(
         data,
         tmp_path / "large",
