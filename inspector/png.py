@@ -17,6 +17,7 @@ from inspector.errors import ImageError
 
 _MOST_CHUNKS: Final = 100_000  # a second to step over
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type (PNG specification, 11.2.1)
+_MOST_BYTES: Final = 32 << 20  # of rows, 32 megapixels of grey: they stand in memory four times for a moment
 _BLOCK: Final = 0xFFFF  # bytes: the most that a stored block takes (RFC 1951, 3.2.4)
 
 
@@ -45,13 +46,15 @@ def check_sums(png: bytes) -> None:
 def stored(png: bytes) -> bytes | None:
     """The same picture with its pixels stored, not deflated; None where Pillow shall have it as it is.
 
-    That is where rows are interlaced, or the pixels do not inflate to exactly what the header says: what is
-    wrong then is Pillow's to tell. Limits on the header's numbers have been checked before.
+    That is where rows are interlaced or take much memory, for Pillow inflates them bit by bit; or where the
+    pixels do not inflate to exactly what the header says: what is wrong then is Pillow's to tell.
     """
     width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", png[16:29])
     if interlaced or colour not in _CHANNELS:
         return None
     size = height * (1 + (width * depth * _CHANNELS[colour] + 7) // 8)  # each row has a filter's number
+    if size > _MOST_BYTES:
+        return None
     pixels = [(start, end) for name, start, end in _chunks(png) if name == b"IDAT"]
     try:
         inflater = isal_zlib.decompressobj()

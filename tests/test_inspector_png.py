@@ -92,3 +92,10 @@ def test_pixels_that_inflate_to_gigabytes_take_no_more_than_the_header_says() ->
     assert quick is not None
     assert len(quick) < 2000
     assert pixels_of(quick) == ("L", bytes(40 * 30))
+
+
+def test_a_large_picture_is_left_to_pillow() -> None:
+    """Pillow inflates bit by bit; many bytes a pixel would stand in memory several times here."""
+    rows = bytes(1800 * (1 + 2400 * 8))
+    assert png.stored(png_of(rows, width=2400, height=1800, depth=16, colour=6)) is None
+    assert png.stored(png_of(rows[: 1200 * (1 + 2400 * 8)], width=2400, height=1200, depth=16, colour=6))
