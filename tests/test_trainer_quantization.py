@@ -10,15 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from trainer.quantization import (
-    Int8Conv2d,
-    Int8Linear,
-    Int8Stem,
-    fold,
-    max_pool,
-    quantize,
-    round_weight,
-)
+from trainer.dynamic import DynamicDownBlock, DynamicStem
+from trainer.layers import fold, max_pool
+from trainer.quantization import Int8Conv2d, Int8Linear, quantize, round_weight
 from trainer.schemes import compile_network
 from trainer.weldnet import WeldBlock, WeldNet, WeldNetConfig
 
@@ -105,6 +99,30 @@ def test_residual_sum_comes_before_the_relu():
     assert _error(layer.add_relu(q, worth, residual.clone()), reference) < 0.01
 
 
+@pytest.mark.parametrize(("stride", "factor"), [(1, 0.25), (2, 1.0), (2, 7.0)])
+def test_the_average_pool_stands_beside_the_convolution(stride, factor):
+    """The channels after the convolution's own are torch's average pool, times the factor."""
+    torch.manual_seed(4)
+    weight, bias = torch.randn(6, 5, 3, 3), torch.randn(6)
+    q, worth = quantize(_activation(1, 5, 13, 18), spend=True)
+    y = Int8Conv2d(weight, bias, stride, 1, pool=factor)(q, worth)
+    assert torch.equal(y[:, :6], Int8Conv2d(weight, bias, stride, 1)(q, worth))
+    torch.testing.assert_close(y[:, 6:], factor * F.avg_pool2d(q * worth, 3, stride, 1))
+
+
+@pytest.mark.parametrize("balance", [0.5, 1.0, 3.0])
+def test_a_merged_shortcut_is_the_block(balance):
+    """However the pool is weighed against the main path, the block's result is the float block's."""
+    torch.manual_seed(6)
+    block = untrained(WeldNetConfig(stem=8)).blocks[1]
+    x = _activation(1, 8, 15, 22)
+    with torch.inference_mode():
+        expected = block(x)
+        ours = DynamicDownBlock(block.requires_grad_(False), balance)(x.clone())
+    assert ours.shape == expected.shape
+    assert _error(ours, expected) < 0.05
+
+
 @given(height=st.integers(2, 17), width=st.integers(2, 17))
 @settings(max_examples=40, deadline=None)
 def test_max_pool_is_torchs(height, width):
@@ -117,7 +135,7 @@ def test_max_pool_is_torchs(height, width):
 @pytest.mark.parametrize(("height", "width"), [(64, 72), (67, 80), (66, 64)])
 def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
     """Where the processor writes bfloat16 each value is within its rounding (8 bits) of the float one."""
-    stem = Int8Stem(
+    stem = DynamicStem(
         WeldNet(WeldNetConfig(height=height, width=width)).eval().requires_grad_(False).stem
     ).eval()
     frame = torch.randint(256, (1, 1, height, width), dtype=torch.uint8)
@@ -139,18 +157,20 @@ def test_folded_convolution_does_both():
 
 def _with_rounded_weights(network: WeldNet) -> WeldNet:
     """The float network whose folded weights are the ones that int8 can hold."""
-    pairs = [(network.stem[0], network.stem[1])]
+    layers = [[(network.stem[0], network.stem[1])]]
     for block in network.blocks:
         assert isinstance(block, WeldBlock)
-        pairs += [(block.main[0], block.main[1]), (block.main[3], block.main[4])]
+        layers += [[(block.main[0], block.main[1])], [(block.main[3], block.main[4])]]
         if list(block.shortcut.children()):
-            pairs.append((block.shortcut[1], block.shortcut[2]))
-    for conv, norm in pairs:
-        weight, bias = fold(conv, norm)
-        q, scale = round_weight(weight)
-        conv.weight.copy_(q * scale.view(-1, 1, 1, 1))
-        norm.weight.fill_(1), norm.bias.copy_(bias)
-        norm.running_mean.fill_(0), norm.running_var.fill_(1 - norm.eps)
+            layers[-1].append((block.shortcut[1], block.shortcut[2]))  # both are one layer
+    for pairs in layers:
+        folded = [fold(conv, norm) for conv, norm in pairs]
+        q, scale = round_weight(torch.cat([weight for weight, _ in folded], dim=1))
+        rounded = (q * scale.view(-1, 1, 1, 1)).split([weight.shape[1] for weight, _ in folded], dim=1)
+        for (conv, norm), (_, bias), weight in zip(pairs, folded, rounded, strict=True):
+            conv.weight.copy_(weight)
+            norm.weight.fill_(1), norm.bias.copy_(bias)
+            norm.running_mean.fill_(0), norm.running_var.fill_(1 - norm.eps)
     q, scale = round_weight(network.head.weight)
     network.head.weight.copy_(q * scale[:, None])
     return network

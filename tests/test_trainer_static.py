@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from inspector import artifact as artifacts
 from inspector.errors import ArtifactError
 from trainer.quantization import LEVELS, Int8Conv2d, Int8Linear
-from trainer.ranges import calibrate
+from trainer.ranges import balances, calibrate
 from trainer.schemes import compile_network
 from trainer.static import cut
 
@@ -26,39 +26,42 @@ def test_a_layer_gives_the_nearest_level():
     q = _levels(1, 8, 21, 18)
     exact = layer(q, 0.01)
     worth = float(exact.max()) / 200
-    levels = layer.levels(q, 0.01, worth)
+    levels = layer.levels(q, 0.01, worth, False)
     assert levels.dtype == torch.uint8
     assert float((levels - exact / worth).abs().max()) <= 0.51
-    assert int(cut(levels).max()) == LEVELS
+    assert int(levels.max()) == 200
+    assert torch.equal(layer.levels(q, 0.01, worth, True), cut(levels))
+    assert int(levels.max()) == LEVELS
 
 
-@pytest.mark.parametrize("zero", [0, 128])
-def test_the_residual_is_summed_before_the_relu(zero):
-    """A shortcut's levels, which may stand for negative numbers, are summed first; then the ReLU cuts."""
+def test_the_residual_is_summed_before_the_relu():
+    """A shortcut's levels are summed first; then the ReLU cuts."""
     torch.manual_seed(2)
     layer, q = Int8Linear(torch.randn(16, 32), torch.randn(16)), _levels(50, 32)
     residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
     product = F.linear(q * 0.01, layer.weight * layer.scale[:, None], layer.bias)
-    exact = (product + (residual.float() - zero) * 0.03).relu()
+    exact = (product + residual * 0.03).relu()
     worth = float(exact.max()) / 200
-    levels = layer.add_relu_levels(q, 0.01, residual.clone(), worth=0.03, zero=zero, out=worth)
+    levels = layer.add_relu_levels(q, 0.01, residual.clone(), worth=0.03, out=worth)
     assert float((levels - exact / worth).abs().max()) <= 0.51
 
 
-def test_a_result_with_signs_has_its_zero_at_128():
-    """Of a layer without a ReLU, levels below 128 stand for negative results."""
+def test_a_linear_layer_gives_the_nearest_level():
+    """A linear layer's levels are its ReLU's float result, rounded, and cut at the top level."""
     torch.manual_seed(3)
     layer, q = Int8Linear(torch.randn(16, 32), torch.randn(16)), _levels(50, 32)
-    exact = layer(q, 0.01)
-    worth = float(exact.abs().max()) / 127
-    assert float(((layer.levels(q, 0.01, worth).float() - 128) - exact / worth).abs().max()) <= 0.51
+    exact = layer.relu(q, 0.01)
+    torch.testing.assert_close(exact, layer(q, 0.01).relu())
+    worth = float(exact.max()) / 200
+    levels = layer.relu_levels(q, 0.01, worth)
+    assert float((levels - (exact / worth).clamp_max(LEVELS)).abs().max()) <= 0.51
+    assert int(levels.max()) == LEVELS
 
 
-def test_the_average_pool_is_torchs():
-    """The depthwise convolution that stands for the shortcut's pool is within half a level of it."""
-    layer = Int8Conv2d(torch.full((8, 1, 3, 3), 1 / 9), torch.zeros(8), 2, 1, groups=8)
-    q = _levels(1, 8, 15, 22)
-    assert float((layer.levels(q, 1.0, 1.0) - F.avg_pool2d(q.float(), 3, 2, 1)).abs().max()) <= 0.501
+def test_a_balance_brings_both_maps_to_one_reach():
+    """It is the ratio of the two maps' ranges, and no more than sixteenfold where one of them is blank."""
+    maps = {"a.main.2": 6.0, "a.shortcut.0": 2.0, "b.main.2": 1e-6, "b.shortcut.0": 1.0, "stem": 1.0}
+    assert balances(maps) == {"a": 3.0, "b": 1 / 16}
 
 
 def test_a_range_covers_what_is_common():
@@ -68,7 +71,7 @@ def test_a_range_covers_what_is_common():
     with torch.inference_mode():
         stem = network.stem(seen / 255)
     assert 0.4 * float(stem.max()) <= ranges["stem"] <= 1.01 * float(stem.max())
-    assert len(ranges) == 1 + 2 * len(TINY.plan) + 2 * sum(pair != (1, 1) for pair in TINY.plan)
+    assert len(ranges) == 1 + 2 * len(TINY.plan) + sum(pair != (1, 1) for pair in TINY.plan)
     assert all(value > 0 for value in ranges.values())
 
 

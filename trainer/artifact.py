@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from inspector.images import decode
 from inspector.metadata import GOLDEN_FILE, METADATA_FILE, ArtifactError, Metadata, Thresholds, WeldClass
 from inspector.metadata import read as read_metadata
+from trainer.layers import as_rows
 from trainer.novelty import Novelty
 from trainer.preparation import prepare
-from trainer.quantization import as_rows
 from trainer.ranges import Ranges
 from trainer.schemes import Compiled, Scheme, compile_network
 from trainer.weldnet import WeldNet
@@ -65,7 +65,7 @@ class ArtifactNetwork(nn.Module):
 
     def heat_map(self, features: Tensor, label: int) -> Tensor:
         """Where the evidence for a class lies: the pooled product before the pooling, from 0 to 1."""
-        evidence = torch.mv(as_rows(features), self.class_weight[label])
+        evidence = torch.mv(as_rows(features).view(-1, features.size(1)), self.class_weight[label])
         low, high = torch.aminmax(evidence)
         return ((evidence - low) / (high - low).clamp_min(1e-12)).view(features.size(2), features.size(3))
 

@@ -1,5 +1,7 @@
 """How far a student's maps reach on training frames: what static int8 spreads its levels over.
 
+Dynamic int8 takes from them only how the two inputs of one layer compare (:func:`balances`).
+
 A range is the one that rounds and cuts with the least squared error. Measured against the plain peak and
 percentiles: docs/speed.md.
 """
@@ -32,6 +34,16 @@ def calibrate(student: WeldNet, frames: Tensor) -> Ranges:
     """
     magnitudes = _observe(student, frames)
     return {name: _best(values) for name, values in magnitudes.items()}
+
+
+def balances(ranges: Ranges) -> dict[str, float]:
+    """Of each block with a pooled shortcut: what brings the pool's reach to that of the main path's map.
+
+    Within sixteenfold: beyond that one of them is blank on the training frames, and need not be elsewhere.
+    """
+    pools = [name.removesuffix(".shortcut.0") for name in ranges if name.endswith(".shortcut.0")]
+    ratios = {name: ranges[f"{name}.main.2"] / ranges[f"{name}.shortcut.0"] for name in pools}
+    return {name: min(max(ratio, 1 / 16), 16.0) for name, ratio in ratios.items()}
 
 
 def _best(values: Tensor) -> float:
@@ -71,5 +83,5 @@ def _maps(student: WeldNet) -> dict[str, nn.Module]:
         maps |= {f"blocks.{i}": block, f"blocks.{i}.main.2": block.main[2]}
         if not isinstance(block.shortcut, nn.Identity):
             shortcut = cast(nn.Sequential, block.shortcut)
-            maps |= {f"blocks.{i}.shortcut": shortcut, f"blocks.{i}.shortcut.0": shortcut[0]}
+            maps[f"blocks.{i}.shortcut.0"] = shortcut[0]
     return maps

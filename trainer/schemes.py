@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trainer.quantization import Int8WeldNet
-from trainer.ranges import Ranges
+from trainer.dynamic import DynamicWeldNet
+from trainer.ranges import Ranges, balances
 from trainer.static import StaticWeldNet
 from trainer.weldnet import WeldNet
 
@@ -23,14 +23,14 @@ class FloatWeldNet(nn.Module):
         self.student = student
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`trainer.quantization.Int8WeldNet.forward`."""
+        """As :meth:`trainer.dynamic.DynamicWeldNet.forward`."""
         pixels = frame.to(torch.float32, memory_format=torch.channels_last) / 255
         features = self.student.features(pixels)
         pooled = features.mean((2, 3))
         return features, pooled, self.student.head(pooled)
 
 
-Compiled = Int8WeldNet | StaticWeldNet | FloatWeldNet
+Compiled = DynamicWeldNet | StaticWeldNet | FloatWeldNet
 
 
 def compile_network(student: WeldNet, scheme: Scheme, ranges: Ranges | None = None) -> Compiled:
@@ -39,7 +39,7 @@ def compile_network(student: WeldNet, scheme: Scheme, ranges: Ranges | None = No
     Args:
         student: the network.
         scheme: ``dynamic``, ``static`` or ``none``.
-        ranges: what ``static`` was calibrated to.
+        ranges: what ``static`` is calibrated to; ``dynamic`` rounds a little less with them.
     """
     copy = WeldNet(student.config)
     copy.load_state_dict(student.state_dict())
@@ -47,7 +47,7 @@ def compile_network(student: WeldNet, scheme: Scheme, ranges: Ranges | None = No
     if scheme == "none":
         return FloatWeldNet(copy).eval()
     if scheme == "dynamic":
-        return Int8WeldNet(copy).eval()
+        return DynamicWeldNet(copy, balances(ranges) if ranges else None).eval()
     if ranges is None:
         raise ValueError("static int8 needs the ranges that it was calibrated to")
     return StaticWeldNet(copy, ranges).eval()

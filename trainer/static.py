@@ -4,92 +4,71 @@ What a level is worth is fixed when the artifact is made, so no layer looks for 
 map between two layers is a quarter of the float map's size. A frame brighter than those that the ranges were
 calibrated on is clipped; that is what ``dynamic`` cannot suffer from, and why it is the default.
 
-Levels are cut at 127, in place, so that the next layer's sums fit in 16 bits on processors without VNNI. The
-shortcut's result, which has signs and is only summed, has 256 levels about 128.
+Levels are cut at 127, so that the next layer's sums fit in 16 bits on processors without VNNI.
 """
 
 # no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
-from trainer.quantization import LEVELS, Int8Conv2d, Int8Linear, as_map, as_rows, fold, max_pool, quantize
-from trainer.ranges import Ranges
+from trainer.layers import as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
+from trainer.quantization import LEVELS, Int8Linear, quantize
+from trainer.ranges import Ranges, balances
 from trainer.weldnet import WeldBlock, WeldNet
 
 
 def cut(q: Tensor) -> Tensor:
-    """Levels above 127 become 127, in place."""
+    """Levels above 127 become 127, in place.
+
+    Behind a sum oneDNN's linear layer cannot cut by itself, and in the stem's convolution that costs more.
+    """
     return q.clamp_(max=127)
 
 
 class StaticStem(nn.Module):
-    """Stem and max pool; see :class:`trainer.quantization.Int8Stem`."""
+    """Stem and max pool; see :class:`trainer.dynamic.DynamicStem`."""
 
     def __init__(self, stem: nn.Sequential, out: float) -> None:
         super().__init__()
-        weight, bias = fold(stem[0], stem[1])
-        self.conv = Int8Conv2d(weight, bias + weight.sum((1, 2, 3)) * 0.5 / 255, stride=2, padding=3)
+        self.conv = stem_conv(stem)
         self.out = out
 
     def forward(self, frames: Tensor) -> Tensor:
         """``uint8[N, 1, H, W]`` → ``uint8[N, C, h, w]`` of levels."""
         pixels = (frames >> 1).contiguous(memory_format=torch.channels_last)
-        return cut(max_pool(self.conv.levels(pixels, 2.0 / 255.0, self.out)))
+        return cut(max_pool(self.conv.levels(pixels, 2.0 / 255.0, self.out, False)))
 
 
 class StaticBlock(nn.Module):
     """A WeldBlock whose shortcut is the identity.
 
-    Args:
-        block: with its batch norms.
-        name: of the block in the student.
-        before: of the module before it.
-        worth: what a level of each module's output is worth.
+    ``x``, ``h`` and ``out`` are what a level of the input, of the map between and of the output is worth.
     """
 
-    def __init__(self, block: WeldBlock, name: str, before: str, worth: dict[str, float]) -> None:
+    def __init__(self, block: WeldBlock, *, x: float, h: float, out: float) -> None:
         super().__init__()
-        conv = cast(nn.Conv2d, block.main[0])
-        self.spatial = Int8Conv2d(*fold(conv, block.main[1]), stride=conv.stride[0], padding=1)
-        self.pointwise = Int8Linear(*fold(block.main[3], block.main[4]))
-        self.x, self.h, self.out = worth[before], worth[f"{name}.main.2"], worth[name]
+        self.spatial, self.pointwise = plain_layers(block)
+        self.x, self.h, self.out = x, h, out
 
     def forward(self, x: Tensor) -> Tensor:
         """``uint8[N, C, h, w]``, which is overwritten → the same shape."""
-        h = cut(self.spatial.levels(x, self.x, self.h))
-        y = self.pointwise.add_relu_levels(as_rows(h), self.h, as_rows(x), worth=self.x, zero=0, out=self.out)
-        return as_map(cut(y), h.size(2), h.size(3))
+        h = self.spatial.levels(x, self.x, self.h, True)
+        y = self.pointwise.add_relu_levels(as_rows(h), self.h, as_rows(x), worth=self.x, out=self.out)
+        return as_map(cut(y))
 
 
 class StaticDownBlock(nn.Module):
-    """A WeldBlock whose shortcut is an average pool, here a depthwise convolution, and a 1×1 convolution.
+    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
 
-    Arguments as those of :class:`StaticBlock`.
-    """
-
-    def __init__(self, block: WeldBlock, name: str, before: str, worth: dict[str, float]) -> None:
+    def __init__(self, block: WeldBlock, balance: float, *, x: float, h: float, out: float) -> None:
         super().__init__()
-        conv, side = cast(nn.Conv2d, block.main[0]), cast(nn.Sequential, block.shortcut)
-        self.spatial = Int8Conv2d(*fold(conv, block.main[1]), stride=conv.stride[0], padding=1)
-        self.pointwise = Int8Linear(*fold(block.main[3], block.main[4]))
-        channels = conv.in_channels
-        mean = torch.full((channels, 1, 3, 3), 1 / 9)
-        self.pool = Int8Conv2d(mean, torch.zeros(channels), conv.stride[0], 1, groups=channels)
-        self.side = Int8Linear(*fold(side[1], side[2]))
-        self.x, self.h, self.out = worth[before], worth[f"{name}.main.2"], worth[name]
-        self.pooled, self.shortcut = worth[f"{name}.shortcut.0"], worth[f"{name}.shortcut"]
+        self.spatial, self.pointwise = down_layers(block, balance)
+        self.x, self.h, self.out = x, h, out
 
     def forward(self, x: Tensor) -> Tensor:
         """``uint8[N, C, h, w]`` → ``uint8[N, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
-        pooled = cut(self.pool.levels(x, self.x, self.pooled))
-        residual = self.side.levels(as_rows(pooled), self.pooled, self.shortcut)
-        h = cut(self.spatial.levels(x, self.x, self.h))
-        y = self.pointwise.add_relu_levels(
-            as_rows(h), self.h, residual, worth=self.shortcut, zero=128, out=self.out
-        )
-        return as_map(cut(y), h.size(2), h.size(3))
+        h = self.spatial.levels(x, self.x, self.h, True)
+        return as_map(self.pointwise.relu_levels(as_rows(h), self.h, self.out))
 
 
 class StaticWeldNet(nn.Module):
@@ -106,10 +85,13 @@ class StaticWeldNet(nn.Module):
         self.stem = StaticStem(student.stem, worth["stem"])
         blocks: list[nn.Module] = []
         before = "stem"
-        for i, block in enumerate(cast("list[WeldBlock]", student.blocks)):
-            kind = StaticBlock if isinstance(block.shortcut, nn.Identity) else StaticDownBlock
-            blocks.append(kind(block, f"blocks.{i}", before, worth))
-            before = f"blocks.{i}"
+        for name, block in blocks_of(student):
+            worths = {"x": worth[before], "h": worth[f"{name}.main.2"], "out": worth[name]}
+            if isinstance(block.shortcut, nn.Identity):
+                blocks.append(StaticBlock(block, **worths))
+            else:
+                blocks.append(StaticDownBlock(block, balances(ranges)[name], **worths))
+            before = name
         self.blocks = nn.Sequential(*blocks)
         self.out = worth[before]
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())

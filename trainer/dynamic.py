@@ -1,0 +1,102 @@
+"""Dynamic int8: a map's scale is the frame's own peak over 127, so nothing is calibrated and nothing clipped.
+
+Networks here take one frame: a scale over a batch would make a frame's result depend on its neighbours. Maps
+between layers are floats, since a peak is known only when the whole map is.
+"""
+
+# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+import torch
+from torch import Tensor, nn
+
+from trainer.layers import as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
+from trainer.quantization import Int8Linear, quantize
+from trainer.weldnet import WeldBlock, WeldNet
+
+
+def as_bits(x: Tensor) -> Tensor:
+    """``bfloat16`` seen as ``int16``: behind a ReLU both have one order, and integers are compared faster.
+
+    By ``set_``, since TorchScript has no ``view(dtype)``; the memory is shared.
+    """
+    bits: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=torch.int16), x)
+    return bits
+
+
+def as_bf16(bits: Tensor) -> Tensor:
+    """What :func:`as_bits` gave, seen as ``bfloat16`` again."""
+    x: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=torch.bfloat16), bits)
+    return x
+
+
+class DynamicStem(nn.Module):
+    """Stem and max pool.
+
+    Its map is the network's largest, 6 MB as float: where the processor can, it is written and pooled as
+    bfloat16, and only what is left of it becomes float.
+    """
+
+    def __init__(self, stem: nn.Sequential) -> None:
+        super().__init__()
+        self.conv = stem_conv(stem)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
+        pixels = (frame >> 1).contiguous(memory_format=torch.channels_last)
+        if self.conv.has_bf16 and (frame.size(2) + 1) // 2 % 2 == 0 and (frame.size(3) + 1) // 2 % 2 == 0:
+            return as_bf16(max_pool(as_bits(self.conv.halves(pixels, 2.0 / 255.0)))).to(torch.float32)
+        return max_pool(self.conv(pixels, 2.0 / 255.0))
+
+
+class DynamicBlock(nn.Module):
+    """A WeldBlock whose shortcut is the identity."""
+
+    def __init__(self, block: WeldBlock) -> None:
+        super().__init__()
+        self.spatial, self.pointwise = plain_layers(block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``float32[1, C, h, w]``, which is overwritten → the same shape."""
+        q, worth = quantize(x, False)
+        h = self.spatial(q, worth)
+        hq, h_worth = quantize(h, True)
+        return as_map(self.pointwise.add_relu(as_rows(hq), h_worth, as_rows(x)))
+
+
+class DynamicDownBlock(nn.Module):
+    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
+
+    def __init__(self, block: WeldBlock, balance: float) -> None:
+        super().__init__()
+        self.spatial, self.pointwise = down_layers(block, balance)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
+        q, worth = quantize(x, True)
+        h = self.spatial(q, worth)
+        hq, h_worth = quantize(h, True)
+        return as_map(self.pointwise.relu(as_rows(hq), h_worth))
+
+
+class DynamicWeldNet(nn.Module):
+    """WeldNet with every convolution and the linear layer dynamically quantized, for one frame."""
+
+    def __init__(self, student: WeldNet, balances: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.at_once = 1  # frame: its own peaks give its scales
+        self.stem = DynamicStem(student.stem)
+        self.blocks = nn.Sequential(
+            *(
+                DynamicBlock(block)
+                if isinstance(block.shortcut, nn.Identity)
+                else DynamicDownBlock(block, (balances or {}).get(name, 1.0))
+                for name, block in blocks_of(student)
+            )
+        )
+        self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``uint8[1, 1, H, W]`` → features ``float32[1, F, h, w]``, pooled ``[1, F]``, logits ``[1, C]``."""
+        features: Tensor = self.blocks(self.stem(frame))
+        pooled = features.mean((2, 3))
+        q, worth = quantize(pooled, False)
+        return features, pooled, self.head(q, worth)

@@ -1,0 +1,81 @@
+"""WeldNet as layers of :mod:`trainer.quantization`: batch norm folded, shortcuts merged, maps as rows.
+
+Maps are ``[N, C, h, w]`` in channels-last memory, where a 1×1 convolution is a linear layer over pixels; as
+such oneDNN runs it with less overhead and sums into the residual in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from trainer.quantization import Int8Conv2d, Int8Linear
+from trainer.weldnet import WeldBlock, WeldNet
+
+
+def fold(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the one convolution that equals ``norm(conv(x))`` in evaluation mode."""
+    conv, norm = cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm)
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    factor = (norm.weight / torch.sqrt(variance + norm.eps)).detach()
+    return conv.weight.detach() * factor.view(-1, 1, 1, 1), norm.bias.detach() - mean * factor
+
+
+def blocks_of(student: WeldNet) -> Iterator[tuple[str, WeldBlock]]:
+    """Each block with its name in the student."""
+    return ((f"blocks.{i}", block) for i, block in enumerate(cast("list[WeldBlock]", student.blocks)))
+
+
+def stem_conv(stem: nn.Sequential) -> Int8Conv2d:
+    """The stem's convolution of pixels halved to 127 levels; the mean of the lost bit goes into the bias."""
+    weight, bias = fold(stem[0], stem[1])
+    return Int8Conv2d(weight, bias + weight.sum((1, 2, 3)) * 0.5 / 255, stride=2, padding=3)
+
+
+def plain_layers(block: WeldBlock) -> tuple[Int8Conv2d, Int8Linear]:
+    """Spatial and pointwise convolution of a block whose shortcut is the identity."""
+    stride = cast(nn.Conv2d, block.main[0]).stride[0]
+    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1)
+    return spatial, Int8Linear(*fold(block.main[3], block.main[4]))
+
+
+def down_layers(block: WeldBlock, balance: float) -> tuple[Int8Conv2d, Int8Linear]:
+    """The two layers that a block with a pooled shortcut comes to: two calls of oneDNN instead of four.
+
+    The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool is written beside
+    the channels of the spatial convolution: neither has signs, so one ReLU does for both. Both then share a
+    scale; ``balance`` brings the pool to the reach of the others, and the weights behind it take it back.
+    """
+    stride = cast(nn.Conv2d, block.main[0]).stride[0]
+    shortcut = cast(nn.Sequential, block.shortcut)
+    main, main_bias = fold(block.main[3], block.main[4])
+    side, side_bias = fold(shortcut[1], shortcut[2])
+    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1, pool=balance)
+    return spatial, Int8Linear(torch.cat([main, side / balance], dim=1), main_bias + side_bias)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Channels-last ``[N, C, h, w]`` seen as one row for each pixel, ``[N, h, w, C]``."""
+    return x.permute(0, 2, 3, 1)
+
+
+def as_map(rows: Tensor) -> Tensor:
+    """One row for each pixel seen as channels-last ``[N, C, h, w]``."""
+    return rows.permute(0, 3, 1, 2)
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """3×3 max pool, stride 2, padding 1, of what is behind a ReLU.
+
+    Rows and then columns, each one vectorized: torch's own also tracks where each maximum was.
+    """
+    if x.size(2) % 2 or x.size(3) % 2:
+        return torch.max_pool2d(x, 3, 2, 1)
+    rows = torch.maximum(x[:, :, 0::2], x[:, :, 1::2])
+    torch.maximum(rows[:, :, 1:], x[:, :, 1:-1:2], out=rows[:, :, 1:])
+    y = torch.maximum(rows[:, :, :, 0::2], rows[:, :, :, 1::2])
+    torch.maximum(y[:, :, :, 1:], rows[:, :, :, 1:-1:2], out=y[:, :, :, 1:])
+    return y
