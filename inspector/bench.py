@@ -37,7 +37,7 @@ from inspector.settings import Settings
 BATCH = 8  # frames: the daemon's default batch
 ROUNDS = 15  # of the single stages: their median is steady to a few percent
 PASSES = 3  # of the pipeline; the rounds are spread over them, so that what slows one slows the other
-FRAMES = 480  # files in a pass: some five seconds on two cores, so that start and end weigh little
+FRAMES = 1000  # files in a pass: seven seconds on two quick cores, so that start and end weigh little
 NOISE_SD = 4.5  # grey levels: gives PNGs of some 440 KiB, as a weld camera does
 
 Values = dict[str, list[float]]

@@ -129,7 +129,7 @@ class Networks:
         own: dict[str, float] = {}
         if name == "student":
             distillation = self._recipe.distillation
-            own = {"epochs": distillation.epochs}
+            own = {"epochs": distillation.epochs, "int8_epochs": distillation.int8_epochs}
             own |= {} if distillation.mixup is None else {"mixup": distillation.mixup}
         return Plan(**self._recipe.training.model_dump() | own, seed=seed)
 

@@ -35,6 +35,7 @@ class Plan:
     average_epochs: float
     precision: Literal["fp32", "bf16", "auto"]
     seed: int
+    int8_epochs: int = 0
 
     def batches(self, frames: int) -> int:
         """Batches that a pass over so many frames takes.

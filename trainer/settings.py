@@ -105,6 +105,7 @@ class Distillation(_Strict):
 
     epochs: Annotated[int, Field(ge=0)] = 25  # Algorithm 1: the same as a teacher's; 0: no student
     mixup: Annotated[float, Field(ge=0, le=10)] | None = None  # the student's; null: as the teachers'
+    int8_epochs: Annotated[int, Field(ge=0)] = 0  # the last ones: with weights as int8 will round them
     true_labels: Share = 0.0  # their share beside the pseudo labels; Algorithm 1 has none
     confidence: Share = 0.8  # of the ensemble's top class, from which a frame without a label is learnt from
 

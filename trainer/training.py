@@ -10,6 +10,7 @@ import math
 import os
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from trainer.errors import TrainerError, TrainingError
 from trainer.frames import FrameSet
 from trainer.hardware import Hardware
 from trainer.optimization import Plan, arithmetic, average, optimizer
+from trainer.rounding import rounded_weights
 
 Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels as shares) → what is learnt
 
@@ -129,6 +131,7 @@ class _Learner:
         self.together = hardware.setup(network, self.optimizer)  # the same weights, and gradients shared
         self.average = average(network, plan.average_epochs * steps) if plan.average_epochs else None
         self.arithmetic = arithmetic(plan.precision, hardware.device)
+        self.rounds = False  # the weights to int8's, in the last epochs
         self._saved = ["network", "optimizer", "scheduler", *(["average"] if self.average else [])]
 
     @property
@@ -139,6 +142,7 @@ class _Learner:
     def epoch(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float, float]:
         """Mean loss, and accuracy on labelled views, as they were when learnt from; seconds of learning."""
         self.network.train()
+        self.rounds = number > self.plan.epochs - self.plan.int8_epochs
         torch.manual_seed(self.plan.seed * 1_000_003 + number)  # a prime apart: no two seeds' epochs meet
         total, right, labelled, learning = 0.0, 0, 0, 0.0
         # Batches of nearly one size: a last batch of one frame would leave batch norm nothing to average.
@@ -171,15 +175,17 @@ class _Learner:
     def _step(self, views: Tensor, labels: Tensor) -> tuple[Tensor, float]:
         """Logits and loss of one batch; the weights move only if the loss is a number."""
         views, order, share = _mix(views, self.plan.mixup)
-        with self.arithmetic():
-            logits = self.together(views)
-            truth = _shares(labels, logits.shape[1], self.plan.label_smoothing)
-            targets = self.targets(views, share * truth + (1 - share) * truth[order])
-        loss = F.cross_entropy(logits.float(), targets)
-        told = self.hardware.worst(loss.item())
+        with rounded_weights(self.network) if self.rounds else nullcontext():
+            with self.arithmetic():
+                logits = self.together(views)
+                truth = _shares(labels, logits.shape[1], self.plan.label_smoothing)
+                targets = self.targets(views, share * truth + (1 - share) * truth[order])
+            loss = F.cross_entropy(logits.float(), targets)
+            told = self.hardware.worst(loss.item())
+            if math.isfinite(told):
+                self.optimizer.zero_grad()
+                self.hardware.backward(loss)
         if math.isfinite(told):
-            self.optimizer.zero_grad()
-            self.hardware.backward(loss)
             self.optimizer.step()
             self.scheduler.step()
             if self.average:
