@@ -8,7 +8,8 @@ heat map and novelty; the peers are given finished floats and give logits, which
 are calibrated on the same frames. Times are the processor's, which for one thread are the wall's on a
 machine that does nothing else. A round gives every candidate a turn of eight frames, one after the other or
 in one batch, so that what else the machine does falls on all, and what the candidate before left in the
-caches on one frame of eight. Ratios are medians of the rounds' own ratios.
+caches on one frame of eight; ``--turns N`` repeats them: the more, the less the caches weigh. Ratios are
+medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ def main(
     frames: Annotated[Path | None, typer.Option(help="images to compare the answers on")] = None,
     calibrate_on: Annotated[Path | None, typer.Option("--calibrate", help="images for static int8")] = None,
     rounds: Annotated[int, typer.Option(min=5, help="how often each candidate is timed")] = 40,
+    turns: Annotated[int, typer.Option(min=1, help="eight frames this often in a round")] = 1,
     own_size: Annotated[bool, typer.Option("--own-size", help="of the student, not the paper's")] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
@@ -68,12 +70,13 @@ def main(
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         runtimes = dict(_runtimes(network, seen, Path(folder)))
-        result = _timed(runtimes, shown, rounds)
+        result = _timed(runtimes, shown, rounds, turns)
     result |= {
         "size": f"{network.config.width}×{network.config.height}",
         "n": len(shown),
         "frames": frames.name if frames else "noise",
         "rounds": rounds,
+        "turns": turns,
     }
     if as_json:
         typer.echo(json.dumps(result))
@@ -186,7 +189,7 @@ def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
 # --- the measurement ------------------------------------------------------------------------------------
 
 
-def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int) -> dict[str, Any]:
+def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int) -> dict[str, Any]:
     times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runtimes for n in BATCHES}
     pixels = shown / 255
     for round_number in range(-3, rounds):  # the first three warm up
@@ -194,10 +197,10 @@ def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int) -> dict[str
             start = round_number % max(1, len(shown) - _TURN + 1)
             turn = (shown if name in OURS.values() else pixels)[start : start + _TURN]
             began = time.process_time()
-            for batch in turn.split(n):
+            for batch in turns * turn.split(n):
                 runtimes[name](batch)
             if round_number >= 0:
-                told.append((time.process_time() - began) * 1000 / len(turn))
+                told.append((time.process_time() - began) * 1000 / (turns * len(turn)))
     middle = {key: np.array(told) for key, told in times.items()}
     answers = {
         name: _answers(work, shown if name.startswith("this") else pixels) for name, work in runtimes.items()
@@ -230,23 +233,16 @@ def _quartiles(values: np.ndarray) -> list[float]:
 
 def _print(result: dict[str, Any]) -> None:
     title = (
-        f"{result['cpu']}, one thread, {result['rounds']} rounds; {result['n']} frames ({result['frames']})"
+        f"{result['cpu']}, one thread, {result['rounds']} rounds of {result['turns']} × {_TURN} frames; "
+        f"agreement on {result['n']} frames ({result['frames']})"
     )
-    table = Table(
-        "runtime",
-        "batch 1, ms",
-        "batch 8, ms a frame",
-        "dynamic/it b1",
-        "dynamic/it b8",
-        "agrees",
-        title=title,
-    )
+    columns = {f"batch{n}_ms": f"batch {n}, ms a frame" for n in BATCHES}
+    columns |= {f"{mine}_over_it_batch{n}": f"{mine}/it b{n}" for mine in OURS for n in BATCHES}
+    table = Table("runtime", *columns.values(), "agrees", title=title)
     for name, told in result["runtimes"].items():
-        keys = "batch1_ms", "batch8_ms", "dynamic_over_it_batch1", "dynamic_over_it_batch8"
-        row = [told[key] for key in keys]
-        cells = [f"{middle:.2f} ({low:.2f}–{high:.2f})" for middle, low, high in row]
+        cells = [f"{told[key][0]:.2f} ({told[key][1]:.2f}–{told[key][2]:.2f})" for key in columns]
         table.add_row(name, *cells, f"{told['agreement']:.1%}")
-    Console(width=140).print(table)
+    Console(width=190).print(table)
 
 
 if __name__ == "__main__":
