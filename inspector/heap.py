@@ -9,7 +9,7 @@ from typing import Final
 # fresh, zeroed pages for the next, and keep a heap for each worker. Measured over 1000 frames on two workers
 # (docs/speed.md): 50 page faults a frame for 200, 0.3 ms in the kernel for 1.1, as much memory.
 _SETTINGS: Final = (
-    (-1, 24 << 20),  # M_TRIM_THRESHOLD, bytes: a batch of 8 through static int8 (with 16: 1.4 times as long)
+    (-1, 32 << 20),  # M_TRIM_THRESHOLD, bytes at the heap's end: glibc's own is 128 KiB
     (-3, 32 << 20),  # M_MMAP_THRESHOLD, bytes: the most that glibc allows
     (-8, 1),  # M_ARENA_MAX, heaps: what one worker frees, the other takes
 )
