@@ -38,31 +38,41 @@ class Plan:
     int8_epochs: int = 0
 
     def batches(self, frames: int) -> int:
-        """Batches that a pass over so many frames takes.
+        """Batches that a pass over so many frames takes."""
+        return math.ceil(frames / self._size(frames))
 
-        Where ``min_steps`` is set, a batch is at most an eighth of the frames: batches of half a small data
-        set would cost as much a step as those of a large one, and hardly differ from each other.
+    def rate(self, frames: int) -> float:
+        """The learning rate for so many frames: smaller batches take shorter steps (Goyal et al. 2017)."""
+        return self.learning_rate * min(1.0, self._size(frames) / self.batch_size)
+
+    def _size(self, frames: int) -> int:
+        """Frames in a batch.
+
+        Where ``min_steps`` is set, it is at most an eighth of the frames: batches of half a small data set
+        would cost as much a step as those of a large one, and hardly differ from each other.
         """
-        size = min(self.batch_size, max(_FEWEST, frames // 8)) if self.min_steps else self.batch_size
-        return math.ceil(frames / size)
+        return min(self.batch_size, max(_FEWEST, frames // 8)) if self.min_steps else self.batch_size
 
     def passes(self, frames: int) -> int:
         """Passes over so many frames in an epoch, so that all epochs have ``min_steps`` steps at least."""
         return max(1, math.ceil(self.min_steps / (self.epochs * self.batches(frames))))
 
 
-def optimizer(network: nn.Module, plan: Plan, steps: int) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """SGD and its schedule; ``steps`` is an epoch's."""
+def optimizer(
+    network: nn.Module, plan: Plan, frames: int, steps: int
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    """SGD and its schedule for so many frames; ``steps`` is an epoch's."""
+    rate = plan.rate(frames)
     sgd = torch.optim.SGD(
         network.parameters(),
-        lr=plan.learning_rate,
+        lr=rate,
         momentum=plan.momentum,
         nesterov=plan.nesterov,
         weight_decay=plan.weight_decay,
     )
     if plan.schedule == "one_cycle":
         total = plan.epochs * steps + 1  # one more: it is stepped after the last batch, too
-        return sgd, OneCycleLR(sgd, plan.learning_rate, total_steps=total, cycle_momentum=False)
+        return sgd, OneCycleLR(sgd, rate, total_steps=total, cycle_momentum=False)
     return sgd, MultiStepLR(sgd, [epoch * steps for epoch in plan.milestones], plan.gamma)
 
 

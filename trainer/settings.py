@@ -88,7 +88,7 @@ class Training(_Strict):
     min_steps: Annotated[int, Field(ge=0)] = 0  # steps: few frames are gone through several times an epoch
     batch_size: Annotated[int, Field(ge=2)] = 32  # frames; the paper prints none: torchvision's usual
     schedule: Literal["step", "one_cycle"] = "step"  # step is the paper's
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01  # the peak of a one_cycle
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01  # of a full batch; the peak of a one_cycle
     milestones: list[Positive] = [15]  # epochs after which a step schedule falls ...
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # ... to this share: 0.001 after epoch 15
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9

@@ -127,7 +127,7 @@ class _Learner:
         self.hardware, self.images = hardware, hardware.hold(train.images)
         self.batches, self.passes = plan.batches(len(train)), plan.passes(len(train))
         steps = self.batches * self.passes  # an epoch
-        self.optimizer, self.scheduler = optimizer(network, plan, steps)
+        self.optimizer, self.scheduler = optimizer(network, plan, len(train), steps)
         self.together = hardware.setup(network, self.optimizer)  # the same weights, and gradients shared
         self.average = average(network, plan.average_epochs * steps) if plan.average_epochs else None
         self.arithmetic = arithmetic(plan.precision, hardware.device)
