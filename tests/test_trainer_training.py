@@ -281,7 +281,7 @@ def test_mixing_keeps_the_first_frame_the_larger_part() -> None:
     [(1400, 1000, 32, 0.04), (1400, 160, 20, 0.025), (1400, 60, 8, 0.01), (0, 60, 32, 0.04)],
 )
 def test_few_frames_are_learnt_in_small_batches_and_short_steps(min_steps, frames, size, rate):
-    """Where few frames are gone through often, an eighth of them is a batch, and the rate follows its size."""
+    """Where few frames are gone through often, an eighth of them is a batch; the rate follows its size."""
     plan = replace(PLAN, min_steps=min_steps, batch_size=32, learning_rate=0.04)
     assert plan.batches(frames) == -(-frames // size)
     assert plan.rate(frames) == pytest.approx(rate)

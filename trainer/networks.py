@@ -13,7 +13,7 @@ from torch import nn
 
 from trainer import training
 from trainer.architectures import build
-from trainer.augment import Augmentation
+from trainer.augment import Augmentation, BatchAugmentation
 from trainer.board import Board
 from trainer.distillation import PseudoLabels
 from trainer.frames import FrameSet
@@ -65,7 +65,8 @@ class Networks:
             hardware: where they learn.
         """
         self._classes = classes
-        self._augment = Augmentation(*recipe.network.size, **recipe.augmentation.model_dump())
+        kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
+        self._augment = kind(*recipe.network.size, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
