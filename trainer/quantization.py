@@ -50,9 +50,8 @@ class Int8Conv2d(nn.Module):
     packed: Tensor
     scales: Tensor  # of all rows: the convolution's, then the pool's
     biases: Tensor
-    has_bf16: (
-        bool  # whether this processor's kernels write it: with AVX2 alone they take twenty times as long
-    )
+    # Whether this processor's kernels write it: with AVX2 alone they take twenty times as long.
+    has_bf16: bool
 
     def __init__(self, weight: Tensor, bias: Tensor, stride: int, padding: int, pool: float = 0.0) -> None:
         """Round and pack.
