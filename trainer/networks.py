@@ -22,6 +22,7 @@ from trainer.optimization import Plan
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
 from trainer.settings import Recipe
+from trainer.start import body, start_from
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Networks:
         self._augment = kind(*recipe.network.size, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
+        self._body = body(recipe.network)
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
         self._costs = dict.fromkeys(self._plans, 1.0)
         self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
@@ -90,6 +92,7 @@ class Networks:
         self._progress.now(name)
         torch.manual_seed(plan.seed)
         network = build(self._recipe.network, self._classes)
+        start_from(network, self._body)
         checkpoint = self._folder.checkpoint(name)
         done = training.epochs_done(checkpoint)
         draws = self._hardware.leader and done < plan.epochs

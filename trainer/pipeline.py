@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from inspector.images import read_image
 from inspector.metadata import WeldClass
-from trainer import datasets, plots, splits
+from trainer import datasets, plots, splits, start
 from trainer.calibration import calibrate, warm
 from trainer.errors import RecipeError
 from trainer.frames import FrameSet
@@ -68,6 +68,7 @@ def run(
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
         TrainingError: the loss is no longer a number.
     """
+    start.body(recipe.network)  # or say what is wrong with it before a folder is made
     listing = listed(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
@@ -162,6 +163,7 @@ def describe(recipe: Recipe, listing: datasets.Listing, hardware: Hardware) -> d
         "recipe": recipe.name,
         "architecture": recipe.network.architecture,
         "split_fingerprint": splits.fingerprint(listing.frames, listing.classes),
+        "start": start.fingerprint(recipe.network),
         "part": "valid",
         "data": str(listing.source.resolve()),
         "n_train": len(listing.part("train")),

@@ -94,6 +94,8 @@ class RunFolder:
         there, here = mark["split_fingerprint"], identity["split_fingerprint"]
         if there != here:
             differences.append(f"the data's split is {there[:12]} there, {here[:12]} here")
+        if mark.get("start") != identity["start"]:
+            differences.append("the student that networks start from has changed since")
         if differences:
             raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
         changed = list(_differences(mark["environment"], identity["environment"]))
