@@ -19,9 +19,15 @@ from trainer.weldnet import WeldBlock, WeldNet
 def fold(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias of the one convolution that equals ``norm(conv(x))`` in evaluation mode."""
     conv, norm = cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm)
-    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
-    factor = (norm.weight / torch.sqrt(variance + norm.eps)).detach()
-    return conv.weight.detach() * factor.view(-1, 1, 1, 1), norm.bias.detach() - mean * factor
+    each = factor(norm)
+    bias = norm.bias.detach() - cast(Tensor, norm.running_mean) * each
+    return conv.weight.detach() * each.view(-1, 1, 1, 1), bias
+
+
+def factor(norm: nn.Module) -> Tensor:
+    """What a batch norm in evaluation mode multiplies each channel by, ``float32[C]``."""
+    norm = cast(nn.BatchNorm2d, norm)
+    return (norm.weight / torch.sqrt(cast(Tensor, norm.running_var) + norm.eps)).detach()
 
 
 def blocks_of(student: WeldNet) -> Iterator[tuple[str, WeldBlock]]:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from trainer.layers import factor, fold
 from trainer.quantization import round_weight
 from trainer.weldnet import WeldBlock
 
@@ -25,17 +26,15 @@ def rounded_weights(network: nn.Module) -> Iterator[None]:
     where two convolutions are one layer (:func:`trainer.layers.down_layers`), here with a balance of 1.
     """
     kept = {layer: layer.weight.detach().clone() for layer in _layers(network)}
-    pairs = {side: (main, norms) for main, side, norms in _merged(network)}
+    scales = {layer: round_weight(weight)[1] for layer, weight in kept.items()}
+    for pairs in _merged(network):
+        folded = torch.cat([fold(conv, norm)[0] for conv, norm in pairs], dim=1)
+        for conv, norm in pairs:  # a factor of 0 leaves nothing to round, but must not divide
+            scales[conv] = round_weight(folded)[1] / factor(norm).abs().clamp_min(1e-12)
     with torch.no_grad():
         for layer, weight in kept.items():
-            layer.weight.copy_(_on_grid(weight, round_weight(weight)[1]))
-        for side, (main, norms) in pairs.items():
-            factors = [_factor(norm) for norm in norms]
-            weights = [kept[main], kept[side]]
-            folded = [weight * _by_row(factor) for weight, factor in zip(weights, factors, strict=True)]
-            scale = round_weight(torch.cat(folded, dim=1))[1]
-            for layer, weight, factor in zip((main, side), weights, factors, strict=True):
-                layer.weight.copy_(_on_grid(weight, scale / factor))
+            scale = scales[layer].view(-1, *[1] * (weight.dim() - 1))
+            layer.weight.copy_(torch.round(weight / scale) * scale)
     try:
         yield
     finally:
@@ -48,23 +47,9 @@ def _layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
     return (module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear))
 
 
-def _merged(network: nn.Module) -> Iterator[tuple[nn.Conv2d, nn.Conv2d, tuple[nn.Module, nn.Module]]]:
-    """Main and side convolution of each block whose sum is one layer, with their batch norms."""
+def _merged(network: nn.Module) -> Iterator[list[tuple[nn.Conv2d, nn.Module]]]:
+    """The two convolutions, each with its batch norm, of every block whose sum is one layer."""
     for block in network.modules():
         if isinstance(block, WeldBlock) and isinstance(block.shortcut, nn.Sequential):
             main, side = cast(nn.Conv2d, block.main[3]), cast(nn.Conv2d, block.shortcut[1])
-            yield main, side, (block.main[4], block.shortcut[2])
-
-
-def _factor(norm: nn.Module) -> Tensor:
-    """What a batch norm multiplies each channel by, without its sign; never 0, which nothing divides by."""
-    norm = cast(nn.BatchNorm2d, norm)
-    return (norm.weight / torch.sqrt(cast(Tensor, norm.running_var) + norm.eps)).abs().clamp_min(1e-12)
-
-
-def _on_grid(weight: Tensor, scale: Tensor) -> Tensor:
-    return torch.round(weight / _by_row(scale, weight.dim())) * _by_row(scale, weight.dim())
-
-
-def _by_row(values: Tensor, dimensions: int = 4) -> Tensor:
-    return values.view(-1, *[1] * (dimensions - 1))
+            yield [(main, block.main[4]), (side, block.shortcut[2])]

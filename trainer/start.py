@@ -12,9 +12,8 @@ from trainer.settings import Network
 from trainer.student import Student
 from trainer.weldnet import WeldNet
 
-Body = dict[
-    str, Tensor
-]  # weights and batch-norm statistics by their names, but of the last layer: its classes
+# Weights and batch-norm statistics by their names; not the last layer's, which has classes of its own.
+Body = dict[str, Tensor]
 
 
 def body(network: Network) -> Body:
