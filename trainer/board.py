@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -19,23 +20,24 @@ _CURVES = {
 
 
 class Board:
-    """Event files in ``folder``; a context manager.
+    """Event files in ``folder`` of one network; a context manager.
 
-    Args:
-        folder: of one network.
-        first: the epoch that comes next: what a killed run wrote of it and later is no longer shown.
+    What a killed run wrote is drawn anew: it may lack an epoch that the checkpoint holds, or have one more.
     """
 
-    def __init__(self, folder: Path, first: int) -> None:
+    def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - a second of imports
 
-        self._writer = SummaryWriter(folder, purge_step=first)
+        self._writer = SummaryWriter(folder, purge_step=1)
+        self._shown = 0  # epochs
 
-    def add(self, epoch: Epoch) -> None:
-        """One point of each curve."""
-        for name, key in _CURVES.items():
-            if (value := getattr(epoch, key)) is not None:
-                self._writer.add_scalar(name, value, epoch.epoch)
+    def show(self, history: Sequence[Epoch]) -> None:
+        """One point of each curve for every epoch that is not there yet; ``history`` is whole."""
+        for epoch in history[self._shown :]:
+            for name, key in _CURVES.items():
+                if (value := getattr(epoch, key)) is not None:
+                    self._writer.add_scalar(name, value, epoch.epoch)
+        self._shown = len(history)
 
     def __enter__(self) -> Self:
         return self

@@ -96,7 +96,7 @@ class Networks:
         checkpoint = self._folder.checkpoint(name)
         done = training.epochs_done(checkpoint)
         draws = self._hardware.leader and done < plan.epochs
-        with Board(self._folder.board(name), done + 1) if draws else nullcontext() as board:
+        with Board(self._folder.board(name)) if draws else nullcontext() as board:
             training.fit(
                 network,
                 train,
@@ -116,7 +116,7 @@ class Networks:
             return
         self._folder.write_log(name, [asdict(epoch) for epoch in history])
         last = history[-1]
-        board.add(last)
+        board.show(history)
         log.info(
             "%s epoch %d/%d  loss %.3f  train %.1f%%  valid %.1f%%  %.1f s  %s",
             name,
