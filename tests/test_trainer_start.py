@@ -1,5 +1,8 @@
 """Networks that start from another student: its layers, their own classes, and no mix-up of students."""
 
+import copy
+import hashlib
+
 import pytest
 import torch
 from artifact_samples import CLASSES, picture, student
@@ -10,8 +13,9 @@ from trainer import start
 from trainer.architectures import build
 from trainer.errors import RecipeError, RunError, UsageError
 from trainer.pipeline import Stage
-from trainer.settings import Network, Recipe
+from trainer.settings import Network, Recipe, load
 from trainer.student import Student
+from trainer.synthetic import CLASSES as WELD_POOLS
 from trainer.weldnet import WeldNetConfig
 
 SHAPE = WeldNetConfig(classes=3, stem=8, plan=((1, 1), (2, 2)), height=72, width=64)
@@ -34,12 +38,35 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
     recipe = Network(**_network(tmp_path / "student.pt"))
     fresh = build(recipe, classes=5)
     own = fresh.head.weight.detach().clone()
-    start.start_from(fresh, start.body(recipe))
+    start.read(recipe).put_into(fresh)
     there, here = other.state_dict(), fresh.state_dict()
     body = [name for name in there if not name.startswith("head.")]
     assert len(body) == len(there) - 2
     assert all(torch.equal(there[name], here[name]) for name in body)
     assert torch.equal(fresh.head.weight, own)
+
+
+@pytest.mark.parametrize("architecture", ["weldnet", "resnet18"])
+def test_auto_is_the_shipped_student_where_it_fits(architecture):
+    """``best`` starts WeldNets of the paper's plan from it, and leaves other networks at random."""
+    recipe = load("best", [f"network.architecture={architecture}"]).network
+    begin = start.read(recipe)
+    fits = architecture == "weldnet"
+    assert (begin.sha256 is not None) == fits
+    fresh = build(recipe.model_copy(update={"height": 64, "width": 64}), classes=3)
+    before = copy.deepcopy(fresh.state_dict())
+    begin.put_into(fresh)
+    changed = [name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])]
+    assert ("stem.0.weight" in changed) == fits
+    assert start.read(recipe.model_copy(update={"stem": 16})) == start.Start()
+
+
+def test_the_shipped_student_says_what_it_has_learnt():
+    """It is a student like any other, whose figures name its frames; and it is no stranger to weld pools."""
+    shipped = Student.load(start.SHIPPED)
+    assert {c.name for c in shipped.classes} == set(WELD_POOLS)
+    assert shipped.recipe["name"] == "best"
+    assert shipped.metrics["n"] > 200
 
 
 def test_a_run_starts_from_it_and_says_so(tmp_path):
@@ -50,7 +77,7 @@ def test_a_run_starts_from_it_and_says_so(tmp_path):
     random = run(data, tmp_path / "random", **short)
     started = run(data, tmp_path / "out", network=_network(tmp_path / "student.pt"), **short)
     assert random["start"] is None
-    assert started["start"] == start.fingerprint(Network(start=str(tmp_path / "student.pt")))
+    assert started["start"] == hashlib.sha256((tmp_path / "student.pt").read_bytes()).hexdigest()
     files = [tmp_path / out / "student.pt" for out in ("random", "out")]
     weights = [torch.load(file, weights_only=True)["weights"] for file in files]
     assert not torch.equal(weights[0]["stem.0.weight"], weights[1]["stem.0.weight"])

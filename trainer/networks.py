@@ -22,7 +22,7 @@ from trainer.optimization import Plan
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
 from trainer.settings import Recipe
-from trainer.start import body, start_from
+from trainer.start import Start
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Networks:
         self,
         recipe: Recipe,
         classes: int,
+        start: Start,
         *,
         train: FrameSet,
         valid: FrameSet,
@@ -59,18 +60,18 @@ class Networks:
         Args:
             recipe: shape, augmentation, schedule, ensemble, seed.
             classes: number of outputs.
+            start: the weights that each begins with.
             train: frames as kept for augmentation.
             valid: prepared frames, for the curves alone.
             folder: keeps checkpoints and logs.
             progress: told of every batch.
             hardware: where they learn.
         """
-        self._classes = classes
+        self._classes, self._start = classes, start
         kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
         self._augment = kind(*recipe.network.size, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
-        self._body = body(recipe.network)
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
         self._costs = dict.fromkeys(self._plans, 1.0)
         self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
@@ -92,7 +93,7 @@ class Networks:
         self._progress.now(name)
         torch.manual_seed(plan.seed)
         network = build(self._recipe.network, self._classes)
-        start_from(network, self._body)
+        self._start.put_into(network)
         checkpoint = self._folder.checkpoint(name)
         done = training.epochs_done(checkpoint)
         draws = self._hardware.leader and done < plan.epochs

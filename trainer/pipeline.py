@@ -68,13 +68,13 @@ def run(
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
         TrainingError: the loss is no longer a number.
     """
-    start.body(recipe.network)  # or say what is wrong with it before a folder is made
+    begin = start.read(recipe.network)
     listing = listed(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
     hardware = hardware or Hardware()
     with RunFolder(out, leader=hardware.leader) as folder, progress:
-        identity = describe(recipe, listing, hardware)
+        identity = describe(recipe, listing, begin, hardware)
         folder.refuse_other(recipe.resolved(), identity)
         reader = Reader(recipe, folder, progress)
         train, valid = reader.labelled(listing)
@@ -82,6 +82,7 @@ def run(
         networks = Networks(
             recipe,
             len(classes),
+            begin,
             train=train,
             valid=valid,
             folder=folder,
@@ -157,13 +158,15 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
 
 
-def describe(recipe: Recipe, listing: datasets.Listing, hardware: Hardware) -> dict[str, Any]:
+def describe(
+    recipe: Recipe, listing: datasets.Listing, begin: start.Start, hardware: Hardware
+) -> dict[str, Any]:
     """What a result depends on, for ``run.json`` and the head of ``results.json``."""
     return {
         "recipe": recipe.name,
         "architecture": recipe.network.architecture,
         "split_fingerprint": splits.fingerprint(listing.frames, listing.classes),
-        "start": start.fingerprint(recipe.network),
+        "start": begin.sha256,
         "part": "valid",
         "data": str(listing.source.resolve()),
         "n_train": len(listing.part("train")),

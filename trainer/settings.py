@@ -39,11 +39,13 @@ class Network(_Strict):
     pixels_a_frame: Positive | None = None  # the same, for each training frame: few frames, small ones
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
-    start: str | None = None  # a student.pt whose layers, but the last, all networks start from; null: random
+    # A student.pt whose layers, but the last, all networks start from; auto: the one that comes with the
+    # program, where it fits; null: random, as printed.
+    start: str | None = None
 
     @model_validator(mode="after")
     def _only_weldnets_start_from_students(self) -> Self:
-        if self.start is not None and self.architecture != "weldnet":
+        if self.start not in (None, "auto") and self.architecture != "weldnet":
             raise ValueError(f"network.start takes a student, which is a weldnet and no {self.architecture}")
         return self
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -12,36 +14,54 @@ from trainer.settings import Network
 from trainer.student import Student
 from trainer.weldnet import WeldNet
 
-# Weights and batch-norm statistics by their names; not the last layer's, which has classes of its own.
-Body = dict[str, Tensor]
+log = logging.getLogger(__name__)
+
+SHIPPED = (
+    Path(__file__).parent / "weights" / "weldpool.pt"
+)  # it has learnt synthetic weld pools: README there
 
 
-def body(network: Network) -> Body:
-    """What ``network.start`` gives; empty where networks start at random.
+@dataclass(frozen=True)
+class Start:
+    """Where a run's networks start; by default at random.
+
+    ``body`` holds a student's weights and batch-norm statistics by their names, but for the last layer's,
+    which has classes of its own; ``sha256`` is of its file.
+    """
+
+    body: dict[str, Tensor] = field(default_factory=dict)
+    sha256: str | None = None
+
+    def put_into(self, network: nn.Module) -> None:
+        """Give a fresh network the student's layers; its last layer stays as it is."""
+        if self.body:
+            assert isinstance(network, WeldNet)  # noqa: S101 - the recipe admits no other
+            network.load_state_dict(network.state_dict() | self.body)
+
+
+def read(network: Network) -> Start:
+    """What ``network.start`` names.
+
+    ``auto`` is the student that comes with the program where that fits, and else nothing: so a recipe
+    stays one for all of the paper's networks.
 
     Raises:
         UsageError: there is no such student.
         RecipeError: its network has another shape.
     """
     if network.start is None:
-        return {}
-    other = Student.load(Path(network.start)).network
+        return Start()
+    auto = network.start == "auto"
+    path = SHIPPED if auto else Path(network.start)
+    other = Student.load(path).network
     theirs, ours = (other.config.stem, other.config.plan), (network.stem, tuple(map(tuple, network.plan)))
+    if auto and (network.architecture != "weldnet" or theirs != ours):
+        log.info("networks start at random: no student of this shape comes with the program")
+        return Start()
     if theirs != ours:
         raise RecipeError(
-            f"network.start {network.start}: its stem and plan are {theirs}, the recipe's {ours}; "
+            f"network.start {path}: its stem and plan are {theirs}, the recipe's {ours}; "
             "set network.stem and network.plan to those, or start from another"
         )
-    return {name: value for name, value in other.state_dict().items() if not name.startswith("head.")}
-
-
-def fingerprint(network: Network) -> str | None:
-    """SHA-256 of the file; None where networks start at random."""
-    return None if network.start is None else hashlib.sha256(Path(network.start).read_bytes()).hexdigest()
-
-
-def start_from(network: nn.Module, body: Body) -> None:
-    """Put the body into a fresh network; its last layer stays as it is."""
-    if body:
-        assert isinstance(network, WeldNet)  # noqa: S101 - the recipe admits no other
-        network.load_state_dict(network.state_dict() | body)
+    body = {name: value for name, value in other.state_dict().items() if not name.startswith("head.")}
+    return Start(body, hashlib.sha256(path.read_bytes()).hexdigest())
