@@ -97,8 +97,8 @@ def _measure(network: WeldNet, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 class _WithoutHeat(ArtifactNetwork):
-    def heat_map(self, features: Tensor, label: int) -> Tensor:
-        return features
+    def heat_map(self, evidence: Tensor, label: int) -> Tensor:
+        return evidence
 
 
 def _scripted(kind: type[ArtifactNetwork], network: WeldNet) -> torch.jit.ScriptModule:

@@ -2,14 +2,14 @@
 
     python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
 
-Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-size``
-at the student's own, where its answers on real frames mean something. Ours take bytes and give probabilities,
-heat map and novelty; the peers are given finished floats and give logits, which favours them. Static runtimes
-are calibrated on the same frames. Times are the processor's, which for one thread are the wall's on a
-machine that does nothing else. A round gives every candidate a turn of eight frames, one after the other or
-in one batch, so that what else the machine does falls on all, and what the candidate before left in the
-caches on one frame of eight; ``--turns N`` repeats them: the more, the less the caches weigh. Ratios are
-medians of the rounds' own ratios.
+Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-
+size`` at the student's own, where its answers on real frames mean something. Ours take bytes and give
+probabilities, heat map and novelty; the peers are given finished floats and give logits, so ours are timed
+with logits alone, too. Static runtimes are calibrated on the same frames. Times are the processor's, which
+for one thread are the wall's on a machine that does nothing else. A round gives every candidate a turn of
+eight frames, one after the other or in one batch, so that what else the machine does falls on all, and what
+the candidate before left in the caches on one frame of eight; ``--turns N`` repeats them: the more, the
+less the caches weigh. Ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from trainer.artifact import ArtifactNetwork
 from trainer.novelty import Novelty
 from trainer.preparation import prepare
 from trainer.ranges import calibrate
-from trainer.schemes import compile_network
+from trainer.schemes import Compiled, compile_network
 from trainer.student import Student
 from trainer.weldnet import WeldNet, WeldNetConfig
 
@@ -48,7 +48,12 @@ Runtime = Callable[
 ]  # float32[N, 1, H, W] from 0 to 1 (ours: uint8) → logits (ours: probabilities)
 BATCHES = (1, 8)
 _TURN = 8  # frames that a runtime gets at a time, in batches of either size
-OURS = {scheme: f"this project, {scheme} int8" for scheme in ("dynamic", "static")}
+OURS = {
+    "dynamic": "this project, dynamic int8",
+    "static": "this project, static int8",
+    "dynamic_logits": "this project, dynamic int8, logits alone",
+    "static_logits": "this project, static int8, logits alone",
+}
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
@@ -110,8 +115,9 @@ def _frames(folder: Path | None, network: WeldNet, most: int) -> Tensor:
 
 
 def _runtimes(network: WeldNet, seen: Tensor, folder: Path) -> Iterator[tuple[str, Runtime]]:
-    for scheme, name in OURS.items():
-        yield name, _ours(network, scheme, seen)
+    for key, name in OURS.items():
+        scheme, _, alone = key.partition("_")
+        yield name, _ours(network, scheme, seen, logits_alone=bool(alone))
     eager = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     yield "eager fp32", eager
     yield "quantize_dynamic", torch.ao.quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear})
@@ -125,8 +131,23 @@ def _runtimes(network: WeldNet, seen: Tensor, folder: Path) -> Iterator[tuple[st
     yield from _openvino(model, seen)
 
 
-def _ours(network: WeldNet, scheme: Any, seen: Tensor) -> Runtime:
+class _Logits(nn.Module):
+    def __init__(self, network: Compiled) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Tensor) -> Tensor:
+        logits: list[Tensor] = []
+        for frames in batch.split(self.network.at_once):
+            logits.append(self.network(frames)[2])
+        return torch.cat(logits)
+
+
+def _ours(network: WeldNet, scheme: Any, seen: Tensor, *, logits_alone: bool) -> Runtime:
     compiled = compile_network(network, scheme, calibrate(network, seen))
+    if logits_alone:
+        alone: Runtime = torch.jit.freeze(torch.jit.script(_Logits(compiled).eval()))
+        return alone
     module = ArtifactNetwork(compiled, network, 1.0, Novelty(network.head.in_features)).eval()
     scripted = torch.jit.freeze(torch.jit.script(module))
     return lambda frames: scripted(frames)[0]
@@ -203,7 +224,7 @@ def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int)
                 told.append((time.process_time() - began) * 1000 / (turns * len(turn)))
     middle = {key: np.array(told) for key, told in times.items()}
     answers = {
-        name: _answers(work, shown if name.startswith("this") else pixels) for name, work in runtimes.items()
+        name: _answers(work, shown if name in OURS.values() else pixels) for name, work in runtimes.items()
     }
     expected = answers["eager fp32"].argmax(1)
     return {
@@ -238,11 +259,11 @@ def _print(result: dict[str, Any]) -> None:
     )
     columns = {f"batch{n}_ms": f"batch {n}, ms a frame" for n in BATCHES}
     columns |= {f"{mine}_over_it_batch{n}": f"{mine}/it b{n}" for mine in OURS for n in BATCHES}
-    table = Table("runtime", *columns.values(), "agrees", title=title)
+    table = Table("runtime", *(name.replace("_", " ") for name in columns.values()), "agrees", title=title)
     for name, told in result["runtimes"].items():
         cells = [f"{told[key][0]:.2f} ({told[key][1]:.2f}–{told[key][2]:.2f})" for key in columns]
         table.add_row(name, *cells, f"{told['agreement']:.1%}")
-    Console(width=190).print(table)
+    Console(width=240).print(table)
 
 
 if __name__ == "__main__":

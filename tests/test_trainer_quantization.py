@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from trainer.dynamic import DynamicDownBlock, DynamicStem
-from trainer.layers import fold, max_pool
+from trainer.layers import as_rows, fold, max_pool
 from trainer.quantization import Int8Conv2d, Int8Linear, quantize, round_weight
 from trainer.schemes import compile_network
 from trainer.weldnet import WeldBlock, WeldNet, WeldNetConfig
@@ -177,14 +177,16 @@ def _with_rounded_weights(network: WeldNet) -> WeldNet:
 
 
 def test_activations_cost_at_most_one_percent():
-    """On the paper's network, int8 activations move features and logits by at most 1%."""
+    """On the paper's network, int8 activations move features, evidence and logits by at most 1%."""
     network = untrained(WeldNetConfig())
     ours = compile_network(network, "dynamic")
     rounded = _with_rounded_weights(network)
     with torch.inference_mode():
         for frame in frames(2, 487, 400).split(1):
-            features, _, logits = ours(frame)
-            assert _error(features, rounded.features(frame / 255)) < 0.01
+            evidence, pooled, logits = ours(frame)
+            features = rounded.features(frame / 255)
+            assert _error(pooled, features.mean((2, 3))) < 0.01
+            assert _error(evidence, rounded.head(as_rows(features))) < 0.01
             assert _error(logits, rounded(frame / 255)) < 0.01
 
 
@@ -231,8 +233,8 @@ def test_any_size_from_64_up(height, width):
     network = untrained(WeldNetConfig(classes=3, stem=8))
     frame = frames(1, height, width)
     with torch.inference_mode():
-        features, _, logits = compile_network(network, "dynamic")(frame)
-        assert features.shape == network.features(frame / 255).shape
+        evidence, _, logits = compile_network(network, "dynamic")(frame)
+        assert evidence.shape == (1, *network.features(frame / 255).shape[2:], 3)
         assert _error(logits, network(frame / 255)) < 0.05
 
 
@@ -250,12 +252,14 @@ def test_packed_weights_survive_saving():
 
 
 def test_none_is_the_student_itself():
-    """Without quantization the network gives the student's own features and logits."""
+    """Without quantization the network gives the student's own evidence, features and logits."""
     network = student()
     frame = frames(1, TINY.height, TINY.width)
     with torch.inference_mode():
-        features, _, logits = compile_network(network, "none")(frame)
-        torch.testing.assert_close(features, network.features(frame / 255), rtol=1e-4, atol=1e-5)
+        evidence, pooled, logits = compile_network(network, "none")(frame)
+        features = network.features(frame / 255)
+        torch.testing.assert_close(evidence, network.head(as_rows(features)), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(pooled, features.mean((2, 3)), rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(logits, network(frame / 255), rtol=1e-4, atol=1e-5)
 
 

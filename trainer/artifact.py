@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from inspector.images import decode
 from inspector.metadata import GOLDEN_FILE, METADATA_FILE, ArtifactError, Metadata, Thresholds, WeldClass
 from inspector.metadata import read as read_metadata
-from trainer.layers import as_rows
 from trainer.novelty import Novelty
 from trainer.preparation import prepare
 from trainer.ranges import Ranges
@@ -40,7 +39,6 @@ class ArtifactNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.novelty = novelty
-        self.class_weight = student.head.weight.detach().clone()
         self.temperature = temperature
         self.height, self.width = student.config.height, student.config.width
 
@@ -56,18 +54,18 @@ class ArtifactNetwork(nn.Module):
         heat: list[Tensor] = []
         novelty: list[Tensor] = []
         for start in range(0, batch.size(0), self.network.at_once):
-            features, pooled, logits = self.network(batch[start : start + self.network.at_once])
+            evidence, pooled, logits = self.network(batch[start : start + self.network.at_once])
             for i in range(logits.size(0)):
                 probabilities.append(torch.softmax(logits[i] / self.temperature, 0))
-                heat.append(self.heat_map(features[i : i + 1], int(logits[i].argmax())))
+                heat.append(self.heat_map(evidence[i], int(logits[i].argmax())))
                 novelty.append(self.novelty(pooled[i : i + 1]))
         return torch.stack(probabilities), torch.stack(heat), torch.cat(novelty)
 
-    def heat_map(self, features: Tensor, label: int) -> Tensor:
-        """Where the evidence for a class lies: the pooled product before the pooling, from 0 to 1."""
-        evidence = torch.mv(as_rows(features).view(-1, features.size(1)), self.class_weight[label])
-        low, high = torch.aminmax(evidence)
-        return ((evidence - low) / (high - low).clamp_min(1e-12)).view(features.size(2), features.size(3))
+    def heat_map(self, evidence: Tensor, label: int) -> Tensor:
+        """Where the evidence for a class lies: ``float32[h, w, C]`` → ``float32[h, w]`` from 0 to 1."""
+        own = evidence.select(2, label)
+        low, high = torch.aminmax(own)
+        return (own - low) / (high - low).clamp_min(1e-12)
 
     @torch.jit.export
     def prepare(self, image: Tensor) -> Tensor:

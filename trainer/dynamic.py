@@ -95,8 +95,13 @@ class DynamicWeldNet(nn.Module):
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``uint8[1, 1, H, W]`` → features ``float32[1, F, h, w]``, pooled ``[1, F]``, logits ``[1, C]``."""
+        """``uint8[1, 1, H, W]`` → evidence ``float32[1, h, w, C]``, pooled features ``[1, F]``, logits.
+
+        The evidence is what the last layer makes of each pixel's features. Its mean is the logits, for that
+        layer is linear; itself it is every class's activation map (Zhou et al. 2016).
+        """
         features: Tensor = self.blocks(self.stem(frame))
         pooled = features.mean((2, 3))
-        q, worth = quantize(pooled, False)
-        return features, pooled, self.head(q, worth)
+        q, worth = quantize(features, True)
+        evidence = self.head(as_rows(q), worth)
+        return evidence, pooled, evidence.mean((1, 2))

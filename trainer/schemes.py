@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.dynamic import DynamicWeldNet
+from trainer.layers import as_rows
 from trainer.ranges import Ranges, balances
 from trainer.static import StaticWeldNet
 from trainer.weldnet import WeldNet
@@ -26,8 +27,8 @@ class FloatWeldNet(nn.Module):
         """As :meth:`trainer.dynamic.DynamicWeldNet.forward`."""
         pixels = frame.to(torch.float32, memory_format=torch.channels_last) / 255
         features = self.student.features(pixels)
-        pooled = features.mean((2, 3))
-        return features, pooled, self.student.head(pooled)
+        evidence = self.student.head(as_rows(features))
+        return evidence, features.mean((2, 3)), evidence.mean((1, 2))
 
 
 Compiled = DynamicWeldNet | StaticWeldNet | FloatWeldNet

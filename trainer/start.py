@@ -63,5 +63,6 @@ def read(network: Network) -> Start:
             f"network.start {path}: its stem and plan are {theirs}, the recipe's {ours}; "
             "set network.stem and network.plan to those, or start from another"
         )
+    log.info("networks start from the layers of %s", path)
     body = {name: value for name, value in other.state_dict().items() if not name.startswith("head.")}
     return Start(body, hashlib.sha256(path.read_bytes()).hexdigest())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.layers import as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
-from trainer.quantization import LEVELS, Int8Linear, quantize
+from trainer.quantization import LEVELS, Int8Linear
 from trainer.ranges import Ranges, balances
 from trainer.weldnet import WeldBlock, WeldNet
 
@@ -72,7 +72,7 @@ class StaticDownBlock(nn.Module):
 
 
 class StaticWeldNet(nn.Module):
-    """WeldNet with every convolution statically quantized; the head dynamically, frame by frame.
+    """WeldNet with every layer statically quantized.
 
     Frames share nothing but the call, whose overhead is a good part of a small layer's time: sums of integers
     do not depend on what stands beside them.
@@ -97,12 +97,9 @@ class StaticWeldNet(nn.Module):
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``uint8[N, 1, H, W]`` → features ``float32[N, F, h, w]``, pooled ``[N, F]``, logits ``[N, C]``."""
+        """As :meth:`trainer.dynamic.DynamicWeldNet.forward`, for N frames."""
         levels: Tensor = self.blocks(self.stem(frames))
-        features = levels.to(torch.float32) * self.out
-        pooled = features.mean((2, 3))
-        logits: list[Tensor] = []
-        for i in range(pooled.size(0)):
-            q, worth = quantize(pooled[i : i + 1], False)
-            logits.append(self.head(q, worth))
-        return features, pooled, torch.cat(logits)
+        pooled = levels.to(torch.float32).mean((2, 3)) * self.out
+        evidence = self.head(as_rows(levels), self.out)
+        logits = [each.mean((0, 1)) for each in evidence.unbind()]  # one by one, as no sum may depend on N
+        return evidence, pooled, torch.stack(logits)
