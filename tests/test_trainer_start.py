@@ -38,7 +38,7 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
     recipe = Network(**_network(tmp_path / "student.pt"))
     fresh = build(recipe, classes=5)
     own = fresh.head.weight.detach().clone()
-    start.read(recipe).put_into(fresh)
+    start.read(recipe, 8).put_into(fresh)
     there, here = other.state_dict(), fresh.state_dict()
     body = [name for name in there if not name.startswith("head.")]
     assert len(body) == len(there) - 2
@@ -48,9 +48,9 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
 
 @pytest.mark.parametrize("architecture", ["weldnet", "resnet18"])
 def test_auto_is_the_shipped_student_where_it_fits(architecture):
-    """``best`` starts WeldNets of the paper's plan from it, and leaves other networks at random."""
+    """``best`` starts WeldNets of the paper's plan from it where frames are few; others start at random."""
     recipe = load("best", [f"network.architecture={architecture}"]).network
-    begin = start.read(recipe)
+    begin = start.read(recipe, start.FEW)
     fits = architecture == "weldnet"
     assert (begin.sha256 is not None) == fits
     fresh = build(recipe.model_copy(update={"height": 64, "width": 64}), classes=3)
@@ -58,7 +58,8 @@ def test_auto_is_the_shipped_student_where_it_fits(architecture):
     begin.put_into(fresh)
     changed = [name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])]
     assert ("stem.0.weight" in changed) == fits
-    assert start.read(recipe.model_copy(update={"stem": 16})) == start.Start()
+    assert start.read(recipe.model_copy(update={"stem": 16}), start.FEW) == start.Start()
+    assert start.read(recipe, start.FEW + 1) == start.Start()
 
 
 def test_the_shipped_student_says_what_it_has_learnt():

@@ -68,10 +68,10 @@ def run(
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
         TrainingError: the loss is no longer a number.
     """
-    begin = start.read(recipe.network)
     listing = listed(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
+    begin = start.read(recipe.network, len(listing.part("train")))
     hardware = hardware or Hardware()
     with RunFolder(out, leader=hardware.leader) as folder, progress:
         identity = describe(recipe, listing, begin, hardware)

@@ -40,7 +40,7 @@ class Network(_Strict):
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
     # A student.pt whose layers, but the last, all networks start from; auto: the one that comes with the
-    # program, where it fits; null: random, as printed.
+    # program, where it fits and frames are few; null: random, as printed.
     start: str | None = None
 
     @model_validator(mode="after")
