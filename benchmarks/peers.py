@@ -2,14 +2,14 @@
 
     python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
 
-Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-
-size`` at the student's own, where its answers on real frames mean something. Ours take bytes and give
+Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with
+``--own-size`` at the student's own, where its answers on real frames mean something. Ours take bytes and give
 probabilities, heat map and novelty; the peers are given finished floats and give logits, so ours are timed
 with logits alone, too. Static runtimes are calibrated on the same frames. Times are the processor's, which
 for one thread are the wall's on a machine that does nothing else. A round gives every candidate a turn of
 eight frames, one after the other or in one batch, so that what else the machine does falls on all, and what
-the candidate before left in the caches on one frame of eight; ``--turns N`` repeats them: the more, the
-less the caches weigh. Ratios are medians of the rounds' own ratios.
+the candidate before left in the caches on one frame of eight; ``--turns N`` repeats them: the more, the less
+the caches weigh. Ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations

@@ -185,6 +185,7 @@ def test_activations_cost_at_most_one_percent():
         for frame in frames(2, 487, 400).split(1):
             evidence, pooled, logits = ours(frame)
             features = rounded.features(frame / 255)
+            assert _error(ours.blocks(ours.stem(frame)), features) < 0.01
             assert _error(pooled, features.mean((2, 3))) < 0.01
             assert _error(evidence, rounded.head(as_rows(features))) < 0.01
             assert _error(logits, rounded(frame / 255)) < 0.01

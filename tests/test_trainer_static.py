@@ -7,8 +7,7 @@ from torch.nn import functional as F
 
 from inspector import artifact as artifacts
 from inspector.errors import ArtifactError
-from trainer.layers import as_rows
-from trainer.quantization import LEVELS, Int8Conv2d, Int8Linear
+from trainer.quantization import LEVELS, Int8Conv2d, Int8Linear, round_weight
 from trainer.ranges import balances, calibrate
 from trainer.schemes import compile_network
 from trainer.static import cut
@@ -77,18 +76,28 @@ def test_a_range_covers_what_is_common():
 
 
 def test_static_is_nearly_as_close_to_float_as_dynamic():
-    """Calibrated on some frames, others' evidence is at most thrice as far from float as dynamic's."""
+    """Calibrated on some frames, others' features are at most thrice as far from float as dynamic's."""
     network = student()
     seen = frames(24, TINY.height, TINY.width)
     static = compile_network(network, "static", calibrate(network, seen[:12]))
     dynamic = compile_network(network, "dynamic")
     with torch.inference_mode():
         for frame in seen[12:].split(1):
-            expected = network.head(as_rows(network.features(frame / 255)))
-            ours, theirs = (float((net(frame)[0] - expected).norm()) for net in (static, dynamic))
-            assert ours < 3 * theirs
-            evidence, _, logits = static(frame)
-            torch.testing.assert_close(logits, evidence.mean((1, 2)))
+            expected = network.features(frame / 255)
+            ours = static.blocks(static.stem(frame)) * static.out
+            theirs = dynamic.blocks(dynamic.stem(frame))
+            assert (ours - expected).norm() < 3 * (theirs - expected).norm()
+
+
+def test_pooled_features_and_evidence_tell_the_same_logits():
+    """The last layer is linear: it may come before the mean or behind it, in each frame of a batch."""
+    network = student()
+    batch = frames(4, TINY.height, TINY.width)
+    head, scale = round_weight(network.head.weight.detach())
+    with torch.inference_mode():
+        evidence, pooled, logits = compile_network(network, "static", calibrate(network, batch))(batch)
+        torch.testing.assert_close(logits, evidence.mean((1, 2)))
+        torch.testing.assert_close(logits, F.linear(pooled, head * scale[:, None], network.head.bias))
 
 
 def test_a_static_artifact_opens_and_says_what_it_is(tmp_path):
