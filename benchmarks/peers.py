@@ -8,8 +8,9 @@ probabilities, heat map and novelty; the peers are given finished floats and giv
 with logits alone, too. Static runtimes are calibrated on the same frames. Times are the processor's, which
 for one thread are the wall's on a machine that does nothing else. A round gives every candidate a turn of
 eight frames, one after the other or in one batch, so that what else the machine does falls on all, and what
-the candidate before left in the caches on one frame of eight; ``--turns N`` repeats them: the more, the less
-the caches weigh. Ratios are medians of the rounds' own ratios.
+the candidate before left in the caches on one frame of eight; the order is drawn anew for each round, so that
+none always stands behind the same neighbour. ``--turns N`` repeats the frames: the more, the less the caches
+weigh. Ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import copy
 import json
 import logging
 import platform
+import random
 import tempfile
 import time
 import warnings
@@ -213,15 +215,16 @@ def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
 def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int) -> dict[str, Any]:
     times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runtimes for n in BATCHES}
     pixels = shown / 255
+    drawn = random.Random(0)
     for round_number in range(-3, rounds):  # the first three warm up
-        for (name, n), told in times.items():
+        for name, n in drawn.sample(list(times), len(times)):
             start = round_number % max(1, len(shown) - _TURN + 1)
             turn = (shown if name in OURS.values() else pixels)[start : start + _TURN]
             began = time.process_time()
             for batch in turns * turn.split(n):
                 runtimes[name](batch)
             if round_number >= 0:
-                told.append((time.process_time() - began) * 1000 / (turns * len(turn)))
+                times[name, n].append((time.process_time() - began) * 1000 / (turns * len(turn)))
     middle = {key: np.array(told) for key, told in times.items()}
     answers = {
         name: _answers(work, shown if name in OURS.values() else pixels) for name, work in runtimes.items()
