@@ -50,7 +50,7 @@ class Artifact:
         """Run what will come: first calls compile, pack and allocate.
 
         From here on torch computes on one thread: a station's workers run side by side, a batch each,
-        which scales better than many threads in one small convolution. They share one heap.
+        which scales better than many threads in one small convolution. They share what heaps there are.
         """
         torch.set_num_threads(1)
         heap.keep()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from rich.console import Console
 from test_trainer_cli import only_json, weld_train
 from test_trainer_pipeline import RECIPE
 from trainer_samples import class_folders
 
-from trainer import tables
+from trainer import pipeline, settings, tables
 from trainer.comparison import compare
 from trainer.errors import RecipeError, UsageError
 from trainer.evaluation import mcnemar
@@ -71,6 +73,36 @@ def test_what_is_done_is_skipped(swept: Swept) -> None:
     status, stdout, stderr = weld_train(*swept.command("--seeds", "one"))
     assert (status, stdout) == (2, "")
     assert "'seed' Input should be a valid integer" in stderr
+
+
+def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
+    """Its teachers are the unchanged recipe's own files, its result is what a run alone gives, bit for bit.
+
+    A change of what teachers learn takes none, and neither does a run on other frames.
+    """
+    change, other = "distillation.true_labels=0.5", "training.momentum=0.8"
+    vary = ["--vary", change.replace("0.5", "[0.5]"), "--vary", other.replace("0.8", "[0.8]")]
+    out = swept.out.parent / "lending"
+    shutil.copytree(swept.out / "recipe-seed1", out / "recipe-seed1")
+    assert weld_train(*replace(swept, out=out).command(*vary, "--seeds", "1"))[0] == 0
+    lent, own = "checkpoints/teacher-1.pt", "checkpoints/student.pt"
+    unchanged, borrowed, trained = (
+        out / f"{name}-seed1" for name in ("recipe", "true_labels-0.5", "momentum-0.8")
+    )
+    assert (borrowed / lent).samefile(unchanged / lent)
+    assert not (borrowed / own).samefile(unchanged / own)
+    assert not (trained / lent).samefile(unchanged / lent)
+    alone = swept.out.parent / "alone"
+    options = ["--data", swept.data, "--out", alone, "--set", "seed=1", "--set"]
+    assert weld_train("run", swept.recipe, *options, change)[0] == 0
+    for name in (lent, own):
+        mine, theirs = (torch.load(run / name)["network"] for run in (alone, borrowed))
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
+    more = class_folders(swept.out.parent / "more", frames=4)
+    resolved = settings.load(str(swept.recipe), ["seed=1", "distillation.true_labels=0.7"])
+    elsewhere = swept.out.parent / "elsewhere"
+    pipeline.run(resolved, more, elsewhere, Progress(Console(file=io.StringIO())), lender=unchanged)
+    assert not (elsewhere / lent).samefile(unchanged / lent)
 
 
 def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:

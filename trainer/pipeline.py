@@ -57,12 +57,14 @@ def run(
     until: Stage = Stage.RESULTS,
     *,
     unlabelled: Path | None = None,
+    lender: Path | None = None,
     hardware: Hardware | None = None,
 ) -> dict[str, Any]:
     """Run or resume a recipe, and return its results (of an earlier stage: what is done).
 
-    ``unlabelled`` is a folder of frames that the student learns from besides the labelled ones. Where
-    ``hardware`` is several processes, each runs this; only their leader writes, and has results.
+    ``unlabelled`` is a folder of frames that the student learns from besides the labelled ones. ``lender`` is
+    a finished run whose teachers are taken where this one's would be the same. Where ``hardware`` is several
+    processes, each runs this; only their leader writes, and has results.
 
     Raises:
         RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
@@ -77,6 +79,9 @@ def run(
         identity = describe(recipe, listing, begin, hardware)
         folder.refuse_other(recipe.resolved(), identity)
         reader = Reader(recipe, folder, progress)
+        if lender:
+            folder.borrow(lender, [n for n in seeds(recipe) if n != "student"], recipe.resolved(), identity)
+            hardware.wait()
         train, valid = reader.labelled(listing)
         folder.claim(recipe.resolved(), identity, listing.frames, listing.classes)
         networks = Networks(

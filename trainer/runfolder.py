@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 _MARK = "run.json"
 _UNLABELLED = "unlabelled.json"
+_AFTER_TEACHERS = ("distillation", "ensemble", "thresholds", "artifact")  # keys that no teacher depends on
 
 
 class RunFolder:
@@ -101,6 +102,34 @@ class RunFolder:
         changed = list(_differences(mark["environment"], identity["environment"]))
         if changed:
             log.warning("the run began elsewhere (%s): its last digits may differ", "; ".join(changed))
+
+    def borrow(
+        self,
+        lender: Path,
+        teachers: Sequence[str],
+        recipe: Mapping[str, Any],
+        identity: Mapping[str, Any],
+    ) -> None:
+        """Begin a fresh run with a finished run's teachers, where its own would be the same to the bit.
+
+        As links: whole or not at all, and whoever trains on replaces his own. Where the file system has none,
+        the teachers are trained.
+        """
+        if not self._leader or (self.path / _MARK).exists():
+            return
+        before = yaml.safe_load((lender / "recipe.yaml").read_text(encoding="utf-8"))
+        mark = json.loads((lender / _MARK).read_text(encoding="utf-8"))
+        depends = {key: value for key, value in recipe.items() if key not in _AFTER_TEACHERS}
+        as_before = {key: value for key, value in before.items() if key not in _AFTER_TEACHERS}
+        same = all(mark.get(key) == identity[key] for key in ("split_fingerprint", "start", "environment"))
+        if not same or any(_differences(as_before, json.loads(json.dumps(depends)))):
+            return
+        for name in teachers:
+            for kind, file in (("checkpoints", f"{name}.pt"), ("logs", f"{name}.csv")):
+                try:
+                    os.link(lender / kind / file, self.path / kind / file)
+                except OSError as error:  # also where a killed run had come as far before
+                    log.debug("%s is not taken from %s: %s", file, lender, error.strerror)
 
     def claim(
         self,

@@ -19,6 +19,7 @@ from trainer.progress import Progress
 log = logging.getLogger(__name__)
 
 RESULTS = "results.json"
+_UNCHANGED = "recipe"  # what runs of the recipe as it is are called
 
 
 def sweep(
@@ -33,6 +34,8 @@ def sweep(
     hardware: Hardware | None = None,
 ) -> dict[str, Any]:
     """Run the recipe as it is and with each change, for each seed, in folders of ``out``.
+
+    A change that comes after the teachers takes those of the unchanged recipe, which its own would equal.
 
     Args:
         recipe: name or file.
@@ -54,15 +57,23 @@ def sweep(
     planned = {
         f"{name}-seed{seed}": settings.load(recipe, [*overrides, *change, f"seed={seed}"])
         for seed in seeds  # so that a sweep that is stopped has compared all changes on its first seed
-        for name, change in {"recipe": [], **_changes(vary)}.items()
+        for name, change in {_UNCHANGED: [], **_changes(vary)}.items()
     }
     done: list[str] = []
     failed: dict[str, str] = {}
     for name, resolved in planned.items():
         if not (out / name / RESULTS).exists():
             log.info("run %s (%d of %d)", name, len(done) + len(failed) + 1, len(planned))
+            lender = f"{_UNCHANGED}-seed{resolved.seed}"
             try:
-                pipeline.run(resolved, data, out / name, progress, hardware=hardware)
+                pipeline.run(
+                    resolved,
+                    data,
+                    out / name,
+                    progress,
+                    lender=out / lender if lender in done else None,
+                    hardware=hardware,
+                )
             except TrainingError as error:
                 log.warning("%s: %s", name, error)
                 failed[name] = str(error)
@@ -78,7 +89,7 @@ def finished(run: Path) -> dict[str, dict[str, Any]]:
         RecipeError: there are none.
     """
     found = [run / RESULTS] if (run / RESULTS).is_file() else sorted(run.glob(f"*/{RESULTS}"))
-    found.sort(key=lambda path: not path.parent.name.startswith("recipe-"))  # the unchanged recipe first
+    found.sort(key=lambda path: not path.parent.name.startswith(f"{_UNCHANGED}-"))
     if not found:
         raise RecipeError(f"{run}: holds no finished run (no {RESULTS}); make one with weld-train run")
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
