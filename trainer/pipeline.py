@@ -119,11 +119,7 @@ def run(
             results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
         else:
             log.info("no student, so no artifact: this run stands beside others for comparison")
-        folder.write_json("results.json", results)
-        logs = [folder.log(name) for name in seeds(recipe)]
-        plots.curves([log for log in logs if log.exists()], out / "curves.png")
-        if results.get("thresholds", {}).get("trade"):
-            plots.trade(results["thresholds"], out / "thresholds.png")
+        leave(folder, results, list(seeds(recipe)))
         return results
 
 
@@ -220,6 +216,14 @@ def finish(
         seen.ranges,
         seen.novelty,
     )
+
+
+def leave(folder: RunFolder, results: dict[str, Any], networks: Sequence[str]) -> None:
+    """Write what a finished run is known by: curves, the thresholds' trade, ``results.json``."""
+    plots.curves([log for log in map(folder.log, networks) if log.exists()], folder.path / "curves.png")
+    if results.get("thresholds", {}).get("trade"):
+        plots.trade(results["thresholds"], folder.path / "thresholds.png")
+    folder.write_json("results.json", results)  # last: a sweep takes a run that has it for done
 
 
 def golden_frames(recipe: Recipe, train: FrameSet, most: int = 6) -> list[Tensor]:
