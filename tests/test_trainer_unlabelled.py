@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from test_trainer_pipeline import RECIPE, run
 from test_trainer_training import PLAN, augmentation, frame_set, tiny
 from trainer_samples import class_folders, write_picture
 
-from trainer import datasets, training, unlabelled
+from trainer import datasets, pipeline, training, unlabelled
 from trainer.distillation import PseudoLabels
 from trainer.errors import DataError, RunError
 from trainer.frames import FrameSet
 from trainer.pipeline import Stage
+from trainer.progress import Progress
+from trainer.settings import Recipe
 
 QUICK = {"training": RECIPE["training"] | {"epochs": 4}, "ensemble": {"teachers": 1}}
 SURE = QUICK | {"distillation": {"epochs": 2, "confidence": 1.0}}  # which no network is
@@ -50,6 +54,31 @@ def test_sure_frames_join_the_diet_and_change_the_student(
     assert "of 10 of 11 unlabelled frames the ensemble is 0% sure" in caplog.text
     assert "1 cannot be read" in caplog.text
     assert not torch.equal(students(root / "fed"), students(root / "without"))
+
+
+def test_the_estimate_covers_them(root: Path) -> None:
+    """Progress of the student's training ends at its total, with unlabelled frames as without."""
+
+    class Counting(Progress):
+        """What was announced and how much was done of it, by its name."""
+
+        def __init__(self) -> None:
+            super().__init__(Console(file=io.StringIO()))
+            self.told: list[list[float]] = []
+
+        def begin(self, what: str, total: float) -> None:
+            super().begin(what, total)
+            self.told.append([total, 0.0])
+
+        def advance(self, done: float = 1) -> None:
+            super().advance(done)
+            self.told[-1][1] += done
+
+    counting = Counting()
+    recipe = Recipe(**RECIPE | ANY)
+    pipeline.run(recipe, root / "data", root / "counted", counting, Stage.STUDENT, unlabelled=root / "more")
+    announced, done = counting.told[-1]
+    assert announced == pytest.approx(done) != 0
 
 
 def test_what_the_ensemble_is_not_sure_of_is_left_out(root: Path) -> None:

@@ -75,7 +75,7 @@ class Networks:
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
         self._costs = dict.fromkeys(self._plans, 1.0)
         self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
-        self._progress.begin("training", self._cost_ahead())
+        self._progress.begin("training", sum(self._cost_ahead(name, len(train)) for name in self._plans))
 
     def teachers(self) -> list[nn.Module]:
         """Algorithm 1, lines 1 to 7."""
@@ -83,6 +83,7 @@ class Networks:
 
     def student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
         """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
+        self._progress.begin("training", self._cost_ahead("student", len(train)))
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
         there = [teacher.to(self._hardware.device) for teacher in teachers]
         labels = PseudoLabels(there, kind=ensemble.kind, k=ensemble.k, true_labels=share)
@@ -138,11 +139,8 @@ class Networks:
             own |= {} if distillation.mixup is None else {"mixup": distillation.mixup}
         return Plan(**self._recipe.training.model_dump() | own, seed=seed)
 
-    def _cost_ahead(self) -> float:
-        """Frames still to learn from; a student's frame costs its teachers' labels, too."""
-        return sum(
-            (plan.epochs - training.epochs_done(self._folder.checkpoint(name)))
-            * plan.passes(len(self._train))
-            * self._costs[name]
-            for name, plan in self._plans.items()
-        ) * len(self._train)
+    def _cost_ahead(self, name: str, frames: int) -> float:
+        """Frames that a network has still to learn from; a student's cost its teachers' labels, too."""
+        plan = self._plans[name]
+        epochs = plan.epochs - training.epochs_done(self._folder.checkpoint(name))
+        return epochs * plan.passes(frames) * frames * self._costs[name]
