@@ -42,6 +42,7 @@ log = logging.getLogger(__name__)
 _MARK = "run.json"
 _UNLABELLED = "unlabelled.json"
 _AFTER_TEACHERS = ("distillation", "ensemble", "thresholds", "artifact")  # keys that no teacher depends on
+_DECIDES_BITS = ("split_fingerprint", "start", "git_commit", "environment")  # besides the recipe
 
 
 class RunFolder:
@@ -117,12 +118,10 @@ class RunFolder:
         """
         if not self._leader or (self.path / _MARK).exists():
             return
-        before = yaml.safe_load((lender / "recipe.yaml").read_text(encoding="utf-8"))
+        recipes = yaml.safe_load((lender / "recipe.yaml").read_text(encoding="utf-8")), dict(recipe)
+        before, here = ({k: v for k, v in each.items() if k not in _AFTER_TEACHERS} for each in recipes)
         mark = json.loads((lender / _MARK).read_text(encoding="utf-8"))
-        depends = {key: value for key, value in recipe.items() if key not in _AFTER_TEACHERS}
-        as_before = {key: value for key, value in before.items() if key not in _AFTER_TEACHERS}
-        same = all(mark.get(key) == identity[key] for key in ("split_fingerprint", "start", "environment"))
-        if not same or any(_differences(as_before, json.loads(json.dumps(depends)))):
+        if before != here or any(mark.get(key) != identity[key] for key in _DECIDES_BITS):
             return
         for name in teachers:
             for kind, file in (("checkpoints", f"{name}.pt"), ("logs", f"{name}.csv")):
