@@ -17,12 +17,14 @@ from test_trainer_cli import only_json, weld_train
 from test_trainer_pipeline import RECIPE
 from trainer_samples import class_folders
 
-from trainer import pipeline, settings, tables
+from trainer import tables
 from trainer.comparison import compare
 from trainer.errors import RecipeError, UsageError
 from trainer.evaluation import mcnemar
 from trainer.progress import Progress
+from trainer.runfolder import RunFolder
 
+DECISIVE = ("split_fingerprint", "start", "git_commit", "environment")  # in run.json, besides the recipe
 VARY = ["--vary", "network.architecture=[mobilenet_v3_small]"]
 
 
@@ -78,7 +80,7 @@ def test_what_is_done_is_skipped(swept: Swept) -> None:
 def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
     """Its teachers are the unchanged recipe's own files, its result is what a run alone gives, bit for bit.
 
-    A change of what teachers learn takes none, and neither does a run on other frames.
+    A change of what teachers learn takes none.
     """
     change, other = "distillation.true_labels=0.5", "training.momentum=0.8"
     vary = ["--vary", change.replace("0.5", "[0.5]"), "--vary", other.replace("0.8", "[0.8]")]
@@ -98,11 +100,28 @@ def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
     for name in (lent, own):
         mine, theirs = (torch.load(run / name)["network"] for run in (alone, borrowed))
         assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
-    more = class_folders(swept.out.parent / "more", frames=4)
-    resolved = settings.load(str(swept.recipe), ["seed=1", "distillation.true_labels=0.7"])
-    elsewhere = swept.out.parent / "elsewhere"
-    pipeline.run(resolved, more, elsewhere, Progress(Console(file=io.StringIO())), lender=unchanged)
-    assert not (elsewhere / lent).samefile(unchanged / lent)
+
+
+def test_teachers_are_lent_only_where_a_runs_own_would_be_the_same(swept: Swept, tmp_path: Path) -> None:
+    """Another split, start, commit, machine or training: none; and none from a folder without its mark."""
+    lender = swept.out / "recipe-seed0"
+    mark = json.loads((lender / "run.json").read_text())
+    recipe = yaml.safe_load((lender / "recipe.yaml").read_text())
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for number, (source, asked, identity, lent) in enumerate(
+        [
+            (lender, recipe, mark, True),
+            (lender, recipe | {"distillation": {}, "ensemble": {}}, mark, True),
+            (lender, recipe | {"training": {}}, mark, False),
+            (lender, recipe | {"seed": 1}, mark, False),
+            *((lender, recipe, mark | {key: "another"}, False) for key in DECISIVE),
+            (bare, recipe, mark, False),
+        ]
+    ):
+        with RunFolder(tmp_path / str(number)) as folder:
+            folder.borrow(source, ["teacher-1"], asked, identity)
+        assert folder.checkpoint("teacher-1").exists() == lent, number
 
 
 def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:

@@ -116,7 +116,7 @@ class RunFolder:
         As links: whole or not at all, and whoever trains on replaces his own. Where the file system has none,
         the teachers are trained.
         """
-        if not self._leader or (self.path / _MARK).exists():
+        if not self._leader or (self.path / _MARK).exists() or not (lender / _MARK).exists():
             return
         recipes = yaml.safe_load((lender / "recipe.yaml").read_text(encoding="utf-8")), dict(recipe)
         before, here = ({k: v for k, v in each.items() if k not in _AFTER_TEACHERS} for each in recipes)
