@@ -97,7 +97,7 @@ def _measure(network: WeldNet, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 class _WithoutHeat(ArtifactNetwork):
-    def heat_map(self, evidence: Tensor, label: int) -> Tensor:
+    def heat_maps(self, evidence: Tensor, labels: Tensor) -> Tensor:
         return evidence
 
 

@@ -1,20 +1,28 @@
 """Dynamic int8: right numbers, layer by layer and as a whole, whatever the sizes."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from artifact_samples import TINY, frames, student, untrained
+from artifact_samples import TINY, compiled, frames, student, untrained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from inspector.metadata import WeldClass
+from trainer.convolution import Int8Conv2d
 from trainer.dynamic import DynamicDownBlock, DynamicStem
 from trainer.layers import as_rows, fold, max_pool
-from trainer.quantization import Int8Conv2d, Int8Linear, quantize, round_weight
+from trainer.quantization import Int8Linear, quantize, round_weight
+from trainer.ranges import calibrate
 from trainer.schemes import compile_network
 from trainer.weldnet import WeldBlock, WeldNet, WeldNetConfig
+
+SIX = [WeldClass(name=f"class {i}", role="defect") for i in range(6)]
 
 
 def _activation(*shape, seed=0):
@@ -33,7 +41,7 @@ def test_levels_are_within_half_a_level(peak, seed):
     """Every value is at most half a level from what its level is worth, and the peak has the top level."""
     torch.manual_seed(seed)
     x = torch.rand(1, 3, 8, 9) * peak
-    q, worth = quantize(x.clone(), spend=True)
+    q, worth = quantize([x.clone()], spend=True)
     assert q.dtype == torch.uint8
     assert int(q.max()) == 127
     assert float((q * worth - x).abs().max()) <= worth * 0.501
@@ -43,13 +51,13 @@ def test_an_activation_that_is_needed_again_is_kept():
     """Without leave to spend it, the activation is as it was."""
     x = _activation(1, 4, 5, 6)
     before = x.clone()
-    quantize(x, spend=False)
+    quantize([x], spend=False)
     assert torch.equal(x, before)
 
 
 def test_a_blank_map_gives_zeros():
     """A map of zeros has level 0 everywhere, and no division by zero."""
-    q, worth = quantize(torch.zeros(1, 2, 3, 3), spend=True)
+    q, worth = quantize([torch.zeros(1, 2, 3, 3)], spend=True)
     assert int(q.max()) == 0
     assert worth > 0
 
@@ -69,12 +77,12 @@ def test_convolution_matches_float_with_the_same_weights(c_in, c_out, kernel, st
     """With the same rounded weights, the int8 convolution is within 1% of the float one."""
     torch.manual_seed(1)
     weight, bias = torch.randn(c_out, c_in, kernel, kernel), torch.randn(c_out)
-    layer = Int8Conv2d(weight, bias, stride, kernel // 2)
+    layer = Int8Conv2d(weight, bias, stride, kernel // 2, size=(33, 26))
     x = _activation(1, c_in, 33, 26)
-    q, worth = quantize(x, spend=False)
+    q, worth = quantize([x], spend=False)
     rounded = layer.weight * layer.scale.view(-1, 1, 1, 1)
     reference = F.conv2d(x, rounded, bias, stride, kernel // 2).relu()
-    assert _error(layer(q, worth), reference) < 0.01
+    assert _error(layer(q, worth)[0], reference) < 0.01
 
 
 def test_negative_results_survive():
@@ -82,7 +90,7 @@ def test_negative_results_survive():
     torch.manual_seed(2)
     layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
     x = torch.rand(50, 32)
-    q, worth = quantize(x, spend=False)
+    q, worth = quantize([x], spend=False)
     reference = F.linear(x, layer.weight * layer.scale[:, None], layer.bias)
     assert (reference < 0).float().mean() > 0.3
     assert _error(layer(q, worth), reference) < 0.01
@@ -94,20 +102,63 @@ def test_residual_sum_comes_before_the_relu():
     torch.manual_seed(3)
     layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
     x, residual = torch.rand(50, 32), torch.rand(50, 16) * 5
-    q, worth = quantize(x, spend=False)
+    q, worth = quantize([x], spend=False)
     reference = (F.linear(x, layer.weight * layer.scale[:, None], layer.bias) + residual).relu()
     assert _error(layer.add_relu(q, worth, residual.clone()), reference) < 0.01
 
 
+@pytest.mark.parametrize("apart", [True, False])
 @pytest.mark.parametrize(("stride", "factor"), [(1, 0.25), (2, 1.0), (2, 7.0)])
-def test_the_average_pool_stands_beside_the_convolution(stride, factor):
-    """The channels after the convolution's own are torch's average pool, times the factor."""
+def test_the_average_pool_stands_beside_the_convolution(stride, factor, apart):
+    """The channels after the convolution's own are torch's average pool, times the factor, either way."""
     torch.manual_seed(4)
     weight, bias = torch.randn(6, 5, 3, 3), torch.randn(6)
-    q, worth = quantize(_activation(1, 5, 13, 18), spend=True)
-    y = Int8Conv2d(weight, bias, stride, 1, pool=factor)(q, worth)
-    assert torch.equal(y[:, :6], Int8Conv2d(weight, bias, stride, 1)(q, worth))
+    q, worth = quantize([_activation(1, 5, 13, 18)], spend=True)
+    layer = Int8Conv2d(weight, bias, stride, 1, size=(13, 18), pool=factor)
+    layer.pack(apart)
+    maps = layer(q, worth)
+    assert len(maps) == 1 + apart
+    y = torch.cat(maps, 1)
+    assert torch.equal(y[:, :6], Int8Conv2d(weight, bias, stride, 1, size=(13, 18))(q, worth)[0])
     torch.testing.assert_close(y[:, 6:], factor * F.avg_pool2d(q * worth, 3, stride, 1))
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_pool_apart_has_the_levels_of_a_pool_within(cut):
+    """Whichever way this processor takes, the next layer gets the same levels."""
+    torch.manual_seed(5)
+    layer = Int8Conv2d(torch.randn(6, 5, 3, 3), torch.randn(6), 2, 1, size=(13, 18), pool=2.0)
+    q, worth = quantize([_activation(1, 5, 13, 18)], spend=True)
+    layer.pack(apart=True)
+    apart = layer.levels(q, worth, 0.4 * worth, cut)
+    layer.pack(apart=False)
+    assert torch.equal(apart, layer.levels(q, worth, 0.4 * worth, cut))
+    assert (int(apart[:, 6:].max()) == 127) == cut  # some pools are above
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("scheme", ["dynamic", "static"])
+def test_weights_are_laid_out_once(scheme, batch, tmp_path):
+    """A loaded artifact's calls find their weights as the kernels want them: oneDNN reports no reorder.
+
+    In a process of its own, for oneDNN reads what it shall report when it starts.
+    """
+    network = untrained(WeldNetConfig(height=128, width=96))
+    ranges = calibrate(network, frames(2, 128, 96))
+    compiled(tmp_path / "a.pt", network, scheme=scheme, ranges=ranges, classes=SIX)
+    program = (
+        "import sys, torch; from inspector import artifact; from pathlib import Path\n"
+        "opened = artifact.open(Path(sys.argv[1]))\n"
+        "print('now', flush=True)\n"
+        f"opened.forward(torch.zeros({batch}, 1, 128, 96, dtype=torch.uint8))\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "a.pt")],
+        env=os.environ | {"ONEDNN_VERBOSE": "1"}, capture_output=True, text=True, check=True,
+    ).stdout.partition("now\n")[2]  # fmt: skip
+    calls = [line.split(",") for line in told.splitlines() if ",exec," in line]
+    assert len(calls) >= 18
+    assert [call for call in calls if "reorder" in call] == []
 
 
 @pytest.mark.parametrize("balance", [0.5, 1.0, 3.0])
@@ -118,7 +169,7 @@ def test_a_merged_shortcut_is_the_block(balance):
     x = _activation(1, 8, 15, 22)
     with torch.inference_mode():
         expected = block(x)
-        ours = DynamicDownBlock(block.requires_grad_(False), balance)(x.clone())
+        ours = DynamicDownBlock(block.requires_grad_(False), (15, 22), balance)(x.clone())
     assert ours.shape == expected.shape
     assert _error(ours, expected) < 0.05
 
@@ -135,9 +186,8 @@ def test_max_pool_is_torchs(height, width):
 @pytest.mark.parametrize(("height", "width"), [(64, 72), (67, 80), (66, 64)])
 def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
     """Where the processor writes bfloat16 each value is within its rounding (8 bits) of the float one."""
-    stem = DynamicStem(
-        WeldNet(WeldNetConfig(height=height, width=width)).eval().requires_grad_(False).stem
-    ).eval()
+    network = WeldNet(WeldNetConfig(height=height, width=width)).eval().requires_grad_(False)
+    stem = DynamicStem(network.stem, (height, width)).eval()
     frame = torch.randint(256, (1, 1, height, width), dtype=torch.uint8)
     told = (torch.jit.script(stem) if scripted else stem)(frame)
     stem.conv.has_bf16 = False

@@ -8,7 +8,8 @@ from artifact_samples import TINY, frames, student
 from torch.nn import functional as F
 
 from trainer import training
-from trainer.quantization import Int8Conv2d, Int8Linear
+from trainer.convolution import Int8Conv2d
+from trainer.quantization import Int8Linear
 from trainer.rounding import rounded_weights
 from trainer.schemes import compile_network
 from trainer.weldnet import WeldNet

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 
 from inspector import artifact as artifacts
 from inspector.errors import ArtifactError
-from trainer.quantization import LEVELS, Int8Conv2d, Int8Linear, round_weight
+from trainer.convolution import Int8Conv2d
+from trainer.quantization import LEVELS, Int8Linear, round_weight
 from trainer.ranges import balances, calibrate
 from trainer.schemes import compile_network
 from trainer.static import cut
@@ -22,9 +23,9 @@ def _levels(*shape, seed=0):
 def test_a_layer_gives_the_nearest_level():
     """A convolution's levels are its float result, rounded, and up to 255 where nothing cuts them."""
     torch.manual_seed(1)
-    layer = Int8Conv2d(torch.randn(16, 8, 3, 3), torch.randn(16), 1, 1)
+    layer = Int8Conv2d(torch.randn(16, 8, 3, 3), torch.randn(16), 1, 1, size=(21, 18))
     q = _levels(1, 8, 21, 18)
-    exact = layer(q, 0.01)
+    exact = layer(q, 0.01)[0]
     worth = float(exact.max()) / 200
     levels = layer.levels(q, 0.01, worth, False)
     assert levels.dtype == torch.uint8

@@ -55,16 +55,20 @@ class ArtifactNetwork(nn.Module):
         novelty: list[Tensor] = []
         for start in range(0, batch.size(0), self.network.at_once):
             evidence, pooled, logits = self.network(batch[start : start + self.network.at_once])
-            for i in range(logits.size(0)):
-                probabilities.append(torch.softmax(logits[i] / self.temperature, 0))
-                heat.append(self.heat_map(evidence[i], int(logits[i].argmax())))
-                novelty.append(self.novelty(pooled[i : i + 1]))
-        return torch.stack(probabilities), torch.stack(heat), torch.cat(novelty)
+            probabilities.append(torch.softmax(logits / self.temperature, 1))
+            heat.append(self.heat_maps(evidence, logits.argmax(1)))
+            for one in pooled.split(1):  # each by itself, as no sum may depend on N
+                novelty.append(self.novelty(one))
+        return torch.cat(probabilities), torch.cat(heat), torch.cat(novelty)
 
-    def heat_map(self, evidence: Tensor, label: int) -> Tensor:
-        """Where the evidence for a class lies: ``float32[h, w, C]`` → ``float32[h, w]`` from 0 to 1."""
-        own = evidence.select(2, label)
-        low, high = torch.aminmax(own)
+    def heat_maps(self, evidence: Tensor, labels: Tensor) -> Tensor:
+        """Where the evidence for each frame's class lies, ``float32[N, h, w]`` from 0 to 1.
+
+        ``evidence`` is ``float32[N, h, w, C]``, ``labels`` int64[N].
+        """
+        wanted = labels.view(-1, 1, 1, 1).expand(-1, evidence.size(1), evidence.size(2), 1)
+        own = evidence.gather(3, wanted).squeeze(3)
+        low, high = own.amin((1, 2), True), own.amax((1, 2), True)
         return (own - low) / (high - low).clamp_min(1e-12)
 
     @torch.jit.export

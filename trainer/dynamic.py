@@ -8,7 +8,7 @@ between layers are floats, since a peak is known only when the whole map is.
 import torch
 from torch import Tensor, nn
 
-from trainer.layers import as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
+from trainer.layers import Size, as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
 from trainer.quantization import Int8Linear, quantize
 from trainer.weldnet import WeldBlock, WeldNet
 
@@ -35,28 +35,28 @@ class DynamicStem(nn.Module):
     bfloat16, and only what is left of it becomes float.
     """
 
-    def __init__(self, stem: nn.Sequential) -> None:
+    def __init__(self, stem: nn.Sequential, size: Size) -> None:
         super().__init__()
-        self.conv = stem_conv(stem)
+        self.conv = stem_conv(stem, size)
 
     def forward(self, frame: Tensor) -> Tensor:
         """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
         pixels = (frame >> 1).contiguous(memory_format=torch.channels_last)
         if self.conv.has_bf16 and (frame.size(2) + 1) // 2 % 2 == 0 and (frame.size(3) + 1) // 2 % 2 == 0:
             return as_bf16(max_pool(as_bits(self.conv.halves(pixels, 2.0 / 255.0)))).to(torch.float32)
-        return max_pool(self.conv(pixels, 2.0 / 255.0))
+        return max_pool(self.conv(pixels, 2.0 / 255.0)[0])
 
 
 class DynamicBlock(nn.Module):
     """A WeldBlock whose shortcut is the identity."""
 
-    def __init__(self, block: WeldBlock) -> None:
+    def __init__(self, block: WeldBlock, size: Size) -> None:
         super().__init__()
-        self.spatial, self.pointwise = plain_layers(block)
+        self.spatial, self.pointwise = plain_layers(block, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → the same shape."""
-        q, worth = quantize(x, False)
+        q, worth = quantize([x], False)
         h = self.spatial(q, worth)
         hq, h_worth = quantize(h, True)
         return as_map(self.pointwise.add_relu(as_rows(hq), h_worth, as_rows(x)))
@@ -65,13 +65,13 @@ class DynamicBlock(nn.Module):
 class DynamicDownBlock(nn.Module):
     """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
 
-    def __init__(self, block: WeldBlock, balance: float) -> None:
+    def __init__(self, block: WeldBlock, size: Size, balance: float) -> None:
         super().__init__()
-        self.spatial, self.pointwise = down_layers(block, balance)
+        self.spatial, self.pointwise = down_layers(block, balance, size)
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
-        q, worth = quantize(x, True)
+        q, worth = quantize([x], True)
         h = self.spatial(q, worth)
         hq, h_worth = quantize(h, True)
         return as_map(self.pointwise.relu(as_rows(hq), h_worth))
@@ -83,13 +83,13 @@ class DynamicWeldNet(nn.Module):
     def __init__(self, student: WeldNet, balances: dict[str, float] | None = None) -> None:
         super().__init__()
         self.at_once = 1  # frame: its own peaks give its scales
-        self.stem = DynamicStem(student.stem)
+        self.stem = DynamicStem(student.stem, (student.config.height, student.config.width))
         self.blocks = nn.Sequential(
             *(
-                DynamicBlock(block)
+                DynamicBlock(block, size)
                 if isinstance(block.shortcut, nn.Identity)
-                else DynamicDownBlock(block, (balances or {}).get(name, 1.0))
-                for name, block in blocks_of(student)
+                else DynamicDownBlock(block, size, (balances or {}).get(name, 1.0))
+                for name, block, size in blocks_of(student)
             )
         )
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
@@ -102,6 +102,6 @@ class DynamicWeldNet(nn.Module):
         """
         features: Tensor = self.blocks(self.stem(frame))
         pooled = features.mean((2, 3))
-        q, worth = quantize(features, True)
+        q, worth = quantize([features], True)
         evidence = self.head(as_rows(q), worth)
         return evidence, pooled, evidence.mean((1, 2))

@@ -12,8 +12,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from trainer.quantization import Int8Conv2d, Int8Linear
+from trainer.convolution import Int8Conv2d
+from trainer.quantization import Int8Linear
 from trainer.weldnet import WeldBlock, WeldNet
+
+Size = tuple[int, int]  # height and width of a map, pixels
 
 
 def fold(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
@@ -30,36 +33,45 @@ def factor(norm: nn.Module) -> Tensor:
     return (norm.weight / torch.sqrt(cast(Tensor, norm.running_var) + norm.eps)).detach()
 
 
-def blocks_of(student: WeldNet) -> Iterator[tuple[str, WeldBlock]]:
-    """Each block with its name in the student."""
-    return ((f"blocks.{i}", block) for i, block in enumerate(cast("list[WeldBlock]", student.blocks)))
+def blocks_of(student: WeldNet) -> Iterator[tuple[str, WeldBlock, Size]]:
+    """Each block with its name in the student and the size of its input."""
+    size = _halved(_halved((student.config.height, student.config.width)))
+    for i, block in enumerate(cast("list[WeldBlock]", student.blocks)):
+        yield f"blocks.{i}", block, size
+        if cast(nn.Conv2d, block.main[0]).stride[0] == 2:
+            size = _halved(size)
 
 
-def stem_conv(stem: nn.Sequential) -> Int8Conv2d:
+def _halved(size: Size) -> Size:
+    """What stride 2 leaves."""
+    return (size[0] + 1) // 2, (size[1] + 1) // 2
+
+
+def stem_conv(stem: nn.Sequential, size: Size) -> Int8Conv2d:
     """The stem's convolution of pixels halved to 127 levels; the mean of the lost bit goes into the bias."""
     weight, bias = fold(stem[0], stem[1])
-    return Int8Conv2d(weight, bias + weight.sum((1, 2, 3)) * 0.5 / 255, stride=2, padding=3)
+    return Int8Conv2d(weight, bias + weight.sum((1, 2, 3)) * 0.5 / 255, stride=2, padding=3, size=size)
 
 
-def plain_layers(block: WeldBlock) -> tuple[Int8Conv2d, Int8Linear]:
+def plain_layers(block: WeldBlock, size: Size) -> tuple[Int8Conv2d, Int8Linear]:
     """Spatial and pointwise convolution of a block whose shortcut is the identity."""
     stride = cast(nn.Conv2d, block.main[0]).stride[0]
-    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1)
+    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1, size=size)
     return spatial, Int8Linear(*fold(block.main[3], block.main[4]))
 
 
-def down_layers(block: WeldBlock, balance: float) -> tuple[Int8Conv2d, Int8Linear]:
-    """The two layers that a block with a pooled shortcut comes to: two calls of oneDNN instead of four.
+def down_layers(block: WeldBlock, balance: float, size: Size) -> tuple[Int8Conv2d, Int8Linear]:
+    """The two layers that a block with a pooled shortcut comes to.
 
-    The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool is written beside
-    the channels of the spatial convolution: neither has signs, so one ReLU does for both. Both then share a
+    The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool stands beside the
+    channels of the spatial convolution: neither has signs, so one ReLU does for both. Both then share a
     scale; ``balance`` brings the pool to the reach of the others, and the weights behind it take it back.
     """
     stride = cast(nn.Conv2d, block.main[0]).stride[0]
     shortcut = cast(nn.Sequential, block.shortcut)
     main, main_bias = fold(block.main[3], block.main[4])
     side, side_bias = fold(shortcut[1], shortcut[2])
-    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1, pool=balance)
+    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1, size=size, pool=balance)
     return spatial, Int8Linear(torch.cat([main, side / balance], dim=1), main_bias + side_bias)
 
 

@@ -11,7 +11,7 @@ Levels are cut at 127, so that the next layer's sums fit in 16 bits on processor
 import torch
 from torch import Tensor, nn
 
-from trainer.layers import as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
+from trainer.layers import Size, as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
 from trainer.quantization import LEVELS, Int8Linear
 from trainer.ranges import Ranges, balances
 from trainer.weldnet import WeldBlock, WeldNet
@@ -28,9 +28,9 @@ def cut(q: Tensor) -> Tensor:
 class StaticStem(nn.Module):
     """Stem and max pool; see :class:`trainer.dynamic.DynamicStem`."""
 
-    def __init__(self, stem: nn.Sequential, out: float) -> None:
+    def __init__(self, stem: nn.Sequential, size: Size, out: float) -> None:
         super().__init__()
-        self.conv = stem_conv(stem)
+        self.conv = stem_conv(stem, size)
         self.out = out
 
     def forward(self, frames: Tensor) -> Tensor:
@@ -45,9 +45,9 @@ class StaticBlock(nn.Module):
     ``x``, ``h`` and ``out`` are what a level of the input, of the map between and of the output is worth.
     """
 
-    def __init__(self, block: WeldBlock, *, x: float, h: float, out: float) -> None:
+    def __init__(self, block: WeldBlock, size: Size, *, x: float, h: float, out: float) -> None:
         super().__init__()
-        self.spatial, self.pointwise = plain_layers(block)
+        self.spatial, self.pointwise = plain_layers(block, size)
         self.x, self.h, self.out = x, h, out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,9 +60,11 @@ class StaticBlock(nn.Module):
 class StaticDownBlock(nn.Module):
     """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
 
-    def __init__(self, block: WeldBlock, balance: float, *, x: float, h: float, out: float) -> None:
+    def __init__(
+        self, block: WeldBlock, size: Size, balance: float, *, x: float, h: float, out: float
+    ) -> None:
         super().__init__()
-        self.spatial, self.pointwise = down_layers(block, balance)
+        self.spatial, self.pointwise = down_layers(block, balance, size)
         self.x, self.h, self.out = x, h, out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,15 +84,16 @@ class StaticWeldNet(nn.Module):
         super().__init__()
         self.at_once = 8  # frames: the daemon's default batch; more would only hold more memory
         worth = {name: peak / LEVELS for name, peak in ranges.items()}
-        self.stem = StaticStem(student.stem, worth["stem"])
+        size = student.config.height, student.config.width
+        self.stem = StaticStem(student.stem, size, worth["stem"])
         blocks: list[nn.Module] = []
         before = "stem"
-        for name, block in blocks_of(student):
+        for name, block, size in blocks_of(student):
             worths = {"x": worth[before], "h": worth[f"{name}.main.2"], "out": worth[name]}
             if isinstance(block.shortcut, nn.Identity):
-                blocks.append(StaticBlock(block, **worths))
+                blocks.append(StaticBlock(block, size, **worths))
             else:
-                blocks.append(StaticDownBlock(block, balances(ranges)[name], **worths))
+                blocks.append(StaticDownBlock(block, size, balances(ranges)[name], **worths))
             before = name
         self.blocks = nn.Sequential(*blocks)
         self.out = worth[before]

@@ -1,0 +1,140 @@
+"""The int8 convolution: weights laid out once, for the maps to come and the processor that loads them.
+
+What oneDNN would do anew in each call is most of what a quick network can lose: docs/speed.md.
+"""
+
+# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+import torch
+from torch import Tensor, nn
+
+from trainer.quantization import Limit, round_weight
+
+
+class Int8Conv2d(nn.Module):
+    """Convolution and ReLU with int8 weights, and, where asked, the input's average pool beside its channels.
+
+    Packed weights do not survive ``torch.jit.save``: the state carries the plain ones and packs on load, for
+    the processor that loads.
+    """
+
+    packed: Tensor
+    scales: Tensor  # of all of the product's channels, as the next two
+    biases: Tensor
+    zero: Tensor
+    # Whether this processor's kernels write it: with AVX2 alone they take twenty times as long.
+    has_bf16: bool
+    # The pool is more rows of the same product where the processor multiplies whole tiles, for which they
+    # are nothing beside a call's cost; elsewhere they are a tenth of all sums, and it is a product apart.
+    apart: bool
+    pooling: Tensor  # the latter's packed weights, and its scales, biases and zeros; else empty
+    pool_scales: Tensor
+    pool_biases: Tensor
+    pool_zero: Tensor
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        stride: int,
+        padding: int,
+        *,
+        size: tuple[int, int],
+        pool: float = 0.0,
+    ) -> None:
+        """Round and pack.
+
+        Args:
+            weight: float32[out, in, k, k].
+            bias: float32[out].
+            stride: either way.
+            padding: either way.
+            size: height and width of the maps to come, pixels. Others work too, but oneDNN may then lay the
+                weights out anew in each call: with one layer of WeldNet that is 1.1 ms.
+            pool: 0, or what the average pool of the input, by the same kernel and stride, is multiplied by;
+                it takes ``in`` more channels after the convolution's.
+        """
+        super().__init__()
+        self.weight, self.scale = round_weight(weight)
+        self.bias = bias
+        self.stride, self.padding, self.size = [stride, stride], [padding, padding], list(size)
+        self.pool = pool
+        # No operator tells of tiles (AMX); processors that have half floats have them.
+        self.pack(not torch.ops.mkldnn._is_mkldnn_fp16_supported())
+
+    def pack(self, apart: bool) -> None:
+        """Lay the weights out as this processor's kernels want them."""
+        self.has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.apart = apart and self.pool > 0
+        channels, height, width = self.weight.size(1), self.weight.size(2), self.weight.size(3)
+        pools = channels if self.pool > 0 else 0
+        mean = torch.full([pools, 1, height, width], 127, dtype=torch.int8)
+        self.pool_scales = torch.full([pools], self.pool / (127.0 * height * width))
+        self.pool_biases, self.pool_zero = torch.zeros(pools), torch.zeros([pools], dtype=torch.int64)
+        weight, self.scales, self.biases, self.pooling = self.weight, self.scale, self.bias, torch.empty(0)
+        if self.apart:
+            self.pooling = self._packed(mean, self.pool_scales, channels)
+        elif self.pool > 0:
+            own = torch.eye(channels, dtype=torch.int8).view(channels, channels, 1, 1)
+            weight = torch.cat([weight, own * mean])
+            self.scales = torch.cat([self.scale, self.pool_scales])
+            self.biases = torch.cat([self.bias, self.pool_biases])
+        self.zero = torch.zeros_like(self.scales, dtype=torch.int64)
+        self.packed = self._packed(weight, self.scales, 1)
+
+    def _packed(self, weight: Tensor, scales: Tensor, groups: int) -> Tensor:
+        packed: Tensor = torch.ops.onednn.qconv_prepack(
+            weight, scales, 1.0, 0, self.stride, self.padding, [1, 1], groups,
+            [1, weight.size(1) * groups, self.size[0], self.size[1]],
+        )  # fmt: skip
+        return packed
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[Tensor, Tensor, Tensor, list[int], list[int], list[int], float, bool]:
+        return (
+            self.weight, self.scale, self.bias, self.stride, self.padding, self.size, self.pool,
+            self.training,
+        )  # fmt: skip
+
+    @torch.jit.export
+    def __setstate__(
+        self, state: tuple[Tensor, Tensor, Tensor, list[int], list[int], list[int], float, bool]
+    ) -> None:
+        (
+            self.weight, self.scale, self.bias, self.stride, self.padding, self.size, self.pool,
+            self.training,
+        ) = state  # fmt: skip
+        self.pack(not torch.ops.mkldnn._is_mkldnn_fp16_supported())
+
+    def forward(self, q: Tensor, scale: float) -> list[Tensor]:
+        """``uint8[N, C, h, w]`` of levels, each worth ``scale`` → ``float32[N, C', h', w']``.
+
+        Two maps have the channels of the convolution and of the pool.
+        """
+        return self._products(q, scale, out=1.0, dtype=torch.float32, post="relu", limits=[])
+
+    @torch.jit.export
+    def halves(self, q: Tensor, scale: float) -> Tensor:
+        """The same as ``bfloat16``, without a pool: half the memory, and 8 bits like the levels to come."""
+        return self._products(q, scale, out=1.0, dtype=torch.bfloat16, post="relu", limits=[])[0]
+
+    @torch.jit.export
+    def levels(self, q: Tensor, scale: float, out: float, cut: bool) -> Tensor:
+        """The same as ``uint8[N, C', h', w']`` of levels 0..255, each worth ``out``; ``cut``: up to 127."""
+        limits: list[Limit] = [0.0, 127.0 * out] if cut else []
+        post = "hardtanh" if cut else "relu"
+        maps = self._products(q, scale, out=out, dtype=torch.uint8, post=post, limits=limits)
+        return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
+
+    def _products(
+        self, q: Tensor, scale: float, *, out: float, dtype: torch.dtype, post: str, limits: list[Limit]
+    ) -> list[Tensor]:
+        maps = [torch.ops.onednn.qconv2d_pointwise(
+            q, scale, 0, self.packed, self.scales, self.zero, self.biases, self.stride, self.padding, [1, 1],
+            1, out, 0, dtype, post, limits, "",
+        )]  # fmt: skip
+        if self.apart:
+            maps.append(torch.ops.onednn.qconv2d_pointwise(
+                q, scale, 0, self.pooling, self.pool_scales, self.pool_zero, self.pool_biases, self.stride,
+                self.padding, [1, 1], q.size(1), out, 0, dtype, post, limits, "",
+            ))  # fmt: skip
+        return maps
