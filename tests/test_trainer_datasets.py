@@ -248,6 +248,24 @@ def test_frames_are_decoded_in_order(tmp_path: Path) -> None:
         assert torch.equal(loaded.images[row], wanted)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "enlarge", "size"),
+    [
+        (200 * 160, 1, (80, 80)),  # its own
+        (200 * 160, 2, (160, 160)),  # twice
+        (110 * 110, 2, (110, 110)),  # as far as the pixels go
+        (70 * 70, 2, (70, 70)),  # shrunk
+        (32 * 32, 1, (64, 64)),  # what the network needs
+    ],
+)
+def test_the_size_is_the_datas_within_limits(
+    tmp_path: Path, pixels: int, enlarge: float, size: tuple[int, int]
+) -> None:
+    """Frames keep their size, grow as far as they may, and shrink to the pixels that are allowed."""
+    listing = datasets.read(class_folders(tmp_path), [])
+    assert frames.fitting_size(listing.frames, pixels, 8, enlarge) == size
+
+
 def test_every_unreadable_image_is_named(tmp_path: Path) -> None:
     """Damaged files are all named with their reasons, and the others are still read."""
     class_folders(tmp_path)

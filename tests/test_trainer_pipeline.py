@@ -200,7 +200,7 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
     assert len(results["models"]["artifact"]["per_class"]) == 3
     told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
-    assert (told.height, told.width) == (80, 80), "their own size, for 7,200 pixels are allowed"
+    assert (told.height, told.width) == (84, 84), "enlarged from 80, as far as 7,200 pixels allow"
     few = settings.load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
     pipeline.run(few, data, tmp_path / "few", Progress(Console(file=io.StringIO())), Stage.TEACHERS)
     kept = yaml.safe_load((tmp_path / "few" / "recipe.yaml").read_text())["network"]

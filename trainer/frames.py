@@ -59,11 +59,14 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
     return round(height / smallest_crop), round(width / smallest_crop)
 
 
-def fitting_size(frames: Sequence[Frame], pixels: int, bit_depth: int) -> tuple[int, int]:
+def fitting_size(
+    frames: Sequence[Frame], pixels: int, bit_depth: int, enlarge: float = 1.0
+) -> tuple[int, int]:
     """Height and width for the network where the recipe leaves them to the data.
 
-    The median size of a sample of the frames, shrunk to at most ``pixels`` in its own shape; never enlarged,
-    except to the 64 pixels a side that the network needs. Even numbers, which convolutions like.
+    The median size of a sample of the frames in its own shape, shrunk to at most ``pixels``; smaller frames
+    are enlarged towards them, each side at most ``enlarge`` times, and to the 64 pixels a side that the
+    network needs. Even numbers, which convolutions like.
 
     Raises:
         DataError: none of the sample can be read.
@@ -77,7 +80,7 @@ def fitting_size(frames: Sequence[Frame], pixels: int, bit_depth: int) -> tuple[
     if not sides:
         raise DataError("the data", unreadable or [Problem("nothing to read", "there are no frames")])
     height, width = np.median(np.array(sides), axis=0)
-    scale = min(1.0, float(np.sqrt(pixels / (height * width))))
+    scale = min(enlarge, float(np.sqrt(pixels / (height * width))))
     return max(64, round(height * scale / 2) * 2), max(64, round(width * scale / 2) * 2)
 
 

@@ -28,7 +28,7 @@ def sized(recipe: Recipe, listing: Listing) -> Recipe:
     frames, most = listing.part("train"), recipe.network.pixels
     if recipe.network.pixels_a_frame is not None:
         most = min(most, recipe.network.pixels_a_frame * len(frames))
-    height, width = fitting_size(frames, most, recipe.data.bit_depth)
+    height, width = fitting_size(frames, most, recipe.data.bit_depth, recipe.network.enlarge)
     log.info("frames are prepared at %d×%d pixels", width, height)
     network = recipe.network.model_copy(update={"height": height, "width": width})
     return recipe.model_copy(update={"network": network})

@@ -37,6 +37,8 @@ class Network(_Strict):
     width: Annotated[int, Field(ge=64)] | None = 400  # pixels; null for both: from the data, see 'pixels'
     pixels: Annotated[int, Field(ge=64 * 64)] = 487 * 400  # a frame's at most, where its size is the data's
     pixels_a_frame: Positive | None = None  # the same, for each training frame: few frames, small ones
+    # How many times its own side a frame may grow to, within these: WeldNet leaves 2×2 of 128×128 pixels.
+    enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
     # A student.pt whose layers, but the last, all networks start from; auto: the one that comes with the
