@@ -10,6 +10,16 @@ from torch import Tensor, nn
 from trainer.quantization import Limit, round_weight
 
 
+def pools_apart() -> bool:
+    """Whether this processor pools better in a call of its own than by more rows of the convolution.
+
+    Where it multiplies whole tiles (AMX) rows are nothing beside a call's cost; elsewhere they are a tenth of
+    all of WeldNet's sums. No operator tells of tiles, but processors that have half floats have them.
+    """
+    half_floats: bool = torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return not half_floats
+
+
 class Int8Conv2d(nn.Module):
     """Convolution and ReLU with int8 weights, and, where asked, the input's average pool beside its channels.
 
@@ -23,10 +33,8 @@ class Int8Conv2d(nn.Module):
     zero: Tensor
     # Whether this processor's kernels write it: with AVX2 alone they take twenty times as long.
     has_bf16: bool
-    # The pool is more rows of the same product where the processor multiplies whole tiles, for which they
-    # are nothing beside a call's cost; elsewhere they are a tenth of all sums, and it is a product apart.
-    apart: bool
-    pooling: Tensor  # the latter's packed weights, and its scales, biases and zeros; else empty
+    apart: bool  # the pool is a product of its own, not rows of the convolution's
+    pooling: Tensor  # its packed weights, and its scales, biases and zeros; else empty
     pool_scales: Tensor
     pool_biases: Tensor
     pool_zero: Tensor
@@ -58,8 +66,7 @@ class Int8Conv2d(nn.Module):
         self.bias = bias
         self.stride, self.padding, self.size = [stride, stride], [padding, padding], list(size)
         self.pool = pool
-        # No operator tells of tiles (AMX); processors that have half floats have them.
-        self.pack(not torch.ops.mkldnn._is_mkldnn_fp16_supported())
+        self.pack(pools_apart())
 
     def pack(self, apart: bool) -> None:
         """Lay the weights out as this processor's kernels want them."""
@@ -103,7 +110,7 @@ class Int8Conv2d(nn.Module):
             self.weight, self.scale, self.bias, self.stride, self.padding, self.size, self.pool,
             self.training,
         ) = state  # fmt: skip
-        self.pack(not torch.ops.mkldnn._is_mkldnn_fp16_supported())
+        self.pack(pools_apart())
 
     def forward(self, q: Tensor, scale: float) -> list[Tensor]:
         """``uint8[N, C, h, w]`` of levels, each worth ``scale`` → ``float32[N, C', h', w']``.

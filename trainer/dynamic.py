@@ -67,7 +67,7 @@ class DynamicDownBlock(nn.Module):
 
     def __init__(self, block: WeldBlock, size: Size, balance: float) -> None:
         super().__init__()
-        self.spatial, self.pointwise = down_layers(block, balance, size)
+        self.spatial, self.pointwise = down_layers(block, size, balance)
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""

@@ -60,7 +60,7 @@ def plain_layers(block: WeldBlock, size: Size) -> tuple[Int8Conv2d, Int8Linear]:
     return spatial, Int8Linear(*fold(block.main[3], block.main[4]))
 
 
-def down_layers(block: WeldBlock, balance: float, size: Size) -> tuple[Int8Conv2d, Int8Linear]:
+def down_layers(block: WeldBlock, size: Size, balance: float) -> tuple[Int8Conv2d, Int8Linear]:
     """The two layers that a block with a pooled shortcut comes to.
 
     The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool stands beside the

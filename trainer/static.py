@@ -64,7 +64,7 @@ class StaticDownBlock(nn.Module):
         self, block: WeldBlock, size: Size, balance: float, *, x: float, h: float, out: float
     ) -> None:
         super().__init__()
-        self.spatial, self.pointwise = down_layers(block, balance, size)
+        self.spatial, self.pointwise = down_layers(block, size, balance)
         self.x, self.h, self.out = x, h, out
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,8 +84,7 @@ class StaticWeldNet(nn.Module):
         super().__init__()
         self.at_once = 8  # frames: the daemon's default batch; more would only hold more memory
         worth = {name: peak / LEVELS for name, peak in ranges.items()}
-        size = student.config.height, student.config.width
-        self.stem = StaticStem(student.stem, size, worth["stem"])
+        self.stem = StaticStem(student.stem, (student.config.height, student.config.width), worth["stem"])
         blocks: list[nn.Module] = []
         before = "stem"
         for name, block, size in blocks_of(student):
