@@ -142,7 +142,8 @@ class Daemon:
             self._look_after_artifact()
             self.notifier.status("; ".join([self._summary(), *self._troubles()]))
             self.metrics.waiting(self.intake.pending(), self.intake.oldest())
-            self.intake.wait(self._rest_s())
+            if not done():  # a single pass ends with its last file
+                self.intake.wait(self._rest_s())
 
     # --- intake → decode ------------------------------------------------------------------------------
 
@@ -199,11 +200,11 @@ class Daemon:
 
     def _batch_is_due(self) -> bool:
         """A batch leaves at once while the network is idle; else when full, or when it has waited enough."""
-        if not self._frames or len(self._judgings) >= self._pace.threads:
+        if not self._frames or self._under_judgement >= self._pace.threads:
             return False
         waited_s = time.monotonic() - self._frames[0][0]
         full = len(self._frames) >= self._pace.batch_size
-        return not self._judgings or full or waited_s >= self._pace.batch_wait_s
+        return not self._under_judgement or full or waited_s >= self._pace.batch_wait_s
 
     def _judge(self, frames: list[Frame]) -> tuple[list[Judgement], float]:
         """In a worker: the verdicts, and the milliseconds that each frame's share of the batch took."""
@@ -374,17 +375,22 @@ class Daemon:
         return len(self._reads) + len(self._frames) + sum(len(frames) for frames in self._judgings.values())
 
     @property
+    def _under_judgement(self) -> int:
+        """Batches that workers have; those that are judged keep none waiting, though none is recorded yet."""
+        return sum(not judging.done() for judging in self._judgings)
+
+    @property
     def _room(self) -> int:
         """How many files may be taken: memory is bounded here, and new rules wait for an empty station."""
         if self.reload.is_due:
             return 0
-        # A batch for each worker, one that fills, and the files being read.
-        bound = self._pace.batch_size * (self._pace.threads + 1) + self._pace.threads
+        # A batch for each worker, one that is recorded, one that fills, and the files being read.
+        bound = self._pace.batch_size * (self._pace.threads + 2) + self._pace.threads
         return bound - self._in_flight - len(self._suspects)
 
     def _rest_s(self) -> float:
         """How long the loop may sleep: until the oldest frame's batch is due, and never long."""
-        if not self._frames or len(self._judgings) >= self._pace.threads:
+        if not self._frames or self._under_judgement >= self._pace.threads:
             return _IDLE_S
         return min(_IDLE_S, self._frames[0][0] + self._pace.batch_wait_s - time.monotonic())
 

@@ -34,6 +34,11 @@ class Progress:
         """The work is done."""
         self._began.pop(work, None)
 
+    @property
+    def under_way(self) -> int:
+        """Pieces of work that have been given out and are not done."""
+        return len(self._began)
+
     def standstill_s(self) -> float:
         """Seconds since the last round or, if more, since the oldest unfinished work was given out."""
         # list() of a dictionary's values is one step for other threads; a loop over them would not be.

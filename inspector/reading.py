@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Prepare = Callable[[NDArray[np.uint8]], "Tensor"]
 
 # Bytes of a file that are kept until it has moved, for a camera may overwrite it in place. A frame of the
-# paper has 0.8 MB uncompressed; 25 files in flight (two threads, batches of 8) are 200 MB at the very worst.
+# paper has 0.8 MB uncompressed; 34 files in flight (two threads, batches of 8) are 270 MB at the very worst.
 _KEPT: Final = 8 << 20
 
 

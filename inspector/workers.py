@@ -19,11 +19,13 @@ class Workers:
         threads: how many.
         progress: told of each piece of work, from when it is given out: a worker that is stuck before it
             begins stands still, too.
-        wake: called after each piece of work, from its thread.
+        wake: called after a piece of work, from its thread, unless plenty waits for a thread still: whoever
+            gives out work then has time, and does the more at once when it is called.
     """
 
     def __init__(self, threads: int, progress: Progress, wake: Callable[[], None]) -> None:
         self._pool = ThreadPoolExecutor(threads, "worker")
+        self._plenty = 4 * threads  # pieces: with half as many a thread stood idle now and then
         self._progress = progress
         self._wake = wake
 
@@ -41,7 +43,8 @@ class Workers:
 
         def ended(_: Future[R]) -> None:
             self._progress.end(token)
-            self._wake()
+            if self._progress.under_way <= self._plenty:
+                self._wake()
 
         future.add_done_callback(ended)
         return future
