@@ -2,15 +2,15 @@
 
     python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
 
-Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with
-``--own-size`` at the student's own, where its answers on real frames mean something. Ours take bytes and give
-probabilities, heat map and novelty; the peers are given finished floats and give logits, so ours are timed
-with logits alone, too. Static runtimes are calibrated on the same frames. Times are the processor's, which
-for one thread are the wall's on a machine that does nothing else. A round gives every candidate a turn of
-eight frames, one after the other or in one batch, so that what else the machine does falls on all, and what
-the candidate before left in the caches on one frame of eight; the order is drawn anew for each round, so that
-none always stands behind the same neighbour. ``--turns N`` repeats the frames: the more, the less the caches
-weigh. Ratios are medians of the rounds' own ratios.
+Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-
+size`` at the student's own, where its answers on real frames mean something. All take the same bytes, as a
+station has them. Ours give probabilities, heat map and novelty; the peers give logits, so ours are timed
+with logits alone, too, which is the same work. Static runtimes are calibrated on the same frames. Times
+are the processor's, which for one thread are the wall's on a machine that does nothing else. A round gives
+every candidate a turn of eight frames, one after the other or in one batch, so that what else the machine
+does falls on all, and what the candidate before left in the caches on one frame of eight; the order is
+drawn anew for each round, so that none always stands behind the same neighbour. ``--turns N`` repeats the
+frames: the more, the less the caches weigh. Ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ from trainer.schemes import Compiled, compile_network
 from trainer.student import Student
 from trainer.weldnet import WeldNet, WeldNetConfig
 
-Runtime = Callable[
-    [Tensor], Any
-]  # float32[N, 1, H, W] from 0 to 1 (ours: uint8) → logits (ours: probabilities)
+Runtime = Callable[[Tensor], Any]  # uint8[N, 1, H, W] → logits (ours: probabilities)
 BATCHES = (1, 8)
 _TURN = 8  # frames that a runtime gets at a time, in batches of either size
 OURS = {
@@ -120,17 +118,30 @@ def _runtimes(network: WeldNet, seen: Tensor, folder: Path) -> Iterator[tuple[st
     for key, name in OURS.items():
         scheme, _, alone = key.partition("_")
         yield name, _ours(network, scheme, seen, logits_alone=bool(alone))
-    eager = copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    taking_bytes = _TakesBytes(network).eval()
+    eager = copy.deepcopy(taking_bytes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     yield "eager fp32", eager
-    yield "quantize_dynamic", torch.ao.quantization.quantize_dynamic(copy.deepcopy(network), {nn.Linear})
+    yield "quantize_dynamic", torch.ao.quantization.quantize_dynamic(copy.deepcopy(taking_bytes), {nn.Linear})
     yield "TorchScript fp32, frozen", torch.jit.freeze(torch.jit.script(eager))
     model = folder / "fp32.onnx"
     torch.onnx.export(
-        network, (torch.zeros(1, 1, *seen.shape[2:]),), str(model), dynamo=False,
+        taking_bytes, (torch.zeros(1, 1, *seen.shape[2:], dtype=torch.uint8),), str(model), dynamo=False,
         input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
     )  # fmt: skip
     yield from _onnx_runtime(model, seen, folder)
     yield from _openvino(model, seen)
+
+
+class _TakesBytes(nn.Module):
+    """The network behind the division that makes a frame's bytes its input."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> Tensor:
+        logits: Tensor = self.network(frames.to(torch.float32) / 255)
+        return logits
 
 
 class _Logits(nn.Module):
@@ -166,7 +177,7 @@ def _onnx_runtime(model: Path, seen: Tensor, folder: Path) -> Iterator[tuple[str
 
         def get_next(self) -> dict[str, Any] | None:
             frame = next(self.frames, None)
-            return None if frame is None else {"x": (frame / 255).numpy()}
+            return None if frame is None else {"x": frame.numpy()}
 
     def session(file: Path) -> Runtime:
         options = onnxruntime.SessionOptions()
@@ -204,7 +215,7 @@ def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
         return lambda frames: made.infer({0: frames.numpy()})[0].copy()
 
     converted = openvino.convert_model(model)
-    data = nncf.Dataset(list((seen / 255).split(1)), lambda frame: frame.numpy())
+    data = nncf.Dataset(list(seen.split(1)), lambda frame: frame.numpy())
     yield "OpenVINO fp32", request(converted)
     yield "OpenVINO static int8", request(nncf.quantize(converted, data, subset_size=len(seen)))
 
@@ -214,21 +225,18 @@ def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
 
 def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int) -> dict[str, Any]:
     times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runtimes for n in BATCHES}
-    pixels = shown / 255
     drawn = random.Random(0)
     for round_number in range(-3, rounds):  # the first three warm up
         for name, n in drawn.sample(list(times), len(times)):
             start = round_number % max(1, len(shown) - _TURN + 1)
-            turn = (shown if name in OURS.values() else pixels)[start : start + _TURN]
+            turn = shown[start : start + _TURN]
             began = time.process_time()
             for batch in turns * turn.split(n):
                 runtimes[name](batch)
             if round_number >= 0:
                 times[name, n].append((time.process_time() - began) * 1000 / (turns * len(turn)))
     middle = {key: np.array(told) for key, told in times.items()}
-    answers = {
-        name: _answers(work, shown if name in OURS.values() else pixels) for name, work in runtimes.items()
-    }
+    answers = {name: _answers(work, shown) for name, work in runtimes.items()}
     expected = answers["eager fp32"].argmax(1)
     return {
         "cpu": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",

@@ -221,7 +221,7 @@ def _time_station(values: Values, artifact: Path, files: Sequence[Path], folder:
         quarantine_folder=folder / "quarantine",
         database_url=f"sqlite:///{folder / 'quality.db'}",
         artifact=artifact,
-        settle_s=0.05,  # nobody writes to these copies
+        settle_s=0.0,  # nobody writes to these copies: as a backlog, they wait for nothing
     )
     store.migrate(settings.url)
     station = composition.daemon(folder, settings, stop=StopFlag(), reload=ReloadFlag(), only_present=True)
