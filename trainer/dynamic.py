@@ -9,23 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.layers import Size, as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
-from trainer.quantization import Int8Linear, quantize
+from trainer.quantization import Int8Linear, quantize, same_memory
 from trainer.weldnet import WeldBlock, WeldNet
-
-
-def as_bits(x: Tensor) -> Tensor:
-    """``bfloat16`` seen as ``int16``: behind a ReLU both have one order, and integers are compared faster.
-
-    By ``set_``, since TorchScript has no ``view(dtype)``; the memory is shared.
-    """
-    bits: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=torch.int16), x)
-    return bits
-
-
-def as_bf16(bits: Tensor) -> Tensor:
-    """What :func:`as_bits` gave, seen as ``bfloat16`` again."""
-    x: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=torch.bfloat16), bits)
-    return x
 
 
 class DynamicStem(nn.Module):
@@ -43,7 +28,9 @@ class DynamicStem(nn.Module):
         """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
         pixels = (frame >> 1).contiguous(memory_format=torch.channels_last)
         if self.conv.has_bf16 and (frame.size(2) + 1) // 2 % 2 == 0 and (frame.size(3) + 1) // 2 % 2 == 0:
-            return as_bf16(max_pool(as_bits(self.conv.halves(pixels, 2.0 / 255.0)))).to(torch.float32)
+            # Behind a ReLU bfloat16 and int16 have one order, and integers are compared faster.
+            bits = same_memory(self.conv.halves(pixels, 2.0 / 255.0), torch.int16)
+            return same_memory(max_pool(bits), torch.bfloat16).to(torch.float32)
         return max_pool(self.conv(pixels, 2.0 / 255.0)[0])
 
 

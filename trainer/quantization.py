@@ -28,8 +28,8 @@ def quantize(parts: list[Tensor], spend: bool) -> tuple[Tensor, float]:
 
     ``spend``: may overwrite the maps.
 
-    Rounds by adding one half before the cut to int8. float→int8→uint8 is vectorized where float→uint8 is
-    not; ``amax`` reads in place where ``max`` and ``aminmax`` copy.
+    Rounds by adding one half before the cut to int8, which is vectorized where float→uint8 is not; up to 127
+    both have the same bits. ``amax`` reads in place where ``max`` and ``aminmax`` copy.
     """
     peak = 1e-30  # a blank map needs some scale: any will do
     for x in parts:
@@ -40,7 +40,16 @@ def quantize(parts: list[Tensor], spend: bool) -> tuple[Tensor, float]:
         torch.add(torch.full([], 0.5), x, alpha=127.0 / peak, out=y)
         levels.append(y.to(torch.int8))
     joined = levels[0] if len(levels) == 1 else torch.cat(levels, 1)
-    return joined.to(torch.uint8), peak / 127.0
+    return same_memory(joined, torch.uint8), peak / 127.0
+
+
+def same_memory(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """``x`` seen as another type of as many bits, without a copy.
+
+    By ``set_``, since TorchScript has no ``view(dtype)``.
+    """
+    seen: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=dtype), x)
+    return seen
 
 
 def round_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
