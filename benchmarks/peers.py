@@ -2,15 +2,15 @@
 
     python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
 
-Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with ``--own-
-size`` at the student's own, where its answers on real frames mean something. All take the same bytes, as a
-station has them. Ours give probabilities, heat map and novelty; the peers give logits, so ours are timed
-with logits alone, too, which is the same work. Static runtimes are calibrated on the same frames. Times
-are the processor's, which for one thread are the wall's on a machine that does nothing else. A round gives
-every candidate a turn of eight frames, one after the other or in one batch, so that what else the machine
-does falls on all, and what the candidate before left in the caches on one frame of eight; the order is
-drawn anew for each round, so that none always stands behind the same neighbour. ``--turns N`` repeats the
-frames: the more, the less the caches weigh. Ratios are medians of the rounds' own ratios.
+Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with
+``--own-size`` at the student's own, where its answers on real frames mean something. All take the same
+bytes, as a station has them. Ours give probabilities, heat map and novelty; the peers give logits, so ours
+are timed with logits alone, too, which is the same work. Static runtimes are calibrated on the same
+frames. Times are the processor's, which for one thread are the wall's on a machine that does nothing else.
+A round gives every candidate a turn of eight frames, one after the other or in one batch, so that what
+else the machine does falls on all, and what the candidate before left in the caches on one frame of eight;
+the order is drawn anew for each round, so that none always stands behind the same neighbour. ``--turns N``
+repeats the frames: the more, the less the caches weigh. Ratios are medians of the rounds' own ratios.
 """
 
 from __future__ import annotations
