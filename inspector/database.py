@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from inspector import host, resources
 from inspector.errors import (
@@ -221,8 +222,11 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
         connection.isolation_level = None  # the driver leaves BEGIN to us, DDL included
-        for pragma in ("foreign_keys=ON", "synchronous=FULL", *([] if read_only else ["journal_mode=WAL"])):
+        for pragma in ("foreign_keys=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
+        if not read_only:
+            # Where two programs open a fresh file at once, SQLite refuses one of them without waiting.
+            _until_unlocked(connection.execute, "PRAGMA journal_mode=WAL")
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
@@ -230,6 +234,14 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
         connection.exec_driver_sql(f"BEGIN {mode}")
 
     return engine
+
+
+_until_unlocked = Retrying(
+    retry=retry_if_exception_message("database is locked"),
+    wait=wait_random(0, 0.05),  # s: the other is done within milliseconds
+    stop=stop_after_delay(_BUSY_TIMEOUT_S),
+    reraise=True,
+)
 
 
 # --- PostgreSQL ----------------------------------------------------------------------------------------

@@ -483,3 +483,27 @@ def test_every_view_answers(store: Store, url: URL) -> None:
         names = sa.inspect(connection).get_view_names()
         sizes = {name: len(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in names}
     assert sizes == dict.fromkeys(views.VIEWS, 1) | {"v_arrival": 2}
+
+
+def test_programs_that_open_a_fresh_file_at_once_all_get_in(tmp_path: Path) -> None:
+    """SQLite refuses a switch to WAL beside another without waiting; that is tried again, not told."""
+    at_once = threading.Barrier(4)
+    failures: list[BaseException] = []
+
+    def open_each() -> None:
+        for number in range(60):  # one in ten failed
+            engine = database.engine(f"sqlite:///{tmp_path / f'{number}.db'}", create=True)
+            at_once.wait()
+            try:
+                with engine.connect():
+                    pass
+            except sa.exc.OperationalError as error:
+                failures.append(error)
+            engine.dispose()
+
+    threads = [threading.Thread(target=open_each) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
