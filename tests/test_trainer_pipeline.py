@@ -23,7 +23,7 @@ from rich.console import Console
 from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector import metadata
-from trainer import pipeline, reporting, settings
+from trainer import pipeline, reading, reporting, settings
 from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError
 from trainer.pipeline import Stage
 from trainer.progress import Progress
@@ -35,7 +35,13 @@ RECIPE: dict[str, Any] = {
     "accept": ["good"],
     "network": {"height": 64, "width": 64, "stem": 8, "plan": [(1, 1), (2, 2)]},
     "augmentation": {"crop": (0.8, 0.8), "rotation": 10},
-    "training": {"epochs": 14, "batch_size": 4, "learning_rate": 0.05, "milestones": [10]},
+    "training": {
+        "epochs": 14,
+        "batch_size": 4,
+        "learning_rate": 0.05,
+        "milestones": [10],
+        "precise_bn": True,
+    },
     "distillation": {"epochs": 14},
     "ensemble": {"teachers": 2},
     "data": {"validation": 0.34},
@@ -213,6 +219,44 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     )
     kept = yaml.safe_load((tmp_path / "large" / "recipe.yaml").read_text())["network"]
     assert (kept["height"], kept["width"]) == (68, 68)
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "view"),
+    [
+        ({"enlarge": 2.5}, (264, 264), (200, 200)),  # a third at most
+        ({"enlarge": 2.0}, (160, 160), (160, 160)),  # 64 would be more
+        ({"enlarge": 2.5, "pixels": 260 * 260}, (200, 200), (200, 200)),  # within the pixels
+        ({"enlarge": 2.5, "grow": 0}, (200, 200), (200, 200)),
+        ({"height": 487, "width": 400}, (487, 400), (423, 336)),  # as told, and views smaller
+        ({"height": 128, "width": 128}, (128, 128), (128, 128)),
+    ],
+)
+def test_frames_are_larger_than_views_where_there_is_room(
+    tmp_path: Path, network: dict[str, object], size: tuple[int, int], view: tuple[int, int]
+) -> None:
+    """80×80 pixels enlarged: what networks take, and what they learn from; sized again, it stays."""
+    data = class_folders(tmp_path / "data")
+    whole = {"height": None, "width": None, "grow": 64} | network
+    recipe = settings.Recipe(name="grown", network=whole)
+    listing = pipeline.listed(recipe, data)
+    done = reading.sized(recipe, listing)
+    assert (done.network.size, done.network.view) == (size, view)
+    assert reading.sized(done, listing) == done
+
+
+def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
+    """The kept frames and the views follow ``network.grow``, the artifact and held-out frames do not."""
+    grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
+    recipe = settings.Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
+    reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
+    train, valid = reader.labelled(pipeline.listed(recipe, class_folders(tmp_path / "data")))
+    assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
+    assert valid.images.shape[2:] == (96, 96)
+
+    run(tmp_path / "data", tmp_path / "run", network=grown)
+    told = metadata.read(tmp_path / "run" / pipeline.ARTIFACT)
+    assert (told.height, told.width) == (96, 96)
 
 
 def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:

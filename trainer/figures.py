@@ -64,7 +64,7 @@ def _samples(run: Path, out: Path) -> None:
         frames = {
             row["label"]: root / row["path"] for row in csv.DictReader(stream) if row["part"] == "train"
         }
-    height, width = recipe.network.size
+    height, width = recipe.network.view
     kept = training_size(height, width, recipe.augmentation.crop[0])
     augment = Augmentation(height, width, **recipe.augmentation.model_dump())
     torch.manual_seed(recipe.seed)

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from trainer import training
+from trainer import batchnorm, training
 from trainer.architectures import build
 from trainer.augment import Augmentation, BatchAugmentation
 from trainer.board import Board
@@ -69,7 +69,7 @@ class Networks:
         """
         self._classes, self._start = classes, start
         kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
-        self._augment = kind(*recipe.network.size, **recipe.augmentation.model_dump())
+        self._augment = kind(*recipe.network.view, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
         self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
@@ -111,6 +111,8 @@ class Networks:
                 on_batch=lambda frames: self._progress.advance(frames * self._costs[name]),
                 on_epoch=partial(self._log_epoch, name, board),
             )
+        if self._recipe.training.precise_bn:
+            batchnorm.recompute(network, train.images, *self._recipe.network.size)
         return network
 
     def _log_epoch(self, name: str, board: Board | None, history: list[training.Epoch]) -> None:
@@ -137,7 +139,7 @@ class Networks:
             distillation = self._recipe.distillation
             own = {"epochs": distillation.epochs, "int8_epochs": distillation.int8_epochs}
             own |= {} if distillation.mixup is None else {"mixup": distillation.mixup}
-        return Plan(**self._recipe.training.model_dump() | own, seed=seed)
+        return Plan(**self._recipe.training.model_dump(exclude={"precise_bn"}) | own, seed=seed)
 
     def _cost_ahead(self, name: str, frames: int) -> float:
         """Frames that a network has still to learn from; a student's cost its teachers' labels, too."""

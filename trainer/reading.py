@@ -20,18 +20,34 @@ from trainer.settings import Recipe
 
 log = logging.getLogger(__name__)
 
+_GROWTH = 1 / 3  # of a side at most: a half more no longer helped (docs/training.md)
+
 
 def sized(recipe: Recipe, listing: Listing) -> Recipe:
-    """The recipe with the network's height and width, from the training frames where it leaves them open."""
-    if recipe.network.height is not None:
-        return recipe
-    frames, most = listing.part("train"), recipe.network.pixels
-    if recipe.network.pixels_a_frame is not None:
-        most = min(most, recipe.network.pixels_a_frame * len(frames))
-    height, width = fitting_size(frames, most, recipe.data.bit_depth, recipe.network.enlarge)
-    log.info("frames are prepared at %d×%d pixels", width, height)
-    network = recipe.network.model_copy(update={"height": height, "width": width})
+    """The recipe with the network's height and width, from the training frames where it leaves them open.
+
+    ``network.grow`` is 0 where there is no room for it.
+    """
+    network = recipe.network
+    if network.height is None:
+        frames, most = listing.part("train"), network.pixels
+        if network.pixels_a_frame is not None:
+            most = min(most, network.pixels_a_frame * len(frames))
+        view = fitting_size(frames, most, recipe.data.bit_depth, network.enlarge)
+        grow = _growth(*view, network.grow)
+        grow = grow if (view[0] + grow) * (view[1] + grow) <= network.pixels else 0
+        height, width = view[0] + grow, view[1] + grow
+    else:
+        height, width = network.size
+        grow = _growth(*network.view, network.grow)
+    log.info("networks take %d×%d pixels, and learn from %d×%d", width, height, width - grow, height - grow)
+    network = network.model_copy(update={"height": height, "width": width, "grow": grow})
     return recipe.model_copy(update={"network": network})
+
+
+def _growth(height: int, width: int, grow: int) -> int:
+    """``grow`` where that is no more than helps views of this size, else 0."""
+    return grow if grow <= _GROWTH * min(height, width) else 0
 
 
 class Reader:
@@ -41,7 +57,7 @@ class Reader:
         """Take the run's parts; frames too many for memory go to a file in its folder."""
         self._recipe, self._folder, self._progress = recipe, folder, progress
         self._valid_size = recipe.network.size
-        self._train_size = training_size(*self._valid_size, recipe.augmentation.crop[0])
+        self._train_size = training_size(*recipe.network.view, recipe.augmentation.crop[0])
 
     def labelled(self, listing: Listing) -> tuple[FrameSet, FrameSet]:
         """Frames to train on and held-out ones.

@@ -39,6 +39,9 @@ class Network(_Strict):
     pixels_a_frame: Positive | None = None  # the same, for each training frame: few frames, small ones
     # How many times its own side a frame may grow to, within these: WeldNet leaves 2×2 of 128×128 pixels.
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
+    # Pixels a side by which frames are larger than the views that networks learn from (Touvron et al. 2019,
+    # FixRes), where that is within 'pixels' and at most a third of a view's side. 64 is WeldNet's stride.
+    grow: Annotated[int, Field(ge=0, le=256)] = 0
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
     # A student.pt whose layers, but the last, all networks start from; auto: the one that comes with the
@@ -59,10 +62,16 @@ class Network(_Strict):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels, once they are known (:func:`trainer.frames.fitting_size`)."""
+        """Height and width in pixels of a frame, once they are known (:func:`trainer.reading.sized`)."""
         assert self.height is not None, "the data decides the size"  # noqa: S101 - the pipeline has set it
         assert self.width is not None  # noqa: S101
         return self.height, self.width
+
+    @property
+    def view(self) -> tuple[int, int]:
+        """Height and width in pixels of what networks learn from."""
+        height, width = self.size
+        return height - self.grow, width - self.grow
 
 
 class Data(_Strict):
@@ -109,6 +118,7 @@ class Training(_Strict):
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # Beta(α, α) of two frames' shares; 0: off, as printed
     average_epochs: Annotated[float, Field(ge=0)] = 0.0  # time constant of the weights' average; 0: none
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the hardware multiplies it
+    precise_bn: bool = False  # batch norm's statistics taken again of whole frames, with the last weights
 
 
 class Distillation(_Strict):
