@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.calibration import FEWEST, calibrate, warm
+from trainer.calibration import FEWEST, calibrate, least_cross_entropy, warm
 from trainer.evaluation import calibration_error, reliability
 
 
@@ -38,6 +38,17 @@ def test_a_temperature_changes_no_top_class() -> None:
         assert torch.equal(warmed.argmax(1), probabilities.argmax(1))
         assert torch.allclose(warmed.sum(1), torch.ones(50).double())
     assert torch.allclose(warm(probabilities, 1.0), probabilities)
+
+
+@pytest.mark.parametrize("boldness", [0.5, 3.0])
+def test_cross_entropy_tells_networks_apart_whatever_made_them_shy(boldness: float) -> None:
+    """The same answers, too sure or too shy, have the honest ones' figure; worse answers a higher one."""
+    honest, labels = answers(4000, 1.0)
+    scaled, _ = answers(4000, boldness)
+    wanted = torch.nn.functional.nll_loss(honest.log(), labels).item()
+    assert least_cross_entropy(scaled, labels) == pytest.approx(wanted, rel=0.01)
+    assert least_cross_entropy(scaled.roll(1, 0), labels) > 1.1 * wanted
+    assert least_cross_entropy(torch.eye(3)[labels], labels) == pytest.approx(0, abs=1e-6)
 
 
 def test_too_few_frames_stay_uncalibrated_and_say_so() -> None:

@@ -95,6 +95,7 @@ def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> 
         assert model["n"] == 8
         low, high = model["accuracy_interval"]
         assert low <= model["accuracy"] <= high
+        assert 0 <= model["cross_entropy"] <= 0.7, "that of two equally likely classes is 0.69"
         assert sum(entry["n"] for entry in model["by_run"].values()) == 8
         assert len(model["by_run"]) == 2
     assert results["models"]["student"]["accuracy"] >= 0.75

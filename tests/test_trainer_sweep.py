@@ -141,6 +141,7 @@ def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:
     assert accuracy["distilled student, accuracy %"][1 - column] == ""
     assert all(float(row[3]) > 0 for row in made["4"]["rows"])
     assert {"recipe", "recipe, int8"} <= result["frames_per_second"].keys()
+    assert "distilled student, cross entropy" in accuracy
     assert "## Table 3" in (swept.out / "tables.md").read_text()
     assert len(result["figures"]) == 5
     assert all((swept.out / name).stat().st_size > 5000 for name in result["figures"])
@@ -169,8 +170,9 @@ def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
 
 def test_shares_are_told_with_their_spread() -> None:
     """Mean, standard deviation over n, and a single value as what it is."""
-    assert tables.share([0.9, 0.92, 0.94]) == "92.0 ± 2.0 (n = 3)"
-    assert tables.share([0.5]) == "50.0 (n = 1)"
+    assert tables.spread([0.9, 0.92, 0.94]) == "92.0 ± 2.0 (n = 3)"
+    assert tables.spread([0.5]) == "50.0 (n = 1)"
+    assert tables.spread([0.1, 0.3], unit=1, digits=3) == "0.200 ± 0.141 (n = 2)"
 
 
 def test_an_artifact_equals_itself_and_differs_by_frames(swept: Swept) -> None:

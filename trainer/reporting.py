@@ -14,6 +14,7 @@ from inspector.metadata import ArtifactError, Metadata
 from inspector.metadata import read as read_metadata
 from trainer import datasets, ensemble, plots
 from trainer.architectures import parameters
+from trainer.calibration import least_cross_entropy
 from trainer.errors import DataError, Problem
 from trainer.evaluation import agreement, evaluate
 from trainer.frames import FrameSet, load
@@ -81,7 +82,8 @@ def pictures(answers: Tensor, frames: FrameSet, judged: dict[str, Any], folder: 
 
 
 def _judged(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> dict[str, Any]:
-    return evaluate(probabilities, frames.labels, classes, frames.runs)
+    judged = evaluate(probabilities, frames.labels, classes, frames.runs)
+    return judged | {"cross_entropy": least_cross_entropy(probabilities, frames.labels)}
 
 
 def metrics(results: dict[str, Any]) -> dict[str, Any]:

@@ -64,12 +64,12 @@ def tables(folder: Path) -> dict[str, Any]:
     }
 
 
-def share(values: Sequence[float]) -> str:
-    """``93.1 ± 0.4 (n = 3)`` in percent; one value stands alone."""
-    mean = 100 * statistics.fmean(values)
+def spread(values: Sequence[float], unit: float = 100, digits: int = 1) -> str:
+    """``93.1 ± 0.4 (n = 3)``, in percent unless told otherwise; one value stands alone."""
+    mean = f"{unit * statistics.fmean(values):.{digits}f}"
     if len(values) == 1:
-        return f"{mean:.1f} (n = 1)"
-    return f"{mean:.1f} ± {100 * statistics.stdev(values):.1f} (n = {len(values)})"
+        return f"{mean} (n = 1)"
+    return f"{mean} ± {unit * statistics.stdev(values):.{digits}f} (n = {len(values)})"
 
 
 def values(group: Runs, model: str, figure: str = "accuracy") -> list[float]:
@@ -79,6 +79,7 @@ def values(group: Runs, model: str, figure: str = "accuracy") -> list[float]:
         for result in group.values()
         for name, judged in result["models"].items()
         if name == model or (model == "single" and name.startswith("teacher-"))
+        if figure in judged  # runs of earlier versions have fewer
     ]
 
 
@@ -110,9 +111,9 @@ def _singles(rows: dict[str, Runs]) -> dict[str, Any]:
             [
                 name,
                 first["architecture"],
-                share(singles),
+                spread(singles),
                 f"{100 * low:.1f} to {100 * high:.1f}",
-                share(values(group, "single", "macro_f1")),
+                spread(values(group, "single", "macro_f1")),
                 f"{first['parameters'] / 1e7:.2f}",
             ]
         )
@@ -122,11 +123,17 @@ def _singles(rows: dict[str, Runs]) -> dict[str, Any]:
 
 def _methods(rows: dict[str, Runs]) -> dict[str, Any]:
     lines = []
-    for figure, told in (("accuracy", "accuracy"), ("macro_f1", "macro F1")):
+    figures_told = (
+        ("accuracy", "accuracy %", 100, 1),
+        ("macro_f1", "macro F1 %", 100, 1),
+        ("cross_entropy", "cross entropy", 1, 3),
+    )
+    for figure, told, unit, digits in figures_told:
         for model, method in ({"single": "single network"} | _METHODS).items():
             cells = [values(group, model, figure) for group in rows.values()]
             if any(cells):
-                lines.append([f"{method}, {told} %", *(share(cell) if cell else "" for cell in cells)])
+                told_cells = (spread(cell, unit, digits) if cell else "" for cell in cells)
+                lines.append([f"{method}, {told}", *told_cells])
     return {"title": "Table 3: training methods", "header": ["method", *rows], "rows": lines}
 
 
@@ -147,7 +154,7 @@ def _costs(rows: dict[str, Runs], speed: dict[str, float]) -> dict[str, Any]:
             lines.append(
                 [
                     f"{name}: {_METHODS.get(model, 'single network')}",
-                    share(values(group, model)),
+                    spread(values(group, model)),
                     f"{networks * first['parameters'] / 1e7:.2f}",
                     f"{speed[measured] / networks:.1f}",
                 ]
