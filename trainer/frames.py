@@ -52,8 +52,8 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
     """Pixels at which a training frame is kept so that its smallest crop needs no enlarging.
 
     Args:
-        height: of the network's input, pixels.
-        width: of the network's input, pixels.
+        height: of the views that networks learn from, pixels.
+        width: of the same.
         smallest_crop: share of each side.
     """
     return round(height / smallest_crop), round(width / smallest_crop)
@@ -62,7 +62,7 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
 def fitting_size(
     frames: Sequence[Frame], pixels: int, bit_depth: int, enlarge: float = 1.0
 ) -> tuple[int, int]:
-    """Height and width for the network where the recipe leaves them to the data.
+    """Height and width of what networks learn from, where the recipe leaves them to the data.
 
     The median size of a sample of the frames in its own shape, shrunk to at most ``pixels``; smaller frames
     are enlarged towards them, each side at most ``enlarge`` times, and to the 64 pixels a side that the
