@@ -55,7 +55,7 @@ def test_frames_in_the_order_of_their_classes_do_no_harm() -> None:
 
 
 def test_only_statistics_change() -> None:
-    """Weights, momentum and what the network says of a frame by itself stay a matter of those alone."""
+    """Weights and momentum stay, and nothing is left in training mode."""
     network = learnt()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     batchnorm.recompute(network, frames(20), SIDE, SIDE)

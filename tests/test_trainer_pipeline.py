@@ -20,6 +20,8 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector import metadata
@@ -29,6 +31,7 @@ from trainer.pipeline import Stage
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
 from trainer.settings import Recipe
+from trainer.weldnet import WeldNet
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
@@ -247,7 +250,7 @@ def test_frames_are_larger_than_views_where_there_is_room(
 
 
 def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
-    """The kept frames and the views follow ``network.grow``, the artifact and held-out frames do not."""
+    """Kept frames and views follow ``network.grow``; what networks are judged by and made for does not."""
     grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
     recipe = settings.Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
     reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
@@ -255,7 +258,19 @@ def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path)
     assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
     assert valid.images.shape[2:] == (96, 96)
 
-    run(tmp_path / "data", tmp_path / "run", network=grown)
+    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}
+
+    def look(module: nn.Module, given: tuple[torch.Tensor]) -> None:
+        if isinstance(module, WeldNet):
+            seen[module.training].add(tuple(given[0].shape[2:]))
+
+    watching = register_module_forward_pre_hook(look)
+    try:
+        run(tmp_path / "data", tmp_path / "run", network=grown)
+    finally:
+        watching.remove()
+    assert seen[True] == {(72, 72)}, "what networks learn from"
+    assert seen[False] == {(72, 72), (96, 96)}, "views that teachers label, and whole frames"
     told = metadata.read(tmp_path / "run" / pipeline.ARTIFACT)
     assert (told.height, told.width) == (96, 96)
 
