@@ -36,15 +36,9 @@ from trainer.weldnet import WeldNet
 RECIPE: dict[str, Any] = {
     "name": "tiny",
     "accept": ["good"],
-    "network": {"height": 64, "width": 64, "stem": 8, "plan": [(1, 1), (2, 2)]},
+    "network": {"height": 80, "width": 80, "grow": 16, "stem": 8, "plan": [(1, 1), (2, 2)]},
     "augmentation": {"crop": (0.8, 0.8), "rotation": 10},
-    "training": {
-        "epochs": 14,
-        "batch_size": 4,
-        "learning_rate": 0.05,
-        "milestones": [10],
-        "precise_bn": True,
-    },
+    "training": {"epochs": 14, "batch_size": 4, "learning_rate": 0.05, "milestones": [10]},
     "distillation": {"epochs": 14},
     "ensemble": {"teachers": 2},
     "data": {"validation": 0.34},
@@ -174,7 +168,7 @@ def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> No
     told = metadata.read(finished.out / pipeline.ARTIFACT)
     assert [(c.name, c.role) for c in told.classes] == [("bad", "defect"), ("good", "accept")]
     assert told.quantization == "dynamic"
-    assert (told.height, told.width) == (64, 64)
+    assert (told.height, told.width) == (80, 80)
     assert told.recipe == json.loads(json.dumps(Recipe(**RECIPE).resolved()))
     assert told.metrics["n"] == 8
     assert told.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]

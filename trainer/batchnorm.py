@@ -1,7 +1,7 @@
-"""Batch norm's statistics taken again, of frames as they will come, once the weights stand.
+"""Batch norm's statistics taken again, of frames as they will come, where those are larger than in training.
 
-While a network learns they are running means, which trail, and of what it learns from: crops, mixed with each
-other, darker and brighter, and smaller where ``network.grow`` says so. Later it is given whole frames.
+While a network learns they are running means of what it learns from: crops, mixed with each other, and
+smaller by ``network.grow`` than the whole frames that it is given later.
 """
 
 from __future__ import annotations

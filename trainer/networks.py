@@ -111,7 +111,7 @@ class Networks:
                 on_batch=lambda frames: self._progress.advance(frames * self._costs[name]),
                 on_epoch=partial(self._log_epoch, name, board),
             )
-        if self._recipe.training.precise_bn:
+        if self._recipe.network.grow:
             batchnorm.recompute(network, train.images, *self._recipe.network.size)
         return network
 
@@ -139,7 +139,7 @@ class Networks:
             distillation = self._recipe.distillation
             own = {"epochs": distillation.epochs, "int8_epochs": distillation.int8_epochs}
             own |= {} if distillation.mixup is None else {"mixup": distillation.mixup}
-        return Plan(**self._recipe.training.model_dump(exclude={"precise_bn"}) | own, seed=seed)
+        return Plan(**self._recipe.training.model_dump() | own, seed=seed)
 
     def _cost_ahead(self, name: str, frames: int) -> float:
         """Frames that a network has still to learn from; a student's cost its teachers' labels, too."""

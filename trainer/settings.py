@@ -41,6 +41,7 @@ class Network(_Strict):
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
     # Pixels a side by which frames are larger than the views that networks learn from (Touvron et al. 2019,
     # FixRes), where that is within 'pixels' and at most a third of a view's side. 64 is WeldNet's stride.
+    # Batch norm's statistics are then taken again of such frames.
     grow: Annotated[int, Field(ge=0, le=256)] = 0
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
@@ -118,7 +119,6 @@ class Training(_Strict):
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # Beta(α, α) of two frames' shares; 0: off, as printed
     average_epochs: Annotated[float, Field(ge=0)] = 0.0  # time constant of the weights' average; 0: none
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the hardware multiplies it
-    precise_bn: bool = False  # batch norm's statistics taken again of whole frames, with the last weights
 
 
 class Distillation(_Strict):
