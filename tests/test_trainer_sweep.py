@@ -23,6 +23,7 @@ from trainer.errors import RecipeError, UsageError
 from trainer.evaluation import mcnemar
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
+from trainer.student import Student
 
 DECISIVE = ("split_fingerprint", "start", "git_commit", "environment")  # in run.json, besides the recipe
 VARY = ["--vary", "network.architecture=[mobilenet_v3_small]"]
@@ -166,6 +167,33 @@ def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="holds no finished run"):
         tables.tables(tmp_path)
     assert weld_train("table", "--run", tmp_path)[0] == 2
+
+
+def test_a_run_of_another_version_is_named(swept: Swept) -> None:
+    """A recipe with a key that this version lacks is one line with the run and the key, and status 2."""
+    recipe = swept.out / "recipe-seed0" / "recipe.yaml"
+    before = recipe.read_text()
+    recipe.write_text(before + "gone: 1\n")
+    try:
+        status, _, stderr = weld_train("table", "--run", swept.out / "recipe-seed0")
+    finally:
+        recipe.write_text(before)
+    assert status == 2
+    assert f"{recipe}: there is no key 'gone'" in " ".join(stderr.split())
+    assert "Traceback" not in stderr
+
+
+def test_a_student_of_another_version_is_named(swept: Swept, tmp_path: Path) -> None:
+    """Compiling a student whose recipe has a key that this version lacks is one line, and leaves no file."""
+    student = Student.load(swept.out / "recipe-seed0" / "student.pt")
+    replace(student, recipe=student.recipe | {"gone": 1}).save(tmp_path / "old.pt")
+    status, _, stderr = weld_train(
+        "compile", tmp_path / "old.pt", "--scheme", "none", "--out", tmp_path / "weldnet.pt"
+    )
+    assert status == 2
+    assert "the student's recipe: there is no key 'gone'" in " ".join(stderr.split())
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "weldnet.pt").exists()
 
 
 def test_shares_are_told_with_their_spread() -> None:

@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from matplotlib.figure import Figure
 
 from inspector.images import ImageError, read_image
-from trainer import plots
+from trainer import plots, settings
 from trainer.augment import Augmentation
 from trainer.frames import training_size
 from trainer.preparation import prepare
-from trainer.settings import Recipe
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +55,7 @@ def draw(folder: Path, where: dict[str, Path], rows: dict[str, dict[str, Any]]) 
 
 def _samples(run: Path, out: Path) -> None:
     """A training frame of each class, and what augmentation makes of it."""
-    recipe = Recipe(**yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")))
+    recipe = settings.load(str(run / "recipe.yaml"))
     data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
     root = data if data.is_dir() else data.parent
     with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape") as stream:

@@ -6,7 +6,7 @@ value, the comment says so and why this one was taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -198,10 +198,19 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
     content = _content(recipe)
     for override in overrides:
         _apply(content, override)
+    return checked(content, f"recipe {recipe}")
+
+
+def checked(content: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe that plain values make.
+
+    Raises:
+        RecipeError: one line that names ``source`` and the first key that is wrong, or another version's.
+    """
     try:
         return Recipe(**content)
     except ValidationError as error:
-        raise RecipeError(f"recipe {recipe}: {_first_mistake(error)}") from None
+        raise RecipeError(f"{source}: {_first_mistake(error)}") from None
 
 
 def _content(recipe: str) -> dict[str, Any]:

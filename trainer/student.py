@@ -16,7 +16,7 @@ from trainer.artifact import compile_artifact
 from trainer.errors import UsageError
 from trainer.novelty import Novelty
 from trainer.ranges import Ranges
-from trainer.settings import Recipe
+from trainer.settings import checked
 from trainer.training import save
 from trainer.weldnet import WeldNet, WeldNetConfig
 
@@ -62,8 +62,9 @@ class Student:
 
         Raises:
             ArtifactError: see :func:`trainer.artifact.compile_artifact`.
+            RecipeError: it was trained by a version with other keys.
         """
-        recipe = Recipe(**self.recipe)
+        recipe = checked(self.recipe, "the student's recipe")
         return compile_artifact(
             self.network,
             out=out,

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from trainer import figures
+from trainer import figures, settings
 from trainer.architectures import build
 from trainer.evaluation import wilson
 from trainer.reporting import open_network
-from trainer.settings import Recipe
 from trainer.speed import frames_per_second, frozen
 from trainer.sweep import finished
 
@@ -172,7 +170,7 @@ def _speed(where: dict[str, Path], rows: dict[str, Runs]) -> dict[str, float]:
     """Of each network and each artifact, in one go; weights do not matter to it."""
     networks: dict[str, Any] = {}
     for name, run in where.items():
-        recipe = Recipe(**yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8")))
+        recipe = settings.load(str(run / "recipe.yaml"))
         first = next(iter(rows[name].values()))
         classes = len(first["models"]["mean"]["per_class"])
         frame = torch.randint(256, (1, 1, *recipe.network.size), dtype=torch.uint8)
