@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import update_bn
 
 from trainer.preparation import prepare
 from trainer.training import as_input
 
-_FRAMES = 1000  # Wu and Johnson 2021 see no gain beyond; some 10 s
+_FRAMES = 1000  # Wu and Johnson 2021 see no gain beyond
 _BATCH = 32  # frames; only bounds the memory: the mean over batches counts
 
 
-@torch.no_grad()
 def recompute(network: nn.Module, frames: Tensor, height: int, width: int) -> None:
     """Replace the statistics of ``network`` in place ("precise batch norm", Wu and Johnson 2021, section 3).
 
@@ -27,18 +26,13 @@ def recompute(network: nn.Module, frames: Tensor, height: int, width: int) -> No
         height: of the frames that the network will be given, pixels.
         width: of the same.
     """
-    network.eval()  # so that dropout, and whatever else there is, is as it will be
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean over batches
-        norm.train()
     rows = torch.linspace(0, len(frames) - 1, min(len(frames), _FRAMES)).long()
     batches = -(-len(rows) // _BATCH)
-    for first in range(batches):  # classes stand in order: every batch has a share of each
-        batch = [prepare(frames[row], height, width) for row in rows[first::batches]]
-        network(as_input(torch.stack(batch)))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    update_bn(
+        (
+            as_input(torch.stack([prepare(frames[row], height, width) for row in rows[first::batches]]))
+            for first in range(batches)  # classes stand in order: every batch has a share of each
+        ),
+        network,
+    )
     network.eval()

@@ -16,7 +16,7 @@ from trainer.frames import FrameSet, fitting_size, load, training_size
 from trainer.preparation import prepare
 from trainer.progress import Progress
 from trainer.runfolder import RunFolder
-from trainer.settings import Recipe
+from trainer.settings import Network, Recipe
 
 log = logging.getLogger(__name__)
 
@@ -34,20 +34,21 @@ def sized(recipe: Recipe, listing: Listing) -> Recipe:
         if network.pixels_a_frame is not None:
             most = min(most, network.pixels_a_frame * len(frames))
         view = fitting_size(frames, most, recipe.data.bit_depth, network.enlarge)
-        grow = _growth(*view, network.grow)
-        grow = grow if (view[0] + grow) * (view[1] + grow) <= network.pixels else 0
+        grow = _growth(view, network)
         height, width = view[0] + grow, view[1] + grow
     else:
         height, width = network.size
-        grow = _growth(*network.view, network.grow)
+        grow = _growth(network.view, network)
     log.info("networks take %d×%d pixels, and learn from %d×%d", width, height, width - grow, height - grow)
     network = network.model_copy(update={"height": height, "width": width, "grow": grow})
     return recipe.model_copy(update={"network": network})
 
 
-def _growth(height: int, width: int, grow: int) -> int:
-    """``grow`` where that is no more than helps views of this size, else 0."""
-    return grow if grow <= _GROWTH * min(height, width) else 0
+def _growth(view: tuple[int, int], network: Network) -> int:
+    """``network.grow`` where views of this height and width leave room for it, else 0."""
+    grow = network.grow
+    within = (view[0] + grow) * (view[1] + grow) <= network.pixels
+    return grow if within and grow <= _GROWTH * min(view) else 0
 
 
 class Reader:

@@ -64,7 +64,7 @@ class Student:
             ArtifactError: see :func:`trainer.artifact.compile_artifact`.
             RecipeError: it was trained by a version with other keys.
         """
-        recipe = checked(self.recipe, "the student's recipe")
+        recipe = checked(self.recipe, "the student is another version's: compile it with that, or train anew")
         return compile_artifact(
             self.network,
             out=out,
