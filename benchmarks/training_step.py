@@ -1,8 +1,10 @@
 """Seconds of a training step by arithmetic and memory order, taken in turns; the augmentation beside it.
 
-    python benchmarks/training_step.py [--size 128] [--batch 32] [--rounds 15]
+    python benchmarks/training_step.py [--size 128] [--batch 32] [--rounds 15] [--device cuda]
 
-Prints medians of each round's ratio to fp32 in torch's default order: on a busy machine the ratios hold.
+Prints medians of each round's ratio to fp32 in torch's default order: on a busy machine the ratios hold. On a
+GPU frames lie in its memory and are augmented there, as in training; fp32 is TF32 in convolutions there, as
+torch has it.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import typer
@@ -18,23 +20,27 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from trainer.augment import Augmentation
+from trainer.augment import Augmentation, BatchAugmentation
 from trainer.optimization import arithmetic
 from trainer.weldnet import WeldNet, WeldNetConfig
 
-MODES = {
+Precision = Literal["fp32", "bf16"]
+MODES: dict[str, tuple[Precision, torch.memory_format]] = {
     "fp32, default order": ("fp32", torch.contiguous_format),
     "fp32, channels-last": ("fp32", torch.channels_last),
     "bf16, channels-last": ("bf16", torch.channels_last),
 }
 
 
-def step(size: int, batch: int, precision: str, order: torch.memory_format) -> Callable[[], None]:
+def step(
+    size: int, batch: int, precision: Precision, order: torch.memory_format, device: torch.device
+) -> Callable[[], None]:
     """One step of SGD on random frames."""
-    network = WeldNet(WeldNetConfig(classes=7, height=size, width=size)).to(memory_format=order)
-    views, labels = torch.rand(batch, 1, size, size).contiguous(memory_format=order), torch.arange(batch) % 7
+    network = WeldNet(WeldNetConfig(classes=7, height=size, width=size)).to(device, memory_format=order)
+    views = torch.rand(batch, 1, size, size, device=device).contiguous(memory_format=order)
+    labels = torch.arange(batch, device=device) % 7
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-    context = arithmetic(precision)
+    context = arithmetic(precision, device)
 
     def once() -> None:
         with context():
@@ -46,10 +52,11 @@ def step(size: int, batch: int, precision: str, order: torch.memory_format) -> C
     return once
 
 
-def augmentation(size: int, batch: int) -> Callable[[], None]:
+def augmentation(size: int, batch: int, device: torch.device) -> Callable[[], None]:
     """The views of one step, as recipe 'best' makes them."""
-    frames = torch.randint(256, (batch, 1, round(size / 0.775), round(size / 0.775)), dtype=torch.uint8)
-    augment = Augmentation(
+    kept = round(size / 0.775)
+    frames = torch.randint(256, (batch, 1, kept, kept), dtype=torch.uint8, device=device)
+    augment = (Augmentation if device.type == "cpu" else BatchAugmentation)(
         size, size, crop=(0.775, 1), aspect=1.33, rotation=0, flip=0.5, brightness=0.3, contrast=0.3
     )
     return lambda: (augment(frames), None)[1]
@@ -59,19 +66,25 @@ def main(
     size: Annotated[int, typer.Option(min=64, help="pixels a side")] = 128,
     batch: Annotated[int, typer.Option(min=2, help="frames a step")] = 32,
     rounds: Annotated[int, typer.Option(min=5, help="how often each is timed")] = 15,
+    device: Annotated[str, typer.Option(help="cpu, or a GPU: cuda")] = "cpu",
 ) -> None:
     """Measure and print."""
-    works = {name: step(size, batch, *mode) for name, mode in MODES.items()}
-    works["augmentation"] = augmentation(size, batch)
+    place = torch.device(device)
+    works = {name: step(size, batch, *mode, place) for name, mode in MODES.items()}
+    works["augmentation"] = augmentation(size, batch, place)
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 2):  # the first two are for kernels and memory to be found
         for name, work in works.items():
             start = time.perf_counter()
             work()
+            if place.type == "cuda":
+                torch.cuda.synchronize(place)  # calls return before the GPU is done
             if number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     base = seconds[next(iter(MODES))]
-    title = f"batch {batch}, {size}×{size}, {torch.get_num_threads()} threads, {rounds} rounds"
+    gpu = place.type == "cuda"
+    where = torch.cuda.get_device_name(place) if gpu else f"{torch.get_num_threads()} threads"
+    title = f"batch {batch}, {size}×{size}, {where}, {rounds} rounds"
     table = Table("step", "frames/s", "of the first one's time", "quartiles", title=title)
     for name, times in seconds.items():
         low, middle, high = statistics.quantiles([t / b for t, b in zip(times, base, strict=True)], n=4)

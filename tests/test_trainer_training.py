@@ -260,6 +260,16 @@ def test_bf16_learns_as_well(tmp_path: Path) -> None:
     assert torch.allclose(weights(half), weights(full), atol=0.1)
 
 
+def test_a_gpu_computes_in_fp32_unless_told_otherwise() -> None:
+    """bf16 makes WeldNet's steps longer on a GPU, so there 'auto' is fp32, whatever this processor takes."""
+    gpu = torch.device("cuda")
+    with optimization.arithmetic("auto", gpu)():
+        assert not torch.is_autocast_enabled("cuda")
+    with optimization.arithmetic("auto")():
+        able = torch.cpu.get_capabilities()
+        assert torch.is_autocast_enabled("cpu") == bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
 def test_frames_without_a_label_have_no_share_of_any_class() -> None:
     """Class numbers become smoothed shares that sum to one; -1 becomes a row of zeros."""
     shares = training._shares(torch.tensor([1, -1]), 4, 0.1)

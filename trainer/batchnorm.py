@@ -21,7 +21,7 @@ def recompute(network: nn.Module, frames: Tensor, height: int, width: int) -> No
     """Replace the statistics of ``network`` in place ("precise batch norm", Wu and Johnson 2021, section 3).
 
     Args:
-        network: from frames ``[B, 1, H, W]`` from 0 to 1; on the processor. It is left in evaluation mode.
+        network: from frames ``[B, 1, H, W]`` from 0 to 1, on any device. It is left in evaluation mode.
         frames: uint8[N, 1, h, w] as kept for training, N ≥ 2; of many, some are taken evenly.
         height: of the frames that the network will be given, pixels.
         width: of the same.
@@ -34,5 +34,6 @@ def recompute(network: nn.Module, frames: Tensor, height: int, width: int) -> No
             for first in range(batches)  # classes stand in order: every batch has a share of each
         ),
         network,
+        device=next(network.parameters()).device,
     )
     network.eval()

@@ -112,7 +112,9 @@ class Networks:
                 on_epoch=partial(self._log_epoch, name, board),
             )
         if self._recipe.network.grow:
+            network.to(self._hardware.device)
             batchnorm.recompute(network, train.images, *self._recipe.network.size)
+            network.cpu()
         return network
 
     def _log_epoch(self, name: str, board: Board | None, history: list[training.Epoch]) -> None:

@@ -100,7 +100,12 @@ def run(
             return {"stage": until, "out": str(out), "teachers": len(teachers)}
 
         results = identity | report_teachers(
-            recipe, teachers, train=train, valid=valid, classes=listing.classes
+            recipe,
+            teachers,
+            train=train,
+            valid=valid,
+            classes=listing.classes,
+            device=hardware.device,
         )
         network = None
         if "student" in seeds(recipe):

@@ -118,7 +118,7 @@ class Training(_Strict):
     label_smoothing: Share = 0.0  # of true labels; the paper prints none
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # Beta(α, α) of two frames' shares; 0: off, as printed
     average_epochs: Annotated[float, Field(ge=0)] = 0.0  # time constant of the weights' average; 0: none
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where the hardware multiplies it
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where that is quicker
 
 
 class Distillation(_Strict):

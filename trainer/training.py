@@ -105,7 +105,13 @@ def fit(
 
 def epochs_done(checkpoint: Path) -> int:
     """How many epochs a checkpoint holds; 0 where there is none."""
-    return len(torch.load(checkpoint, weights_only=True)["history"]) if checkpoint.exists() else 0
+    return len(_read(checkpoint)["history"]) if checkpoint.exists() else 0
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    """A checkpoint's content in the processor's memory: a GPU's may be read where there is none."""
+    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    return content
 
 
 class _Learner:
@@ -158,6 +164,7 @@ class _Learner:
             labels = self.train.labels[rows].to(self.hardware.device)
             start = time.monotonic()
             logits, loss = self._step(views, labels)
+            hits = int((logits.argmax(dim=1) == labels).sum())  # a GPU is done with the step only here
             learning += time.monotonic() - start
             if not math.isfinite(loss):
                 names = ", ".join(self.train.frames[int(row)].name for row in batch)
@@ -166,7 +173,7 @@ class _Learner:
                     "lower training.learning_rate, or look at these frames"
                 )
             total += loss * len(rows)
-            right += int((logits.argmax(dim=1) == labels).sum())
+            right += hits
             labelled += int((labels >= 0).sum())
             on_batch(len(batch))
         sums = self.hardware.total(torch.tensor([total, right, labelled], dtype=torch.float64)).tolist()
@@ -204,7 +211,7 @@ class _Learner:
         save(content | {"history": [asdict(epoch) for epoch in history]}, path)
 
     def load(self, path: Path) -> list[Epoch]:
-        content = torch.load(path, weights_only=True)
+        content = _read(path)
         for name in self._saved:
             getattr(self, name).load_state_dict(content[name])
         return [Epoch(**epoch) for epoch in content["history"]]
