@@ -37,7 +37,7 @@ def report_teachers(
 
     The teachers answer on ``device``, and stay there.
     """
-    each = torch.stack([predict(teacher.to(device), valid.images, device=device) for teacher in teachers])
+    each = torch.stack([predict(teacher.to(device), valid.images) for teacher in teachers])
     answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
     answers["mean"] = ensemble.mean(each)
     answers["focal"] = ensemble.pseudo_label(each, "focal", recipe.ensemble.k)

@@ -202,7 +202,7 @@ class _Learner:
     def assess(self, frames: FrameSet) -> tuple[float, float]:
         """Cross entropy and accuracy on prepared frames."""
         with self.arithmetic():
-            probabilities = predict(self.result, frames.images, device=self.hardware.device)
+            probabilities = predict(self.result, frames.images)
         loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
         return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
 
@@ -235,14 +235,13 @@ def _shares(labels: Tensor, classes: int, smoothing: float) -> Tensor:
 
 
 @torch.inference_mode()
-def predict(
-    network: nn.Module, images: Tensor, batch_size: int = 16, device: torch.device | None = None
-) -> Tensor:
+def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
     """Probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``; batches only bound the memory.
 
-    ``device`` is the network's, where that is not the processor; what comes back is on the processor.
+    Computed where the network is; frames come from the processor, and answers go there.
     """
     network.eval()
+    device = next(network.parameters()).device
     batches = (as_input(images[i : i + batch_size].to(device)) for i in range(0, len(images), batch_size))
     return torch.cat([network(batch).float().softmax(dim=1).cpu() for batch in batches])
 
