@@ -43,18 +43,7 @@ class Plan:
 
     def rate(self, frames: int) -> float:
         """The learning rate for so many frames: smaller batches take shorter steps (Goyal et al. 2017)."""
-        return self.learning_rate * self._share(frames)
-
-    def memory(self, frames: int) -> float:
-        """Time constant of the weights' average for so many frames, steps; 0: there is none.
-
-        It spans as many views whatever the batch: smaller batches take more steps of it ("EMA scaling rule",
-        Busbridge et al. 2023, beside the learning rate's).
-        """
-        return self.average_epochs * self.batches(frames) * self.passes(frames) / self._share(frames)
-
-    def _share(self, frames: int) -> float:
-        return min(1.0, self._size(frames) / self.batch_size)
+        return self.learning_rate * min(1.0, self._size(frames) / self.batch_size)
 
     def _size(self, frames: int) -> int:
         """Frames in a batch.

@@ -135,8 +135,7 @@ class _Learner:
         steps = self.batches * self.passes  # an epoch
         self.optimizer, self.scheduler = optimizer(network, plan, len(train), steps)
         self.together = hardware.setup(network, self.optimizer)  # the same weights, and gradients shared
-        memory = plan.memory(len(train))
-        self.average = average(network, memory) if memory else None
+        self.average = average(network, plan.average_epochs * steps) if plan.average_epochs else None
         self.arithmetic = arithmetic(plan.precision, hardware.device)
         self.rounds = False  # the weights to int8's, in the last epochs
         self._saved = ["network", "optimizer", "scheduler", *(["average"] if self.average else [])]
