@@ -69,6 +69,8 @@ def main(
     device: Annotated[str, typer.Option(help="cpu, or a GPU: cuda")] = "cpu",
 ) -> None:
     """Measure and print."""
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise typer.BadParameter(f"{device}: this torch has no such device; take cpu", param_hint="--device")
     place = torch.device(device)
     works = {name: step(size, batch, *mode, place) for name, mode in MODES.items()}
     works["augmentation"] = augmentation(size, batch, place)

@@ -260,6 +260,23 @@ def test_bf16_learns_as_well(tmp_path: Path) -> None:
     assert torch.allclose(weights(half), weights(full), atol=0.1)
 
 
+def test_a_gpus_checkpoint_goes_on_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was saved from a GPU's memory is read into the processor's, and the run goes on from there."""
+
+    def stop(history: list[training.Epoch]) -> None:
+        raise KeyboardInterrupt
+
+    checkpoint = tmp_path / "c.pt"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
+        training.fit(tiny(), frame_set(), augmentation(), PLAN, checkpoint=checkpoint, on_epoch=stop)
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA"):
+            torch.load(checkpoint, weights_only=True)
+    assert training.epochs_done(checkpoint) == 1
+    assert torch.equal(weights(fit(checkpoint)[0]), weights(fit(tmp_path / "whole.pt")[0]))
+
+
 def test_a_gpu_computes_in_fp32_unless_told_otherwise() -> None:
     """bf16 makes WeldNet's steps longer on a GPU, so there 'auto' is fp32, whatever this processor takes."""
     gpu = torch.device("cuda")

@@ -78,15 +78,15 @@ class Networks:
         self._progress.begin("training", sum(self._cost_ahead(name, len(train)) for name in self._plans))
 
     def teachers(self) -> list[nn.Module]:
-        """Algorithm 1, lines 1 to 7."""
-        return [self._fit(name, self._train) for name in self._plans if name != "student"]
+        """Algorithm 1, lines 1 to 7; they stay where they learnt, for they have more frames to answer for."""
+        device = self._hardware.device
+        return [self._fit(name, self._train).to(device) for name in self._plans if name != "student"]
 
     def student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
         """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
         self._progress.begin("training", self._cost_ahead("student", len(train)))
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
-        there = [teacher.to(self._hardware.device) for teacher in teachers]
-        labels = PseudoLabels(there, kind=ensemble.kind, k=ensemble.k, true_labels=share)
+        labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
         return self._fit("student", train, labels)
 
     def _fit(self, name: str, train: FrameSet, targets: training.Targets = training.true_labels) -> nn.Module:
@@ -112,10 +112,8 @@ class Networks:
                 on_epoch=partial(self._log_epoch, name, board),
             )
         if self._recipe.network.grow:
-            network.to(self._hardware.device)
-            batchnorm.recompute(network, train.images, *self._recipe.network.size)
-            network.cpu()
-        return network
+            batchnorm.recompute(network.to(self._hardware.device), train.images, *self._recipe.network.size)
+        return network.cpu()
 
     def _log_epoch(self, name: str, board: Board | None, history: list[training.Epoch]) -> None:
         if board is None:  # of the processes that learn together one tells

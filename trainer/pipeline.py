@@ -100,12 +100,7 @@ def run(
             return {"stage": until, "out": str(out), "teachers": len(teachers)}
 
         results = identity | report_teachers(
-            recipe,
-            teachers,
-            train=train,
-            valid=valid,
-            classes=listing.classes,
-            device=hardware.device,
+            recipe, teachers, train=train, valid=valid, classes=listing.classes
         )
         network = None
         if "student" in seeds(recipe):

@@ -31,13 +31,9 @@ def report_teachers(
     train: FrameSet,
     valid: FrameSet,
     classes: Sequence[str],
-    device: torch.device,
 ) -> dict[str, Any]:
-    """Each teacher, both ensembles and a linear model to beat, on the held-out frames; a network's size.
-
-    The teachers answer on ``device``, and stay there.
-    """
-    each = torch.stack([predict(teacher.to(device), valid.images) for teacher in teachers])
+    """Each teacher, both ensembles and a linear model to beat, on the held-out frames; a network's size."""
+    each = torch.stack([predict(teacher, valid.images) for teacher in teachers])
     answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
     answers["mean"] = ensemble.mean(each)
     answers["focal"] = ensemble.pseudo_label(each, "focal", recipe.ensemble.k)
