@@ -120,15 +120,18 @@ def test_evaluate_takes_the_part_that_is_asked_for(folder: Path, tmp_path: Path)
     assert "no such part" in stderr
 
 
-def test_synth_writes_labelled_frames(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("what", "classes"), [("weld-pools", 6), ("textures", 2)])
+def test_synth_writes_labelled_frames(tmp_path: Path, what: str, classes: int) -> None:
     """Command synth draws the wanted number of frames that run and evaluate can read."""
     from trainer import datasets
 
-    status, stdout, _ = weld_train("synth", "--out", tmp_path / "s", "--count", 12, "--seed", 1, "--json")
+    arguments = ["synth", "--out", tmp_path / "s", "--count", 12, "--seed", 1, "--what", what, "--json"]
+    status, stdout, _ = weld_train(*arguments)
     assert status == 0
     assert only_json(stdout)["count"] == 12
     listing = datasets.read(tmp_path / "s")
     assert len(listing.frames) == 12
+    assert len({frame.label for frame in listing.frames}) == classes
     assert not listing.problems
 
 

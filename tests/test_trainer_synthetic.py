@@ -180,7 +180,7 @@ def test_written_frames_are_class_folders_with_runs_and_a_table(
 ) -> None:
     """``write`` makes class/run/name.png and a table; the station's decoder reads the drawn pixels."""
     done: list[int] = []
-    table = write(tmp_path / "new" / "set", 13, 7, done.append)
+    table = write(tmp_path / "new" / "set", frames(13, 7), progress=done.append)
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
     assert done == list(range(1, 14))
     assert sorted(row["path"] for row in rows) == sorted(

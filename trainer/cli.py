@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -258,14 +258,18 @@ def synth(
     out: Annotated[Path, typer.Option("--out", help="folder to write into")],
     count: Annotated[int, typer.Option(min=1, help="frames")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same frames")] = 0,
+    what: Annotated[Literal["weld-pools", "textures"], typer.Option(help="what they show")] = "weld-pools",
     as_json: AsJson = False,
 ) -> None:
-    """Draw synthetic weld-pool frames with labels, for trying the station out."""
+    """Draw labelled synthetic frames: weld pools to try the station out, textures to start networks from."""
     with _friendly() as progress, progress:
-        from trainer import synthetic
+        from trainer import synthetic, textures
 
+        drawn, names = synthetic.frames(count, seed), list(synthetic.CLASSES)
+        if what == "textures":
+            drawn, names = textures.frames(count, seed), textures.class_names(count)
         progress.begin("drawing", count)
-        labels = synthetic.write(out, count, seed, lambda done: progress.advance())
+        labels = synthetic.write(out, drawn, names, lambda done: progress.advance())
         _print({"out": str(out), "count": count, "seed": seed, "labels": str(labels)}, as_json)
 
 

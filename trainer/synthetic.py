@@ -8,7 +8,7 @@ near-copies, as in real welding runs: a split by frame flatters, a split by run 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -38,11 +38,11 @@ _PNG_LEVEL = 2  # of 9: files a sixth larger than the usual level 6 makes, in a 
 class SyntheticFrame:
     """One frame and its truth."""
 
-    pixels: NDArray[np.uint8]  # [974, 800], grey
-    label: int  # index in CLASSES
+    pixels: NDArray[np.uint8]  # [974, 800] of a weld pool, grey
+    label: int  # index in CLASSES, or of a texture's class
     run: str  # unique over all classes
     index: int  # within the run
-    name: str  # file name as a camera gives it: camera, part, seam and time; nothing of the class
+    name: str  # a weld pool's as a camera gives it: camera, part, seam and time; nothing of the class
 
 
 def frames(count: int, seed: int, *, runs_per_class: int | None = None) -> Iterator[SyntheticFrame]:
@@ -66,16 +66,21 @@ def frames(count: int, seed: int, *, runs_per_class: int | None = None) -> Itera
             yield SyntheticFrame(scene.frame(index), label, run, index, name)
 
 
-def write(out: Path, count: int, seed: int, progress: Callable[[int], None] | None = None) -> Path:
+def write(
+    out: Path,
+    drawn: Iterable[SyntheticFrame],
+    names: Sequence[str] = CLASSES,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
     """Write frames as PNG to ``out/<class>/<run>/<name>.png``, and ``out/labels.csv`` (path, label, run).
 
-    File names look like ``cam1_part-0007_seam-2_20260105T060003.png``: unique over all classes, made for a
-    station's ``name_pattern``, and silent on the class.
+    File names of weld pools look like ``cam1_part-0007_seam-2_20260105T060003.png``: unique over all classes,
+    made for a station's ``name_pattern``, and silent on the class.
 
     Args:
         out: folder to write into; made where it is missing.
-        count: number of frames.
-        seed: what :func:`frames` draws from.
+        drawn: what to write.
+        names: of the classes.
         progress: called after each frame with the number of frames written so far.
 
     Returns:
@@ -86,11 +91,11 @@ def write(out: Path, count: int, seed: int, progress: Callable[[int], None] | No
     with table.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(["path", "label", "run"])
-        for done, frame in enumerate(frames(count, seed), start=1):
-            path = out / CLASSES[frame.label] / frame.run / frame.name
+        for done, frame in enumerate(drawn, start=1):
+            path = out / names[frame.label] / frame.run / frame.name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(frame.pixels).save(path, compress_level=_PNG_LEVEL)
-            rows.writerow([path.relative_to(out).as_posix(), CLASSES[frame.label], frame.run])
+            rows.writerow([path.relative_to(out).as_posix(), names[frame.label], frame.run])
             if progress:
                 progress(done)
     return table
