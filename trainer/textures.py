@@ -17,7 +17,7 @@ from trainer.fields import Field, bell, length, over, ramp
 from trainer.synthetic import SyntheticFrame
 
 FRAMES_PER_CLASS = 50  # many classes of few frames: what a network learns from is the programmes
-_FRAMES_PER_RUN = 10
+_FRAMES_PER_RUN = 10  # a fifth of a class, the least of it that a split by run holds out
 WIDTH, HEIGHT = 100, 120  # pixels: 12,000, as many as sixty training frames are given by 'best'
 _GRID = 128  # pixels a side of a periodic field: a power of two, larger than a frame
 _SHORTEST_BAND, _LONGEST_BAND = 3.0, 40.0  # pixels a wave
