@@ -170,12 +170,18 @@ def test_a_merged_shortcut_is_the_block(balance):
     assert _error(ours, expected) < 0.05
 
 
-@given(height=st.integers(2, 17), width=st.integers(2, 17))
-@settings(max_examples=40, deadline=None)
-def test_max_pool_is_torchs(height, width):
-    """At any size, odd ones too, the quick max pool equals torch's."""
-    x = _activation(1, 3, height, width)
-    assert torch.equal(max_pool(x), F.max_pool2d(x, 3, 2, 1))
+@given(
+    height=st.integers(2, 17),
+    width=st.integers(2, 17),
+    dtype=st.sampled_from([torch.float32, torch.int16, torch.uint8]),
+)
+@settings(max_examples=60, deadline=None)
+def test_max_pool_is_torchs(height, width, dtype):
+    """At any size, odd ones too, and of any type, the quick max pool equals torch's, and spares its input."""
+    x = (_activation(1, 3, height, width) * 60).to(dtype)
+    before = x.clone()
+    assert torch.equal(max_pool(x).float(), F.max_pool2d(x.float(), 3, 2, 1))
+    assert torch.equal(x, before)
 
 
 @pytest.mark.parametrize("scripted", [False, True])

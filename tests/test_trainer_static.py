@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from artifact_samples import TINY, compiled, frames, student
+from artifact_samples import TINY, compiled, frames, student, untrained
 from torch.nn import functional as F
 
 from inspector import artifact as artifacts
@@ -12,6 +12,7 @@ from trainer.quantization import LEVELS, Int8Linear, round_weight
 from trainer.ranges import balances, calibrate
 from trainer.schemes import compile_network
 from trainer.static import cut
+from trainer.weldnet import WeldNetConfig
 
 
 def _levels(*shape, seed=0):
@@ -88,6 +89,17 @@ def test_static_is_nearly_as_close_to_float_as_dynamic():
             ours = static.blocks(static.stem(frame)) * static.out
             theirs = dynamic.blocks(dynamic.stem(frame))
             assert (ours - expected).norm() < 3 * (theirs - expected).norm()
+
+
+@pytest.mark.parametrize(("height", "width"), [(82, 148), (64, 82), (67, 70)])
+def test_static_takes_any_size(height, width):
+    """A stem's map may have an odd number of rows, columns or both, and a batch of such frames is judged."""
+    network = untrained(WeldNetConfig(height=height, width=width, stem=8))
+    batch = frames(3, height, width)
+    static = compile_network(network, "static", calibrate(network, batch))
+    with torch.inference_mode():
+        expected = network.features(batch / 255).mean((2, 3))
+        assert (static(batch)[1] - expected).norm() < 0.1 * expected.norm()
 
 
 def test_pooled_features_and_evidence_tell_the_same_logits():

@@ -27,7 +27,7 @@ class DynamicStem(nn.Module):
     def forward(self, frame: Tensor) -> Tensor:
         """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
         pixels = (frame >> 1).contiguous(memory_format=torch.channels_last)
-        if self.conv.has_bf16 and (frame.size(2) + 1) // 2 % 2 == 0 and (frame.size(3) + 1) // 2 % 2 == 0:
+        if self.conv.has_bf16:
             # Behind a ReLU bfloat16 and int16 have one order, and integers are compared faster.
             bits = same_memory(self.conv.halves(pixels, 2.0 / 255.0), torch.int16)
             return same_memory(max_pool(bits), torch.bfloat16).to(torch.float32)

@@ -86,14 +86,23 @@ def as_map(rows: Tensor) -> Tensor:
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """3×3 max pool, stride 2, padding 1, of what is behind a ReLU.
+    """3×3 max pool, stride 2, padding 1, of what is behind a ReLU, whatever its type.
 
-    Rows and then columns, each one vectorized: torch's own also tracks where each maximum was.
+    Rows and then columns, each one vectorized: torch's own also tracks where each maximum was, and refuses
+    maps of bytes that have more places than a byte can count.
     """
-    if x.size(2) % 2 or x.size(3) % 2:
-        return torch.max_pool2d(x, 3, 2, 1)
-    rows = torch.maximum(x[:, :, 0::2], x[:, :, 1::2])
-    torch.maximum(rows[:, :, 1:], x[:, :, 1:-1:2], out=rows[:, :, 1:])
-    y = torch.maximum(rows[:, :, :, 0::2], rows[:, :, :, 1::2])
-    torch.maximum(y[:, :, :, 1:], rows[:, :, :, 1:-1:2], out=y[:, :, :, 1:])
+    return _halve(_halve(x, 2), 3)
+
+
+def _halve(x: Tensor, dim: int) -> Tensor:
+    """The maximum of each even place along ``dim`` and its neighbours, which places 0 and last may lack."""
+    even, odd = torch.ops.aten.slice(x, dim, 0, None, 2), torch.ops.aten.slice(x, dim, 1, None, 2)
+    if even.size(dim) == odd.size(dim):
+        y = torch.maximum(even, odd)
+    else:
+        y = even.contiguous(memory_format=torch.channels_last)
+        before = y.narrow(dim, 0, odd.size(dim))
+        torch.maximum(before, odd, out=before)
+    behind = y.narrow(dim, 1, y.size(dim) - 1)
+    torch.maximum(behind, odd.narrow(dim, 0, y.size(dim) - 1), out=behind)
     return y
