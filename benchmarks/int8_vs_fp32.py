@@ -97,12 +97,12 @@ def _measure(network: WeldNet, folder: Path, rounds: int) -> dict[str, Any]:
 
 
 class _WithoutHeat(ArtifactNetwork):
-    def heat_maps(self, evidence: Tensor, labels: Tensor) -> Tensor:
-        return evidence
+    def heat(self, features: Tensor, label: int) -> Tensor:
+        return features
 
 
 def _scripted(kind: type[ArtifactNetwork], network: WeldNet) -> torch.jit.ScriptModule:
-    module = kind(compile_network(network, "dynamic"), network, 1.0, Novelty(network.head.in_features))
+    module = kind(compile_network(network, "dynamic"), network, Novelty(network.head.in_features))
     scripted: torch.jit.ScriptModule = torch.jit.freeze(torch.jit.script(module.eval()))
     return scripted
 

@@ -159,11 +159,11 @@ class _Logits(nn.Module):
 def _ours(network: WeldNet, scheme: Any, seen: Tensor, *, logits_alone: bool) -> Runtime:
     compiled = compile_network(network, scheme, calibrate(network, seen))
     if logits_alone:
-        alone: Runtime = torch.jit.freeze(torch.jit.script(_Logits(compiled).eval()))
+        alone: Runtime = torch.jit.freeze(torch.jit.script(_Logits(compiled).eval())).forward
         return alone
-    module = ArtifactNetwork(compiled, network, 1.0, Novelty(network.head.in_features)).eval()
-    scripted = torch.jit.freeze(torch.jit.script(module))
-    return lambda frames: scripted(frames)[0]
+    module = ArtifactNetwork(compiled, network, Novelty(network.head.in_features)).eval()
+    forward = torch.jit.freeze(torch.jit.script(module)).forward  # what the station calls
+    return lambda frames: forward(frames)[0]
 
 
 def _onnx_runtime(model: Path, seen: Tensor, folder: Path) -> Iterator[tuple[str, Runtime]]:

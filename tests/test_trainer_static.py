@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from inspector import artifact as artifacts
 from inspector.errors import ArtifactError
 from trainer.convolution import Int8Conv2d
+from trainer.layers import as_rows
 from trainer.quantization import LEVELS, Int8Linear, round_weight
 from trainer.ranges import balances, calibrate
 from trainer.schemes import compile_network
@@ -22,42 +23,58 @@ def _levels(*shape, seed=0):
 
 
 def test_a_layer_gives_the_nearest_level():
-    """A convolution's levels are its float result, rounded, and up to 255 where nothing cuts them."""
+    """A convolution's levels are its result behind a ReLU, rounded, up to 255 where nothing cuts them."""
     torch.manual_seed(1)
-    layer = Int8Conv2d(torch.randn(16, 8, 3, 3), torch.randn(16), 1, 1, size=(21, 18))
+    layer = Int8Conv2d(torch.randn(16, 8, 3, 3) * 0.1, torch.randn(16), 1, 1, size=(21, 18))
     q = _levels(1, 8, 21, 18)
-    exact = layer(q, 0.01)[0]
-    worth = float(exact.max()) / 200
-    levels = layer.levels(q, 0.01, worth, False)
+    exact = layer(q, 1.0)[0]
+    levels = layer.levels(q)
     assert levels.dtype == torch.uint8
-    assert float((levels - exact / worth).abs().max()) <= 0.51
-    assert int(levels.max()) == 200
-    assert torch.equal(layer.levels(q, 0.01, worth, True), cut(levels))
-    assert int(levels.max()) == LEVELS
+    assert float(exact.max()) > LEVELS
+    assert float((levels - exact.clamp_max(255)).abs().max()) <= 0.51
+    assert torch.equal(cut(levels.clone()), levels.clamp(max=LEVELS))
 
 
 def test_the_residual_is_summed_before_the_relu():
     """A shortcut's levels are summed first; then the ReLU cuts."""
     torch.manual_seed(2)
-    layer, q = Int8Linear(torch.randn(16, 32), torch.randn(16)), _levels(50, 32)
+    layer, q = Int8Linear(torch.randn(16, 32) * 0.1, torch.randn(16)), _levels(50, 32)
     residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
-    product = F.linear(q * 0.01, layer.weight * layer.scale[:, None], layer.bias)
-    exact = (product + residual * 0.03).relu()
-    worth = float(exact.max()) / 200
-    levels = layer.add_relu_levels(q, 0.01, residual.clone(), worth=0.03, out=worth)
-    assert float((levels - exact / worth).abs().max()) <= 0.51
+    exact = F.linear(q.float(), layer.weight * layer.scale[:, None], layer.bias) + residual * 0.3
+    levels = layer.add_levels(q, residual.clone(), 0.3)
+    assert float(exact.max()) < 255
+    assert float(exact.min()) < -1
+    assert float((levels - exact.relu()).abs().max()) <= 0.51
 
 
 def test_a_linear_layer_gives_the_nearest_level():
-    """A linear layer's levels are its ReLU's float result, rounded, and cut at the top level."""
+    """A linear layer's levels are its ReLU's float result, rounded, up to what a byte holds."""
     torch.manual_seed(3)
-    layer, q = Int8Linear(torch.randn(16, 32), torch.randn(16)), _levels(50, 32)
-    exact = layer.relu(q, 0.01)
-    torch.testing.assert_close(exact, layer(q, 0.01).relu())
-    worth = float(exact.max()) / 200
-    levels = layer.relu_levels(q, 0.01, worth)
-    assert float((levels - (exact / worth).clamp_max(LEVELS)).abs().max()) <= 0.51
-    assert int(levels.max()) == LEVELS
+    layer, q = Int8Linear(torch.randn(16, 32) * 0.3, torch.randn(16)), _levels(50, 32)
+    exact = layer.relu(q, 1.0)
+    torch.testing.assert_close(exact, layer(q, 1.0).relu())
+    assert float(exact.max()) > 255
+    assert float((layer.levels(q) - exact.clamp_max(255)).abs().max()) <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"), [(Int8Conv2d, "levels"), (Int8Linear, "levels"), (Int8Linear, "add_levels")]
+)
+def test_no_layer_meets_a_level_that_sums_may_not_hold(monkeypatch, kind, call):
+    """Of frames twice as bright as those that it was calibrated on, what a layer is given is cut at 127."""
+    network, seen = student(), frames(4, TINY.height, TINY.width)
+    static = compile_network(network, "static", calibrate(network, seen // 2))
+    met, original = [], getattr(kind, call)
+
+    def note(layer, q, *rest):
+        if layer is not static.stem.conv:  # which takes pixels
+            met.append(int(q.max()))
+        return original(layer, q, *rest)
+
+    monkeypatch.setattr(kind, call, note)
+    with torch.inference_mode():
+        static(seen)
+    assert max(met) == LEVELS
 
 
 def test_a_balance_brings_both_maps_to_one_reach():
@@ -85,9 +102,9 @@ def test_static_is_nearly_as_close_to_float_as_dynamic():
     dynamic = compile_network(network, "dynamic")
     with torch.inference_mode():
         for frame in seen[12:].split(1):
-            expected = network.features(frame / 255)
-            ours = static.blocks(static.stem(frame)) * static.out
-            theirs = dynamic.blocks(dynamic.stem(frame))
+            expected = as_rows(network.features(frame / 255))
+            ours = static(frame)[0] * static.out
+            theirs = dynamic(frame)[0]
             assert (ours - expected).norm() < 3 * (theirs - expected).norm()
 
 
@@ -102,14 +119,15 @@ def test_static_takes_any_size(height, width):
         assert (static(batch)[1] - expected).norm() < 0.1 * expected.norm()
 
 
-def test_pooled_features_and_evidence_tell_the_same_logits():
-    """The last layer is linear: it may come before the mean or behind it, in each frame of a batch."""
+def test_features_tell_the_same_logits():
+    """Of each frame in a batch: the last layer of the mean of the features that the heat map is made of."""
     network = student()
     batch = frames(4, TINY.height, TINY.width)
     head, scale = round_weight(network.head.weight.detach())
     with torch.inference_mode():
-        evidence, pooled, logits = compile_network(network, "static", calibrate(network, batch))(batch)
-        torch.testing.assert_close(logits, evidence.mean((1, 2)))
+        static = compile_network(network, "static", calibrate(network, batch))
+        features, pooled, logits = static(batch)
+        torch.testing.assert_close(pooled, features.mean((1, 2)) * static.out)
         torch.testing.assert_close(logits, F.linear(pooled, head * scale[:, None], network.head.bias))
 
 

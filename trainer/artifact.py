@@ -33,13 +33,13 @@ GOLDEN_SIDE = 512  # pixels of the raw golden PNG at most: it proves decoder and
 
 
 class ArtifactNetwork(nn.Module):
-    """What the file answers to. Frames go through one by one, or as far as none depends on its batch."""
+    """What the file answers to. Frames go through the network as far as none depends on its batch."""
 
-    def __init__(self, network: Compiled, student: WeldNet, temperature: float, novelty: Novelty) -> None:
+    def __init__(self, network: Compiled, student: WeldNet, novelty: Novelty) -> None:
         super().__init__()
         self.network = network
+        self.classes = student.head.weight.detach().clone()
         self.novelty = novelty
-        self.temperature = temperature
         self.height, self.width = student.config.height, student.config.width
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,26 +50,29 @@ class ArtifactNetwork(nn.Module):
         """
         if batch.dtype != torch.uint8 or list(batch.shape[1:]) != [1, self.height, self.width]:
             raise ValueError(f"frames must be uint8[N, 1, {self.height}, {self.width}]")
-        probabilities: list[Tensor] = []
+        logits: list[Tensor] = []
         heat: list[Tensor] = []
-        novelty: list[Tensor] = []
-        for start in range(0, batch.size(0), self.network.at_once):
-            evidence, pooled, logits = self.network(batch[start : start + self.network.at_once])
-            probabilities.append(torch.softmax(logits / self.temperature, 1))
-            heat.append(self.heat_maps(evidence, logits.argmax(1)))
-            for one in pooled.split(1):  # each by itself, as no sum may depend on N
-                novelty.append(self.novelty(one))
-        return torch.cat(probabilities), torch.cat(heat), torch.cat(novelty)
+        novelty: list[float] = []
+        for frames in torch.split(batch, self.network.at_once):
+            features, pooled, told = self.network(frames)
+            logits.append(told)
+            labels: list[int] = told.argmax(1).tolist()
+            for i, label in enumerate(labels):  # one by one: no sum may depend on N
+                heat.append(self.heat(features[i], label))
+                novelty.append(self.novelty(pooled[i]))
+        probabilities = torch.softmax(torch.cat(logits), 1)
+        return probabilities, torch.stack(heat), torch.tensor(novelty, dtype=torch.float32)
 
-    def heat_maps(self, evidence: Tensor, labels: Tensor) -> Tensor:
-        """Where the evidence for each frame's class lies, ``float32[N, h, w]`` from 0 to 1.
+    def heat(self, features: Tensor, label: int) -> Tensor:
+        """Where in ``float32[h, w, F]`` the evidence for a class lies, ``float32[h, w]`` from 0 to 1.
 
-        ``evidence`` is ``float32[N, h, w, C]``, ``labels`` int64[N].
+        The last layer is linear, so what it makes of each pixel's features is what that pixel adds to the
+        class's logit, in the features' own unit and up to the bias.
         """
-        wanted = labels.view(-1, 1, 1, 1).expand(-1, evidence.size(1), evidence.size(2), 1)
-        own = evidence.gather(3, wanted).squeeze(3)
-        low, high = own.amin((1, 2), True), own.amax((1, 2), True)
-        return (own - low) / (high - low).clamp_min(1e-12)
+        evidence = torch.matmul(features, self.classes[label])
+        low, high = evidence.aminmax()
+        least, reach = float(low), float(high) - float(low)
+        return evidence.sub_(least).div_(max(reach, 1e-12))
 
     @torch.jit.export
     def prepare(self, image: Tensor) -> Tensor:
@@ -176,8 +179,8 @@ def _script(
     student: WeldNet, metadata: Metadata, ranges: Ranges | None, novelty: Novelty
 ) -> torch.jit.ScriptModule:
     try:
-        network = compile_network(student, metadata.quantization, ranges)
-        module = ArtifactNetwork(network, student, metadata.temperature, novelty).eval()
+        network = compile_network(student, metadata.quantization, ranges, metadata.temperature)
+        module = ArtifactNetwork(network, student, novelty).eval()
         scripted: torch.jit.ScriptModule = torch.jit.script(module)
     except (RuntimeError, AttributeError) as error:  # operators or primitives that this processor lacks
         reason = " ".join(str(error).split())[:200]

@@ -26,12 +26,11 @@ class DynamicStem(nn.Module):
 
     def forward(self, frame: Tensor) -> Tensor:
         """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
-        pixels = (frame >> 1).contiguous(memory_format=torch.channels_last)
         if self.conv.has_bf16:
             # Behind a ReLU bfloat16 and int16 have one order, and integers are compared faster.
-            bits = same_memory(self.conv.halves(pixels, 2.0 / 255.0), torch.int16)
+            bits = same_memory(self.conv.halves(frame, 1.0), torch.int16)
             return same_memory(max_pool(bits), torch.bfloat16).to(torch.float32)
-        return max_pool(self.conv(pixels, 2.0 / 255.0)[0])
+        return max_pool(self.conv(frame, 1.0)[0])
 
 
 class DynamicBlock(nn.Module):
@@ -82,13 +81,12 @@ class DynamicWeldNet(nn.Module):
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``uint8[1, 1, H, W]`` → evidence ``float32[1, h, w, C]``, pooled features ``[1, F]``, logits.
+        """``uint8[1, 1, H, W]`` → features ``float32[1, h, w, F]``, their mean ``[1, F]``, logits ``[1, C]``.
 
-        The evidence is what the last layer makes of each pixel's features. Its mean is the logits, for that
-        layer is linear; itself it is every class's activation map (Zhou et al. 2016).
+        The last layer runs over each pixel, and the mean of that is the logits: the layer is linear, and
+        errors of rounding meet in the mean.
         """
         features: Tensor = self.blocks(self.stem(frame))
-        pooled = features.mean((2, 3))
-        q, worth = quantize([features], True)
-        evidence = self.head(as_rows(q), worth)
-        return evidence, pooled, evidence.mean((1, 2))
+        q, worth = quantize([features], False)
+        logits = self.head(as_rows(q), worth).mean((1, 2))
+        return as_rows(features), features.mean((2, 3)), logits

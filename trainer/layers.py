@@ -7,7 +7,7 @@ such oneDNN runs it with less overhead and sums into the residual in place.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,17 @@ from trainer.quantization import Int8Linear
 from trainer.weldnet import WeldBlock, WeldNet
 
 Size = tuple[int, int]  # height and width of a map, pixels
+
+
+class Worths(NamedTuple):
+    """What one level of a block's input, of the map between its layers and of its output is worth."""
+
+    x: float
+    h: float
+    out: float
+
+
+FLOATS = Worths(1.0, 1.0, 1.0)
 
 
 def fold(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
@@ -47,32 +58,41 @@ def _halved(size: Size) -> Size:
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
-def stem_conv(stem: nn.Sequential, size: Size) -> Int8Conv2d:
-    """The stem's convolution of pixels halved to 127 levels; the mean of the lost bit goes into the bias."""
+def stem_conv(stem: nn.Sequential, size: Size, out: float = 1.0) -> Int8Conv2d:
+    """The stem's convolution of pixels; ``out`` is what one level of its map is worth."""
     weight, bias = fold(stem[0], stem[1])
-    return Int8Conv2d(weight, bias + weight.sum((1, 2, 3)) * 0.5 / 255, stride=2, padding=3, size=size)
+    return Int8Conv2d(weight / (255 * out), bias / out, stride=2, padding=3, size=size, pixels=True)
 
 
-def plain_layers(block: WeldBlock, size: Size) -> tuple[Int8Conv2d, Int8Linear]:
+def plain_layers(block: WeldBlock, size: Size, worths: Worths = FLOATS) -> tuple[Int8Conv2d, Int8Linear]:
     """Spatial and pointwise convolution of a block whose shortcut is the identity."""
-    stride = cast(nn.Conv2d, block.main[0]).stride[0]
-    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1, size=size)
-    return spatial, Int8Linear(*fold(block.main[3], block.main[4]))
+    return _spatial(block, size, worths), _pointwise(*fold(block.main[3], block.main[4]), worths)
 
 
-def down_layers(block: WeldBlock, size: Size, balance: float) -> tuple[Int8Conv2d, Int8Linear]:
+def down_layers(
+    block: WeldBlock, size: Size, balance: float, worths: Worths = FLOATS
+) -> tuple[Int8Conv2d, Int8Linear]:
     """The two layers that a block with a pooled shortcut comes to.
 
     The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool stands beside the
     channels of the spatial convolution: neither has signs, so one ReLU does for both. Both then share a
     scale; ``balance`` brings the pool to the reach of the others, and the weights behind it take it back.
     """
-    stride = cast(nn.Conv2d, block.main[0]).stride[0]
     shortcut = cast(nn.Sequential, block.shortcut)
     main, main_bias = fold(block.main[3], block.main[4])
     side, side_bias = fold(shortcut[1], shortcut[2])
-    spatial = Int8Conv2d(*fold(block.main[0], block.main[1]), stride, 1, size=size, pool=balance)
-    return spatial, Int8Linear(torch.cat([main, side / balance], dim=1), main_bias + side_bias)
+    both = torch.cat([main, side / balance], dim=1)
+    return _spatial(block, size, worths, balance), _pointwise(both, main_bias + side_bias, worths)
+
+
+def _spatial(block: WeldBlock, size: Size, worths: Worths, balance: float = 0.0) -> Int8Conv2d:
+    weight, bias = fold(block.main[0], block.main[1])
+    stride, gain = cast(nn.Conv2d, block.main[0]).stride[0], worths.x / worths.h
+    return Int8Conv2d(weight * gain, bias / worths.h, stride, 1, size=size, pool=balance * gain)
+
+
+def _pointwise(weight: Tensor, bias: Tensor, worths: Worths) -> Int8Linear:
+    return Int8Linear(weight * (worths.h / worths.out), bias / worths.out)
 
 
 def as_rows(x: Tensor) -> Tensor:
@@ -81,7 +101,7 @@ def as_rows(x: Tensor) -> Tensor:
 
 
 def as_map(rows: Tensor) -> Tensor:
-    """One row for each pixel seen as channels-last ``[N, C, h, w]``."""
+    """One row for each pixel, ``[N, h, w, C]``, seen as channels-last ``[N, C, h, w]``."""
     return rows.permute(0, 3, 1, 2)
 
 

@@ -7,6 +7,7 @@ costs no detection, and keeps a file of 3.5 MB from growing by 1 MB.
 """
 
 # no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,12 +37,13 @@ class Novelty(nn.Module):
         self.register_buffer("gain", torch.zeros(min(AXES, features)))  # above that of all other directions
         self.register_buffer("rest", torch.zeros([]))  # 1 / variance of all other directions
 
-    def forward(self, pooled: Tensor) -> Tensor:
-        """``float32[N, F]`` → ``float32[N]``."""
+    def forward(self, pooled: Tensor) -> float:
+        """Of one frame's pooled features, ``float32[F]``."""
         away = pooled - self.mean
-        along = torch.mm(away, self.axes)
-        squared = away.square().sum(1) * self.rest + torch.mv(along.square(), self.gain)
-        return squared.clamp_min(0).sqrt()
+        along = torch.mv(self.axes.t(), away)
+        squared = float(torch.dot(away, away)) * float(self.rest)
+        squared += float(torch.dot(along * along, self.gain))
+        return math.sqrt(max(squared, 0.0))
 
 
 def fit(pooled: Tensor) -> Novelty:

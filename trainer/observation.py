@@ -35,7 +35,7 @@ def observe(student: WeldNet, train: Tensor, held_out: Tensor) -> Observation:
     config = student.config
     known = torch.stack([prepare(frame, config.height, config.width) for frame in _spread(train, _FRAMES)])
     fitted = fit(pooled_features(student, known))
-    threshold = choose(fitted(pooled_features(student, held_out)))
+    threshold = choose(torch.tensor([fitted(pooled) for pooled in pooled_features(student, held_out)]))
     return Observation(calibrate(student, _spread(known, FRAMES)), fitted, threshold)
 
 

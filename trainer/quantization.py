@@ -9,7 +9,11 @@ the ReLU and the residual sum.
 
 Numbers: weights are int8 with one symmetric scale for each output channel. Activations are never
 negative (an image, or behind a ReLU), so their zero point is 0. 127 levels and not 255: without VNNI,
-oneDNN adds pairs of u8×s8 products in 16 bits, which 2·127·127 fits and 2·255·127 does not.
+oneDNN adds pairs of u8×s8 products in 16 bits, which 2·127·127 fits and 2·255·127 does not. Pixels alone
+keep their 255: see :class:`trainer.convolution.Int8Conv2d`.
+
+From levels to levels (static int8) what a level is worth is part of the weights, which no call then has to be
+told, and no ReLU is asked for, since a byte ends at 0. Both would cost time (docs/speed.md).
 
 Every call of these operators costs some 50 µs beside its sums, for what oneDNN works out anew each time
 (docs/speed.md): the fewer calls, the better.
@@ -20,7 +24,6 @@ import torch
 from torch import Tensor, nn
 
 LEVELS = 127  # largest level of an activation, and of a weight's magnitude
-Limit = int | float | complex | None  # what the operators call a scalar
 
 
 def quantize(parts: list[Tensor], spend: bool) -> tuple[Tensor, float]:
@@ -109,22 +112,18 @@ class Int8Linear(nn.Module):
         return y
 
     @torch.jit.export
-    def relu_levels(self, q: Tensor, scale: float, out: float) -> Tensor:
-        """:meth:`relu` as ``uint8[..., C']`` of levels 0..127, each worth ``out``; what is above is cut."""
-        limits: list[Limit] = [0.0, 127.0 * out]
+    def levels(self, q: Tensor) -> Tensor:
+        """Levels ``uint8[..., C]`` → levels ``uint8[..., C']``: the product's ReLU, rounded, up to 255."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, out, 0, torch.uint8,
-            "hardtanh", limits, "",
-        )  # fmt: skip
+            q, 1.0, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, torch.uint8, "none", [], ""
+        )
         return y
 
     @torch.jit.export
-    def add_relu_levels(
-        self, q: Tensor, scale: float, residual: Tensor, *, worth: float, out: float
-    ) -> Tensor:
-        """:meth:`add_relu` of levels that are ``worth`` so much each, as levels 0..255 worth ``out``."""
+    def add_levels(self, q: Tensor, residual: Tensor, worth: float) -> Tensor:
+        """The same of product plus residual: ``uint8[..., C']``, overwritten, of levels ``worth`` so much."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, out, 0, torch.uint8,
-            worth, 0, "sum", 1.0, "relu", [], "",
+            q, 1.0, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.uint8,
+            worth, 0, "sum", 1.0, "none", [], "",
         )  # fmt: skip
         return y

@@ -27,24 +27,28 @@ class FloatWeldNet(nn.Module):
         """As :meth:`trainer.dynamic.DynamicWeldNet.forward`."""
         pixels = frame.to(torch.float32, memory_format=torch.channels_last) / 255
         features = self.student.features(pixels)
-        evidence = self.student.head(as_rows(features))
-        return evidence, features.mean((2, 3)), evidence.mean((1, 2))
+        pooled = features.mean((2, 3))
+        return as_rows(features), pooled, self.student.head(pooled)
 
 
 Compiled = DynamicWeldNet | StaticWeldNet | FloatWeldNet
 
 
-def compile_network(student: WeldNet, scheme: Scheme, ranges: Ranges | None = None) -> Compiled:
+def compile_network(
+    student: WeldNet, scheme: Scheme, ranges: Ranges | None = None, temperature: float = 1.0
+) -> Compiled:
     """The student in evaluation mode with the scheme's arithmetic; ``student`` itself stays as it is.
 
     Args:
         student: the network.
         scheme: ``dynamic``, ``static`` or ``none``.
         ranges: what ``static`` is calibrated to; ``dynamic`` rounds a little less with them.
+        temperature: what logits are divided by.
     """
-    copy = WeldNet(student.config)
+    copy = WeldNet(student.config).requires_grad_(False)
     copy.load_state_dict(student.state_dict())
-    copy = copy.requires_grad_(False).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
+    copy.head.weight.div_(temperature), copy.head.bias.div_(temperature)
+    copy = copy.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     if scheme == "none":
         return FloatWeldNet(copy).eval()
     if scheme == "dynamic":

@@ -11,17 +11,23 @@ Levels are cut at 127, so that the next layer's sums fit in 16 bits on processor
 import torch
 from torch import Tensor, nn
 
-from trainer.layers import Size, as_map, as_rows, blocks_of, down_layers, max_pool, plain_layers, stem_conv
-from trainer.quantization import LEVELS, Int8Linear
+from trainer.layers import (
+    Size,
+    Worths,
+    as_map,
+    as_rows,
+    blocks_of,
+    down_layers,
+    plain_layers,
+    stem_conv,
+)
+from trainer.quantization import LEVELS, round_weight
 from trainer.ranges import Ranges, balances
 from trainer.weldnet import WeldBlock, WeldNet
 
 
 def cut(q: Tensor) -> Tensor:
-    """Levels above 127 become 127, in place.
-
-    Behind a sum oneDNN's linear layer cannot cut by itself, and in the stem's convolution that costs more.
-    """
+    """Levels above 127 become 127, in place: oneDNN's own cut costs as much, and it has none behind a sum."""
     return q.clamp_(max=127)
 
 
@@ -30,54 +36,47 @@ class StaticStem(nn.Module):
 
     def __init__(self, stem: nn.Sequential, size: Size, out: float) -> None:
         super().__init__()
-        self.conv = stem_conv(stem, size)
-        self.out = out
+        self.conv = stem_conv(stem, size, out)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``uint8[N, 1, H, W]`` → ``uint8[N, C, h, w]`` of levels."""
-        pixels = (frames >> 1).contiguous(memory_format=torch.channels_last)
-        return cut(max_pool(self.conv.levels(pixels, 2.0 / 255.0, self.out, False)))
+        """``uint8[N, 1, H, W]`` → ``uint8[N, h, w, C]`` of levels."""
+        levels = self.conv.levels(frames)
+        return as_rows(cut(torch.ops.quantized.max_pool2d(levels, [3, 3], [2, 2], [1, 1], [1, 1], False)))
 
 
 class StaticBlock(nn.Module):
-    """A WeldBlock whose shortcut is the identity.
+    """A WeldBlock whose shortcut is the identity."""
 
-    ``x``, ``h`` and ``out`` are what a level of the input, of the map between and of the output is worth.
-    """
-
-    def __init__(self, block: WeldBlock, size: Size, *, x: float, h: float, out: float) -> None:
+    def __init__(self, block: WeldBlock, size: Size, worths: Worths) -> None:
         super().__init__()
-        self.spatial, self.pointwise = plain_layers(block, size)
-        self.x, self.h, self.out = x, h, out
+        self.spatial, self.pointwise = plain_layers(block, size, worths)
+        self.worth = worths.x / worths.out  # of a level of the input, in those of the output
 
     def forward(self, x: Tensor) -> Tensor:
-        """``uint8[N, C, h, w]``, which is overwritten → the same shape."""
-        h = self.spatial.levels(x, self.x, self.h, True)
-        y = self.pointwise.add_relu_levels(as_rows(h), self.h, as_rows(x), worth=self.x, out=self.out)
-        return as_map(cut(y))
+        """``uint8[N, h, w, C]``, which is overwritten → the same shape."""
+        h = cut(self.spatial.levels(as_map(x)))
+        return cut(self.pointwise.add_levels(as_rows(h), x, self.worth))
 
 
 class StaticDownBlock(nn.Module):
     """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
 
-    def __init__(
-        self, block: WeldBlock, size: Size, balance: float, *, x: float, h: float, out: float
-    ) -> None:
+    def __init__(self, block: WeldBlock, size: Size, balance: float, worths: Worths) -> None:
         super().__init__()
-        self.spatial, self.pointwise = down_layers(block, size, balance)
-        self.x, self.h, self.out = x, h, out
+        self.spatial, self.pointwise = down_layers(block, size, balance, worths)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``uint8[N, C, h, w]`` → ``uint8[N, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
-        h = self.spatial.levels(x, self.x, self.h, True)
-        return as_map(self.pointwise.relu_levels(as_rows(h), self.h, self.out))
+        """``uint8[N, h, w, C]`` → ``uint8[N, ⌈h/s⌉, ⌈w/s⌉, C·e]``."""
+        h = cut(self.spatial.levels(as_map(x)))
+        return cut(self.pointwise.levels(as_rows(h)))
 
 
 class StaticWeldNet(nn.Module):
-    """WeldNet with every layer statically quantized.
+    """WeldNet with every convolution statically quantized.
 
     Frames share nothing but the call, whose overhead is a good part of a small layer's time: sums of integers
-    do not depend on what stands beside them.
+    do not depend on what stands beside them. The last layer has weights rounded like all others, but one row
+    of features a frame, which an int8 call would take longer to begin than floats take to multiply.
     """
 
     def __init__(self, student: WeldNet, ranges: Ranges) -> None:
@@ -88,20 +87,23 @@ class StaticWeldNet(nn.Module):
         blocks: list[nn.Module] = []
         before = "stem"
         for name, block, size in blocks_of(student):
-            worths = {"x": worth[before], "h": worth[f"{name}.main.2"], "out": worth[name]}
+            worths = Worths(worth[before], worth[f"{name}.main.2"], worth[name])
             if isinstance(block.shortcut, nn.Identity):
-                blocks.append(StaticBlock(block, size, **worths))
+                blocks.append(StaticBlock(block, size, worths))
             else:
-                blocks.append(StaticDownBlock(block, size, balances(ranges)[name], **worths))
+                blocks.append(StaticDownBlock(block, size, balances(ranges)[name], worths))
             before = name
         self.blocks = nn.Sequential(*blocks)
         self.out = worth[before]
-        self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
+        weight, scale = round_weight(student.head.weight.detach())
+        self.weight, self.bias = weight * scale[:, None], student.head.bias.detach()
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`trainer.dynamic.DynamicWeldNet.forward`, for N frames."""
+        """As :meth:`trainer.dynamic.DynamicWeldNet.forward`, for N frames; features are in levels."""
         levels: Tensor = self.blocks(self.stem(frames))
-        pooled = levels.to(torch.float32).mean((2, 3)) * self.out
-        evidence = self.head(as_rows(levels), self.out)
-        logits = [each.mean((0, 1)) for each in evidence.unbind()]  # one by one, as no sum may depend on N
-        return evidence, pooled, torch.stack(logits)
+        features = levels.to(torch.float32)
+        pooled = features.mean((1, 2)).mul_(self.out)  # of integers: floats sum them exactly, in any order
+        logits: list[Tensor] = []
+        for one in pooled.unbind():  # one by one, as no sum of other floats may depend on N
+            logits.append(torch.addmv(self.bias, self.weight, one))
+        return features, pooled, torch.stack(logits)
