@@ -38,7 +38,7 @@ class ArtifactNetwork(nn.Module):
     def __init__(self, network: Compiled, student: WeldNet, novelty: Novelty) -> None:
         super().__init__()
         self.network = network
-        self.classes = student.head.weight.detach().clone()
+        self.class_weights = student.head.weight.detach().clone()
         self.novelty = novelty
         self.height, self.width = student.config.height, student.config.width
 
@@ -69,7 +69,7 @@ class ArtifactNetwork(nn.Module):
         The last layer is linear, so what it makes of each pixel's features is what that pixel adds to the
         class's logit, in the features' own unit and up to the bias.
         """
-        evidence = torch.matmul(features, self.classes[label])
+        evidence = torch.matmul(features, self.class_weights[label])
         low, high = evidence.aminmax()
         least, reach = float(low), float(high) - float(low)
         return evidence.sub_(least).div_(max(reach, 1e-12))
