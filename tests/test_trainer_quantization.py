@@ -132,7 +132,6 @@ def test_a_pool_apart_has_the_levels_of_a_pool_within():
 
 
 PIXELS = """if True:
-    import sys
     import torch
     from trainer.convolution import Int8Conv2d
     torch.manual_seed(7)
@@ -144,9 +143,9 @@ PIXELS = """if True:
     torch.testing.assert_close(layer.halves(pixels, 1.0).double(), exact, rtol=1 / 256, atol=1e-3)
     dimmer = Int8Conv2d(torch.full((32, 1, 7, 7), 0.03), torch.zeros(32), 2, 3, size=(40, 40), pixels=True)
     levels = dimmer.levels(pixels)
-    assert levels.dtype == torch.uint8 and int(levels.max()) == 255 and levels.is_contiguous(
-        memory_format=torch.channels_last
-    )
+    assert levels.dtype == torch.uint8
+    assert int(levels.max()) == 255
+    assert levels.is_contiguous(memory_format=torch.channels_last)
     assert (levels - dimmer(pixels, 1.0)[0].clamp(max=255)).abs().max() <= 0.51
     print(layer.whole)
 """
@@ -164,6 +163,12 @@ def test_pixels_are_summed_whole(isa):
     )
     assert told.returncode == 0, told.stderr
     assert told.stdout.split() == ["False"] or isa == "DEFAULT"
+
+
+def test_pixels_with_a_pool_are_refused():
+    """No processor is left to drop the pool in silence because it sums pixels as floats."""
+    with pytest.raises(ValueError, match="no pool beside it"):
+        Int8Conv2d(torch.ones(2, 1, 3, 3), torch.zeros(2), 2, 1, size=(9, 9), pool=1.0, pixels=True)
 
 
 def test_weights_are_laid_out_once():

@@ -3,6 +3,8 @@
 import pytest
 import torch
 from artifact_samples import TINY, compiled, frames, student, untrained
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from inspector import artifact as artifacts
@@ -12,7 +14,7 @@ from trainer.layers import as_rows
 from trainer.quantization import LEVELS, Int8Linear, round_weight
 from trainer.ranges import balances, calibrate
 from trainer.schemes import compile_network
-from trainer.static import cut
+from trainer.static import StaticStem, cut
 from trainer.weldnet import WeldNetConfig
 
 
@@ -117,6 +119,18 @@ def test_static_takes_any_size(height, width):
     with torch.inference_mode():
         expected = network.features(batch / 255).mean((2, 3))
         assert (static(batch)[1] - expected).norm() < 0.1 * expected.norm()
+
+
+@given(height=st.integers(64, 81), width=st.integers(64, 81))
+@settings(max_examples=20, deadline=None)
+def test_the_stems_pool_is_torchs(height, width):
+    """At any size the stem gives torch's max pool of its convolution's levels, cut."""
+    network = untrained(WeldNetConfig(height=height, width=width, stem=8))
+    stem = StaticStem(network.stem, (height, width), out=0.01)
+    batch = frames(2, height, width)
+    with torch.inference_mode():
+        pooled = F.max_pool2d(stem.conv.levels(batch).float(), 3, 2, 1)
+        assert torch.equal(stem(batch).float(), as_rows(pooled.clamp_max(LEVELS)))
 
 
 def test_features_tell_the_same_logits():

@@ -34,7 +34,7 @@ def holds_bytes() -> bool:
 class Int8Conv2d(nn.Module):
     """Convolution and ReLU with int8 weights, and, where asked, the input's average pool beside its channels.
 
-    Pixels keep their 255 levels, without which a dim frame's logits lie 1.6 times as far from fp32's
+    Pixels keep their 255 levels, without which SS304's logits lie 1.6 times as far from fp32's
     (docs/speed.md). Where sums do not hold them, the same weights multiply them as floats, which sum such
     integers exactly: that takes longer, and the answer is the same.
 
@@ -76,9 +76,11 @@ class Int8Conv2d(nn.Module):
                 weights out anew in each call: with one layer of WeldNet that is 1.1 ms.
             pool: 0, or what the average pool of the input, by the same kernel and stride, is multiplied by;
                 it takes ``in`` more channels after the convolution's.
-            pixels: the input may reach 255.
+            pixels: the input may reach 255; not with a pool, which has no sums of floats.
         """
         super().__init__()
+        if pixels and pool > 0:
+            raise ValueError("a convolution of pixels has no pool beside it")
         self.weight, self.scale = round_weight(weight)
         self.bias = bias
         self.stride, self.padding, self.size = [stride, stride], [padding, padding], list(size)

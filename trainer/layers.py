@@ -109,7 +109,7 @@ def max_pool(x: Tensor) -> Tensor:
     """3×3 max pool, stride 2, padding 1, of what is behind a ReLU, whatever its type.
 
     Rows and then columns, each one vectorized: torch's own also tracks where each maximum was, and refuses
-    maps of bytes that have more places than a byte can count.
+    integers that cannot count a map's places.
     """
     return _halve(_halve(x, 2), 3)
 

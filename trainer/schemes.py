@@ -47,7 +47,8 @@ def compile_network(
     """
     copy = WeldNet(student.config).requires_grad_(False)
     copy.load_state_dict(student.state_dict())
-    copy.head.weight.div_(temperature), copy.head.bias.div_(temperature)
+    for tensor in copy.head.parameters():
+        tensor.div_(temperature)
     copy = copy.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     if scheme == "none":
         return FloatWeldNet(copy).eval()
