@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from programs import program
 from shelves import Shelf, say
 from sqlalchemy.engine import URL
 
@@ -25,10 +25,9 @@ _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "Dynami
 
 
 def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a tool of the system; skip where it is not installed."""
-    if shutil.which(str(words[0])) is None:
-        pytest.skip(f"{words[0]} is not installed here")
-    return subprocess.run(list(map(str, words)), capture_output=True, text=True, check=False, timeout=60)
+    """Run a program of the system; skip if it is not installed."""
+    command = [program(str(words[0])), *map(str, words[1:])]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
 
 
 @pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE], ids=["station", "report", "prune"])
@@ -236,11 +235,15 @@ def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
 # --- the notes ------------------------------------------------------------------------------------------
 
 
-def test_samba_and_sshd_accept_the_camera_s_ways_in(tmp_path: Path):
-    """The Samba share and the SFTP drop-in are what testparm and sshd take."""
+def test_samba_accepts_the_camera_s_share():
+    """The Samba share is what testparm takes."""
     share = tool("testparm", "--suppress-prompt", DEPLOY / "samba-share.conf")
     assert (share.returncode, "Unknown parameter" in share.stderr) == (0, False), share.stderr
     assert "force group = weldnet" in share.stdout
+
+
+def test_sshd_accepts_the_camera_s_account(tmp_path: Path):
+    """The SFTP drop-in is what sshd takes."""
     key = tmp_path / "key"
     tool("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
     sshd = tool("sshd", "-T", "-h", key, "-f", DEPLOY / "sftp-camera.conf", "-C", "user=camera")

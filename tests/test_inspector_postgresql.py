@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from conftest import postgresql_server, postgresql_url
 from managers import manager, running, wait_until
+from programs import program
 from sqlalchemy.engine import URL
 from stations import Station
 
@@ -281,12 +281,11 @@ def test_tls_settings_reach_the_connection(
     guarded: URL, tmp_path: Path, tiny: Path, say: Callable[..., tuple[int, str]]
 ) -> None:
     """With sslmode=verify-full a certificate by our authority is taken, and any other refused (exit 2)."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificates, and is not installed here")
+    openssl = program("openssl")
     for name in ("ours", "theirs"):
         make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
         out = ["-keyout", f"{tmp_path}/{name}.key", "-out", f"{tmp_path}/{name}.pem"]
-        subprocess.run(["openssl", *make.split(), *out], check=True, capture_output=True)
+        subprocess.run([openssl, *make.split(), *out], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "ours.pem", tmp_path / "ours.key")
     with tls_door(guarded, context) as door:

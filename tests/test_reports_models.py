@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import shutil
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 from histories import BERLIN, CLASSES
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
+from programs import program
 from sqlalchemy.engine import URL
 
 from inspector import database, reports, resources, schema
@@ -133,7 +133,7 @@ _NO_PERIOD = {
 def in_a_shell(url: URL, file: Path) -> list[list[str]]:
     """What sqlite3 or psql prints of a report's file, as rows with the header first."""
     if url.get_backend_name() == "sqlite":
-        shell = shutil.which("sqlite3") or pytest.skip("the sqlite3 shell is not installed")
+        shell = program("sqlite3")
         lines = [f'.parameter set :{name} "{value}"' for name, value in _NO_PERIOD.items()]
         script = "\n".join([".parameter init", *lines, f".read '{file}'", ""])
         command = [shell, "-batch", "-bail", "-readonly", "-csv", "-header", str(url.database)]

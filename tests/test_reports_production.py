@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 import math
-import shutil
 import subprocess
 import warnings
 from collections import Counter, defaultdict
@@ -23,6 +22,7 @@ import pytest
 import sqlalchemy as sa
 from histories import BERLIN
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
+from programs import program
 from sqlalchemy.engine import URL
 
 from inspector import database, reports, resources, schema
@@ -640,9 +640,7 @@ def parameters(by: str | None) -> dict[str, str]:
 
 def sqlite_shell(url: URL, file: Path, values: dict[str, str]) -> str:
     """What Debian's sqlite3 prints as CSV."""
-    shell = shutil.which("sqlite3")
-    if shell is None:
-        pytest.skip("the sqlite3 shell is not installed (apt install sqlite3)")
+    shell = program("sqlite3")
     script = [".parameter init", *(f'.parameter set :{key} "{value}"' for key, value in values.items())]
     commands = [word for line in [*script, f".read '{file}'"] for word in ("-cmd", line)]
     arguments = [shell, "-batch", "-readonly", "-csv", "-header", *commands, str(url.database), ""]
