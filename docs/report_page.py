@@ -31,7 +31,7 @@ from inspector.pages import html
 from inspector.pages.facts import Source, period
 from inspector.pages.pictures import Archived
 from inspector.records import Arrival, FileStamp, Inspected, NameParts, Quarantined, SourceFile, Timings
-from inspector.shifts import local_day_and_shift
+from inspector.times import local_day_and_shift
 from trainer.synthetic import CLASSES, frames
 
 HERE = Path(__file__).resolve().parent

@@ -31,8 +31,8 @@ from typing import Final
 
 from inspector import renames
 from inspector.errors import ArchiveUnavailable, FolderError
-from inspector.images import OpenedFile
 from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
+from inspector.source import OpenedFile
 
 log = logging.getLogger("weldnet")
 

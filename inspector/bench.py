@@ -28,11 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from inspector import artifact as artifacts
-from inspector import composition, host, images, store
+from inspector import composition, filesystems, images, store
 from inspector.artifact import Artifact
 from inspector.errors import FolderError, ImageError
 from inspector.service import ReloadFlag, StopFlag
 from inspector.settings import Settings
+from inspector.source import read_source
 
 BATCH = 8  # frames: the daemon's default batch
 ROUNDS = 15  # of the single stages: their median is steady to a few percent
@@ -91,7 +92,7 @@ def bench(
         for number in range(PASSES):
             _time_stages(values, opened, files, threads, range(number, max(rounds, PASSES), PASSES))
             _time_station(values, artifact, files, folder / str(number), frames)
-        file_system = host.file_system(folder)
+        file_system = filesystems.file_system(folder)
     middle = {name: statistics.median(told) for name, told in values.items()}
     ideal = threads * 1000 / (middle["decode_ms"] + middle["prepare_ms"] + middle["batch8_ms"])
     return {
@@ -187,7 +188,7 @@ def _each(work: Callable[[Any], Any]) -> Callable[[Iterable[Any]], list[Any]]:
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
-    with images.read_source(path) as source:
+    with read_source(path) as source:
         pixels = images.decode(source.data)
     images.flaw(pixels)
     return pixels

@@ -37,7 +37,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove old images from the disk; their rows stay. Without --delete it only tells what would go."""
-    from inspector.alone import alone
+    from inspector.locks import alone
     from inspector.prune import KEPT, Policy
     from inspector.prune import prune as work
     from inspector.records import Verdict
@@ -85,11 +85,11 @@ def requeue(
     as_json: AsJson = False,
 ) -> None:
     """Put quarantined files back into the drop folder, to be inspected anew; what fits all that is given."""
-    from inspector.alone import alone
     from inspector.archive import Archive
-    from inspector.reports import instants
+    from inspector.locks import alone
     from inspector.requeue import Chosen
     from inspector.requeue import requeue as work
+    from inspector.times import instants
 
     settings = load(config)
     if not (row or reason or since or until):

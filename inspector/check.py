@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from inspector import artifact, database, host, listing, names, schema, trust
+from inspector import artifact, clock, database, filesystems, listing, names, permissions, schema
 from inspector.archive import Archive
 from inspector.classifier import Classifier
 from inspector.errors import FolderError, SettingsError, StationError, UsageError
@@ -74,7 +74,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
 
 
 def _settings(config: Path, settings: Settings) -> str:
-    trust.require_settings(config)
+    permissions.require_settings(config)
     return f"{config}: station {settings.station}"
 
 
@@ -84,32 +84,32 @@ def _folders(settings: Settings) -> str:
 
 
 def _file_system(settings: Settings) -> str:
-    kind = host.file_system(settings.drop_folder)
-    if host.is_remote(kind):
+    kind = filesystems.file_system(settings.drop_folder)
+    if filesystems.is_remote(kind):
         raise _Note(
             f"{settings.drop_folder} is {kind}: nothing tells of new files there, so each is found by a scan "
             f"every {settings.scan_s:g} s (scan_s); better share a local folder of this machine"
         )
-    if kind in host.FOREIGN:
+    if kind in filesystems.FOREIGN:
         raise _Note(
             f"{settings.drop_folder} is {kind}, which knows no owners; ext4 or XFS keeps rights apart"
         )
-    if host.file_system(settings.archive_folder) in host.VOLATILE:
+    if filesystems.file_system(settings.archive_folder) in filesystems.VOLATILE:
         raise _Note(f"{settings.archive_folder} lies in memory (tmpfs): gone with the power; use a disk")
     return f"{kind}, on this machine"
 
 
 def _camera(settings: Settings, user: str | None) -> str:
     drop = settings.drop_folder
-    host.may_move_from(drop)
+    permissions.may_move_from(drop)
     if user is None:
         raise _Note(f"not tried: --camera-user NAME tries whether the camera's account may write to {drop}")
-    host.may_deliver(user, drop)
+    permissions.may_deliver(user, drop)
     return f"{user} may write to {drop}, and this user may read and move what comes"
 
 
 def _disk(settings: Settings) -> str:
-    free = host.free_gigabytes(settings.archive_folder)
+    free = filesystems.free_gigabytes(settings.archive_folder)
     if free < settings.min_free_gigabytes:
         raise FolderError(
             f"{settings.archive_folder}: {free:.1f} GiB left, min_free_gigabytes asks for "
@@ -120,7 +120,7 @@ def _disk(settings: Settings) -> str:
 
 def _artifact(settings: Settings) -> str:
     if not settings.others_may_write:
-        trust.require(settings.artifact, "set others_may_write: true")
+        permissions.require(settings.artifact, "set others_may_write: true")
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     Classifier(opened, settings.thresholds)
     about = opened.metadata
@@ -131,8 +131,8 @@ def _artifact(settings: Settings) -> str:
 
 
 def _clock(settings: Settings) -> str:
-    host.is_not_before(settings.artifact)
-    if not host.clock_is_synchronized():
+    clock.is_not_before(settings.artifact)
+    if not clock.clock_is_synchronized():
         raise _Note("no time source: the rows' times drift; 'timedatectl set-ntp true', or install chrony")
     return f"synchronized; the calendar is {settings.timezone}"
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inspector import artifact, names, shifts, trust
+from inspector import artifact, names, permissions, times
 from inspector import settings as settings_file
 from inspector.archive import Archive
 from inspector.bookkeeping import Bookkeeper
@@ -26,10 +26,10 @@ from inspector.metrics import Metrics
 from inspector.page import served
 from inspector.progress import Progress
 from inspector.reading import Limits
-from inspector.records import FileStamp, InForce, NameParts
+from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
 from inspector.reload import Reload
 from inspector.results import Results
-from inspector.rules import ArtifactInUse, InstalledFile, Pace, Rules
+from inspector.rules import InstalledFile, Pace, Rules
 from inspector.service import Notifier, ReloadFlag, StopFlag
 from inspector.settings import Settings
 from inspector.store import Store
@@ -65,7 +65,7 @@ def run(
     config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
 ) -> Totals:
     """Compose the station and let it work; while it does, its metrics port answers where one is set."""
-    trust.require_settings(config)
+    permissions.require_settings(config)
     recorded = threading.Event()
     station = daemon(
         config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
@@ -137,7 +137,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
         UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
     """
     if not settings.others_may_write:
-        trust.require(settings.artifact, "set others_may_write: true")
+        permissions.require(settings.artifact, "set others_may_write: true")
     file = _installed(settings.artifact)  # before it is read: a change meanwhile is a change
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     opened.warm_up(settings.batch_size)
@@ -168,9 +168,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
         classifier=classifier,
         bookkeeper=Bookkeeper(
             describe=lambda name: names.parse(name, pattern, settings.zone),
-            calendar=lambda instant_us: shifts.local_day_and_shift(
-                instant_us, settings.zone, settings.shifts
-            ),
+            calendar=lambda instant_us: times.local_day_and_shift(instant_us, settings.zone, settings.shifts),
             archive=archive,
         ),
         pace=Pace(
@@ -194,7 +192,7 @@ def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rule
     """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
 
     def reloaded() -> Rules:
-        trust.require_settings(config)
+        permissions.require_settings(config)
         settings = settings_file.load(config)
         changed = sorted(
             key

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
-from inspector import host, resources
+from inspector import filesystems, resources
 from inspector.errors import (
     RowRefused,
     SchemaError,
@@ -195,8 +195,8 @@ def wal_reset_bug(version: tuple[int, ...]) -> bool:
 
 def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     file = Path(url.database or "")
-    kind = host.file_system(file.parent)
-    if kind in host.NETWORK:
+    kind = filesystems.file_system(file.parent)
+    if kind in filesystems.NETWORK:
         raise UsageError(
             f"{file} lies on {kind}: SQLite loses data on network file systems; "
             "put it on a local disk, or use PostgreSQL"

@@ -14,9 +14,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from inspector import host
+from inspector import filesystems
 from inspector.errors import FolderError
 from inspector.listing import is_subfolder
+from inspector.locks import holder_text
 from inspector.watch import Close, FolderWatch
 
 
@@ -53,7 +54,7 @@ class DropFolder:
         self._monotonic = monotonic
         self._fd = -1
         self._device: int | None = None
-        self._mount = host.Mount(Path("/"), "unknown", "unknown")
+        self._mount = filesystems.Mount(Path("/"), "unknown", "unknown")
         self._watches: dict[str, FolderWatch] = {}  # by prefix: "" for the folder itself
         self._is_stale = False  # the descriptor has failed: take the folder over anew
 
@@ -75,7 +76,7 @@ class DropFolder:
             os.close(fd)
             raise
         self._fd, self._is_stale = fd, False
-        self._device, self._mount = os.fstat(fd).st_dev, host.mount_of(self.path)
+        self._device, self._mount = os.fstat(fd).st_dev, filesystems.mount_of(self.path)
         if self.is_remote:
             self._tell_once(
                 "polling", f"{self.path} is on {self._mount.kind}: found by scans, not by a watch"
@@ -94,7 +95,7 @@ class DropFolder:
     @property
     def is_remote(self) -> bool:
         """Whether others may write here without this kernel's knowing."""
-        return host.is_remote(self._mount.kind)
+        return filesystems.is_remote(self._mount.kind)
 
     def is_there(self) -> bool:
         """Whether the path still names this folder; a new one on the same mount is taken over.
@@ -175,7 +176,7 @@ class DropFolder:
                 os.close(fd)
 
     def _take_over(self, device: int) -> None:
-        mount = host.mount_of(self.path)
+        mount = filesystems.mount_of(self.path)
         if device != self._device and mount != self._mount:
             raise FolderError(
                 f"{self.path} is now on {mount.source} at {mount.point}, it was on {self._mount.source} at "
@@ -192,7 +193,7 @@ class DropFolder:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise FolderError(
-                f"drop_folder {self.path}: another daemon{_lock_owner(fd)} owns it; stop that one, "
+                f"drop_folder {self.path}: another daemon{holder_text(fd)} owns it; stop that one, "
                 "or give this station a folder of its own"
             ) from None
         except OSError as error:  # some network file systems lock nothing
@@ -220,25 +221,3 @@ class DropFolder:
         if kind not in self.troubles:
             self.events.append((kind, detail))
         self.troubles[kind] = detail
-
-
-def owner(folder: Path) -> int | None:
-    """The process that holds a drop folder's lock, found without taking it; None where that is not told."""
-    with contextlib.suppress(OSError):
-        return _holder(folder.stat().st_ino)
-    return None
-
-
-def _lock_owner(fd: int) -> str:
-    """`` (process N)`` of whoever holds the flock; empty where that is not told."""
-    process = _holder(os.fstat(fd).st_ino)
-    return "" if process is None else f" (process {process})"
-
-
-def _holder(inode: int) -> int | None:
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/locks").read_text().splitlines():
-            fields = line.split()  # 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
-            if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
-                return int(fields[4])
-    return None

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import database, reports
+from inspector import database, times
 from inspector.errors import StationError, UsageError
 from inspector.records import Verdict
 from inspector.schema import inspection, model, review
@@ -60,7 +60,7 @@ def export(
         out: the folder to make; must not exist, or be empty.
         station: whose images.
         archive_folder: where the station's images lie.
-        since: of the judgement, see :func:`inspector.reports.instants`.
+        since: of the judgement, see :func:`inspector.times.instants`.
         until: the same.
         part: only this one; None: all.
         zone: the station's time zone.
@@ -70,7 +70,7 @@ def export(
         StoreUnavailable: the server does not answer.
         StationError: the copies cannot be written.
     """
-    first, last = reports.instants(since, until, zone)
+    first, last = times.instants(since, until, zone)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out {out}: is there already; name a new folder")
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")

@@ -25,19 +25,14 @@ EXIF orientation of a JPEG is not applied; a camera over a seam does not turn.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import io
-import os
 import re
-import stat
 import struct
 import warnings
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import numpy as np
 import simplejpeg
@@ -46,11 +41,9 @@ from PIL import Image
 
 from inspector import png
 from inspector.errors import ImageError as ImageError
-from inspector.records import FileStamp, SourceFile
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
-MAX_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
 _MOST_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
 _MOST_PARTS: Final = 100_000  # segments of one file; a second to step over
 MAX_SIDE: Final = 65_535  # as a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
@@ -82,18 +75,6 @@ _SIGNATURES: Final = (
 _DIB_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not stuffing, fill or restart
 _TO_GREY: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
-_STATIONS_TROUBLE: Final = (
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ESTALE,  # from here on: NFS, SMB and FUSE whose server is away
-    errno.ENOTCONN,
-    errno.ETIMEDOUT,
-    errno.ECONNABORTED,
-    errno.EHOSTDOWN,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-)
 # What Pillow's plugins raise on hostile bytes; warnings too, where a caller made them errors.
 _DECODER_ERRORS: Final = (
     OSError,
@@ -189,108 +170,6 @@ def flaw(pixels: NDArray[np.uint8]) -> str | None:
     return None
 
 
-class OpenedFile:
-    """A file that was read once: its bytes, their hash, and the open descriptor that holds its inode.
-
-    ``data`` may be set to ``b""`` once it is decoded, so that large frames wait for their batch without it.
-    """
-
-    def __init__(self, fd: int, data: bytes, stamp: FileStamp) -> None:
-        self._fd = fd
-        self.data = data
-        self.source = SourceFile(stamp=stamp, sha256=hashlib.sha256(data).hexdigest())
-
-    def stamp_now(self, path: Path) -> FileStamp | None:
-        """The file's stamp by now, where ``path`` still names this very file with the bytes that were read.
-
-        A change of mode, owner or time alters the stamp and not the bytes; a write alters both; None then.
-        """
-        try:
-            before = os.fstat(self._fd)
-            same = self._digest_now() == self.source.sha256
-            stamp = FileStamp.of(os.fstat(self._fd))
-            return stamp if same and FileStamp.of(before) == stamp == FileStamp.of(path.lstat()) else None
-        except OSError:
-            return None
-
-    def content(self) -> bytes | None:
-        """The very bytes that were read: from memory, else from the file, which outlives its name while open.
-
-        None where they are gone: they were not kept, and the file has been overwritten in place.
-        """
-        if self.data or self.source.stamp.size == 0:
-            return self.data
-        try:
-            data = self._read_again()
-        except OSError:
-            return None
-        return data if hashlib.sha256(data).hexdigest() == self.source.sha256 else None
-
-    def flush(self) -> None:
-        """Have its content on the disk, not only in memory.
-
-        Raises:
-            OSError: the disk is full or fails, or this is no file system that can.
-        """
-        os.fsync(self._fd)
-
-    def _digest_now(self) -> str:
-        return hashlib.sha256(self._read_again()).hexdigest()
-
-    def _read_again(self) -> bytes:
-        with open(self._fd, "rb", closefd=False) as stream:
-            stream.seek(0)
-            return stream.read(self.source.stamp.size + 1)  # one more shows growth
-
-    def close(self) -> None:
-        """Close the descriptor; until then the inode number cannot be given to another file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> OpenedFile:
-    """Open a regular file without following links or waiting, and read and hash all of it once.
-
-    Raises:
-        ImageError: ``not_a_file`` (FIFO, device, socket, directory, link), ``too_large``, ``changing``
-            (retry: it grew or was written while it was read), ``unreadable`` (retry: permission or an
-            input/output error), ``vanished`` (somebody took it: there is nothing to quarantine).
-        OSError: out of descriptors or memory, or a file server does not answer: the station's trouble, not
-            the file's.
-    """
-    try:
-        return _open_and_read(path, max_bytes)
-    except FileNotFoundError:
-        raise ImageError("vanished", "it was taken away before it was read") from None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # swapped since lstat: link, socket
-            raise ImageError("not_a_file", "it is no regular file") from None
-        if error.errno in _STATIONS_TROUBLE:
-            raise
-        raise ImageError("unreadable", f"cannot be read: {error.strerror}", retry=True) from None
-
-
-def look(path: Path) -> SourceFile:
-    """What stands at ``path``, unread: for what :func:`read_source` refuses (FIFO, directory, too large).
-
-    Raises:
-        ImageError: ``vanished``.
-    """
-    try:
-        return SourceFile(stamp=FileStamp.of(path.lstat()), sha256=None)
-    except OSError:
-        raise ImageError("vanished", "it was taken away before it was read") from None
-
-
 def read_image(
     path: Path,
     *,
@@ -311,44 +190,6 @@ def read_image(
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {error.strerror}") from None
     return decode(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth)
-
-
-def _open_and_read(path: Path, max_bytes: int) -> OpenedFile:
-    _check_regular(path.lstat())  # before opening: opening a device may already do something
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        status = os.fstat(fd)
-        _check_regular(status)
-        _check_bytes(status.st_size, max_bytes)
-        return OpenedFile(fd, _read_once(fd, status), FileStamp.of(status))
-    except BaseException:
-        os.close(fd)
-        raise
-
-
-def _read_once(fd: int, before: os.stat_result) -> bytes:
-    with open(fd, "rb", closefd=False) as stream:
-        data = stream.read(before.st_size + 1)  # one more shows growth, and bounds a racing writer
-    if len(data) != before.st_size or FileStamp.of(os.fstat(fd)) != FileStamp.of(before):
-        raise ImageError("changing", "it is being written to", retry=True)
-    return data
-
-
-def _check_bytes(size: int, max_bytes: int) -> None:
-    if size > max_bytes:
-        raise ImageError("too_large", f"has {size} bytes; {max_bytes} are allowed")
-
-
-def _check_regular(status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kinds = {
-            stat.S_IFDIR: "a directory",
-            stat.S_IFLNK: "a symbolic link",
-            stat.S_IFIFO: "a FIFO",
-            stat.S_IFSOCK: "a socket",
-        }
-        what = kinds.get(stat.S_IFMT(status.st_mode), "a device")
-        raise ImageError("not_a_file", f"it is {what}, no regular file")
 
 
 def _check_format(data: bytes, formats: Sequence[str]) -> None:

@@ -11,8 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 
-from inspector.records import Duplicate, Inspected, Quarantined, Verdict
-from inspector.rules import ArtifactInUse
+from inspector.records import ArtifactInUse, Duplicate, Inspected, Quarantined, Verdict
 
 # From a decoded BMP (2 ms) to a file that waited out a minute's outage; finest where a station works.
 _STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60)

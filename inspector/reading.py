@@ -17,6 +17,7 @@ from inspector import images
 from inspector.errors import ImageError
 from inspector.journal import Journal
 from inspector.records import Arrival, FileStamp, SourceFile
+from inspector.source import OpenedFile, look, read_source
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,7 @@ class Frame:
     """One decoded image on its way to the network; its file stays open until it has been moved."""
 
     arrival: Arrival
-    file: images.OpenedFile
+    file: OpenedFile
     prepared: Tensor  # uint8[1, H, W]
     flaw: str | None
     wait_ms: float
@@ -67,7 +68,7 @@ class Unreadable:
 
     arrival: Arrival
     source: SourceFile
-    file: images.OpenedFile | None
+    file: OpenedFile | None
     error: ImageError
 
     @property
@@ -86,9 +87,9 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -
         journal: told what the decoder has open, should it die of it.
     """
     started = time.monotonic()
-    file: images.OpenedFile | None = None
+    file: OpenedFile | None = None
     try:
-        file = images.read_source(arrival.path, max_bytes=limits.max_bytes)
+        file = read_source(arrival.path, max_bytes=limits.max_bytes)
         with journal.decoding(arrival.source_name):
             pixels = images.decode(
                 file.data,
@@ -119,9 +120,9 @@ def _prepared(pixels: NDArray[np.uint8], prepare: Prepare) -> Tensor:
         raise ImageError("not_prepared", f"the artifact cannot resize it: {said}", retry=True) from None
 
 
-def _unreadable(arrival: Arrival, file: images.OpenedFile | None, error: ImageError) -> Unreadable:
+def _unreadable(arrival: Arrival, file: OpenedFile | None, error: ImageError) -> Unreadable:
     try:
-        source = file.source if file else images.look(arrival.path)
+        source = file.source if file else look(arrival.path)
     except ImageError as vanished:
         source, error = SourceFile(FileStamp(0, 0, 0, 0, 0), None), vanished
     return Unreadable(arrival, source, file, error)

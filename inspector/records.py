@@ -162,6 +162,18 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class ArtifactInUse:
+    """Which network judges, for people and for the metrics."""
+
+    name: str
+    version: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.sha256[:8]})"
+
+
+@dataclass(frozen=True, slots=True)
 class InForce:
     """Rows that say what judged: written at start and on reload, referred to by each inspection."""
 

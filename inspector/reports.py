@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, tzinfo
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,10 +26,9 @@ from sqlalchemy.engine import URL
 from inspector import database, resources
 from inspector.errors import UsageError
 from inspector.schema import station as stations
+from inspector.times import instants, iso
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFERENCE_US = 28 * 86_400 * 1_000_000  # four weeks: every shift and day of the week alike
-_ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
 _OWN_REFERENCE = ("p_chart",)  # compares the period with itself unless told otherwise: a chart's phase I
 # What the rows of a report may go by; the first unless told otherwise.
 BY = {
@@ -173,52 +172,6 @@ def _by(name: str, by: str | None) -> str:
             else f"report '{name}' goes by nothing in particular; leave --by out"
         )
     return by or next(iter(choices), "")
-
-
-def instants(
-    since: str | None, until: str | None, zone: tzinfo, prefix: str = "", end_us: int = _ALWAYS_US
-) -> tuple[int, int]:
-    """A period in UTC epoch microseconds, the end exclusive.
-
-    Args:
-        since: ISO date or datetime, in ``zone`` where it has no offset. None: from the beginning.
-        until: the same. None: to ``end_us``.
-        zone: the station's time zone.
-        prefix: of the options' names in messages.
-        end_us: see ``until``.
-
-    Raises:
-        UsageError: no date, or the period is empty.
-    """
-    first = _instant_us(f"--{prefix}since", since, zone, -_ALWAYS_US)
-    last = _instant_us(f"--{prefix}until", until, zone, end_us)
-    if first >= last and (since or until):
-        raise UsageError(
-            f"the period is empty: --{prefix}since {since} is not before --{prefix}until {until} (exclusive)"
-        )
-    return first, last
-
-
-def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> int:
-    if text is None:
-        return default
-    try:
-        moment = datetime.fromisoformat(text)
-        aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-        return (aware - _EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError):
-        raise UsageError(f"{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
-
-
-def iso(instant_us: int | None, zone: tzinfo) -> str | None:
-    """UTC epoch microseconds as ISO 8601 text in a zone."""
-    if instant_us is None:
-        return None
-    try:
-        moment = (_EPOCH + timedelta(microseconds=instant_us)).astimezone(zone)
-    except OverflowError:
-        return f"{instant_us} µs"  # a clock gone mad: the row must still be readable
-    return moment.isoformat(timespec="seconds")
 
 
 def _require_station(connection: sa.Connection, name: str) -> None:

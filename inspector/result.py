@@ -12,9 +12,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from inspector.records import Json, NameParts, Outcome
-from inspector.reports import iso
 from inspector.schema import arrival, inspection, quarantine
 from inspector.schema import station as stations
+from inspector.times import iso
 
 SCHEMA: Final = 1
 _NAME_BYTES = 255  # the limit of a file name on Linux file systems and on shares

@@ -15,7 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import database, reports
+from inspector import database, times
 from inspector.errors import UsageError
 from inspector.records import Review, Verdict
 from inspector.schema import audit_sample, inspection, model
@@ -183,7 +183,7 @@ def draw(
         url: its database.
         count: images to draw; all where there are fewer.
         seed: of the draw.
-        since: see :func:`inspector.reports.instants`.
+        since: see :func:`inspector.times.instants`.
         until: the same.
         part: only this one; None: all.
         zone: the station's time zone.
@@ -192,7 +192,7 @@ def draw(
         UsageError: a bad date, or there is nothing to draw from.
         StoreUnavailable: the server does not answer.
     """
-    first, last = reports.instants(since, until, zone)
+    first, last = times.instants(since, until, zone)
     table = inspection.c
     wanted = [
         stations.c.name == store.station,

@@ -9,7 +9,7 @@ from pathlib import Path
 from inspector.bookkeeping import Bookkeeper
 from inspector.classifier import Classifier
 from inspector.reading import Limits
-from inspector.records import FileStamp, InForce
+from inspector.records import ArtifactInUse, FileStamp, InForce
 from inspector.store import Store
 
 
@@ -21,18 +21,6 @@ class Pace:
     batch_wait_s: float  # a frame waits this long for company while the network is busy
     threads: int  # workers, which decode and judge; a reload keeps them
     drain_s: float  # to finish what was taken when told to stop
-
-
-@dataclass(frozen=True, slots=True)
-class ArtifactInUse:
-    """Which network judges, for people and for the metrics."""
-
-    name: str
-    version: str
-    sha256: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.version} ({self.sha256[:8]})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from inspector import database, dropfolder, host, listing, schema
+from inspector import database, filesystems, listing, locks, schema
 from inspector.errors import StationError
 from inspector.page import HOST
 from inspector.settings import Settings
@@ -24,7 +24,7 @@ _EVENTS = 5  # the latest ones, on a screen of 24 lines
 def lines(settings: Settings) -> Iterator[tuple[str, str]]:
     """What to tell, as (name, text); what cannot be found out says why, and the rest goes on."""
     yield "station", settings.station
-    owner = dropfolder.owner(settings.drop_folder)
+    owner = locks.owner(settings.drop_folder)
     yield (
         "daemon",
         f"running (process {owner})" if owner else "not running: systemctl status weldnet-inspector",
@@ -32,12 +32,12 @@ def lines(settings: Settings) -> Iterator[tuple[str, str]]:
     yield from _health(settings)
     try:
         yield "waiting", _waiting(settings)
-        if host.is_remote(kind := host.file_system(settings.drop_folder)):
+        if filesystems.is_remote(kind := filesystems.file_system(settings.drop_folder)):
             yield (
                 "polling",
                 f"the drop folder is on {kind}: a scan every {settings.scan_s:g} s finds new files",
             )
-        yield "disk", f"{host.free_gigabytes(settings.archive_folder):.1f} GiB left for the archive"
+        yield "disk", f"{filesystems.free_gigabytes(settings.archive_folder):.1f} GiB left for the archive"
     except StationError as error:
         yield "folders", str(error)
     try:

@@ -15,9 +15,9 @@ from sqlalchemy.engine import URL
 from inspector import database, names
 from inspector.errors import UsageError
 from inspector.records import Json, Outcome
-from inspector.reports import iso
 from inspector.schema import arrival, audit_sample, inspection, model, quarantine, review, settings
 from inspector.schema import station as stations
+from inspector.times import iso
 
 MATCHES = "stands there, its bytes match"
 CHANGED = "stands there, but its BYTES HAVE CHANGED"

@@ -29,8 +29,8 @@ from inspector.records import (
     Timings,
     Verdict,
 )
-from inspector.shifts import local_day_and_shift
 from inspector.store import Store
+from inspector.times import local_day_and_shift
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SHIFTS = {"early": time(6), "late": time(14), "night": time(22)}

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from inspector import renames
 from inspector.archive import Archive, Moved
 from inspector.errors import ArchiveUnavailable, FolderError
-from inspector.images import look, read_source
 from inspector.names import to_text
 from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
+from inspector.source import look, read_source
 
 DAY = "2026-01-05"
 SHA = "0123456789abcdef" * 4

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 from stations import Station
 
-from inspector import host, resources
+from inspector import filesystems, permissions, resources
 from inspector.check import Finding, Level, findings
 from inspector.errors import FolderError, UsageError
 from inspector.settings import load
@@ -117,18 +117,18 @@ def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
 def test_the_camera_may_write_where_group_and_bits_are_right(drop: Path):
     """Another account may deliver where it may write, and where what it writes takes the folder's group."""
     drop.chmod(0o2777)
-    host.may_deliver(_OTHER, drop)
+    permissions.may_deliver(_OTHER, drop)
     drop.chmod(0o0777)
     with pytest.raises(FolderError, match=r"set-group-ID bit.*chmod g\+s"):
-        host.may_deliver(_OTHER, drop)
+        permissions.may_deliver(_OTHER, drop)
     drop.chmod(0o2770)
     with pytest.raises(FolderError, match=rf"{_OTHER} may not write to .*usermod -aG"):
-        host.may_deliver(_OTHER, drop)
+        permissions.may_deliver(_OTHER, drop)
     drop.parent.chmod(0o700)
     with pytest.raises(FolderError, match=rf"{_OTHER} may not pass through {drop.parent}; chmod o\+x"):
-        host.may_deliver(_OTHER, drop)
+        permissions.may_deliver(_OTHER, drop)
     with pytest.raises(UsageError, match="no account 'no-such-user'"):
-        host.may_deliver("no-such-user", drop)
+        permissions.may_deliver("no-such-user", drop)
 
 
 def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
@@ -138,7 +138,7 @@ def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
     (drop / "private.png").touch(mode=0o600)
     # It changes its user after the imports: another user may not be let in to where this Python lies.
     program = (
-        "import os, sys, pathlib\nfrom inspector.host import may_move_from as it\n"
+        "import os, sys, pathlib\nfrom inspector.permissions import may_move_from as it\n"
         "os.setgroups([]); os.setuid(int(sys.argv[2])); it(pathlib.Path(sys.argv[1]))"
     )
     for mode, says in ((0o1777, "chmod -t"), (0o0777, "private.png")):
@@ -155,8 +155,8 @@ def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
 def test_the_kind_of_a_file_system_is_the_kernels(tmp_path: Path):
     """The kind agrees with what the system's own tool says."""
     told = subprocess.run(["stat", "-f", "-c", "%T", "/proc"], capture_output=True, text=True, check=True)
-    assert host.file_system(Path("/proc/self")) == told.stdout.strip() == "proc"
-    assert host.file_system(tmp_path) != "unknown"
+    assert filesystems.file_system(Path("/proc/self")) == told.stdout.strip() == "proc"
+    assert filesystems.file_system(tmp_path) != "unknown"
 
 
 def test_a_results_folder_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):

@@ -17,7 +17,7 @@ from conftest import postgresql_server, postgresql_url
 from ledger_samples import in_force, inspected, sha
 from sqlalchemy.engine import URL, make_url
 
-from inspector import database, host
+from inspector import database, filesystems
 from inspector.errors import SchemaError, StoreUnavailable, UsageError
 from inspector.store import Store, migrate
 
@@ -250,7 +250,7 @@ def test_sqlite_on_a_network_file_system_is_refused(
         "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"
         f"40 22 0:44 / {tmp_path / 'far'} rw,relatime shared:9 - {kind} server:/export rw\n"
     )
-    monkeypatch.setattr(host, "_MOUNTS", table)
+    monkeypatch.setattr(filesystems, "_MOUNTS", table)
     (tmp_path / "far" / "deep").mkdir(parents=True)
     for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1), reports_of):
         with pytest.raises(

@@ -156,7 +156,7 @@ def _metric_names() -> set[str]:
 
     from inspector.composition import DISK_FREE, FAULT
     from inspector.metrics import Metrics
-    from inspector.rules import ArtifactInUse
+    from inspector.records import ArtifactInUse
 
     metrics = Metrics(ArtifactInUse("a", "1", "0"))
     metrics.gauge(*FAULT, {"disk": lambda: 0})

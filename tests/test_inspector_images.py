@@ -24,6 +24,7 @@ from PIL import Image
 
 from inspector import images
 from inspector.errors import ImageError
+from inspector.source import look, read_source
 
 RANDOM = np.random.default_rng(0)
 FRAME: NDArray[np.uint8] = RANDOM.integers(0, 256, (30, 40), dtype=np.uint8)
@@ -456,7 +457,7 @@ def test_hash_and_pixels_come_from_the_same_bytes(tmp_path: Path) -> None:
     """The stamp, the hash and the data describe one reading of one file."""
     path = tmp_path / "weld.png"
     path.write_bytes(encode(FRAME))
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         assert opened.data == path.read_bytes()
         assert opened.source.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         assert (opened.source.stamp.inode, opened.source.stamp.size) == (path.stat().st_ino, len(opened.data))
@@ -487,7 +488,7 @@ def test_a_change_after_reading_is_noticed(tmp_path: Path, change: Callable[[Pat
     """Same size, same mtime or same bytes do not hide that the file is another one or was written to."""
     path = tmp_path / "weld.png"
     path.write_bytes(encode(FRAME))
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         change(path)
         assert opened.stamp_now(path) is None
 
@@ -497,7 +498,7 @@ def test_what_was_read_outlives_its_file_in_memory(tmp_path: Path, change: Calla
     """Whatever becomes of the file, the bytes that were judged can be written down."""
     path = tmp_path / "weld.png"
     path.write_bytes(encode(FRAME))
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         change(path)
         assert opened.content() == encode(FRAME)
 
@@ -506,12 +507,12 @@ def test_what_was_not_kept_is_read_again_from_the_open_file(tmp_path: Path) -> N
     """A name given to another file hides nothing; bytes that were overwritten are gone, and said so."""
     path = tmp_path / "weld.png"
     path.write_bytes(encode(FRAME))
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         opened.data = b""
         path.unlink()
         assert opened.content() == encode(FRAME)
     path.write_bytes(encode(FRAME))
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         opened.data = b""
         overwrite(path)
         assert opened.content() is None
@@ -521,7 +522,7 @@ def test_an_empty_file_has_its_content(tmp_path: Path) -> None:
     """No bytes are bytes, too: they need no second reading."""
     path = tmp_path / "weld.png"
     path.touch()
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         path.write_bytes(b"late")
         assert opened.content() == b""
 
@@ -531,9 +532,9 @@ def test_a_change_of_mode_or_time_is_no_other_file(tmp_path: Path, touch: Callab
     """The same bytes in the same file: only the stamp is new."""
     path = tmp_path / "weld.png"
     path.write_bytes(encode(FRAME))
-    with images.read_source(path) as opened:
+    with read_source(path) as opened:
         touch(path)
-        assert opened.stamp_now(path) == images.look(path).stamp != opened.source.stamp
+        assert opened.stamp_now(path) == look(path).stamp != opened.source.stamp
 
 
 def make_fifo(path: Path) -> None:
@@ -560,16 +561,16 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callab
     path = tmp_path / "x.png"
     make(path)
     with pytest.raises(ImageError) as caught:
-        images.read_source(path)
+        read_source(path)
     assert (caught.value.reason, caught.value.retry) == ("not_a_file", False)
-    found = images.look(path)
+    found = look(path)
     assert (found.stamp.inode, found.sha256) == (path.lstat().st_ino, None)
 
 
 def test_a_device_is_not_even_opened() -> None:
     """Opening one may already do something: rewind a tape, reset a line."""
     with pytest.raises(ImageError, match="it is a device") as caught:
-        images.read_source(Path("/dev/zero"))
+        read_source(Path("/dev/zero"))
     assert (caught.value.reason, caught.value.retry) == ("not_a_file", False)
 
 
@@ -579,15 +580,15 @@ def test_a_file_over_the_byte_limit_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as stream:
         stream.truncate(10**12)
     with pytest.raises(ImageError) as caught:
-        images.read_source(path, max_bytes=1_000_000)
+        read_source(path, max_bytes=1_000_000)
     assert (caught.value.reason, caught.value.retry) == ("too_large", False)
 
 
 def test_a_file_that_was_taken_away_is_vanished(tmp_path: Path) -> None:
     """What is not there is neither an image nor a bad image."""
-    for look in (images.read_source, images.look):
+    for reading in (read_source, look):
         with pytest.raises(ImageError) as caught:
-            look(tmp_path / "gone.png")
+            reading(tmp_path / "gone.png")
         assert caught.value.reason == "vanished"
 
 
@@ -595,7 +596,7 @@ def test_a_growing_file_is_tried_again() -> None:
     """A file with more bytes than its status said is still being written to."""
     with pytest.raises(ImageError) as caught:
         # Files of /proc say they have no bytes and yield some, as a file does that grows while it is read.
-        images.read_source(Path("/proc/self/status"))
+        read_source(Path("/proc/self/status"))
     assert (caught.value.reason, caught.value.retry) == ("changing", True)
 
 
@@ -604,7 +605,7 @@ def test_a_name_of_any_bytes_is_read(tmp_path: Path) -> None:
     for raw in (b"a b\n.png", b"weld_\xe4\xff.jpg", b"n" * 251 + b".png"):
         path = tmp_path / os.fsdecode(raw)
         path.write_bytes(encode(FRAME))
-        with images.read_source(path) as opened:
+        with read_source(path) as opened:
             assert np.array_equal(images.decode(opened.data), FRAME)
 
 
@@ -615,7 +616,7 @@ def test_refused_files_leave_no_descriptor_open(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, not walked
     for _ in range(20):
         with pytest.raises(ImageError):
-            images.read_source(path, max_bytes=10)
+            read_source(path, max_bytes=10)
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
 
 

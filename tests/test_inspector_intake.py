@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from watchdog.observers.inotify_c import InotifyFD
 
-from inspector import host
+from inspector import filesystems
 from inspector import intake as module
 from inspector.errors import FolderError
 from inspector.intake import Intake
@@ -763,7 +763,7 @@ def test_a_remote_folder_is_polled(
     table.write_text(
         f"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:9 / {drop} rw - {kind} server:/share rw\n"
     )
-    monkeypatch.setattr(host, "_MOUNTS", table)
+    monkeypatch.setattr(filesystems, "_MOUNTS", table)
     with open_intake(drop, clock) as intake:
         assert not [thread for thread in threading.enumerate() if isinstance(thread, InotifyFD)]
         (drop / "weld.png").write_bytes(b"data")

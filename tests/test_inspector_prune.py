@@ -13,8 +13,8 @@ from shelves import Shelf, figures, killed, say
 from sqlalchemy.engine import URL
 from stations import Station
 
-from inspector.alone import alone
 from inspector.errors import StationError, UsageError
+from inspector.locks import alone
 from inspector.records import Verdict
 
 EVERYTHING = (

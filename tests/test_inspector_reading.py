@@ -18,8 +18,9 @@ from inspector import images
 from inspector.journal import Journal
 from inspector.reading import Frame, Limits, Unreadable, read
 from inspector.records import Arrival
+from inspector.source import MAX_BYTES
 
-LIMITS = Limits(images.FORMATS, images.MAX_PIXELS, images.MAX_BYTES, 8)
+LIMITS = Limits(images.FORMATS, images.MAX_PIXELS, MAX_BYTES, 8)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 from stations import Station
 from test_inspector_metrics import free_port
 
-from inspector import host, status
+from inspector import filesystems, status
 from inspector.settings import load
 
 
@@ -50,7 +50,7 @@ def test_a_polled_folder_is_told(
     table.write_text(
         f"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:9 / {station.drop} rw - nfs4 server:/share rw\n"
     )
-    monkeypatch.setattr(host, "_MOUNTS", table)
+    monkeypatch.setattr(filesystems, "_MOUNTS", table)
     assert screen(station)["polling"] == "the drop folder is on nfs4: a scan every 0.5 s finds new files"
 
 

@@ -24,6 +24,7 @@ from inspector import database, reports, resources, schema
 from inspector.errors import UsageError
 from inspector.records import Review, Verdict
 from inspector.store import Store
+from inspector.times import instants, iso
 
 HOUR_US = 3600 * SECOND_US
 OURS = (
@@ -320,7 +321,7 @@ def _psi(period: np.ndarray, reference: np.ndarray) -> tuple[float, int]:
 def test_drift_is_that_of_numpy(shop: tuple[int, URL, URL]) -> None:
     """PSI of confidence, novelty and class against the 28 days before, with band and chance."""
     seed, url, _ = shop
-    since_us = reports.instants(SINCE[seed], None, BERLIN)[0]
+    since_us = instants(SINCE[seed], None, BERLIN)[0]
     now = images(url, since_us=since_us)
     before = images(url, since_us=since_us - 28 * 24 * HOUR_US, until_us=since_us)
     labels = sorted({i.label for i in now + before})
@@ -373,7 +374,7 @@ def test_drift_has_its_bands(store: Store, url: URL) -> None:
 def test_confidence_is_a_histogram(shop: tuple[int, URL, URL]) -> None:
     """Each bin holds numpy's count of the period and of the reference; the shares are of each."""
     seed, url, _ = shop
-    since_us = reports.instants(SINCE[seed], None, BERLIN)[0]
+    since_us = instants(SINCE[seed], None, BERLIN)[0]
     now = images(url, since_us=since_us)
     before = images(url, since_us=since_us - 28 * 24 * HOUR_US, until_us=since_us)
     edges = [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1]
@@ -410,7 +411,7 @@ def test_latency_by_group_is_that_of_numpy(shop: tuple[int, URL, URL], name: str
     _, url, _ = shop
     groups: dict[Any, list[Any]] = defaultdict(list)
     for image in images(url):
-        hour = reports.iso(int(image.inspected_us / HOUR_US) * HOUR_US, BERLIN)
+        hour = iso(int(image.inspected_us / HOUR_US) * HOUR_US, BERLIN)
         groups[hour if column == "hour" else image.batch_size].append(image)
     found = by_column(reports.run(url, name, zone=BERLIN))
     assert len(found) == 4 * len(groups)
@@ -428,7 +429,7 @@ def test_throughput_counts_hours_and_minutes(shop: tuple[int, URL, URL]) -> None
     groups: dict[Any, list[Any]] = defaultdict(list)
     for image in images(url, since_us=0):
         hour = image.inspected_us // HOUR_US * HOUR_US
-        groups[reports.iso(hour, BERLIN), names[image.station_id]].append(image)
+        groups[iso(hour, BERLIN), names[image.station_id]].append(image)
     found = by_column(reports.run(url, "throughput", zone=BERLIN))
     assert len(found) == len(groups)
     for row in found:
@@ -473,7 +474,7 @@ def test_gaps_are_the_pauses_between_images(shop: tuple[int, URL, URL]) -> None:
     assert [
         (row["from"], row["station"], row["until"], row["starts"], row["stops"], row["outages"])
         for row in found
-    ] == [(reports.iso(e[0], reports.UTC), e[1], reports.iso(e[2], reports.UTC), *e[3:]) for e in expected]
+    ] == [(iso(e[0], reports.UTC), e[1], iso(e[2], reports.UTC), *e[3:]) for e in expected]
     assert any(16 <= row["hours"] < 18 for row in found)
 
 

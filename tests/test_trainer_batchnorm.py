@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer import batchnorm
+from trainer.prediction import as_input
 from trainer.preparation import prepare
-from trainer.training import as_input
 from trainer.weldnet import WeldNet, WeldNetConfig
 
 SIDE = 64  # pixels of the network's frames; kept ones have 80

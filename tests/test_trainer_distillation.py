@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trainer import training
 from trainer.distillation import PseudoLabels
 from trainer.ensemble import pseudo_label
+from trainer.prediction import as_input, predict
 
 
 class Watching(nn.Module):
@@ -32,7 +33,7 @@ def test_labels_are_the_ensembles_and_the_true_ones_are_not_looked_at() -> None:
     """Pseudo labels are eq. 2 over the teachers' probabilities, normalised, for any true labels."""
     teachers = [tiny(), tiny()]
     nn.init.normal_(teachers[1].head.weight)
-    views = training.as_input(frame_set(4, side=64).images)
+    views = as_input(frame_set(4, side=64).images)
     labels = PseudoLabels(teachers, kind="focal", k=2)
     probabilities = torch.stack([teacher.eval()(views).softmax(1) for teacher in teachers]).detach()
     wanted = pseudo_label(probabilities, "focal", 2)
@@ -66,13 +67,13 @@ def test_a_student_takes_over_what_its_teachers_know(tmp_path: Path) -> None:
     wrong = replace(frames, labels=1 - frames.labels)
     labels = PseudoLabels([teacher], kind="focal", k=2)
     training.fit(student, wrong, augmentation(), plan, checkpoint=tmp_path / "s.pt", targets=labels)
-    answers = training.predict(student, unseen.images).argmax(dim=1)
+    answers = predict(student, unseen.images).argmax(dim=1)
     assert (answers == unseen.labels).double().mean() >= 0.9
 
 
 def test_true_labels_take_their_share_where_there_are_any() -> None:
     """A labelled frame's target is the blend with its true label; an unlabelled one's the ensemble's word."""
-    views = training.as_input(frame_set(2, side=64).images)
+    views = as_input(frame_set(2, side=64).images)
     pure, blended = (
         PseudoLabels([tiny()], kind="mean", k=2, true_labels=share)(
             views, torch.tensor([[0.0, 1.0], [0.0, 0.0]])

@@ -19,6 +19,8 @@ from trainer.augment import Augmentation
 from trainer.datasets import Frame
 from trainer.errors import TrainerError, TrainingError
 from trainer.frames import FrameSet
+from trainer.prediction import predict
+from trainer.saving import save
 from trainer.weldnet import WeldNet, WeldNetConfig
 
 PLAN = training.Plan(
@@ -96,7 +98,7 @@ def test_it_learns(tmp_path: Path) -> None:
     assert history[-1].valid_accuracy is not None
     assert history[-1].valid_accuracy >= 0.9
     assert history[-1].train_loss < history[0].train_loss
-    answers = training.predict(network, unseen.images).argmax(dim=1)
+    answers = predict(network, unseen.images).argmax(dim=1)
     assert (answers == unseen.labels).double().mean() == history[-1].valid_accuracy
 
 
@@ -193,14 +195,14 @@ def test_no_batch_of_one_frame(tmp_path: Path) -> None:
 def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
     """A save that fails leaves the file before it and nothing else; the message names the file."""
     path = tmp_path / "c.pt"
-    training.save({"a": 1}, path)
+    save({"a": 1}, path)
     with pytest.raises(TrainerError, match=r"nowhere.c\.pt: cannot be saved"):
-        training.save({"a": 2}, tmp_path / "nowhere" / "c.pt")
+        save({"a": 2}, tmp_path / "nowhere" / "c.pt")
     full = Path("/dev/full")
     if full.exists():
         (tmp_path / ".full.pt.tmp").symlink_to(full)
         with pytest.raises(TrainerError, match="cannot be saved"):
-            training.save({"a": torch.zeros(1000)}, tmp_path / "full.pt")
+            save({"a": torch.zeros(1000)}, tmp_path / "full.pt")
     assert torch.load(path, weights_only=True) == {"a": 1}
     assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]
 
@@ -237,7 +239,7 @@ def test_with_everything_switched_on_it_learns_and_resumes(tmp_path: Path) -> No
     """Mixup, smoothing, averaged weights and several passes: it learns, and a stop changes no bit of it."""
     plan, unseen = replace(BETTER, epochs=10, learning_rate=0.1, min_steps=60), frame_set(40, side=64)
     whole = fit(tmp_path / "whole.pt", plan)[0]
-    assert (training.predict(whole, unseen.images).argmax(1) == unseen.labels).double().mean() >= 0.9
+    assert (predict(whole, unseen.images).argmax(1) == unseen.labels).double().mean() >= 0.9
 
     stopped = tmp_path / "stopped.pt"
 

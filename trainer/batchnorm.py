@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from trainer.prediction import as_input
 from trainer.preparation import prepare
-from trainer.training import as_input
 
 _FRAMES = 1000  # Wu and Johnson 2021 see no gain beyond
 _BATCH = 32  # frames; only bounds the memory: the mean over batches counts

@@ -26,6 +26,7 @@ from trainer.frames import FrameSet
 from trainer.hardware import Hardware
 from trainer.networks import Networks, seeds
 from trainer.observation import observe
+from trainer.prediction import predict
 from trainer.progress import Progress
 from trainer.reading import Reader, sized
 from trainer.reporting import metrics, report_artifact, report_student, report_teachers
@@ -33,7 +34,6 @@ from trainer.runfolder import RunFolder, environment, git_commit
 from trainer.settings import Recipe
 from trainer.student import Student
 from trainer.thresholds import choose
-from trainer.training import predict
 from trainer.weldnet import WeldNet
 
 log = logging.getLogger(__name__)

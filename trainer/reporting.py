@@ -19,9 +19,9 @@ from trainer.errors import DataError, Problem
 from trainer.evaluation import agreement, evaluate
 from trainer.frames import FrameSet, load
 from trainer.linear import ridge
+from trainer.prediction import predict
 from trainer.progress import Progress
 from trainer.settings import Recipe
-from trainer.training import predict
 
 
 def report_teachers(

@@ -16,8 +16,8 @@ from trainer.artifact import compile_artifact
 from trainer.errors import UsageError
 from trainer.novelty import Novelty
 from trainer.ranges import Ranges
+from trainer.saving import save
 from trainer.settings import checked
-from trainer.training import save
 from trainer.weldnet import WeldNet, WeldNetConfig
 
 _AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")

@@ -7,7 +7,6 @@ checkpoint needs the weights, the optimizer and the schedule, and nothing of any
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,11 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trainer.errors import TrainerError, TrainingError
+from trainer.errors import TrainingError
 from trainer.frames import FrameSet
 from trainer.hardware import Hardware
 from trainer.optimization import Plan, arithmetic, average, optimizer
+from trainer.prediction import as_input, predict
 from trainer.rounding import rounded_weights
+from trainer.saving import save
 
 Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels as shares) → what is learnt
 
@@ -232,38 +233,3 @@ def _shares(labels: Tensor, classes: int, smoothing: float) -> Tensor:
     """Class numbers int64[B] as shares float[B, classes]; a frame without a label (-1) has none of any."""
     known = (labels >= 0).unsqueeze(1)
     return (F.one_hot(labels.clamp_min(0), classes) * (1 - smoothing) + smoothing / classes) * known
-
-
-@torch.inference_mode()
-def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
-    """Probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``; batches only bound the memory.
-
-    Computed where the network is; frames come from the processor, and answers go there.
-    """
-    network.eval()
-    device = next(network.parameters()).device
-    batches = (as_input(images[i : i + batch_size].to(device)) for i in range(0, len(images), batch_size))
-    return torch.cat([network(batch).float().softmax(dim=1).cpu() for batch in batches])
-
-
-def as_input(images: Tensor) -> Tensor:
-    """``uint8[N, 1, H, W]`` → float from 0 to 1, in the memory order that CPU convolutions like."""
-    return images.to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
-
-
-def save(content: dict[str, Any], path: Path) -> None:
-    """``torch.save``, whole or not at all: to a temporary file, to the disk, then renamed.
-
-    Raises:
-        TrainerError: the disk is full or the folder not writable; what was saved before stays.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's zip writer turns a full disk into a RuntimeError
-        temporary.unlink(missing_ok=True)
-        raise TrainerError(f"{path}: cannot be saved ({' '.join(str(error).split())[:200]})") from None

@@ -19,9 +19,9 @@ from trainer import ensemble
 from trainer.datasets import IMAGE_SUFFIXES, Frame
 from trainer.errors import DataError, Problem
 from trainer.frames import load
+from trainer.prediction import predict
 from trainer.preparation import prepare
 from trainer.settings import Recipe
-from trainer.training import predict
 
 log = logging.getLogger(__name__)
 

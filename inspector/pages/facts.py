@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from inspector import reports, resources
+from inspector import reports, resources, times
 from inspector.errors import UsageError
 from inspector.reports import Report
 
@@ -48,7 +48,7 @@ class Period:
         end = until or (self.since.isoformat() if self.since else None)
         if end is None:
             raise UsageError("--reference-since needs --reference-until where there is no --since")
-        reports.instants(since, end, zone, "reference-")
+        times.instants(since, end, zone, "reference-")
         return Period(_aware(since, zone), _aware(end, zone))
 
     @property
@@ -81,7 +81,7 @@ def period(since: str | None, until: str | None, days: int | None, zone: tzinfo,
     midnight = datetime.combine(now.date(), time(), zone)
     if days is not None:
         return Period(midnight - timedelta(days=days), midnight)
-    reports.instants(since, until or now.isoformat(), zone)  # refuses what is no date, and the empty period
+    times.instants(since, until or now.isoformat(), zone)  # refuses what is no date, and the empty period
     return Period(_aware(since, zone) if since else None, _aware(until, zone) if until else now)
 
 

@@ -21,9 +21,10 @@ from inspector import database, images
 from inspector.errors import ImageError, UsageError
 from inspector.pages.facts import Facts
 from inspector.records import Verdict
-from inspector.reports import instants
 from inspector.schema import inspection, model
 from inspector.schema import station as stations
+from inspector.source import read_source
+from inspector.times import instants
 
 _ALIKE = 50  # frames of a weld that may stand together at the top of a list, of which one is shown
 
@@ -156,7 +157,7 @@ def pixels(shot: Shot, archived: Archived) -> NDArray[np.uint8] | Gone:
     if shot.station != archived.station:
         return Gone.ELSEWHERE
     try:
-        with images.read_source(archived.folder / shot.archive_path) as file:
+        with read_source(archived.folder / shot.archive_path) as file:
             if file.source.sha256 != shot.sha256:
                 return Gone.CHANGED
             return images.decode(file.data, bit_depth=shot.bit_depth)

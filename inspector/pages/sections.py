@@ -14,7 +14,7 @@ from inspector.pages.facts import Facts, Row, knows_part, tests
 from inspector.pages.pictures import Archived, Choice, Gone
 from inspector.pages.plots import Plot
 from inspector.pages.words import Words, plain
-from inspector.reports import iso
+from inspector.times import iso
 
 _LONGEST = 12  # rows of a list; the command that gives the rest stands below it
 _SHOWN = 8  # images of each choice

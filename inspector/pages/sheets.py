@@ -23,7 +23,7 @@ from inspector.pages.html import span
 from inspector.pages.pictures import Archived, Gone, Shot
 from inspector.pages.words import Words, instant, plain
 from inspector.records import Verdict
-from inspector.reports import iso
+from inspector.times import iso
 
 _DPI = 100
 _COLUMNS, _SIDE = 6, 190  # images a row; pixels of an image's longer side: six fit the width of A4

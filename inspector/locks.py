@@ -1,14 +1,14 @@
-"""One command at a time where two would undo each other's work."""
+"""One process at a time: folder locks, and the process that holds one."""
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from inspector.dropfolder import owner
 from inspector.errors import FolderError, StationError
 
 
@@ -35,3 +35,25 @@ def alone(folder: Path) -> Iterator[None]:
         ) from None
     finally:
         os.close(descriptor)
+
+
+def owner(folder: Path) -> int | None:
+    """The process that holds a drop folder's lock, found without taking it; None where that is not told."""
+    with contextlib.suppress(OSError):
+        return _holder(folder.stat().st_ino)
+    return None
+
+
+def holder_text(fd: int) -> str:
+    """`` (process N)`` of whoever holds the flock; empty where that is not told."""
+    process = _holder(os.fstat(fd).st_ino)
+    return "" if process is None else f" (process {process})"
+
+
+def _holder(inode: int) -> int | None:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/locks").read_text().splitlines():
+            fields = line.split()  # 1: FLOCK  ADVISORY  WRITE 1234 fe:00:5678 0 EOF
+            if fields[1] == "FLOCK" and fields[5].endswith(f":{inode}"):
+                return int(fields[4])
+    return None

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.shifts import local_day_and_shift
+from inspector.times import local_day_and_shift
 
 SHIFTS = {"early": time(6), "late": time(14), "night": time(22)}
 

@@ -1,0 +1,34 @@
+"""Checks of this machine's clock."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from inspector.errors import UsageError
+
+_TIME_ERROR = 5  # <sys/timex.h>: the clock is not synchronized
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def clock_is_synchronized() -> bool:
+    """Whether somebody keeps the kernel's clock (adjtimex(2)): systemd-timesyncd, chrony or ntpd."""
+    return int(_libc.adjtimex(ctypes.create_string_buffer(512))) != _TIME_ERROR  # zeroed: only asks
+
+
+def is_not_before(file: Path) -> None:
+    """Refuse a clock that stands before a file was made.
+
+    Raises:
+        UsageError: it does.
+    """
+    try:
+        made = file.stat().st_mtime
+    except OSError:
+        return
+    if time.time() < made - 60:
+        now = datetime.now(UTC).isoformat(timespec="minutes")
+        raise UsageError(f"the clock says {now}, but {file} is from later; set it: timedatectl set-ntp true")

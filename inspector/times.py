@@ -1,0 +1,70 @@
+"""Instants, periods and the shop's calendar: local days, shifts, ISO 8601 text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta, tzinfo
+
+from inspector.errors import UsageError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
+
+
+def local_day_and_shift(instant_us: int, zone: tzinfo, shifts: Mapping[str, time]) -> tuple[str, str]:
+    """Local calendar day (ISO date) and shift of an instant in UTC epoch microseconds.
+
+    A shift runs from its start to the next one's start; before the first start of the day the last shift
+    of the day before is still on. The day stays the calendar's, also within a night shift: it is the folder
+    that people look into, and a date that can be checked against any clock.
+    """
+    local = datetime.fromtimestamp(instant_us / 1_000_000, zone)
+    by_start = sorted(shifts.items(), key=lambda item: item[1])
+    begun = [name for name, start in by_start if start <= local.time()]
+    return local.date().isoformat(), begun[-1] if begun else by_start[-1][0]
+
+
+def instants(
+    since: str | None, until: str | None, zone: tzinfo, prefix: str = "", end_us: int = _ALWAYS_US
+) -> tuple[int, int]:
+    """A period in UTC epoch microseconds, the end exclusive.
+
+    Args:
+        since: ISO date or datetime, in ``zone`` where it has no offset. None: from the beginning.
+        until: the same. None: to ``end_us``.
+        zone: the station's time zone.
+        prefix: of the options' names in messages.
+        end_us: see ``until``.
+
+    Raises:
+        UsageError: no date, or the period is empty.
+    """
+    first = _instant_us(f"--{prefix}since", since, zone, -_ALWAYS_US)
+    last = _instant_us(f"--{prefix}until", until, zone, end_us)
+    if first >= last and (since or until):
+        raise UsageError(
+            f"the period is empty: --{prefix}since {since} is not before --{prefix}until {until} (exclusive)"
+        )
+    return first, last
+
+
+def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> int:
+    if text is None:
+        return default
+    try:
+        moment = datetime.fromisoformat(text)
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
+        return (aware - _EPOCH) // timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
+
+
+def iso(instant_us: int | None, zone: tzinfo) -> str | None:
+    """UTC epoch microseconds as ISO 8601 text in a zone."""
+    if instant_us is None:
+        return None
+    try:
+        moment = (_EPOCH + timedelta(microseconds=instant_us)).astimezone(zone)
+    except OverflowError:
+        return f"{instant_us} µs"  # a clock gone mad: the row must still be readable
+    return moment.isoformat(timespec="seconds")

@@ -1,0 +1,23 @@
+"""Networks as functions: prepared frames in, probabilities out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
+    """Probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``; batches only bound the memory.
+
+    Computed where the network is; frames come from the processor, and answers go there.
+    """
+    network.eval()
+    device = next(network.parameters()).device
+    batches = (as_input(images[i : i + batch_size].to(device)) for i in range(0, len(images), batch_size))
+    return torch.cat([network(batch).float().softmax(dim=1).cpu() for batch in batches])
+
+
+def as_input(images: Tensor) -> Tensor:
+    """``uint8[N, 1, H, W]`` → float from 0 to 1, in the memory order that CPU convolutions like."""
+    return images.to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)
