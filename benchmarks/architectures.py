@@ -16,13 +16,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from inspector.metadata import WeldClass
-from trainer.architectures import build, parameters
-from trainer.artifact import compile_artifact
-from trainer.reporting import open_network
-from trainer.settings import Architecture, Network
-from trainer.speed import frames_per_second, frozen
-from trainer.weldnet import WeldNet
+from inspector.network.metadata import WeldClass
+from trainer.artifact.artifact import compile_artifact
+from trainer.evaluation.report import open_network
+from trainer.network.architectures import build, parameters
+from trainer.network.weldnet import WeldNet
+from trainer.paper.speed import frames_per_second, frozen
+from trainer.recipe import Architecture, Network
 
 
 def main(

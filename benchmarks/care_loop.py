@@ -22,9 +22,9 @@ import typer
 from rig import Rig, databases, tiny_artifact, work_folder
 from typer.testing import CliRunner
 
-from inspector import alone, archive, prune, reports, requeue  # noqa: F401 - loaded before the fork: quick kills
-from inspector.cli import app
+from inspector.commands.cli import app
 from inspector.records import Verdict
+from inspector.reports.query import query  # noqa: F401 - loaded before the fork: quick kills
 
 EVERYTHING = ["prune", "--older-than", "0", "--unreviewed", "--delete"]
 EVERYTHING += [word for verdict in Verdict for word in ("--verdict", verdict.value)]

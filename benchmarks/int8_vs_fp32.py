@@ -26,13 +26,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from inspector import artifact
-from inspector.metadata import WeldClass
-from trainer.artifact import ArtifactNetwork, compile_artifact
-from trainer.novelty import Novelty
-from trainer.schemes import compile_network
-from trainer.student import Student
-from trainer.weldnet import WeldNet, WeldNetConfig
+from inspector.network import artifact
+from inspector.network.metadata import WeldClass
+from trainer.artifact.artifact import ArtifactNetwork, compile_artifact
+from trainer.artifact.student import Student
+from trainer.evaluation.novelty import Novelty
+from trainer.int8.schemes import compile_network
+from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 Work = Callable[[], Any]
 

@@ -28,7 +28,7 @@ from rich.progress import track
 from rich.table import Table
 from rig import DEMO, Rig, databases, work_folder
 
-from inspector import database
+from inspector.ledger import database
 
 HEIGHT, WIDTH = 974, 800  # pixels: the paper's frame
 PICTURES = 40  # different ones; a number in each file makes all files different

@@ -23,7 +23,8 @@ import sqlalchemy as sa
 import typer
 from sqlalchemy.engine import URL, make_url
 
-from inspector import database, schema
+from inspector.ledger import database, schema
+from inspector.ledger.store import migrate
 from inspector.records import (
     Arrival,
     FileStamp,
@@ -34,7 +35,6 @@ from inspector.records import (
     Timings,
     Verdict,
 )
-from inspector.store import migrate
 
 START_US = 1_735_689_600_000_000  # 2025-01-01T00:00:00Z
 YEAR_US = 365 * 86_400 * 1_000_000

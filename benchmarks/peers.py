@@ -35,15 +35,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from inspector import heap
-from inspector.images import read_image
-from trainer.artifact import ArtifactNetwork
-from trainer.novelty import Novelty
-from trainer.preparation import prepare
-from trainer.ranges import calibrate
-from trainer.schemes import Compiled, compile_network
-from trainer.student import Student
-from trainer.weldnet import WeldNet, WeldNetConfig
+from inspector.imaging.decoder import read_image
+from inspector.network import memory
+from trainer.artifact.artifact import ArtifactNetwork
+from trainer.artifact.student import Student
+from trainer.data.resizing import prepare
+from trainer.evaluation.novelty import Novelty
+from trainer.int8.ranges import calibrate
+from trainer.int8.schemes import Compiled, compile_network
+from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 Runtime = Callable[[Tensor], Any]  # uint8[N, 1, H, W] → logits (ours: probabilities)
 BATCHES = (1, 8)
@@ -70,7 +70,7 @@ def main(
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    heap.keep()  # as the station does; for all candidates alike
+    memory.keep()  # as the station does; for all candidates alike
     network = _network(student, own_size=own_size)
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -30,9 +30,10 @@ from made_up_year import batch, fill
 from rich.console import Console
 from sqlalchemy.engine import URL, make_url
 
-from inspector import reports, resources
+from inspector import resources
+from inspector.ledger.store import Store, migrate
 from inspector.records import InForce
-from inspector.store import Store, migrate
+from inspector.reports import query
 
 ROWS = {"sqlite": 1_000_000, "postgresql": 5_000_000}
 MONTH_LIMIT_S = {"sqlite": 1.0, "postgresql": 2.0}  # the bounds that the project has set itself
@@ -64,7 +65,7 @@ def main(
         for name in backend or list(ROWS):
             server = stack.enter_context(_server(name, place))
             big, empty = _database(server, "big", rows or ROWS[name]), _database(server, "empty", 0)
-            chosen = report or list(reports.names())
+            chosen = report or list(query.names())
             missed += _time_reports(big, chosen)
             missed += _time_commits(big, empty)
             missed += _time_commits_beside_reports(big, chosen)
@@ -127,7 +128,7 @@ def _time_reports(url: URL, names: list[str]) -> int:
     """
     backend, missed = url.get_backend_name(), 0
     say(f"\n{backend}: seconds a report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8}")
-    for name, by in [(one, by) for one in names for by in reports.BY.get(one, (None,))]:
+    for name, by in [(one, by) for one in names for by in query.BY.get(one, (None,))]:
         sql = (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
         period = MONTH | (BEFORE if ":reference_" in sql else {})
         month, cpu, _ = sorted(_seconds(url, name, by, period) for _ in range(3))[1]
@@ -142,7 +143,7 @@ def _time_reports(url: URL, names: list[str]) -> int:
 
 def _seconds(url: URL, name: str, by: str | None, period: dict[str, str]) -> tuple[float, float, int]:
     began, cpu_began = time.perf_counter(), time.process_time()
-    rows = len(reports.run(url, name, by=by, **period).rows)
+    rows = len(query.run(url, name, by=by, **period).rows)
     return time.perf_counter() - began, time.process_time() - cpu_began, rows
 
 

@@ -17,10 +17,12 @@ from typing import Any, Self
 
 from sqlalchemy.engine import URL, make_url
 
-from inspector import database
-from inspector.store import migrate
+from inspector.ledger import database
+from inspector.ledger.store import migrate
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))  # the tests' own station, server and tiny artifact
+sys.path.append(
+    str(Path(__file__).parents[1] / "tests" / "support")
+)  # the tests' own station, server and tiny artifact
 from stations import Station
 
 DEMO = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"

@@ -20,9 +20,9 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn import functional as F
 
-from trainer.augment import Augmentation, BatchAugmentation
-from trainer.optimization import arithmetic
-from trainer.weldnet import WeldNet, WeldNetConfig
+from trainer.data.augmentation import Augmentation, BatchAugmentation
+from trainer.learning.schedule import arithmetic
+from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 Precision = Literal["fp32", "bf16"]
 MODES: dict[str, tuple[Precision, torch.memory_format]] = {

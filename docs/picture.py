@@ -12,10 +12,11 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 
-from inspector import artifact
-from inspector.classifier import Classifier
+from inspector.network import artifact
+from inspector.network.classifier import Classifier
 from inspector.records import Verdict
-from trainer.synthetic import CLASSES, SyntheticFrame, frames
+from trainer.synthetic import frames
+from trainer.synthetic.frames import CLASSES, SyntheticFrame
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -25,14 +25,16 @@ import typer
 from numpy.typing import NDArray
 from PIL import Image
 
-from inspector import artifact, database, schema, store
-from inspector.classifier import Classifier
-from inspector.pages import html
-from inspector.pages.facts import Source, period
-from inspector.pages.pictures import Archived
+from inspector.ledger import database, schema, store
+from inspector.network import artifact
+from inspector.network.classifier import Classifier
 from inspector.records import Arrival, FileStamp, Inspected, NameParts, Quarantined, SourceFile, Timings
+from inspector.reports.page import html
+from inspector.reports.page.facts import Source, period
+from inspector.reports.page.pictures import Archived
 from inspector.times import local_day_and_shift
-from trainer.synthetic import CLASSES, frames
+from trainer.synthetic import frames
+from trainer.synthetic.frames import CLASSES
 
 HERE = Path(__file__).resolve().parent
 ARTIFACT = HERE.parent / "deploy" / "demo" / "weldnet-synthetic.pt"

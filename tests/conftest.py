@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import sqlalchemy as sa
-from servers import postgresql_server as postgresql_server
-from servers import postgresql_url
+from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
 
 if TYPE_CHECKING:
-    from inspector.store import Store
+    from inspector.ledger.store import Store
 
 os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
@@ -53,7 +52,7 @@ def _open_files(folder: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[URL]:
     """One PostgreSQL server for all tests of this process."""
-    from inspector.store import migrate
+    from inspector.ledger.store import migrate
 
     with postgresql_server() as server:
         url = postgresql_url(server)
@@ -97,7 +96,7 @@ def shop(
     """A seeded history's number with its databases on SQLite and PostgreSQL, written once: only read them."""
     from histories import write
 
-    from inspector.store import migrate
+    from inspector.ledger.store import migrate
 
     sqlite = make_url(f"sqlite:///{tmp_path_factory.mktemp('shop') / 'quality.db'}")
     migrate(sqlite)
@@ -111,7 +110,7 @@ def shop(
 def _database(
     request: pytest.FixtureRequest, folder: Path, backend: str, *, migrated: bool = False
 ) -> Iterator[URL]:
-    from inspector.store import migrate
+    from inspector.ledger.store import migrate
 
     name = f"quality_{next(_NUMBERS)}"
     if backend == "sqlite":
@@ -153,7 +152,7 @@ def told(
 @pytest.fixture
 def store(url: URL) -> Iterator[Store]:
     """An open ledger of station 'cell-1', on each back end in turn; a pass ends after 300 s."""
-    from inspector.store import Store
+    from inspector.ledger.store import Store
 
     with Store.open(url, "cell-1", seam_gap_s=300) as opened:
         yield opened

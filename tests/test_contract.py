@@ -12,9 +12,9 @@ from artifact_samples import CLASSES, compiled, frames, student
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inspector import artifact
-from trainer.ranges import calibrate
-from trainer.weldnet import WeldNetConfig
+from inspector.network import artifact
+from trainer.int8.ranges import calibrate
+from trainer.network.weldnet import WeldNetConfig
 
 # A station: no trainer, nothing that only training needs.
 STATION = """

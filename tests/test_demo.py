@@ -1,10 +1,11 @@
 """The demo's artifact is what its metadata says: a network that has learnt synthetic frames."""
 
-from inspector import artifact, resources
-from inspector.classifier import Classifier
-from inspector.metadata import WeldClass
-from trainer.settings import load
-from trainer.synthetic import CLASSES, frames
+from inspector import resources
+from inspector.network import artifact
+from inspector.network.classifier import Classifier
+from inspector.network.metadata import WeldClass
+from trainer.recipe import load
+from trainer.synthetic.frames import CLASSES, frames
 
 ARTIFACT = resources.folder("deploy") / "demo" / "weldnet-synthetic.pt"
 

@@ -17,24 +17,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inspector.images import read_image
-from inspector.metadata import WeldClass
-from trainer import datasets, plots, splits, start
-from trainer.calibration import calibrate, warm
+from inspector.imaging.decoder import read_image
+from inspector.network.metadata import WeldClass
+from trainer.artifact.observation import observe
+from trainer.artifact.student import Student
+from trainer.data import datasets, splits
+from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
-from trainer.frames import FrameSet
-from trainer.hardware import Hardware
-from trainer.networks import Networks, seeds
-from trainer.observation import observe
-from trainer.prediction import predict
-from trainer.progress import Progress
-from trainer.reading import Reader, sized
-from trainer.reporting import metrics, report_artifact, report_student, report_teachers
-from trainer.runfolder import RunFolder, environment, git_commit
-from trainer.settings import Recipe
-from trainer.student import Student
-from trainer.thresholds import choose
-from trainer.weldnet import WeldNet
+from trainer.evaluation import pictures
+from trainer.evaluation.calibration import calibrate, warm
+from trainer.evaluation.report import metrics, report_artifact, report_student, report_teachers
+from trainer.evaluation.thresholds import choose
+from trainer.learning.networks import Networks, seeds
+from trainer.learning.processes import Hardware
+from trainer.network import initial_weights
+from trainer.network.prediction import predict
+from trainer.network.weldnet import WeldNet
+from trainer.recipe import Recipe
+from trainer.run.folder import RunFolder, environment, git_commit
+from trainer.run.progress import Progress
+from trainer.run.reading import Reader, sized
 
 log = logging.getLogger(__name__)
 
@@ -73,7 +75,7 @@ def run(
     listing = listed(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
-    begin = start.read(recipe.network, len(listing.part("train")))
+    begin = initial_weights.read(recipe.network, len(listing.part("train")))
     hardware = hardware or Hardware()
     with RunFolder(out, leader=hardware.leader) as folder, progress:
         identity = describe(recipe, listing, begin, hardware)
@@ -160,7 +162,7 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
 
 
 def describe(
-    recipe: Recipe, listing: datasets.Listing, begin: start.Start, hardware: Hardware
+    recipe: Recipe, listing: datasets.Listing, begin: initial_weights.Start, hardware: Hardware
 ) -> dict[str, Any]:
     """What a result depends on, for ``run.json`` and the head of ``results.json``."""
     return {
@@ -220,9 +222,9 @@ def finish(
 
 def leave(folder: RunFolder, results: dict[str, Any], networks: Sequence[str]) -> None:
     """Write what a finished run is known by: curves, the thresholds' trade, ``results.json``."""
-    plots.curves([log for log in map(folder.log, networks) if log.exists()], folder.path / "curves.png")
+    pictures.curves([log for log in map(folder.log, networks) if log.exists()], folder.path / "curves.png")
     if results.get("thresholds", {}).get("trade"):
-        plots.trade(results["thresholds"], folder.path / "thresholds.png")
+        pictures.trade(results["thresholds"], folder.path / "thresholds.png")
     folder.write_json("results.json", results)  # last: a sweep takes a run that has it for done
 
 

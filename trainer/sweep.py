@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
-from trainer import pipeline, settings
+from trainer import pipeline
+from trainer import recipe as settings
 from trainer.errors import RecipeError, TrainingError
-from trainer.hardware import Hardware
-from trainer.progress import Progress
+from trainer.learning.processes import Hardware
+from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
-"""Alembic's entry: runs revisions on the connection that ``inspector.store.migrate`` hands over."""
+"""Alembic's entry: runs revisions on the connection that ``inspector.ledger.store.migrate`` hands over."""
 
 from __future__ import annotations
 
 from alembic import context
 
-from inspector.schema import metadata
+from inspector.ledger.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -14,7 +14,7 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
-# Frozen here: a later change of inspector.schema must not change what this revision makes.
+# Frozen here: a later change of inspector.ledger.schema must not change what this revision makes.
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 

@@ -14,7 +14,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# Frozen here: a later change of inspector.schema must not change what this revision makes.
+# Frozen here: a later change of inspector.ledger.schema must not change what this revision makes.
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TABLES = (
     "arrival",

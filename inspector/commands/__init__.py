@@ -1,0 +1,4 @@
+"""``weld-inspect``: one module per topic.
+
+Heavy imports stay inside the commands, so that ``--help`` is instant.
+"""

@@ -1,0 +1,132 @@
+"""Commands that care for the disk: retention, and quarantined files that get another chance."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inspector.commands.options import AsJson, Config, load, print_figures
+from inspector.errors import UsageError
+
+if TYPE_CHECKING:
+    from inspector.ledger.store import Store
+    from inspector.settings import Settings
+
+_DAY_US = 86_400_000_000
+
+
+def prune(
+    config: Config,
+    older_than: Annotated[
+        float, typer.Option(min=0, max=36_500, help="days since its row was made", metavar="DAYS")
+    ],
+    verdict: Annotated[
+        list[str] | None, typer.Option(help="PASS, FAIL or REVIEW, also several times; else PASS")
+    ] = None,
+    unreviewed: Annotated[
+        bool, typer.Option("--unreviewed", help="also what waits for a person's verdict")
+    ] = False,
+    quarantined: Annotated[
+        bool, typer.Option("--quarantined", help="also files that could not be inspected")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="do it; without this it only counts")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove old images from the disk; their rows stay. Without --delete it only tells what would go."""
+    from inspector.locks import alone
+    from inspector.records import Verdict
+    from inspector.upkeep.prune import KEPT, Policy
+    from inspector.upkeep.prune import prune as work
+
+    settings = load(config)
+    wanted = [word.upper() for word in verdict or ["PASS"]]
+    if unknown := [word for word in wanted if word not in Verdict.__members__]:
+        raise UsageError(f"--verdict {unknown[0]!r} is no verdict; use PASS, FAIL or REVIEW")
+    policy = Policy(
+        before_us=time.time_ns() // 1000 - round(older_than * _DAY_US),
+        verdicts=frozenset(Verdict(word) for word in wanted),
+        unreviewed=unreviewed,
+        quarantined=quarantined,
+    )
+    with alone(settings.quarantine_folder), _ledger(settings) as store:
+        result = work(
+            store,
+            settings.url,
+            policy,
+            archive_folder=settings.archive_folder,
+            quarantine_folder=settings.quarantine_folder,
+            delete=delete,
+            track=_tracked("pruning" if delete else "looking"),
+        )
+        if delete and result.files:
+            store.event("prune", f"{result.files} files, {result.size_bytes} bytes")
+    figures = {"dry_run": not delete, "pruned": result.files, "bytes": result.size_bytes}
+    print_figures(figures | {f"kept_{why}": result.kept[why] for why in KEPT}, as_json)
+    if not delete:
+        typer.echo("dry run: nothing was removed; --delete removes what 'pruned' counts", err=True)
+
+
+def requeue(
+    config: Config,
+    row: Annotated[
+        list[int] | None, typer.Option("--id", help="a quarantine row's number, also several times")
+    ] = None,
+    reason: Annotated[str | None, typer.Option(help="all that were set aside for it: truncated ...")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(help="first instant of being set aside, ISO date or time in the station's zone"),
+    ] = None,
+    until: Annotated[str | None, typer.Option(help="end of the period, not included")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only tell what would go back")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put quarantined files back into the drop folder, to be inspected anew; what fits all that is given."""
+    from inspector.locks import alone
+    from inspector.station.archive import Archive
+    from inspector.times import instants
+    from inspector.upkeep.requeue import Chosen
+    from inspector.upkeep.requeue import requeue as work
+
+    settings = load(config)
+    if not (row or reason or since or until):
+        raise UsageError("say which files: --id, --reason, --since or --until ('report quarantine' has them)")
+    chosen = Chosen(row, reason, instants(since, until, settings.zone))
+    # Proved by real renames before the ledger is told of anything.
+    archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
+    with alone(settings.quarantine_folder), _ledger(settings) as store:
+        result = work(
+            store,
+            settings.url,
+            chosen,
+            archive,
+            drop_folder=settings.drop_folder,
+            quarantine_folder=settings.quarantine_folder,
+            move=not dry_run,
+            track=_tracked("putting back"),
+        )
+        if result.files and not dry_run:
+            store.event("requeue", f"{result.files} files")
+    for line in result.left:
+        typer.echo(f"left: {line}", err=True)
+    print_figures({"dry_run": dry_run, "requeued": result.files, "left": len(result.left)}, as_json)
+    if result.left:
+        raise typer.Exit(1)
+
+
+def _ledger(settings: Settings) -> Store:
+    from inspector.ledger.store import Store
+
+    return Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s)
+
+
+def _tracked(what: str) -> Callable[[list[Any]], Iterable[Any]]:
+    """Shows a bar on stderr where a person looks on."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return lambda items: track(items, what, console=console, transient=True, disable=not sys.stderr.isatty())

@@ -1,0 +1,133 @@
+"""``weld-inspect``: the station's commands. Heavy imports stay inside them, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from inspector.commands import care, pictures, quality, review
+from inspector.commands.options import AsJson, Config, load, print_figures
+from inspector.errors import StationError
+
+if TYPE_CHECKING:
+    from inspector.monitoring.totals import Totals
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,  # errors stay plain lines that a log can hold
+    pretty_exceptions_enable=False,
+    help="Inspects weld images that a camera drops into a folder, and answers questions about them.",
+)
+
+for command in (quality.reconcile, review.export, review.trace):
+    app.command()(command)
+app.command()(pictures.show)
+pictures.report.command(pictures.ONE)(quality.report)
+app.add_typer(pictures.report, name="report")
+app.add_typer(review.review, name="review")
+app.command()(care.prune)
+app.command()(care.requeue)
+
+
+def main() -> None:
+    """Entry point: an expected error is one line on stderr and its exit status, never a traceback."""
+    try:
+        app()
+    except StationError as error:
+        sys.stderr.write(f"weld-inspect: {error}\n")
+        sys.exit(error.exit_status)
+
+
+@app.command()
+def run(config: Config) -> None:
+    """Watch the drop folder until told to stop (SIGTERM or Ctrl-C); what was taken is finished first.
+
+    SIGHUP reads settings and artifact again, and keeps the old ones where the new ones are wrong.
+    """
+    _work(config, only_present=False)
+
+
+@app.command()
+def once(config: Config, as_json: AsJson = False) -> None:
+    """Inspect what is in the drop folder now, each file until ready or given up, and stop."""
+    totals = _work(config, only_present=True)
+    print_figures(
+        {
+            "seen": totals.seen,
+            "inspected": totals.inspected,
+            "duplicates": totals.duplicates,
+            "quarantined": totals.quarantined,
+            "pending": totals.pending,
+            "seconds": totals.seconds,
+            "images_per_second": totals.images_per_second,
+        },
+        as_json,
+    )
+
+
+@app.command()
+def check(
+    config: Config,
+    camera_user: Annotated[
+        str | None, typer.Option(help="the account that the camera software writes as", metavar="NAME")
+    ] = None,
+) -> None:
+    """Find an installer's mistakes before the first shift, each with what to do about it."""
+    from inspector.upkeep.check import Level, findings
+
+    settings = load(config)
+    wrong = 0
+    for finding in findings(config, settings, camera_user):
+        wrong += finding.level is Level.WRONG
+        typer.echo(f"{finding.level:<6} {finding.what:<12} {finding.detail}")
+    if wrong:
+        raise typer.Exit(2)
+
+
+@app.command()
+def status(config: Config) -> None:
+    """Tell on one screen how the running station does; needs no rights but to read."""
+    from inspector.upkeep.status import lines
+
+    for name, text in lines(load(config)):
+        typer.echo(f"{name:<12} {text}")
+
+
+@app.command()
+def migrate(config: Config) -> None:
+    """Create the quality database's schema, or upgrade it to this program's revision."""
+    from inspector.ledger import database, store
+
+    settings = load(config)
+    store.migrate(settings.url)
+    typer.echo(f"{database.display(settings.url)}: schema is up to date")
+
+
+@app.command()
+def bench(
+    artifact: Annotated[Path, typer.Option(help="the artifact to measure", metavar="F")],
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="images to measure with", metavar="D")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure this machine's speed with an artifact."""
+    from inspector.upkeep import bench as benchmark
+
+    result = benchmark.bench(artifact, directory)
+    typer.echo(json.dumps(result) if as_json else benchmark.table(result))
+
+
+def _work(config: Path, *, only_present: bool) -> Totals:
+    from inspector.station.service import ReloadFlag, StopFlag, reload_on_signal, stop_on_signals
+
+    settings, stop, reload = load(config), StopFlag(), ReloadFlag()
+    with stop_on_signals(stop), reload_on_signal(reload):  # a stop while torch loads is a stop, too
+        from inspector.station import composition
+
+        return composition.run(config, settings, stop=stop, reload=reload, only_present=only_present)

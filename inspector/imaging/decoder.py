@@ -1,0 +1,319 @@
+"""Bytes → grey uint8 frame, or :class:`ImageError`: the one decoder of training and inspection.
+
+:func:`decode` never raises anything else, whatever the bytes are. Its reasons, and whether another look
+may help because a writer may still be at work:
+
+=====================  =====  =====================================================================
+``empty``              retry  no bytes yet
+``zero_filled``        retry  space was set aside, the first bytes are not written yet
+``truncated``          retry  the image ends before its own end mark or its own stated size
+``corrupt``            retry  the decoder refuses it; parts may be written out of order (SMB, NFS)
+``no_memory``          retry  the station's trouble of the moment
+``not_an_image``              the first bytes are those of no image format
+``format_not_allowed``        an image, of a format that is not in the list
+``multi_frame``               several pictures in one file: judging the first would pass the others
+``too_large``                 more pixels, bytes, scans or chunks than the station takes, or a longer side
+``too_small``                 a side under ``MIN_SIDE`` pixels
+``unsupported``               pixels whose grey value cannot be known (float, Lab, unscaled 32-bit)
+=====================  =====  =====================================================================
+
+What it cannot see: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most leave
+its scan too short or too long, and that is seen: libjpeg fills what is missing with grey and warns, which
+Pillow keeps to itself; so JPEG pixels come from the same libjpeg by a binding that passes its warnings on.
+EXIF orientation of a JPEG is not applied; a camera over a seam does not turn.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import Image
+
+from inspector.errors import ImageError as ImageError
+from inspector.imaging import png
+
+FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
+MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
+_MOST_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
+_MOST_PARTS: Final = 100_000  # segments of one file; a second to step over
+MAX_SIDE: Final = 65_535  # as a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
+MIN_SIDE: Final = 8  # pixels: less shows no weld, and resizing it up would invent one
+
+# Pillow warns of odd metadata in files that are fine, and of what ImageError says anyway.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_SIGNATURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"BM", "BMP"),
+    *((head, "TIFF") for head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (b"GIF8", "GIF"),
+    (b"RIFF", "WebP"),
+    (b"8BPS", "PSD"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    *((b"P%d" % n + end, "PNM") for n in range(1, 7) for end in (b"\n", b" ")),
+    (b"%!PS", "EPS"),
+    (b"\xc5\xd0\xd3\xc6", "EPS"),
+    (b"%PDF", "PDF"),
+    (b"\0\0\1\0", "ICO"),
+    (b"DDS ", "DDS"),
+    (b"v/1\x01", "OpenEXR"),
+)
+_DIB_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not stuffing, fill or restart
+_TO_GREY: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
+# What Pillow's plugins raise on hostile bytes; warnings too, where a caller made them errors.
+_DECODER_ERRORS: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Warning,
+)
+
+
+def decode(
+    data: bytes,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+    bit_depth: int = 8,
+) -> NDArray[np.uint8]:
+    """Decode one image file in full to grey.
+
+    Colour becomes grey by ITU-R 601 luma; alpha is dropped (the hidden colour shows); palettes and 1-bit
+    images are expanded. The content decides the format, not the file's name.
+
+    Args:
+        data: the whole file.
+        formats: Pillow names of the formats to accept, out of ``FORMATS``.
+        max_pixels: limit on width × height, checked from the header before any pixel is decoded.
+        bit_depth: significant bits, 8 to 16, of frames stored in 16-bit words: the value is shifted
+            right by ``bit_depth - 8`` and clipped. Where a 16-bit frame comes and this is 8, all 16
+            bits are taken as significant. 8-bit files are taken as they are.
+
+    Returns:
+        uint8[h, w], writable, owning its memory.
+
+    Raises:
+        ImageError: nothing else; see the module's table.
+    """
+    _check_format(data, formats)
+    try:
+        with Image.open(io.BytesIO(data), formats=list(formats)) as image:
+            _check_header(image, max_pixels)
+            word_bits = _word_bits(image, bit_depth)
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                return _grey_from_jpeg(data)
+            if image.format == "PNG":
+                return _grey_from_png(data, image, word_bits)
+            image.load()
+            return _grey(image, word_bits)
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError("too_large", f"has far more than the {max_pixels} pixels allowed") from None
+    except MemoryError:
+        raise ImageError("no_memory", "there is not enough memory to decode it", retry=True) from None
+    except _DECODER_ERRORS as error:
+        reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
+        raise ImageError(reason, f"cannot be decoded: {_one_line(error)}", retry=True) from None
+
+
+def flaw(pixels: NDArray[np.uint8]) -> str | None:
+    """Why a frame that decodes still shows no weld, or None; such a frame is for people to look at.
+
+    The limits stand clear of the real frames of two data sets (SS304, 120; X-SDD, 700): their 1st to 99th
+    percentile spans 12 grey levels at least, at most 23% of their pixels are saturated, and none has a
+    black row.
+
+    Args:
+        pixels: uint8[h, w].
+
+    Returns:
+        ``blank`` (1st to 99th percentile within 8 levels: lens cap, dead sensor, constant grey),
+        ``saturated`` (over half of the pixels at 254 or 255: exposure, or the arc in the lens), or
+        ``unfinished`` (a quarter of the rows or more, from the top or the bottom, exactly 0: the tail of
+        an uncompressed file that was never written decodes so, while a sensor's dark rows carry noise).
+    """
+    step = max(1, min(pixels.shape) // 128)  # some 16,000 samples tell a percentile well enough
+    counts = np.bincount(pixels[::step, ::step].ravel(), minlength=256)
+    share = np.cumsum(counts) / counts.sum()
+    if np.searchsorted(share, 0.99) - np.searchsorted(share, 0.01) < 8:
+        return "blank"
+    if counts[254:].sum() / counts.sum() > 0.5:
+        return "saturated"
+    edge = -(-len(pixels) // 4)
+    if not pixels[:edge].any() or not pixels[-edge:].any():
+        return "unfinished"
+    return None
+
+
+def read_image(
+    path: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+    bit_depth: int = 8,
+) -> NDArray[np.uint8]:
+    """Read and decode one file of a data set (links are followed, unlike in a drop folder).
+
+    Returns:
+        uint8[h, w]; see :func:`decode`.
+
+    Raises:
+        ImageError: it cannot be read, or see :func:`decode`.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError("unreadable", f"cannot be read: {error.strerror}") from None
+    return decode(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth)
+
+
+def _check_format(data: bytes, formats: Sequence[str]) -> None:
+    """Refuse by the first bytes and by the end mark, before any of Pillow's parsers sees the file."""
+    if not data:
+        raise ImageError("empty", "has no bytes", retry=True)
+    if not any(data[:16]):
+        raise ImageError("zero_filled", "its first bytes are zero: not written yet, or lost", retry=True)
+    kind = next((name for head, name in _SIGNATURES if data.startswith(head)), None)
+    if kind is None and any(head.startswith(data) for head, name in _SIGNATURES if name in formats):
+        raise ImageError("truncated", f"has only {len(data)} bytes", retry=True)
+    if kind == "BMP" and len(data) >= 18 and int.from_bytes(data[14:18], "little") not in _DIB_HEADER_SIZES:
+        kind = None  # text may begin with BM, too
+    if kind is None:
+        raise ImageError("not_an_image", "its first bytes are those of no image format")
+    if kind not in formats:
+        raise ImageError("format_not_allowed", f"is {kind}; allowed are {', '.join(formats)}")
+    if not _has_its_end(data, kind):
+        raise ImageError("truncated", f"ends before the end of its {kind} image", retry=True)
+
+
+def _has_its_end(data: bytes, kind: str) -> bool:
+    """Whether the format's own end is there, which Pillow does not ask for. TIFF has no end to look for."""
+    if kind == "PNG":
+        return png.has_its_end(data)
+    if kind == "JPEG":
+        return _jpeg_ends(data)
+    if kind == "BMP":
+        return len(data) >= max(26, int.from_bytes(data[2:6], "little"))
+    return True
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Segments are stepped over, for an EXIF thumbnail has an end mark of its own."""
+    marker, scans = _JPEG_MARKER.search(data, 2), 0
+    for _ in range(_MOST_PARTS):
+        if marker is None:
+            return False
+        code, position = data[marker.start() + 1], marker.end()
+        if code == 0xD9:
+            return True
+        scans += code == 0xDA
+        if scans > _MOST_SCANS:
+            break
+        if code not in (0x01, 0xD8):
+            position += int.from_bytes(data[position : position + 2], "big")
+        marker = _JPEG_MARKER.search(data, position)
+    raise ImageError("too_large", f"has more than {_MOST_SCANS} scans or {_MOST_PARTS} segments")
+
+
+def _check_header(image: Image.Image, max_pixels: int) -> None:
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError("too_large", f"has {width}×{height} pixels; {max_pixels} are allowed")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError("too_large", f"has {width}×{height} pixels; a side may have {MAX_SIDE}")
+    if min(width, height) < MIN_SIDE:
+        raise ImageError("too_small", f"has {width}×{height} pixels; a side needs {MIN_SIDE}")
+    strips = [tile.extents for tile in getattr(image, "tile", []) if image.format == "TIFF"]
+    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in strips)
+    if strips and covered < width * height:
+        raise ImageError("truncated", "has fewer rows than its header says", retry=True)
+    if getattr(image, "is_animated", False):
+        raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
+
+
+def _word_bits(image: Image.Image, bit_depth: int) -> int:
+    """Significant bits of pixels stored in 16-bit words; to be asked before the image is loaded."""
+    raw_modes = str([tile.args for tile in getattr(image, "tile", [])])
+    if "I;12" in raw_modes:  # a TIFF that packs 12 bits says so itself
+        return 12
+    if ";16" in raw_modes and image.mode[0] != "I" and 8 < bit_depth < 16:
+        # Pillow keeps the high byte of 16-bit colour: of 12 bits, only four would be left.
+        raise ImageError("unsupported", f"has 16-bit {image.mode} pixels with {bit_depth} significant bits")
+    return bit_depth if bit_depth > 8 else 16
+
+
+def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
+    """uint8[h, w] of a loaded image."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return _grey_from_words(image, word_bits)
+    if image.mode not in _TO_GREY:
+        raise ImageError("unsupported", f"has {image.mode} pixels, whose grey value is not defined")
+    grey = image if image.mode == "L" else image.convert("L")  # that would copy what is grey already
+    return np.array(grey, dtype=np.uint8)
+
+
+def _grey_from_png(data: bytes, image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
+    """As :func:`_grey`, with the pixels inflated faster than Pillow does, and their checksums asked for."""
+    if (quick := png.stored(data)) is None:
+        image.load()
+        grey = _grey(image, word_bits)
+    else:
+        with Image.open(io.BytesIO(quick), formats=["PNG"]) as same:
+            same.load()
+            grey = _grey(same, word_bits)
+    png.check_sums(data)
+    return grey
+
+
+def _grey_from_jpeg(data: bytes) -> NDArray[np.uint8]:
+    """The luma, where libjpeg does not say ``Corrupt JPEG data``; its other warnings are of odd metadata."""
+    try:
+        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+    except ValueError as error:
+        if "premature end" in str(error).lower():
+            raise ImageError("truncated", f"cannot be decoded: {_one_line(error)}", retry=True) from None
+        if "corrupt" in str(error).lower():
+            raise
+        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=False)
+    grey: NDArray[np.uint8] = pixels[:, :, 0]
+    return grey
+
+
+def _grey_from_words(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
+    """Scale words to 8 bits; ``convert("L")`` would clip them to 255 instead."""
+    values = np.asarray(image)
+    if image.mode == "I" and (values.min() < 0 or values.max() > 0xFFFF):
+        raise ImageError("unsupported", "has 32-bit pixels of unknown scale")
+    if getattr(image, "tag_v2", {}).get(262) == 0:  # PhotometricInterpretation; Pillow inverts 8 bits only
+        raise ImageError("unsupported", "has 16-bit pixels with white as zero")
+    grey: NDArray[np.uint8] = np.minimum(values >> (word_bits - 8), 255).astype(np.uint8)
+    return grey
+
+
+def _one_line(error: Exception) -> str:
+    return re.sub(r" <_io\.BytesIO.*>", "", " ".join(str(error).split()))[:200] or type(error).__name__

@@ -1,0 +1,273 @@
+"""The quality database's tables, defined once; the migrations in ``sql/migrations`` are checked against them.
+
+Times ending in ``_us`` are UTC epoch microseconds: one meaning on both back ends, whatever the session's
+time zone is; the views show them as timestamps. ``local_day`` is ISO text, because SQLite has no date type
+and text sorts and compares alike on both. History is append-only: a correction is a new row, never an update;
+the triggers of :mod:`inspector.ledger.views` hold everybody to it.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    # Named constraints, so that a later migration can change them on either back end.
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite gives out row numbers by itself only for INTEGER keys.
+_Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+# Bytewise order on PostgreSQL too, so that a report sorts names alike on both, whatever the server's locale.
+_Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _id() -> sa.Column[int]:
+    return sa.Column("id", _Id, sa.Identity(), primary_key=True)
+
+
+def _refers(name: str, target: str, comment: str, *, optional: bool = False) -> sa.Column[int]:
+    return sa.Column(name, _Id, sa.ForeignKey(f"{target}.id"), nullable=optional, comment=comment)
+
+
+def _instant(name: str, comment: str, *, optional: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger, nullable=optional, comment=f"{comment}; UTC epoch microseconds")
+
+
+def _name(name: str, comment: str, *, optional: bool = False) -> sa.Column[str]:
+    return sa.Column(name, _Name, nullable=optional, comment=comment)
+
+
+def _milliseconds(name: str, comment: str) -> sa.Column[float]:
+    return sa.Column(name, sa.Double, nullable=False, comment=f"{comment}; milliseconds")
+
+
+def signed(inode: int) -> int:
+    """An inode as the signed 64 bits that BIGINT holds; some network file systems use all 64."""
+    return inode - (1 << 64) if inode >> 63 else inode
+
+
+station = sa.Table(
+    "station",
+    metadata,
+    _id(),
+    _name("name", "the settings' station: one for each camera PC"),
+    _instant("first_opened_us", "when the station first opened this database"),
+    sa.UniqueConstraint("name"),
+    comment="camera PCs that write here",
+)
+
+model = sa.Table(
+    "model",
+    metadata,
+    _id(),
+    _name("artifact_sha256", "hash of the artifact file"),
+    _name("name", "the artifact's name"),
+    _name("version", "the artifact's version"),
+    sa.Column("metadata", sa.JSON, nullable=False, comment="the artifact's metadata.json, whole"),
+    _instant("first_used_us", "when a station first judged with it"),
+    sa.UniqueConstraint("artifact_sha256"),
+    sa.CheckConstraint("length(artifact_sha256) = 64", name="artifact_sha256"),
+    comment="artifacts that have judged",
+)
+
+settings = sa.Table(
+    "settings",
+    metadata,
+    _id(),
+    _name("sha256", "hash of the content with sorted keys"),
+    sa.Column("content", sa.JSON, nullable=False, comment="settings and thresholds in force, whole"),
+    _instant("first_used_us", "when a station first judged with them"),
+    sa.UniqueConstraint("sha256"),
+    sa.CheckConstraint("length(sha256) = 64", name="sha256"),
+    comment="settings that were in force",
+)
+
+inspection = sa.Table(
+    "inspection",
+    metadata,
+    _id(),
+    _refers("station_id", "station", "who inspected"),
+    _refers("model_id", "model", "which artifact judged"),
+    _refers("settings_id", "settings", "thresholds and settings in force"),
+    _name("source_name", "path in the drop folder; bytes that are not UTF-8, % and controls as %XX"),
+    _name("sha256", "hash of the file's bytes"),
+    _refers(
+        "duplicate_of", "inspection", "first inspection of the same bytes at this station", optional=True
+    ),
+    _name("camera", "from the file name by name_pattern", optional=True),
+    _name("part", "from the file name by name_pattern", optional=True),
+    _name("seam", "from the file name by name_pattern", optional=True),
+    sa.Column(
+        "pass_no",
+        sa.Integer,
+        nullable=True,
+        comment="1 for the first pass of a part and seam; null without part",
+    ),
+    _instant("camera_time_us", "the camera's own clock, by name_pattern", optional=True),
+    _instant("seen_us", "its close where that was seen, else first sight, by our clock"),
+    _instant("taken_us", "camera time where known, else seen: what passes go by"),
+    _instant("inspected_us", "when it was judged: what report periods go by"),
+    _name("local_day", "ISO date in the station's time zone"),
+    _name("shift", "the settings' name of the shift"),
+    _name("verdict", "the station's: PASS, FAIL or REVIEW"),
+    _name("label", "class of the highest probability"),
+    sa.Column("confidence", sa.Double, nullable=False, comment="probability of the label, 0 to 1"),
+    sa.Column("probabilities", sa.JSON, nullable=False, comment="class name to probability, in class order"),
+    sa.Column("novelty", sa.Double, nullable=False, comment="grows as a frame looks less like training"),
+    _name("reason", "why a REVIEW is one: uncertain, novel, blank, saturated", optional=True),
+    sa.Column(
+        "heat",
+        sa.LargeBinary,
+        nullable=True,
+        comment="class activation map, uint8 row by row, for FAIL and REVIEW",
+    ),
+    sa.Column("heat_height", sa.Integer, nullable=True, comment="rows of heat"),
+    sa.Column("heat_width", sa.Integer, nullable=True, comment="columns of heat"),
+    _milliseconds("wait_ms", "close, else first sight, to reading"),
+    _milliseconds("decode_ms", "reading, hash, decoding, resize"),
+    _milliseconds("infer_ms", "the batch's time over its size"),
+    _milliseconds("total_ms", "close, else first sight, to just before the commit"),
+    sa.Column("batch_size", sa.Integer, nullable=False, comment="frames judged together"),
+    _name("archive_path", "place in the archive folder"),
+    sa.UniqueConstraint("station_id", "source_name", "sha256"),
+    sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
+    sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
+    sa.CheckConstraint("length(sha256) = 64", name="sha256"),
+    sa.CheckConstraint("length(local_day) = 10", name="local_day"),
+    sa.CheckConstraint("batch_size >= 1", name="batch_size"),
+    sa.CheckConstraint("(part IS NULL) = (pass_no IS NULL) AND coalesce(pass_no, 1) >= 1", name="pass_no"),
+    sa.CheckConstraint(
+        "CASE WHEN heat IS NULL THEN heat_height IS NULL AND heat_width IS NULL"
+        " ELSE length(heat) = heat_height * heat_width END",
+        name="heat",
+    ),
+    comment="one judged image a row; what the model said is never changed",
+)
+sa.Index("ix_inspection_inspected_us", inspection.c.inspected_us)  # every report's period
+sa.Index(  # what a station judged just before and after a moment
+    "ix_inspection_station_id_inspected_us", inspection.c.station_id, inspection.c.inspected_us
+)
+_FIRST = inspection.c.duplicate_of.is_(None)
+sa.Index(  # duplicate_of in one step, however often the same bytes came
+    "ix_inspection_first_of_bytes",
+    inspection.c.station_id,
+    inspection.c.sha256,
+    sqlite_where=_FIRST,
+    postgresql_where=_FIRST,
+)
+_AGAIN = inspection.c.duplicate_of.is_not(None)
+sa.Index(  # from an image to its repetitions; few rows have one
+    "ix_inspection_duplicate_of", inspection.c.duplicate_of, sqlite_where=_AGAIN, postgresql_where=_AGAIN
+)
+_HAS_PART = inspection.c.part.is_not(None)
+for _suffix, _column in (("taken", inspection.c.taken_us), ("pass", inspection.c.pass_no)):
+    sa.Index(  # pass_no in one step, however many frames the part has
+        f"ix_inspection_seam_{_suffix}",
+        inspection.c.station_id,
+        inspection.c.part,
+        inspection.c.seam,
+        _column,
+        sqlite_where=_HAS_PART,
+        postgresql_where=_HAS_PART,
+    )
+
+quarantine = sa.Table(
+    "quarantine",
+    metadata,
+    _id(),
+    _refers("station_id", "station", "who could not inspect it"),
+    _name("source_name", "path in the drop folder, as in inspection"),
+    _name("sha256", "hash of the bytes; null for a folder, link, FIFO or device", optional=True),
+    _name("reason", "one word: truncated, not_an_image, too_large, decoder_crash"),
+    sa.Column("detail", sa.Text, nullable=False, comment="one line for people"),
+    _instant("quarantined_us", "when it was given up"),
+    _name("path", "place in the quarantine folder"),
+    sa.UniqueConstraint("station_id", "path", "quarantined_us"),
+    comment="files that cannot be inspected, and why",
+)
+sa.Index("ix_quarantine_quarantined_us", quarantine.c.quarantined_us)
+
+arrival = sa.Table(
+    "arrival",
+    metadata,
+    _id(),
+    _refers("station_id", "station", "whose folders"),
+    _name("source_name", "path in the drop folder, as in inspection"),
+    _name("sha256", "hash of the bytes; null for a folder, link, FIFO or device", optional=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False, comment="the file's length"),
+    sa.Column("inode", sa.BigInteger, nullable=False, comment="the file's inode as signed 64 bits"),
+    _instant("mtime_us", "the file's modification time"),
+    _instant("seen_us", "its close where that was seen, else first sight"),
+    _instant("recorded_us", "when this row was made"),
+    _name("outcome", "inspected, duplicate, quarantined; later requeued or pruned"),
+    _refers("inspection_id", "inspection", "its judgement, or the first one of a duplicate", optional=True),
+    _refers("quarantine_id", "quarantine", "why it could not be inspected", optional=True),
+    _name("path", "place in the archive (inspection_id set) or quarantine folder"),
+    # A commit whose answer was lost is sent again: the same row, not a second one.
+    sa.UniqueConstraint("station_id", "path", "outcome", "recorded_us"),
+    sa.CheckConstraint(
+        "outcome IN ('inspected', 'duplicate', 'quarantined', 'requeued', 'pruned')", name="outcome"
+    ),
+    sa.CheckConstraint("(inspection_id IS NULL) <> (quarantine_id IS NULL)", name="one_reference"),
+    sa.CheckConstraint(
+        "CASE WHEN outcome IN ('inspected', 'duplicate') THEN inspection_id IS NOT NULL"
+        " WHEN outcome IN ('quarantined', 'requeued') THEN quarantine_id IS NOT NULL ELSE 1 = 1 END",
+        name="reference_fits_outcome",
+    ),
+    comment="the ledger, append-only: each file that left the drop folder, and what became of it",
+)
+sa.Index("ix_arrival_known", arrival.c.station_id, arrival.c.source_name, arrival.c.sha256, arrival.c.id)
+sa.Index("ix_arrival_recorded_us", arrival.c.recorded_us)
+_HAS_QUARANTINE = arrival.c.quarantine_id.is_not(None)
+sa.Index(  # reconcile asks whether a quarantined file was put back
+    "ix_arrival_quarantine_id",
+    arrival.c.quarantine_id,
+    sqlite_where=_HAS_QUARANTINE,
+    postgresql_where=_HAS_QUARANTINE,
+)
+
+review = sa.Table(
+    "review",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "the image that a person looked at"),
+    _name("reviewer", "who looked"),
+    _name("verdict", "the person's: PASS, FAIL, or REVIEW where they cannot tell"),
+    _name("label", "the person's class, where they named one", optional=True),
+    sa.Column("note", sa.Text, nullable=True, comment="free text"),
+    _instant("reviewed_us", "when"),
+    sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
+    comment="human verdicts, append-only: the latest row of an image counts",
+)
+sa.Index("ix_review_inspection_id", review.c.inspection_id, review.c.id)
+
+audit_sample = sa.Table(
+    "audit_sample",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "a PASS image that chance chose for a person to look at"),
+    sa.Column("seed", sa.BigInteger, nullable=False, comment="of the draw, to draw the same again"),
+    sa.Column("population", sa.BigInteger, nullable=False, comment="PASS images that it was drawn from"),
+    _instant("drawn_us", "when"),
+    sa.UniqueConstraint("inspection_id"),
+    sa.CheckConstraint("population >= 1", name="population"),
+    comment="random samples of PASS images: only their reviews tell how many defects are let through",
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    _id(),
+    _refers("station_id", "station", "whose"),
+    _name("kind", "start, stop, outage, overflow, reload and the like"),
+    sa.Column("detail", sa.Text, nullable=False, comment="one line for people"),
+    _instant("at_us", "when"),
+    comment="what happened to the station, apart from images",
+)
+sa.Index("ix_event_station_id_at_us", event.c.station_id, event.c.at_us)

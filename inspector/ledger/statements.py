@@ -1,0 +1,252 @@
+"""Rows of the ledger from the daemon's records, and the look-ups that derive what a row holds.
+
+Every look-up uses an index and reads a bounded number of rows, whatever the table's size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from inspector.ledger.schema import arrival, inspection, quarantine, signed, station
+from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
+
+_LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
+
+Key = tuple[str, str | None]  # source_name, sha256
+Row = dict[str, Any]
+
+
+def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Row:
+    """Columns of ``inspection``; those that are looked up are left to :func:`inspection_insert`."""
+    name, judgement, timings = item.name, item.judgement, item.timings
+    heat = judgement.heat
+    camera_time = name.camera_time_us
+    return {
+        "station_id": station_id,
+        "model_id": in_force.model_id,
+        "settings_id": in_force.settings_id,
+        "source_name": item.arrival.source_name,
+        "sha256": item.source.sha256,
+        "camera": name.camera or None,  # a pattern's group may match nothing
+        "part": name.part or None,
+        "seam": name.seam or None,
+        "camera_time_us": camera_time,
+        "seen_us": item.arrival.seen_us,
+        "taken_us": item.arrival.seen_us if camera_time is None else camera_time,
+        "inspected_us": item.inspected_us,
+        "local_day": item.local_day,
+        "shift": item.shift,
+        "verdict": judgement.verdict.value,
+        "label": judgement.label,
+        "confidence": min(float(judgement.confidence), 1.0),  # float32 sums may pass 1 by a rounding
+        "probabilities": {label: float(share) for label, share in judgement.probabilities.items()},
+        "novelty": float(judgement.novelty),
+        "reason": judgement.reason,
+        "heat": None if heat is None else heat.tobytes(),
+        "heat_height": None if heat is None else heat.shape[0],
+        "heat_width": None if heat is None else heat.shape[1],
+        "wait_ms": timings.wait_ms,
+        "decode_ms": timings.decode_ms,
+        "infer_ms": timings.infer_ms,
+        "total_ms": timings.total_ms,
+        "batch_size": timings.batch_size,
+        "archive_path": item.final_path,
+    }
+
+
+def quarantine_row(item: Quarantined, *, station_id: int) -> Row:
+    """Columns of ``quarantine``."""
+    return {
+        "station_id": station_id,
+        "source_name": item.arrival.source_name,
+        "sha256": item.source.sha256,
+        "reason": clean(item.reason),
+        "detail": clean(item.detail),
+        "quarantined_us": item.recorded_us,
+        "path": item.final_path,
+    }
+
+
+def arrival_row(
+    item: Inspected | Duplicate | Quarantined, outcome: Outcome, reference: int, *, station_id: int
+) -> Row:
+    """Columns of ``arrival``; ``reference`` is the id of the inspection or quarantine row."""
+    quarantined = outcome is Outcome.QUARANTINED
+    stamp = item.source.stamp
+    return {
+        "station_id": station_id,
+        "source_name": item.arrival.source_name,
+        "sha256": item.source.sha256,
+        "size_bytes": stamp.size,
+        "inode": signed(stamp.inode),
+        "mtime_us": stamp.mtime_ns // 1000,
+        "seen_us": item.arrival.seen_us,
+        "recorded_us": item.inspected_us if isinstance(item, Inspected) else item.recorded_us,
+        "outcome": outcome.value,
+        "inspection_id": None if quarantined else reference,
+        "quarantine_id": reference if quarantined else None,
+        "path": item.final_path,
+    }
+
+
+def review_row(item: Review) -> Row:
+    """Columns of ``review``, but for the time."""
+    return {
+        "inspection_id": item.inspection_id,
+        "reviewer": clean(item.reviewer),
+        "verdict": item.verdict.value,
+        "label": clean(item.label) if item.label else None,
+        "note": clean(item.note) if item.note else None,
+    }
+
+
+@functools.cache  # building it takes longer than running it
+def inspection_insert(dialect: str, *, with_part: bool, with_seam: bool) -> Any:
+    """INSERT of an inspection that looks up ``duplicate_of`` and ``pass_no``; it returns the new id, or none.
+
+    To execute with an :func:`inspection_row` and its :func:`look_up_keys`.
+    """
+    c, key = inspection.c, sa.bindparam
+    first = sa.select(c.id).where(
+        c.station_id == key("of_station"), c.sha256 == key("of_sha256"), c.duplicate_of.is_(None)
+    )
+    looked_up: dict[str, Any] = {"duplicate_of": first.limit(1).scalar_subquery()}
+    if with_part:
+        looked_up["pass_no"] = _pass_no(c.seam == key("of_seam") if with_seam else c.seam.is_(None))
+    statement = insert(dialect, inspection).values(looked_up)
+    return statement.on_conflict_do_nothing().returning(c.id)
+
+
+def look_up_keys(row: Row, seam_gap_us: int) -> Row:
+    """What the look-ups of :func:`inspection_insert` go by."""
+    keys = {"of_station": row["station_id"], "of_sha256": row["sha256"]}
+    if row["part"] is not None:
+        taken = row["taken_us"]
+        keys |= {
+            "of_part": row["part"],
+            "taken": taken,
+            "from": taken - seam_gap_us,
+            "to": taken + seam_gap_us,
+        }
+        if row["seam"] is not None:
+            keys["of_seam"] = row["seam"]
+    return keys
+
+
+def _pass_no(same_seam: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    """The pass of the nearest frame within the gap, the earlier one first; else a new pass.
+
+    Frames may come late and out of order; a pass once written is never renumbered.
+    """
+    c, key = inspection.c, sa.bindparam
+    same = (c.station_id == key("of_station"), c.part == key("of_part"), same_seam)
+    before = sa.select(c.pass_no).where(*same, c.taken_us.between(key("from"), key("taken")))
+    after = sa.select(c.pass_no).where(*same, c.taken_us.between(key("taken"), key("to")))
+    latest = sa.select(c.pass_no + 1).where(*same)
+    return sa.func.coalesce(
+        before.order_by(c.taken_us.desc()).limit(1).scalar_subquery(),
+        after.order_by(c.taken_us).limit(1).scalar_subquery(),
+        latest.order_by(c.pass_no.desc()).limit(1).scalar_subquery(),
+        1,
+    )
+
+
+def insert(dialect: str, table: sa.Table) -> Any:
+    """An INSERT that knows ON CONFLICT: alike on both back ends, but not in SQLAlchemy's common part."""
+    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+
+
+@functools.cache  # building and compiling it takes many times as long as running it
+def latest_arrivals(count: int) -> sa.Select[Any]:
+    """The latest arrivals of ``count`` keys, oldest first, without reading through a key's whole history.
+
+    To execute with their :func:`arrival_keys`. The keys are a union and not VALUES: SQLAlchemy would compile
+    those anew for every batch.
+    """
+    key = sa.bindparam
+    rows = (
+        sa.select(
+            key(f"name{i}", type_=sa.Text).label("source_name"),
+            key(f"hash{i}", type_=sa.Text).label("sha256"),
+        )
+        for i in range(count)
+    )
+    wanted = sa.union_all(*rows).cte("wanted").c
+    newer, a = arrival.alias("newer"), arrival.c
+    oldest = sa.select(newer.c.id).where(
+        newer.c.station_id == key("of_station"),
+        newer.c.source_name == wanted.source_name,
+        newer.c.sha256 == wanted.sha256,
+    )
+    oldest_id = oldest.order_by(newer.c.id.desc()).limit(1).offset(_LATEST_ARRIVALS - 1).scalar_subquery()
+    return (
+        sa.select(a.source_name, a.sha256, a.outcome, a.path, a.inspection_id)
+        .where(
+            a.station_id == key("of_station"),
+            a.source_name == wanted.source_name,
+            a.sha256 == wanted.sha256,
+            a.id >= sa.func.coalesce(oldest_id, 0),
+        )
+        .order_by(a.id)
+    )
+
+
+def arrival_keys(station_id: int, keys: Sequence[Key]) -> Row:
+    """What :func:`latest_arrivals` goes by."""
+    named = {f"name{i}": name for i, (name, _) in enumerate(keys)}
+    return {"of_station": station_id} | named | {f"hash{i}": sha256 for i, (_, sha256) in enumerate(keys)}
+
+
+def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[Any]:
+    """Arrivals of FIFOs, folders and links by these names, oldest first."""
+    a = arrival.c
+    return (
+        sa.select(a.source_name, a.outcome, a.path, a.inspection_id)
+        .where(a.station_id == station_id, a.source_name.in_(names), a.sha256.is_(None))
+        .order_by(a.id)
+    )
+
+
+def removal_insert(numbers: Sequence[int], outcome: Outcome, recorded_us: int) -> sa.Insert:
+    """INSERT of one more arrival for each file that leaves archive or quarantine, by its arrival's number.
+
+    A number that is not the latest row of its place, or itself a removal, is passed over: the file has left.
+    """
+    new = {"recorded_us": recorded_us, "outcome": outcome.value}
+    columns = [column for column in arrival.c if column.name != "id"]
+    values = [sa.literal(new[c.name], c.type).label(c.name) if c.name in new else c for c in columns]
+    stands = arrival.c.outcome.not_in([Outcome.PRUNED, Outcome.REQUEUED])
+    leaving = sa.select(*values).where(arrival.c.id.in_(numbers), stands, ~_followed())
+    return sa.insert(arrival).from_select([column.name for column in columns], leaving)
+
+
+def requeued(name: str) -> sa.Select[Any]:
+    """A station's quarantined files whose latest word is that they go back into the drop folder."""
+    return (
+        sa.select(arrival.c.id, arrival.c.source_name, arrival.c.path)
+        .join(quarantine, quarantine.c.id == arrival.c.quarantine_id)  # few: only their arrivals are read
+        .join(station, station.c.id == quarantine.c.station_id)
+        .where(station.c.name == name, arrival.c.outcome == Outcome.REQUEUED, ~_followed())
+        .order_by(arrival.c.id)
+    )
+
+
+def _followed() -> sa.Exists:
+    """Whether an arrival's place, in the archive or in the quarantine, has a later row."""
+    later = arrival.alias("later")
+    return sa.exists().where(
+        later.c.station_id == arrival.c.station_id,
+        later.c.path == arrival.c.path,
+        later.c.id > arrival.c.id,
+        later.c.quarantine_id.is_(None) == arrival.c.quarantine_id.is_(None),
+    )
+
+
+def clean(text: str) -> str:
+    """Text that both back ends store: no surrogates, and no NUL, which PostgreSQL refuses."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

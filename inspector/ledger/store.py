@@ -1,0 +1,322 @@
+"""The ledger: the only module that writes to the quality database.
+
+Rows are only ever added. A batch is one transaction, and sending it again after an answer was lost changes
+nothing. What the ledger derives (``pass_no``, ``duplicate_of``) is computed inside the INSERT by indexed
+look-ups, so that a row costs the same in a large table as in an empty one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector.ledger import database, schema, statements
+from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
+
+_MIGRATION_LOCK = 0x57454C44  # "WELD": PostgreSQL's advisory lock that two migrating stations share
+_KEYS_A_QUERY = 500  # two bound parameters a key, far below either back end's limit
+
+
+def migrate(url: URL | str) -> None:
+    """Create the schema, or upgrade it to this program's revision; one transaction, so all or nothing.
+
+    Raises:
+        SchemaError: the schema is newer than this program, or the file is no database.
+        StoreUnavailable: the server does not answer.
+        UsageError: the folder is missing or not writable, or the driver is not installed.
+    """
+    from alembic import command  # noqa: PLC0415 - the daemon never migrates, and starts the sooner without
+
+    engine = database.immediate(database.engine(url, create=True))
+    try:
+        with database.transaction(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+            database.require_schema(connection, may_be_old=True)
+            command.upgrade(database.alembic_config(connection), "head")
+    finally:
+        engine.dispose()
+
+
+class Store:
+    """One station's ledger; usable from several threads. Close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        station: str,
+        station_id: int,
+        seam_gap_s: float,
+        recorded: Callable[[], None] | None,
+    ) -> None:
+        """Use :meth:`open`."""
+        self.station = station
+        self._station_id = station_id
+        self._seam_gap_us = round(seam_gap_s * 1_000_000)
+        self._readers = engine
+        self._writers = database.immediate(engine)
+        self._recorded = recorded
+
+    @classmethod
+    def open(
+        cls, url: URL | str, station: str, *, seam_gap_s: float, recorded: Callable[[], None] | None = None
+    ) -> Self:
+        """Connect, check the schema's revision, and make the station known.
+
+        Args:
+            url: SQLite or PostgreSQL, see :func:`inspector.ledger.database.engine`.
+            station: the settings' station.
+            seam_gap_s: seconds without a frame of a part and seam after which its next pass begins.
+            recorded: called after each commit of :meth:`record`.
+
+        Raises:
+            SchemaError: no schema, an old or a newer one, or no database.
+            StoreUnavailable: the server does not answer.
+            UsageError: the file is not writable, or the driver is not installed.
+        """
+        engine = database.engine(url)
+        try:
+            with database.transaction(engine) as connection:
+                database.require_schema(connection)
+            with database.transaction(database.immediate(engine)) as connection:
+                new = {"first_opened_us": _now_us()}
+                station_id = _id_of(connection, schema.station, {"name": station}, new)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, station, station_id, seam_gap_s, recorded)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._readers.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def in_force(
+        self, *, metadata: str, artifact_sha256: str, name: str, version: str, settings_json: str
+    ) -> InForce:
+        """Rows of the artifact and the settings that judge from now on; each content is stored once.
+
+        Args:
+            metadata: the artifact's ``metadata.json``.
+            artifact_sha256: hash of the artifact file, hex.
+            name: the artifact's name.
+            version: the artifact's version.
+            settings_json: settings and thresholds in force, a JSON object without secrets.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        now = _now_us()
+        content = json.loads(settings_json)
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        described = {"name": name, "version": version, "metadata": json.loads(metadata), "first_used_us": now}
+        with database.transaction(self._writers) as connection:
+            return InForce(
+                station=self.station,
+                model_id=_id_of(connection, schema.model, {"artifact_sha256": artifact_sha256}, described),
+                settings_id=_id_of(
+                    connection,
+                    schema.settings,
+                    {"sha256": digest},
+                    {"content": content, "first_used_us": now},
+                ),
+            )
+
+    def known(self, keys: Sequence[statements.Key]) -> dict[statements.Key, Known]:
+        """What the ledger holds on ``(source_name, sha256)``; keys that it does not know are left out.
+
+        ``sha256`` None stands for something without bytes to hash (FIFO, folder, link). Paths are those of
+        the latest 16 arrivals of a key.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        found: dict[statements.Key, list[Any]] = defaultdict(list)
+        hashed = [key for key in keys if key[1] is not None]
+        nameless = [name for name, sha256 in keys if sha256 is None]
+        with database.transaction(self._readers) as connection:
+            for start in range(0, len(hashed), _KEYS_A_QUERY):
+                some = hashed[start : start + _KEYS_A_QUERY]
+                query, wanted = (
+                    statements.latest_arrivals(len(some)),
+                    statements.arrival_keys(self._station_id, some),
+                )
+                for row in connection.execute(query, wanted):
+                    found[row.source_name, row.sha256].append(row)
+            for start in range(0, len(nameless), _KEYS_A_QUERY):
+                query = statements.arrivals_without_bytes(
+                    self._station_id, nameless[start : start + _KEYS_A_QUERY]
+                )
+                for row in connection.execute(query):
+                    found[row.source_name, None].append(row)
+        return {
+            key: Known(
+                inspection_id=next(
+                    (row.inspection_id for row in known if row.inspection_id is not None), None
+                ),
+                paths=tuple((Outcome(row.outcome), row.path) for row in known),
+            )
+            for key, known in found.items()
+        }
+
+    def record(self, batch: Sequence[Inspected | Duplicate | Quarantined], in_force: InForce) -> list[int]:
+        """Write a batch in one transaction: all of it or, on any error, nothing.
+
+        Idempotent: a batch that is sent again adds no row. An inspection whose ``(station, source_name,
+        sha256)`` is already there adds none either: its file is a duplicate, or the same file replayed.
+
+        Returns:
+            For each item the row that its arrival refers to: inspection id, or quarantine id.
+
+        Raises:
+            StoreUnavailable: an outage; nothing was written, or the answer was lost: send the batch again.
+            RowRefused: a constraint refuses one of the rows; nothing was written.
+        """
+        ids, arrivals = [], []
+        with database.transaction(self._writers) as connection:
+            for item in batch:
+                reference, outcome = self._reference(connection, item, in_force)
+                ids.append(reference)
+                if outcome is not None:
+                    row = statements.arrival_row(item, outcome, reference, station_id=self._station_id)
+                    arrivals.append(row)
+            if arrivals:
+                insert = statements.insert(connection.dialect.name, schema.arrival)
+                connection.execute(insert.on_conflict_do_nothing(), arrivals)
+        if self._recorded:
+            self._recorded()
+        return ids
+
+    def removed(self, arrivals: Sequence[int], outcome: Outcome) -> None:
+        """Write that files leave the archive or quarantine, before they do; in one transaction.
+
+        Args:
+            arrivals: numbers of the arrivals that say where files stand; one that has left adds no row.
+            outcome: ``PRUNED`` or ``REQUEUED``.
+
+        Raises:
+            StoreUnavailable: an outage; nothing was written, or the answer was lost: nothing may be removed.
+        """
+        with database.transaction(self._writers) as connection:
+            connection.execute(statements.removal_insert(arrivals, outcome, _now_us()))
+
+    def event(self, kind: str, detail: str) -> None:
+        """Write what happened to the station: ``start``, ``stop``, ``outage`` and the like.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        row = {
+            "station_id": self._station_id,
+            "kind": kind,
+            "detail": statements.clean(detail),
+            "at_us": _now_us(),
+        }
+        with database.transaction(self._writers) as connection:
+            connection.execute(schema.event.insert(), row)
+
+    def review(self, reviews: Sequence[Review]) -> int:
+        """Write human verdicts, all of them or none; one that only repeats its image's latest adds no row.
+
+        Returns:
+            How many rows were added.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        now, table = _now_us(), schema.review
+        added = 0
+        with database.transaction(self._writers) as connection:
+            for item in reviews:
+                row = statements.review_row(item)
+                of_image = sa.select(table).where(table.c.inspection_id == item.inspection_id)
+                latest = connection.execute(of_image.order_by(table.c.id.desc()).limit(1)).mappings().first()
+                if latest is None or any(latest[name] != value for name, value in row.items()):
+                    connection.execute(table.insert(), row | {"reviewed_us": now})
+                    added += 1
+        return added
+
+    def audit(self, chosen: Sequence[int], *, seed: int, population: int) -> None:
+        """Write which PASS images a random draw chose; one that is in a sample already stays in that one.
+
+        Args:
+            chosen: inspection ids.
+            seed: of the draw.
+            population: images that it was drawn from.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        drawn = {"seed": seed, "population": population, "drawn_us": _now_us()}
+        with database.transaction(self._writers) as connection:
+            insert = statements.insert(connection.dialect.name, schema.audit_sample)
+            connection.execute(
+                insert.on_conflict_do_nothing(), [{"inspection_id": number} | drawn for number in chosen]
+            )
+
+    def _reference(
+        self, connection: sa.Connection, item: Inspected | Duplicate | Quarantined, in_force: InForce
+    ) -> tuple[int, Outcome | None]:
+        """The row that the item's arrival refers to, made where it is missing, and the arrival's outcome."""
+        if isinstance(item, Duplicate):
+            return item.inspection_id, Outcome.DUPLICATE
+        if isinstance(item, Quarantined):
+            row = statements.quarantine_row(item, station_id=self._station_id)
+            key = {name: row.pop(name) for name in ("station_id", "path", "quarantined_us")}
+            return _id_of(connection, schema.quarantine, key, row), Outcome.QUARANTINED
+        return self._inspect(connection, item, in_force)
+
+    def _inspect(
+        self, connection: sa.Connection, item: Inspected, in_force: InForce
+    ) -> tuple[int, Outcome | None]:
+        """The item's inspection row; outcome None where this very file has been recorded before."""
+        row = statements.inspection_row(item, station_id=self._station_id, in_force=in_force)
+        statement = statements.inspection_insert(
+            connection.dialect.name, with_part=row["part"] is not None, with_seam=row["seam"] is not None
+        )
+        new = connection.scalar(statement, row | statements.look_up_keys(row, self._seam_gap_us))
+        if new is not None:
+            return int(new), Outcome.INSPECTED
+        table = schema.inspection
+        key = (table.c[name] == row[name] for name in ("station_id", "source_name", "sha256"))
+        old = connection.execute(sa.select(table.c.id, table.c.archive_path).where(*key)).one()
+        return old.id, None if old.archive_path == item.final_path else Outcome.DUPLICATE
+
+
+def _id_of(
+    connection: sa.Connection,
+    table: sa.Table,
+    key: Mapping[str, Any],
+    others: Mapping[str, Any],
+) -> int:
+    """The id of the row with this key, which is made if it is missing (by any station, at any moment)."""
+    insert = (
+        statements.insert(connection.dialect.name, table).values({**key, **others}).on_conflict_do_nothing()
+    )
+    new = connection.scalar(insert.returning(table.c.id))
+    if new is None:
+        where = (table.c[name] == value for name, value in key.items())
+        new = connection.scalar(sa.select(table.c.id).where(*where))
+    return int(new)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

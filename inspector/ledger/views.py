@@ -1,0 +1,145 @@
+"""Views for people with a SQL client, and triggers that keep history as it was written.
+
+The part of the schema that SQLAlchemy has no objects for. As with the tables, what stands here is what the
+migrations in ``sql/migrations`` are checked against.
+"""
+
+from __future__ import annotations
+
+import re
+
+from inspector.ledger.schema import metadata
+
+REFUSAL = "history is append-only: add a row instead"
+
+# Name → comment and query. Names instead of numbers, UTC timestamps instead of microseconds.
+VIEWS: dict[str, tuple[str, str]] = {
+    "v_inspection": (
+        "one row for each judged image, with the latest human verdict",
+        """
+        SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
+               {i.camera_time_us} AS camera_time, {i.seen_us} AS seen_at, {i.inspected_us} AS inspected_at,
+               i.local_day, i.shift, i.verdict, i.label, i.confidence, i.probabilities, i.novelty, i.reason,
+               r.verdict AS human_verdict, r.label AS human_label, r.reviewer, {r.reviewed_us} AS reviewed_at,
+               m.name AS model, m.version AS model_version, i.settings_id,
+               i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
+               i.sha256, i.duplicate_of, i.archive_path
+        FROM inspection i
+        JOIN station s ON s.id = i.station_id
+        JOIN model m ON m.id = i.model_id
+        LEFT JOIN review r
+          ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id)
+        """,
+    ),
+    "v_quarantine": (
+        "files that cannot be inspected, and why",
+        """
+        SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
+               {q.quarantined_us} AS quarantined_at, q.path, q.sha256
+        FROM quarantine q JOIN station s ON s.id = q.station_id
+        """,
+    ),
+    "v_arrival": (
+        "the ledger: each file that left the drop folder, and what became of it",
+        """
+        SELECT a.id, s.name AS station, a.source_name, a.outcome, {a.seen_us} AS seen_at,
+               {a.recorded_us} AS recorded_at, a.path, a.inspection_id, a.quarantine_id, a.size_bytes,
+               {a.mtime_us} AS modified_at, a.sha256
+        FROM arrival a JOIN station s ON s.id = a.station_id
+        """,
+    ),
+    "v_review": (
+        "every human verdict, beside that of the station",
+        """
+        SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.verdict AS station_verdict, i.label,
+               r.reviewer, r.verdict AS human_verdict, r.label AS human_label, r.note,
+               {r.reviewed_us} AS reviewed_at
+        FROM review r JOIN inspection i ON i.id = r.inspection_id JOIN station s ON s.id = i.station_id
+        """,
+    ),
+    "v_event": (
+        "what happened to the station, apart from images",
+        """
+        SELECT e.id, s.name AS station, {e.at_us} AS at, e.kind, e.detail
+        FROM event e JOIN station s ON s.id = e.station_id
+        """,
+    ),
+    "v_model": (
+        "artifacts that have judged",
+        """
+        SELECT m.id, m.name, m.version, {m.first_used_us} AS first_used_at, m.artifact_sha256, m.metadata
+        FROM model m
+        """,
+    ),
+    "v_settings": (
+        "settings and thresholds that were in force",
+        """
+        SELECT t.id, {t.first_used_us} AS first_used_at, t.content, t.sha256
+        FROM settings t
+        """,
+    ),
+    "v_audit_sample": (
+        "PASS images that chance chose for a person, with what the person said last",
+        """
+        SELECT a.id, a.inspection_id, s.name AS station, i.source_name, i.archive_path,
+               {a.drawn_us} AS drawn_at, a.seed, a.population, r.verdict AS human_verdict,
+               r.label AS human_label
+        FROM audit_sample a
+        JOIN inspection i ON i.id = a.inspection_id
+        JOIN station s ON s.id = i.station_id
+        LEFT JOIN review r
+          ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id)
+        """,
+    ),
+}
+
+
+def create_views(dialect: str) -> list[str]:
+    """CREATE VIEW for each view; on PostgreSQL a COMMENT ON VIEW, too."""
+    statements = []
+    for name, (comment, query) in VIEWS.items():
+        statements.append(f"CREATE VIEW {name} AS {with_timestamps(query, dialect)}")
+        if dialect == "postgresql":
+            statements.append(f"COMMENT ON VIEW {name} IS '{comment}'")
+    return statements
+
+
+def create_triggers(dialect: str) -> list[str]:
+    """Triggers on every table that refuse UPDATE and DELETE (and TRUNCATE), whoever asks.
+
+    They guard against mistakes; somebody who owns the tables can drop them. Against that stand the roles of
+    ``sql/roles.sql`` and, on SQLite, the rights on the file.
+    """
+    tables = sorted(metadata.tables)
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
+            f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+            for table in tables
+            for verb in ("UPDATE", "DELETE")
+        ]
+    function = (
+        "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        f" RAISE EXCEPTION '{REFUSAL}' USING ERRCODE = 'integrity_constraint_violation'; END $$"
+    )
+    return [
+        function,
+        *(
+            f"CREATE TRIGGER {table}_{name} BEFORE {verbs} ON {table}"
+            f" FOR EACH {each} EXECUTE FUNCTION refuse_change()"
+            for table in tables
+            for name, verbs, each in (
+                ("no_change", "UPDATE OR DELETE", "ROW"),
+                ("no_truncate", "TRUNCATE", "STATEMENT"),
+            )
+        ),
+    ]
+
+
+def with_timestamps(query: str, dialect: str) -> str:
+    """The query with each ``{column}`` of microseconds as a timestamp; SQLite has no such type: UTC text."""
+    if dialect == "sqlite":
+        form = r"strftime('%Y-%m-%d %H:%M:%f', \1 / 1000000.0, 'unixepoch')"
+    else:
+        form = r"to_timestamp(\1 / 1000000.0)"
+    return re.sub(r"\{([\w.]+)\}", form, query)

@@ -1,0 +1,114 @@
+"""Prepared frames → verdicts: what the network says, weighed by the thresholds in force."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from inspector.errors import SettingsError
+from inspector.records import Judgement, Verdict
+
+if TYPE_CHECKING:
+    from inspector.network.artifact import Artifact
+    from inspector.network.metadata import Metadata
+
+UNKNOWN = "unknown"  # the label of a frame for which the network gave no numbers
+
+
+class Classifier:
+    """An opened artifact with the thresholds in force; safe to share between threads.
+
+    Args:
+        artifact: the opened network.
+        overrides: thresholds that settings put in place of the artifact's: ``accept`` (for the accept
+            classes' sum), ``defect`` (for every defect class), or one defect class by its name, which
+            wins over ``defect``.
+
+    Raises:
+        SettingsError: an override names no threshold of this artifact.
+    """
+
+    def __init__(self, artifact: Artifact, overrides: Mapping[str, float] | None = None) -> None:
+        self._artifact = artifact
+        self._names = artifact.metadata.class_names
+        self._accepts = [c.role == "accept" for c in artifact.metadata.classes]
+        self._accept, self._defects = _in_force(artifact.metadata, overrides or {})
+        self._novelty = artifact.metadata.thresholds.novelty
+
+    @property
+    def thresholds(self) -> dict[str, Any]:
+        """What is in force, for the record: ``accept``, ``defects`` by class name, and ``novelty``."""
+        return {"accept": self._accept, "defects": dict(self._defects), "novelty": self._novelty}
+
+    def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """A decoded frame, ``uint8[h, w]`` of any size → ``uint8[1, H, W]`` for :meth:`judge`."""
+        return self._artifact.prepare(pixels)
+
+    def judge(self, prepared: Sequence[Tensor], flaws: Sequence[str | None]) -> list[Judgement]:
+        """One judgement for each frame, in order.
+
+        Args:
+            prepared: frames ``uint8[1, H, W]``, at least one.
+            flaws: for each frame, why it shows no weld (``blank``, …), or None.
+        """
+        answers = self._artifact.forward(torch.stack(list(prepared)))
+        rows = zip(*(answer.numpy() for answer in answers), flaws, strict=True)
+        return [self._judgement(*row) for row in rows]
+
+    def _judgement(
+        self, probabilities: NDArray[np.float32], heat: NDArray[np.float32], novelty: float, flaw: str | None
+    ) -> Judgement:
+        if not (np.isfinite(probabilities).all() and math.isfinite(novelty)):
+            nothing = dict.fromkeys(self._names, 0.0)
+            return Judgement(Verdict.REVIEW, UNKNOWN, 0.0, nothing, 0.0, None, "not_finite")
+        shares = dict(zip(self._names, map(float, probabilities), strict=True))
+        label = max(shares, key=shares.__getitem__)
+        verdict, reason = self._verdict(shares, novelty, flaw)
+        return Judgement(
+            verdict=verdict,
+            label=label,
+            confidence=shares[label],
+            probabilities=shares,
+            novelty=float(novelty),
+            heat=None if verdict is Verdict.PASS else np.round(np.nan_to_num(heat) * 255).astype(np.uint8),
+            reason=reason,
+        )
+
+    def _verdict(
+        self, shares: Mapping[str, float], novelty: float, flaw: str | None
+    ) -> tuple[Verdict, str | None]:
+        """A defect above its threshold fails even where the accept classes are above theirs: safety first."""
+        if flaw is not None:
+            return Verdict.REVIEW, flaw
+        if self._novelty is not None and novelty > self._novelty:
+            return Verdict.REVIEW, "novel"
+        if any(shares[name] >= threshold for name, threshold in self._defects.items()):
+            return Verdict.FAIL, None
+        accepted = sum(
+            share for share, accepts in zip(shares.values(), self._accepts, strict=True) if accepts
+        )
+        if any(self._accepts) and accepted >= self._accept:
+            return Verdict.PASS, None
+        return Verdict.REVIEW, "uncertain"
+
+
+def _in_force(about: Metadata, overrides: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+    """The accept threshold and each defect class's own."""
+    defects = [c.name for c in about.classes if c.role == "defect"]
+    for key in overrides:
+        if key not in ("accept", "defect", *defects):
+            raise SettingsError(
+                f"thresholds: '{key}' is neither 'accept' nor 'defect' nor a defect class of {about.name} "
+                f"({', '.join(defects)})"
+            )
+    chosen = about.thresholds
+    default = {name: chosen.per_class.get(name, chosen.defect) for name in defects}
+    if "defect" in overrides:
+        default = dict.fromkeys(defects, overrides["defect"])
+    return overrides.get("accept", chosen.accept), {n: overrides.get(n, default[n]) for n in defects}

@@ -1,0 +1,177 @@
+"""How the quality report's plots look: colours, axes in inches, and SVG of which a page can hold many."""
+
+from __future__ import annotations
+
+import io
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+from xml.etree import ElementTree as ET
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from inspector.reports.page.words import Words, plain
+
+# The page's own colours, too. Text in each of TEXT on each of GROUND has a contrast of 4.5 or more.
+COLOURS = {
+    "ink": "#1b2026",
+    "muted": "#56606b",
+    "accent": "#0a4d8c",
+    "alarm": "#a63d00",
+    "paper": "#ffffff",
+    "tint": "#f3f5f7",
+    "rule": "#ccd3da",
+    "fill": "#b9cbdd",
+}
+TEXT, GROUND = ("ink", "muted", "accent", "alarm"), ("paper", "tint")
+WIDE, HALF = 8.6, 4.15  # inches: the page's column and half of it; it scales both alike
+SIZE = 8.5  # points of text: 7 or more on A4
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a class may be named $x$
+    "font.size": SIZE,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": COLOURS["muted"],
+    "axes.linewidth": 0.6,
+    "axes.labelcolor": COLOURS["muted"],
+    "text.color": COLOURS["ink"],
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["muted"],
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "grid.color": COLOURS["rule"],
+    "grid.linewidth": 0.5,
+    "lines.linewidth": 1.2,
+    "path.simplify_threshold": 0.2,
+}
+_SVG = "http://www.w3.org/2000/svg"
+_LINK = "{http://www.w3.org/1999/xlink}href"
+
+
+@contextmanager
+def drawing(width: float, height: float) -> Iterator[tuple[Figure, Callable[[str, str], str]]]:
+    """A figure in inches, and what makes an SVG of it, given a name for the page and its text."""
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # The browser has the glyphs that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)
+        figure = Figure(figsize=(width, height))
+        figure.patch.set_visible(False)
+        yield figure, lambda key, alt: _svg(figure, key, alt)
+
+
+def axes_at(figure: Figure, left: float, right: float, height: float, top: float) -> Axes:
+    """Axes by their distances from the figure's edges, in inches."""
+    width, whole = figure.get_size_inches()
+    axes = figure.add_axes(
+        (left / width, 1 - (top + height) / whole, 1 - (left + right) / width, height / whole)
+    )
+    axes.patch.set_visible(False)
+    return axes
+
+
+def percent(axes: Axes, which: Literal["x", "y"], words: Words, *, low: float, high: float) -> None:
+    """An axis in percent that shows ``low`` to ``high`` with some air."""
+    span = (high - low) or 0.02
+    first, last = max(0, low - 0.12 * span) if low else 0, min(1.03, high + 0.08 * span)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    (axes.set_xlim if which == "x" else axes.set_ylim)(first, last)
+    digits = 0 if last - first > 0.04 else 1
+    axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(lambda value, _: words.share(value, digits) if value <= 1.0001 else "")
+    axes.grid(axis=which)
+    axes.set_axisbelow(True)
+
+
+def ticks(axes: Axes, labels: Sequence[str]) -> None:
+    """About a dozen of the labels below as many evenly spaced places."""
+    step = -(-len(labels) // 12)
+    places = list(range(0, len(labels), step))
+    axes.set_xticks(places, [labels[place].replace(" ", "\n", 1) for place in places])
+    axes.set_xlim(-0.7, len(labels) - 0.3)
+
+
+def beside(axes: Axes, height: float, text: str) -> None:
+    """Text to the right of the axes at a height of theirs."""
+    axes.annotate(
+        text,
+        (1, height),
+        (5, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        fontsize=SIZE - 0.5,
+        color=COLOURS["muted"],
+        annotation_clip=False,
+    )
+
+
+def apart(heights: Sequence[float], least: float) -> list[float]:
+    """Two heights, moved so that texts there do not overlap."""
+    if len(heights) < 2 or abs(heights[0] - heights[1]) >= least:
+        return list(heights)
+    middle, way = sum(heights) / 2, 1 if heights[0] > heights[1] else -1
+    return [middle + way * least / 2, middle - way * least / 2]
+
+
+def inches(text: str) -> float:
+    """About how wide a text is: the browser's font is not known here."""
+    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.58 for c in text) * SIZE / 72
+
+
+def short(text: str, most: float) -> str:
+    """The text, cut to about so many inches."""
+    if inches(text) <= most:
+        return text
+    while text and inches(text + "…") > most:
+        text = text[:-1]
+    return text + "…"
+
+
+# --- SVG -------------------------------------------------------------------------------------------------
+
+
+def _svg(figure: Figure, key: str, alt: str) -> str:
+    """The figure as one element that many of can stand in a page: names of its own, no fonts, no metadata."""
+    alt, buffer = plain(alt), io.BytesIO()
+    metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with mpl.rc_context({"svg.hashsalt": key}):  # the same rows give the same file
+        figure.savefig(buffer, format="svg", metadata=metadata)
+    root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib wrote it a moment ago
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
+                parent.remove(child)
+    used = set(re.findall(r"#([\w-]+)", buffer.getvalue().decode()))
+    for element in root.iter():
+        element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+        _tidy(element, key, used)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.attrib |= {"role": "img", "aria-label": alt, "class": "plot"}
+    return ET.tostring(root, encoding="unicode")
+
+
+def _tidy(element: ET.Element, key: str, used: set[str]) -> None:
+    name = element.attrib.pop("id", None)
+    if name in used:
+        element.set("id", f"{key}-{name}")
+    link = element.attrib.pop(_LINK, None)
+    if link:
+        element.set("href", link.replace("#", f"#{key}-"))
+    for attribute, value in element.attrib.items():
+        tidy = value.replace("url(#", f"url(#{key}-")
+        if attribute in {"d", "points", "transform", "x", "y"}:
+            tidy = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tidy)
+        if attribute == "style":
+            tidy = re.sub(r"font-family:[^;]*;?\s*", "", tidy)  # the page's own
+            tidy = re.sub(r"\bfont: ([\d.]+px)[^;]*", r"font-size: \1", tidy)
+        element.set(attribute, tidy)

@@ -1,0 +1,165 @@
+"""The head of the quality report: its headline figures with their change, and what stands out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from inspector.reports.page.facts import Facts, Row, tests
+from inspector.reports.page.words import NOTHING, Words, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A headline figure: its value, of how many, and its change against the period before."""
+
+    key: str
+    value: float | None
+    text: str
+    of: str
+    was: str
+    change: str
+
+
+def cards(facts: Facts, before: Facts | None, words: Words) -> list[Card]:
+    """The headline figures; each is of the report that the section below it names."""
+
+    def share(key: str, report: str, column: str, of: str = "page.of", by: str | None = None) -> Card:
+        now, was = _pair(facts, report, column, by), _pair(before, report, column, by) if before else None
+        return _card(words, key, now, was, of)
+
+    failed, was_failed = _failed_seams(facts), _failed_seams(before) if before else None
+    return [
+        _count(words, "images", facts, before, "n"),
+        share("first_pass", "first_pass_yield", "passed", "page.first_pass_of", "station"),
+        share("fail", "summary", "failed"),
+        share("review", "summary", "review"),
+        _card(words, "seams", failed, was_failed),
+        _escape(words, facts, before),
+        _latency_card(words, facts, before),
+        _count(words, "quarantined", facts, before, "quarantined"),
+    ]
+
+
+def _pair(facts: Facts, report: str, column: str, by: str | None) -> tuple[int, int]:
+    return facts.total(report, column, by), facts.total(report, "n", by)
+
+
+def _failed_seams(facts: Facts) -> tuple[int, int]:
+    rows = facts.rows("seams")
+    return sum(row["verdict"] == "FAIL" for row in rows), len(rows)
+
+
+def _card(
+    words: Words, key: str, now: tuple[int, int], was: tuple[int, int] | None, of: str = "page.of"
+) -> Card:
+    """A share of ``now[1]``, against that of the period before."""
+    value = now[0] / now[1] if now[1] else None
+    past = was[0] / was[1] if was and was[1] else None
+    before = change = ""
+    if was and past is not None:
+        before = words("page.was", value=f"{words.share(past)} {words(of, n=words.number(was[1]))}")
+        if value is not None:
+            points = words.number(abs(value - past) * 100, 1)
+            change = _changed(words, value - past, words("page.points", value=points))
+    text = NOTHING if value is None else words.share(value)
+    return Card(key, value, text, words(of, n=words.number(now[1])), before, change)
+
+
+def _count(words: Words, key: str, facts: Facts, before: Facts | None, column: str) -> Card:
+    known = any(row[column] is not None for row in facts.rows("summary")) or not facts.rows("summary")
+    now = facts.total("summary", column) if known else None
+    was = before.total("summary", column) if before and before.rows("summary") and known else None
+    change = ""
+    if now is not None and was:
+        change = _changed(words, now - was, words.share(abs(now / was - 1), 0))
+    text = NOTHING if now is None else words.number(now)
+    return Card(key, now, text, "", _was(words, None if was is None else words.number(was)), change)
+
+
+def _escape(words: Words, facts: Facts, before: Facts | None) -> Card:
+    def row(some: Facts | None) -> Row:
+        rows = [r for r in some.rows("agreement") if r["measure"] == "escape"] if some else []
+        return rows[0] if rows else {"share": None, "of_n": 0, "n": 0}
+
+    now, was = row(facts), row(before)
+    card = _card(words, "escape", (now["n"] or 0, now["of_n"]), (was["n"] or 0, was["of_n"]))
+    if now["share"] is None:
+        return card
+    interval = f"{words.share(now['low_share'])} – {words.share(now['high_share'])}"
+    return Card(card.key, now["share"], card.text, f"{interval}, {card.of}", card.was, card.change)
+
+
+def _latency_card(words: Words, facts: Facts, before: Facts | None) -> Card:
+    def p95(some: Facts | None) -> float | None:
+        rows = [r for r in some.rows("latency") if r["step"] == "total"] if some else []
+        return rows[0]["p95_ms"] if rows else None
+
+    now, was = p95(facts), p95(before)
+    change = ""
+    if now is not None and was:
+        change = _changed(words, now - was, words.share(abs(now / was - 1), 0))
+    n = words("page.of", n=words.number(facts.total("summary", "n")))
+    return Card(
+        "latency", now, _ms(words, now), n, _was(words, None if was is None else _ms(words, was)), change
+    )
+
+
+def _ms(words: Words, value: float | None) -> str:
+    return NOTHING if value is None else f"{words.cell('p95_ms', value)} ms"
+
+
+def _was(words: Words, text: str | None) -> str:
+    return words("page.was", value=text) if text is not None else ""
+
+
+def _changed(words: Words, change: float, told: str) -> str:
+    """The change with its direction; one that rounding hides has none."""
+    if not any(digit in told for digit in "123456789"):
+        return words("page.same")
+    return f"{'▲' if change > 0 else '▼'} {told}"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What stands out, and the section that has more of it."""
+
+    section: str
+    text: str
+
+
+def attention(facts: Facts, words: Words) -> list[Notice]:
+    """What a person should look at first, by the reports' own tests."""
+    _, by = facts.subgroups()
+    found: list[Notice] = []
+
+    def say(section: str, key: str, **values: Any) -> None:
+        found.append(Notice(section, words(f"attention.{key}", **values)))
+
+    signals = [row for row in facts.rows("p_chart", by) if tests(row)]
+    for station, n in Counter(row["station"] for row in signals).items():
+        last = [row for row in signals if row["station"] == station][-1]
+        at = " ".join(plain(last[key]) for key in ("day", "shift") if last[key]) or words.cell(
+            "hour", last["hour"]
+        )
+        say("p_chart", "p_chart", n=n, station=plain(station), last=at)
+    for row in facts.rows("drift"):
+        if row["band"] in ("watch", "shifted"):
+            say("drift", "drift", **{key: words.cell(key, row[key]) for key in ("measure", "band")})
+    for row in facts.rows("downtime"):
+        for key in ("crashes", "outages"):
+            if row[key]:
+                say("downtime", key, n=words.number(row[key]), station=plain(row["station"]))
+    escapes = [row for row in facts.rows("agreement") if row["measure"] == "escape"]
+    if facts.total("summary", "passed") and not any(row["of_n"] for row in escapes):
+        say("agreement", "no_sample")
+    for row in facts.rows("quarantine"):
+        say(
+            "quarantine",
+            "quarantine",
+            n=words.number(row["n"]),
+            station=plain(row["station"]),
+            reason=plain(row["reason"]),
+        )
+    return found

@@ -1,0 +1,266 @@
+"""Rows of reports → SVG for the quality report's page: text stays text, each plot says what it shows.
+
+Shape tells apart what colour does, so that a plot reads in black and white too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from matplotlib.ticker import MaxNLocator
+
+from inspector.reports.page.drawing import (
+    COLOURS,
+    HALF,
+    SIZE,
+    WIDE,
+    apart,
+    axes_at,
+    beside,
+    drawing,
+    inches,
+    percent,
+    short,
+    ticks,
+)
+from inspector.reports.page.facts import Row, tests
+from inspector.reports.page.words import Words, instant, plain
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """An ``svg`` element for a page, with its alternative text; ``half``: takes half of the column."""
+
+    svg: str
+    alt: str
+    half: bool = False
+    title: str | None = None
+
+
+def trend(rows: Sequence[Row], by: str, period: float, before: float | None, words: Words) -> Plot:
+    """The PASS share over time, above the number of images.
+
+    Args:
+        rows: of the report ``trend``, at least one.
+        by: what they go by.
+        period: the share of all of them, 0 to 1.
+        before: the share of the period before, where there is one.
+        words: the page's language.
+    """
+    shares, labels = [row["pass_share"] for row in rows], [_label(row, by) for row in rows]
+    low, high = min(range(len(rows)), key=shares.__getitem__), max(range(len(rows)), key=shares.__getitem__)
+    alt = words(
+        "plot.trend",
+        by=words(f"plot.{by}"),
+        first=words.share(shares[0]),
+        last=words.share(shares[-1]),
+        low=words.share(shares[low]),
+        low_at=labels[low],
+        high=words.share(shares[high]),
+        high_at=labels[high],
+        n=words.number(sum(row["n"] for row in rows)),
+    )
+    with drawing(WIDE, 2.2) as (figure, finish):
+        above, below = axes_at(figure, 0.6, 1.1, 1.2, 0.12), axes_at(figure, 0.6, 1.1, 0.45, 1.5)
+        above.plot(shares, "-o", color=COLOURS["accent"], markersize=2.6)
+        lines = [
+            (period, "--", "plot.period"),
+            *([(before, ":", "plot.before")] if before is not None else []),
+        ]
+        lowest = min([*shares, *(share for share, _, _ in lines)])
+        places = apart([share for share, _, _ in lines], (1 - lowest) * 0.16)
+        for (share, style, key), place in zip(lines, places, strict=True):
+            above.axhline(share, linestyle=style, color=COLOURS["muted"], linewidth=0.9)
+            beside(above, place, words(key, value=words.share(share)))
+        percent(above, "y", words, low=lowest, high=1)
+        above.set_ylabel(words("plot.pass_share"))
+        above.set_xticks([])
+        below.bar(range(len(rows)), [row["n"] for row in rows], color=COLOURS["fill"], width=0.8)
+        below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
+        below.yaxis.set_major_formatter(lambda value, _: words.number(value))
+        below.set_ylabel(words("plot.images"))
+        ticks(below, labels)
+        above.set_xlim(below.get_xlim())
+        return Plot(finish("trend", alt), alt)
+
+
+def pareto(rows: Sequence[Row], words: Words) -> Plot:
+    """Defects by their share, with the running sum; of many, the first twelve."""
+    rows = rows[:12]
+    names = [plain(row["class"]) for row in rows]
+    bars = ", ".join(f"{name} {words.share(row['share'])}" for name, row in zip(names, rows, strict=True))
+    alt = words("plot.pareto", n=words.number(rows[0]["of_n"]), bars=bars)
+    left = min(1.9, max(map(inches, names)) + 0.12)
+    with drawing(HALF, 0.24 * len(rows) + 0.55) as (figure, finish):
+        axes = axes_at(figure, left, 0.25, 0.24 * len(rows), 0.08)
+        places = range(len(rows))
+        axes.barh(places, [row["share"] for row in rows], color=COLOURS["fill"], height=0.72)
+        sums = [row["cumulative_share"] for row in rows]
+        axes.plot(sums, places, "-o", color=COLOURS["accent"], markersize=3)
+        for place, row in enumerate(rows):
+            axes.text(0.012, place, words.share(row["share"]), va="center", fontsize=SIZE - 0.5)
+        axes.set_yticks(list(places), [short(name, left - 0.12) for name in names], color=COLOURS["ink"])
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", length=0)
+        percent(axes, "x", words, low=0, high=1.03)
+        return Plot(finish("pareto", alt), alt, half=True)
+
+
+def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
+    """One station's p-chart.
+
+    Args:
+        rows: of the report ``p_chart`` and of one station, at least one.
+        by: what its subgroups are.
+        number: of the chart on the page, for names within it.
+        words: the page's language.
+    """
+    labels = [_label(row, by) for row in rows]
+    outside = [place for place, row in enumerate(rows) if row["test_1"]]
+    runs = [place for place, row in enumerate(rows) if tests(row) and not row["test_1"]]
+    alt = words(
+        "plot.p_chart",
+        station=plain(rows[0]["station"]),
+        k=words.number(len(rows)),
+        by=words(f"plot.{by}"),
+        center=words.cell("center_share", rows[-1]["center_share"]),
+        signals=len(outside) + len(runs),
+        outside=len(outside),
+    )
+    shares = [row["fail_share"] for row in rows]
+    steps = {
+        key: [_or_nan(row[key]) for row in rows] for key in ("lower_share", "center_share", "upper_share")
+    }
+    places = list(range(len(rows)))
+    with drawing(WIDE, 2.05) as (figure, finish):
+        axes = axes_at(figure, 0.6, 1.1, 1.5, 0.12)
+        axes.fill_between(
+            places, steps["lower_share"], steps["upper_share"], step="mid", color=COLOURS["tint"], linewidth=0
+        )
+        for key, style in (("lower_share", "-"), ("center_share", "--"), ("upper_share", "-")):
+            axes.step(places, steps[key], style, where="mid", color=COLOURS["muted"], linewidth=0.8)
+        axes.plot(places, shares, "-o", color=COLOURS["accent"], markersize=2.4, linewidth=0.9)
+        for some, marker, size in ((outside, "D", 5.5), (runs, "s", 4.5)):
+            axes.plot(
+                some,
+                [shares[place] for place in some],
+                linestyle="none",
+                marker=marker,
+                markersize=size,
+                color=COLOURS["alarm"],
+            )
+        limits = [row["upper_share"] for row in rows if row["upper_share"] is not None]
+        # The wide limits of a few small subgroups would flatten all others.
+        top = max([0.01, *shares, *([median(limits) * 1.25] if limits else [])])
+        last = rows[-1]
+        limit, center = last["upper_share"], last["center_share"]
+        if center is not None:
+            low, high = apart([center, center if limit is None else min(limit, top)], top * 0.12)
+            beside(axes, low, words("plot.center", value=words.share(center)))
+            if limit is not None:
+                beside(axes, high, words("plot.limits"))
+        percent(axes, "y", words, low=0, high=top)
+        axes.set_ylabel(words("plot.fail_share"))
+        ticks(axes, labels)
+        return Plot(finish(f"p_chart-{number}", alt), alt, title=plain(rows[0]["station"]))
+
+
+def agreement(rows: Sequence[Row], words: Words) -> Plot:
+    """Shares with their intervals, a line for each measure that a review speaks for."""
+    names = [words.cell("measure", row["measure"]) for row in rows]
+    told = [
+        f"{words.share(row['share'])} ({words.share(row['low_share'])} – {words.share(row['high_share'])})"
+        for row in rows
+    ]
+    alt = words("plot.agreement", bars=", ".join(map(" ".join, zip(names, told, strict=True))))
+    left = max(0.6, max(map(inches, names)) + 0.12)
+    with drawing(WIDE, 0.26 * len(rows) + 0.45) as (figure, finish):
+        axes = axes_at(figure, left, 1.8, 0.26 * len(rows), 0.08)
+        for place, row in enumerate(rows):
+            ends = [row["low_share"], row["high_share"]]
+            axes.plot(ends, [place, place], "|-", color=COLOURS["accent"], linewidth=1.6, markersize=7)
+            axes.plot(row["share"], place, "o", color=COLOURS["accent"], markersize=5)
+            beside(axes, place, told[place])
+        axes.set_yticks(range(len(rows)), names, color=COLOURS["ink"])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.tick_params(axis="y", length=0)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        percent(axes, "x", words, low=0, high=1.02)
+        return Plot(finish("agreement", alt), alt)
+
+
+def latency(rows: Sequence[Row], words: Words) -> Plot:
+    """Median and 95% of the total time by hour: rows of ``latency_by_hour`` of the step ``total``."""
+    worst = max(rows, key=lambda row: row["p95_ms"])
+    at = _label(worst, "hour")
+    alt = words("plot.latency", high=words.cell("p95_ms", worst["p95_ms"]), high_at=at)
+    with drawing(WIDE, 1.75) as (figure, finish):
+        axes = axes_at(figure, 0.6, 1.1, 1.25, 0.12)
+        ends = []
+        for column, style, key in (("p95_ms", "-", "plot.p95"), ("p50_ms", "--", "plot.median")):
+            values = [row[column] for row in rows]
+            marker = "o" if len(rows) < 40 else ""
+            axes.plot(values, style, marker=marker, markersize=2.4, color=COLOURS["accent"], linewidth=1)
+            ends.append((values[-1], words(key)))
+        highest = max(row["p95_ms"] for row in rows)
+        if highest > 20 * median(row["p50_ms"] for row in rows) > 0:
+            axes.set_yscale("log")  # an outage that was waited out would flatten all others
+        else:
+            axes.set_ylim(0, highest * 1.08 or 1)
+            for place, (_, text) in zip(apart([v for v, _ in ends], highest * 0.14), ends, strict=True):
+                beside(axes, place, text)
+        axes.yaxis.set_major_formatter(lambda value, _: words.number(value))
+        axes.grid(axis="y")
+        axes.set_ylabel(words("plot.milliseconds"))
+        ticks(axes, [_label(row, "hour") for row in rows])
+        return Plot(finish("latency", alt), alt)
+
+
+def confidence(rows: Sequence[Row], words: Words) -> Plot:
+    """How sure the model is, now and in the reference period: rows of ``confidence``."""
+    most = max(rows, key=lambda row: row["share"] or 0)
+    alt = words(
+        "plot.drift",
+        share=words.share(most["share"] or 0),
+        low=words.number(most["confidence_from"], 2),
+        high=words.number(most["confidence_to"], 2),
+    )
+    edges = [row["confidence_from"] for row in rows] + [rows[-1]["confidence_to"]]
+    with drawing(HALF, 1.75) as (figure, finish):
+        axes = axes_at(figure, 0.5, 0.25, 1.1, 0.12)
+        axes.stairs(
+            [row["share"] or 0 for row in rows],
+            edges,
+            fill=True,
+            color=COLOURS["fill"],
+            label=words("plot.now"),
+        )
+        if all(row["reference_share"] is not None for row in rows):
+            before = [row["reference_share"] for row in rows]
+            axes.stairs(before, edges, color=COLOURS["accent"], linewidth=1.2, label=words("plot.reference"))
+        axes.legend(loc="upper left", frameon=False, fontsize=SIZE)
+        percent(
+            axes,
+            "y",
+            words,
+            low=0,
+            high=max(*(r["share"] or 0 for r in rows), *(r["reference_share"] or 0 for r in rows)),
+        )
+        axes.xaxis.set_major_formatter(lambda value, _: words.number(value, 1))
+        axes.set_xlabel(words("plot.probability"))
+        return Plot(finish("drift", alt), alt, half=True)
+
+
+def _label(row: Row, by: str) -> str:
+    """A row's time: ``03-23 06:00`` by hour, ``03-23`` by day, with the shift, or the week's Monday."""
+    if by == "hour":
+        return instant(str(row["hour"]))[5:]
+    day = str(row["day"])
+    return f"{day[5:]} {plain(row['shift'])}" if by == "shift" else day if by == "week" else day[5:]
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value

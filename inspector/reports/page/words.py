@@ -1,0 +1,106 @@
+"""The quality report's words in one language, and numbers, instants and names as people read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inspector.errors import UsageError
+
+LANGUAGES = {"en": "en", "de": "de", "zh": "zh-Hans"}  # with the page's own name for each (BCP 47)
+NOTHING = "–"
+INSTANTS = frozenset({"hour", "first", "last", "from", "until", "bad_from", "bad_to"})
+_NARROW_SPACE = "\u202f"
+# What no text may do to a page: control characters break XML, lone surrogates have no UTF-8, and marks of
+# writing direction make a name look like another.
+_UNSHOWN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+
+
+def plain(text: object) -> str:
+    r"""Any text as one line that can be shown; what cannot is the replacement character.
+
+    >>> plain("two\nlines")
+    'two�lines'
+    """
+    return _UNSHOWN.sub("\ufffd", str(text))
+
+
+@cache
+def _catalogue() -> dict[str, Any]:
+    file = Path(__file__).with_name("templates") / "words.yaml"
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return content
+
+
+class Words:
+    """The catalogue ``templates/words.yaml`` in one language.
+
+    Raises:
+        UsageError: a language that it does not have.
+    """
+
+    def __init__(self, language: str = "en") -> None:
+        if language not in LANGUAGES:
+            raise UsageError(
+                f"--language '{language}' is not in the catalogue; it has {', '.join(LANGUAGES)}"
+            )
+        self.language = language
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """The words of a key such as ``page.title``, its places filled in."""
+        group, _, name = key.partition(".")
+        text: str = _catalogue()[group][name][self.language]
+        return text.format(**values) if values else text
+
+    def heading(self, column: str) -> str:
+        """A column's heading; one that the catalogue lacks is spelled as in SQL."""
+        known = _catalogue()["column"].get(column)
+        return str(known[self.language]) if known else plain(column.replace("_", " "))
+
+    def cell(self, column: str, value: Any) -> str:
+        """One value of a report as text: shares in percent, the station's own words translated.
+
+        Args:
+            column: the report's column.
+            value: as :func:`inspector.reports.query.run` gives it.
+        """
+        if value is None:
+            return NOTHING
+        if column in INSTANTS:
+            return instant(str(value))
+        if isinstance(value, str):
+            known = _catalogue()["value"].get(column, {}).get(value)
+            return str(known[self.language]) if known else plain(value)
+        if isinstance(value, float):
+            return self.share(value) if column.endswith("share") else self.number(value, _digits(column))
+        return self.number(value)
+
+    def share(self, value: float, digits: int = 1) -> str:
+        """A share from 0 to 1 in percent."""
+        return self.number(value * 100, digits) + self("number.percent").replace(" ", _NARROW_SPACE)
+
+    def number(self, value: float, digits: int = 0) -> str:
+        """A number with the language's marks."""
+        whole, _, fraction = f"{value:,.{digits}f}".partition(".")
+        text = whole.replace(",", self("number.thousands"))
+        return text + (self("number.decimal") + fraction if fraction else "")
+
+
+def instant(text: str) -> str:
+    """An ISO 8601 instant to the minute, as ``2026-01-31 14:05``; other text as it is."""
+    try:
+        return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
+    except ValueError:
+        return plain(text)
+
+
+def _digits(column: str) -> int:
+    """After the decimal mark."""
+    return 1 if column.endswith("_ms") or "hours" in column or column.startswith("estimated") else 3

@@ -1,0 +1,218 @@
+"""Human verdicts: what a person may say of an image, a whole CSV of it, and fair samples of what passed."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector import times
+from inspector.errors import UsageError
+from inspector.ledger import database
+from inspector.ledger.schema import audit_sample, inspection, model
+from inspector.ledger.schema import station as stations
+from inspector.ledger.store import Store
+from inspector.records import Review, Verdict
+
+ANSWERS = ("human_verdict", "human_label", "reviewer", "note")  # beside the id, what a person fills in
+# Of the report review_queue, so that its rows can be filled in and sent back.
+_QUEUE = "why waiting station source_name part seam inspected verdict label confidence reason archive_path"
+_IDS_A_QUERY = 500  # bound parameters, far below either back end's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A random sample of PASS images, as it was recorded."""
+
+    drawn: int
+    population: int  # PASS images of the selection that were in no sample before
+    seed: int
+
+
+def roles(connection: sa.Connection) -> dict[str, set[str]]:
+    """Every class that an artifact of this database knows, with its roles: ``accept``, ``defect``."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for metadata in connection.scalars(sa.select(model.c.metadata)):
+        for known in metadata["classes"]:
+            found[known["name"]].add(known["role"])
+    return dict(found)
+
+
+def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = False) -> list[str | None]:
+    """For each review what is wrong with it, or None.
+
+    Args:
+        url: the quality database.
+        reviews: what people say.
+        new_class: take classes that no artifact knows yet, as a class to learn.
+
+    Raises:
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        database.require_schema(connection)
+        known = roles(connection)
+        asked = sorted({review.inspection_id for review in reviews})
+        there: set[int] = set()
+        for start in range(0, len(asked), _IDS_A_QUERY):
+            some = inspection.c.id.in_(asked[start : start + _IDS_A_QUERY])
+            there.update(connection.scalars(sa.select(inspection.c.id).where(some)))
+    return [
+        _mistake(review, known, new_class=new_class)
+        if review.inspection_id in there
+        else f"there is no inspection {review.inspection_id}"
+        for review in reviews
+    ]
+
+
+def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) -> str | None:
+    if not review.reviewer.strip():
+        return "nobody is named as the reviewer"
+    if review.label is None:
+        return None
+    if review.label not in known:
+        near = difflib.get_close_matches(review.label, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
+        return None if new_class else f"no artifact knows a class {review.label!r}; {hint}"
+    if review.verdict is Verdict.FAIL and known[review.label] == {"accept"}:
+        return f"FAIL and {review.label!r}, which the shop accepts, contradict each other"
+    return None
+
+
+def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
+    """Verdicts of a CSV: for each filled-in row its line number with the review, or with what is wrong.
+
+    Columns ``id`` and ``human_verdict``, optionally ``human_label``, ``reviewer`` and ``note``; those of
+    ``weld-inspect review next --format csv`` may stay. Rows without a verdict are left out. A semicolon
+    separates as well, as spreadsheets write it where the comma is the decimal point.
+
+    Args:
+        path: the file, UTF-8.
+        reviewer: who looked, where the column is missing or empty.
+
+    Raises:
+        UsageError: the file cannot be read, or its columns are wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    first_line = text.partition("\n")[0]
+    table = csv.DictReader(
+        io.StringIO(text, newline=""),
+        delimiter=";" if first_line.count(";") > first_line.count(",") else ",",
+        strict=True,
+    )
+    try:
+        _require_columns(path, table.fieldnames or ())
+        return list(_answers(table, reviewer))
+    except csv.Error as error:
+        raise UsageError(f"{path}: line {table.line_num}: is no CSV: {error}") from None
+
+
+def _require_columns(path: Path, columns: Sequence[str]) -> None:
+    missing = [name for name in ("id", "human_verdict") if name not in columns]
+    if missing:
+        raise UsageError(
+            f"{path}: lacks the column {' and '.join(missing)}; it has {', '.join(map(repr, columns))}"
+        )
+    allowed = {"id", *ANSWERS, *_QUEUE.split()}
+    unknown = [name for name in columns if name not in allowed]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], ANSWERS, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else "; take it out"
+        raise UsageError(f"{path}: there is no column {unknown[0]!r}{hint}")
+
+
+def _answers(table: csv.DictReader[str], reviewer: str) -> Iterator[tuple[int, Review | str]]:
+    seen: dict[int, int] = {}
+    for row in table:
+        cells = {name: (row.get(name) or "").strip() for name in ("id", *ANSWERS)}
+        if None in row:
+            yield table.line_num, "has more cells than the header"
+        elif not cells["human_verdict"]:
+            continue
+        elif not (cells["id"].isascii() and cells["id"].isdecimal() and len(cells["id"]) < 19):
+            yield table.line_num, f"{cells['id']!r} is no number of an inspection"
+        elif cells["human_verdict"].upper() not in Verdict.__members__:
+            yield table.line_num, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
+        elif (number := int(cells["id"])) in seen:
+            yield table.line_num, f"inspection {number} stands in line {seen[number]} already"
+        else:
+            seen[number] = table.line_num
+            yield (
+                table.line_num,
+                Review(
+                    inspection_id=number,
+                    reviewer=cells["reviewer"] or reviewer,
+                    verdict=Verdict(cells["human_verdict"].upper()),
+                    label=cells["human_label"] or None,
+                    note=cells["note"] or None,
+                ),
+            )
+
+
+def draw(
+    store: Store,
+    url: URL | str,
+    count: int,
+    *,
+    seed: int,
+    since: str | None = None,
+    until: str | None = None,
+    part: str | None = None,
+    zone: tzinfo = UTC,
+) -> Draw:
+    """Draw a random sample of the station's PASS images and record it, for people to look at.
+
+    Every image of the selection that is in no sample yet has the same chance, so the share of them that
+    people fail estimates the share of defects that are let through. The same seed draws the same images
+    from the same rows.
+
+    Args:
+        store: the station's ledger.
+        url: its database.
+        count: images to draw; all where there are fewer.
+        seed: of the draw.
+        since: see :func:`inspector.times.instants`.
+        until: the same.
+        part: only this one; None: all.
+        zone: the station's time zone.
+
+    Raises:
+        UsageError: a bad date, or there is nothing to draw from.
+        StoreUnavailable: the server does not answer.
+    """
+    first, last = times.instants(since, until, zone)
+    table = inspection.c
+    wanted = [
+        stations.c.name == store.station,
+        table.verdict == Verdict.PASS.value,
+        table.inspected_us >= first,
+        table.inspected_us < last,
+        ~sa.exists().where(audit_sample.c.inspection_id == table.id),
+    ]
+    if part:
+        wanted.append(table.part == part)
+    query = sa.select(table.id).join(stations, stations.c.id == table.station_id).where(*wanted)
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        population = connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
+        if not population:
+            raise UsageError("no data: there is no PASS image to draw that is not in a sample already")
+        # Positions rather than ids: millions of ids need not be in memory for a few hundred of them.
+        places = random.Random(seed).sample(range(population), min(count, population))
+        wanted_places = set(places)
+        streamed = connection.execution_options(yield_per=10_000).execute(query.order_by(table.id)).scalars()
+        chosen = [number for place, number in enumerate(streamed) if place in wanted_places]
+    store.audit(chosen, seed=seed, population=population)
+    return Draw(drawn=len(chosen), population=population, seed=seed)

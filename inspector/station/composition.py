@@ -1,0 +1,259 @@
+"""Composes a station from its settings: the only place where settings meet the stages."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from inspector import file_names, permissions, times
+from inspector import settings as settings_file
+from inspector.errors import ArtifactError, SettingsError
+from inspector.ledger.store import Store
+from inspector.monitoring.endpoint import served
+from inspector.monitoring.health import FAULTS, DatabaseProbe, Health
+from inspector.monitoring.metrics import Metrics
+from inspector.monitoring.progress import Progress
+from inspector.monitoring.totals import Totals
+from inspector.network import artifact
+from inspector.network.classifier import Classifier
+from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
+from inspector.settings import Settings
+from inspector.station.archive import Archive
+from inspector.station.crash_journal import Journal
+from inspector.station.daemon import Daemon
+from inspector.station.intake import Intake
+from inspector.station.reading import Limits
+from inspector.station.recording import Bookkeeper
+from inspector.station.reload import Reload
+from inspector.station.results import Results
+from inspector.station.rules import InstalledFile, Pace, Rules
+from inspector.station.service import Notifier, ReloadFlag, StopFlag
+
+FAULT = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
+DISK_FREE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
+
+# A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
+RELOADED = frozenset(
+    {
+        "artifact",
+        "artifact_sha256",
+        "others_may_write",
+        "thresholds",
+        "batch_size",
+        "batch_wait_ms",
+        "drain_s",
+        "formats",
+        "max_megapixels",
+        "max_megabytes",
+        "timezone",
+        "shifts",
+        "name_pattern",
+        "seam_k",  # these are the reports' own: the daemon never looks at them
+        "seam_n",
+        "seam_min_frames",
+    }
+)
+
+
+def run(
+    config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
+) -> Totals:
+    """Compose the station and let it work; while it does, its metrics port answers where one is set."""
+    permissions.require_settings(config)
+    recorded = threading.Event()
+    station = daemon(
+        config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
+    )
+    with ExitStack() as open_while_it_works:
+        told = None
+        if folder := settings.results_folder:
+            told = open_while_it_works.enter_context(_results(folder, settings, station, recorded))
+        if settings.metrics_port is not None and not only_present:
+            probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
+            about = _health(settings, station, probe, told.fault if told else lambda: None)
+            open_while_it_works.enter_context(served(settings.metrics_port, station.metrics.registry, about))
+        return station.run()
+
+
+def daemon(
+    config: Path,
+    settings: Settings,
+    *,
+    stop: StopFlag,
+    reload: ReloadFlag,
+    only_present: bool,
+    recorded: Callable[[], None] | None = None,
+) -> Daemon:
+    """The station that the settings describe, its network proved and warm.
+
+    Args:
+        config: the settings file, read again at each reload.
+        settings: what it says now.
+        stop: set by signals.
+        reload: set by a signal.
+        only_present: a single pass over what is there, which waits for no database.
+        recorded: called after each commit.
+
+    Raises:
+        UsageError: artifact, folders or thresholds are not as they must be.
+    """
+    archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
+    progress, first = Progress(), rules(settings, archive)
+    notifier = Notifier(progress)
+    return Daemon(
+        intake=Intake(
+            settings.drop_folder,
+            settle_s=settings.settle_s,
+            give_up_s=settings.give_up_s,
+            scan_s=settings.scan_s,
+            subfolders=settings.subfolders,
+            only_first_scan=only_present,
+        ),
+        rules=first,
+        connect=lambda: Store.open(
+            settings.url, settings.station, seam_gap_s=settings.seam_gap_s, recorded=recorded
+        ),
+        archive=archive,
+        journal=Journal(settings.quarantine_folder / ".decoding"),
+        wait_out_outages=not only_present,
+        stop=stop,
+        reload=Reload(reload, _again(config, settings, archive), notifier),
+        progress=progress,
+        metrics=Metrics(first.artifact),
+        notifier=notifier,
+    )
+
+
+def rules(settings: Settings, archive: Archive) -> Rules:
+    """Open, prove and warm the artifact, and build what a reload may change.
+
+    Raises:
+        UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
+    """
+    if not settings.others_may_write:
+        permissions.require(settings.artifact, "set others_may_write: true")
+    file = _installed(settings.artifact)  # before it is read: a change meanwhile is a change
+    opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
+    opened.warm_up(settings.batch_size)
+    about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
+    pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
+    # What judged, for the settings row: without the URL, which may hold a password.
+    plain = settings.model_dump(mode="json", exclude={"database_url"})
+    settings_json = json.dumps(plain | {"thresholds": classifier.thresholds}, sort_keys=True)
+
+    def enter(store: Store) -> InForce:
+        return store.in_force(
+            metadata=about.to_json(),
+            artifact_sha256=opened.sha256,
+            name=about.name,
+            version=about.version,
+            settings_json=settings_json,
+        )
+
+    return Rules(
+        artifact=ArtifactInUse(about.name, about.version, opened.sha256),
+        file=file,
+        limits=Limits(
+            formats=settings.formats,
+            max_pixels=round(settings.max_megapixels * 1e6),
+            max_bytes=round(settings.max_megabytes * 2**20),
+            bit_depth=about.bit_depth,
+        ),
+        classifier=classifier,
+        bookkeeper=Bookkeeper(
+            describe=lambda name: file_names.parse(name, pattern, settings.zone),
+            calendar=lambda instant_us: times.local_day_and_shift(instant_us, settings.zone, settings.shifts),
+            archive=archive,
+        ),
+        pace=Pace(
+            batch_size=settings.batch_size,
+            batch_wait_s=settings.batch_wait_ms / 1000,
+            threads=settings.threads or len(os.sched_getaffinity(0)),
+            drain_s=settings.drain_s,
+        ),
+        enter=enter,
+    )
+
+
+def _installed(path: Path) -> InstalledFile:
+    try:
+        return InstalledFile(path, FileStamp.of(path.stat()))
+    except OSError as error:
+        raise ArtifactError(f"{path}: {error.strerror}; copy it there, or correct the setting") from None
+
+
+def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
+    """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
+
+    def reloaded() -> Rules:
+        permissions.require_settings(config)
+        settings = settings_file.load(config)
+        changed = sorted(
+            key
+            for key in Settings.model_fields
+            if key not in RELOADED and getattr(settings, key) != getattr(first, key)
+        )
+        if changed:
+            raise SettingsError(f"{config}: {', '.join(changed)} changed; restart the service for that")
+        return rules(settings, archive)
+
+    return reloaded
+
+
+def _results(folder: Path, settings: Settings, station: Daemon, recorded: threading.Event) -> Results:
+    """Tells of each image in the results folder; its position stands beside the journal."""
+
+    def describe(name: str) -> NameParts:
+        return station.rules.bookkeeper.describe(name)  # looked up each time: a reload changes it
+
+    return Results(
+        folder,
+        settings.quarantine_folder / ".results",
+        settings.url,
+        settings.station,
+        zone=settings.zone,
+        describe=describe,
+        woken=recorded,
+    )
+
+
+def _health(
+    settings: Settings, station: Daemon, probe: DatabaseProbe, results: Callable[[], str | None]
+) -> Callable[[], dict[str, Any]]:
+    """What ``/healthz`` says; the same faults, and the disk, become gauges beside the station's own."""
+    health = Health(
+        probe=probe,
+        outage=lambda: station.outages.now,
+        progress=station.progress,
+        drop_folder=settings.drop_folder,
+        archive_folder=settings.archive_folder,
+        min_free_bytes=settings.min_free_gigabytes * 2**30,
+        results=results,
+    )
+    metrics = station.metrics
+    metrics.gauge(*FAULT, {name: partial(_is_wrong, health, name) for name in FAULTS})
+    metrics.gauge(*DISK_FREE, {"archive": health.free_bytes})
+
+    def about() -> dict[str, Any]:
+        faults = health.faults()
+        return {
+            "healthy": not faults,
+            "faults": faults,
+            "station": settings.station,
+            "artifact": str(station.rules.artifact),
+            "pending": metrics.pending,
+            "oldest_pending_s": round(metrics.oldest_pending_s(), 1),
+        }
+
+    return about
+
+
+def _is_wrong(health: Health, fault: str) -> float:
+    return float(fault in health.faults())

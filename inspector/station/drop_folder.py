@@ -1,0 +1,223 @@
+"""The drop folder itself: owned by one daemon, watched, and noticed when it goes away or is replaced.
+
+On a file system that others write to as well (NFS, SMB, FUSE, 9p) inotify reports only what this machine
+does: there is no watch there, and the scan alone finds what is new. watchdog's PollingObserver would do no
+more than that scan, with a status call for each file each time, and events that prove nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from inspector import filesystems
+from inspector.errors import FolderError
+from inspector.locks import holder_text
+from inspector.station.listing import is_subfolder
+from inspector.station.watch import Close, FolderWatch
+
+
+class DropFolder:
+    """An open, locked, watched folder. It is never created, and nothing is ever put into it.
+
+    Args:
+        path: the folder.
+        subfolders: the folders in it are part of it, one level deep.
+        wake: called from the watch's thread after each hint.
+        wall_us: UTC epoch microseconds.
+        monotonic: seconds.
+
+    Attributes:
+        events: ``(kind, detail)`` of troubles, oldest first; one that lasts is told once.
+        troubles: those that last, by their kind.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        subfolders: bool,
+        wake: Callable[[], None],
+        wall_us: Callable[[], int],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.path = path
+        self.events: deque[tuple[str, str]] = deque()
+        self.troubles: dict[str, str] = {}
+        self._subfolders = subfolders
+        self._wake = wake
+        self._wall_us = wall_us
+        self._monotonic = monotonic
+        self._fd = -1
+        self._device: int | None = None
+        self._mount = filesystems.Mount(Path("/"), "unknown", "unknown")
+        self._watches: dict[str, FolderWatch] = {}  # by prefix: "" for the folder itself
+        self._is_stale = False  # the descriptor has failed: take the folder over anew
+
+    def open(self) -> None:
+        """Open, lock and watch the folder.
+
+        Raises:
+            FolderError: it does not exist, cannot be read, or another daemon owns it.
+        """
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise FolderError(
+                f"drop_folder {self.path}: {error.strerror}; create it, or correct the setting"
+            ) from None
+        try:
+            self._lock(fd)
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd, self._is_stale = fd, False
+        self._device, self._mount = os.fstat(fd).st_dev, filesystems.mount_of(self.path)
+        if self.is_remote:
+            self._tell_once(
+                "polling", f"{self.path} is on {self._mount.kind}: found by scans, not by a watch"
+            )
+        else:
+            self._watch("")
+
+    def close(self) -> None:
+        """Stop watching and free the lock; may be called twice."""
+        for prefix in list(self._watches):
+            self._watches.pop(prefix).close()
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether others may write here without this kernel's knowing."""
+        return filesystems.is_remote(self._mount.kind)
+
+    def is_there(self) -> bool:
+        """Whether the path still names this folder; a new one on the same mount is taken over.
+
+        A folder on another mount is most likely the empty mount point below an unmounted drop folder: it is
+        left alone, and the right one is waited for. A file system that comes back may have another device
+        number (NFS, SMB, tmpfs), but it has its old mount point, kind and source.
+        """
+        try:
+            found = self.path.stat()
+            if self._fd < 0 or self._is_stale or not os.path.samestat(found, os.fstat(self._fd)):
+                self._take_over(found.st_dev)
+        except (OSError, FolderError) as error:
+            self._tell_once("folder_lost", f"waiting for it: {error}")
+            return False
+        if self.troubles.pop("folder_lost", None):
+            self.events.append(("folder_back", str(self.path)))
+        if "" not in self._watches and not self.is_remote:
+            self._watch("")
+        return True
+
+    def names(self) -> Iterator[str]:
+        """Names of all that stands in the folder, and in its sub-folders where they are part of it.
+
+        Raises:
+            OSError: it cannot be listed now; :meth:`cannot_list` wants to know.
+        """
+        folders = []
+        with os.scandir(self._fd) as listing:
+            for item in listing:
+                if self._subfolders and is_subfolder(item):
+                    folders.append(item.name)
+                else:
+                    yield item.name
+        for gone in self._watches.keys() - {"", *(f"{folder}/" for folder in folders)}:
+            self._watches.pop(gone).close()
+        for folder in folders:
+            yield from self._names_in(folder)
+        self.troubles.pop("folder_unreadable", None)
+
+    def cannot_list(self, error: OSError) -> None:
+        """The listing broke off: say so once, and open the folder anew next time."""
+        self._is_stale = True
+        self._tell_once("folder_unreadable", f"{self.path}: {error.strerror}")
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """Status of one name, links not followed; None if it is gone."""
+        with contextlib.suppress(OSError):
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        return None
+
+    def closes(self) -> tuple[list[Close], bool]:
+        """Files closed or moved in since the last call, and whether some may have been missed."""
+        closes, missed_some = [], False
+        for prefix, watch in list(self._watches.items()):
+            closes += watch.drain()
+            if watch.trouble:
+                missed_some = True
+                about = f"{prefix} " if prefix else ""
+                self.events.append(
+                    (f"watch_{watch.trouble}", f"{about}events may be missing: scanned at once")
+                )
+                self._watch(prefix)
+        return closes, missed_some
+
+    def _names_in(self, folder: str) -> Iterator[str]:
+        """What stands in a sub-folder, watched before it is listed; one that has just gone has nothing."""
+        prefix = f"{folder}/"
+        if prefix not in self._watches and not self.is_remote:
+            self._watch(prefix)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+            try:
+                with os.scandir(fd) as listing:
+                    for item in listing:
+                        yield prefix + item.name
+            finally:
+                os.close(fd)
+
+    def _take_over(self, device: int) -> None:
+        mount = filesystems.mount_of(self.path)
+        if device != self._device and mount != self._mount:
+            raise FolderError(
+                f"{self.path} is now on {mount.source} at {mount.point}, it was on {self._mount.source} at "
+                f"{self._mount.point}; mount the right one, or restart if that is meant"
+            )
+        was_stale = self._is_stale
+        self.close()
+        self.open()
+        if "folder_lost" not in self.troubles and not was_stale:
+            self.events.append(("folder_replaced", f"{self.path} is another folder now"))
+
+    def _lock(self, fd: int) -> None:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderError(
+                f"drop_folder {self.path}: another daemon{holder_text(fd)} owns it; stop that one, "
+                "or give this station a folder of its own"
+            ) from None
+        except OSError as error:  # some network file systems lock nothing
+            self._tell_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
+
+    def _watch(self, prefix: str) -> None:
+        """Watch the folder, or a sub-folder, anew."""
+        if old := self._watches.pop(prefix, None):
+            old.close()
+        try:
+            self._watches[prefix] = FolderWatch(
+                self.path / prefix,
+                self._wake,
+                prefix=prefix,
+                wall_us=self._wall_us,
+                monotonic=self._monotonic,
+            )
+            self.troubles.pop("no_watch", None)
+        except FileNotFoundError:  # the next scan tells of a folder that has gone
+            return
+        except OSError as error:
+            self._tell_once("no_watch", f"scans must do: {error.strerror}")
+
+    def _tell_once(self, kind: str, detail: str) -> None:
+        if kind not in self.troubles:
+            self.events.append((kind, detail))
+        self.troubles[kind] = detail

@@ -1,0 +1,120 @@
+"""Work that outlives the absence of what it stands on: an outage is waited out, and told when it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from inspector.errors import Unavailable
+from inspector.station.service import Notifier, StopFlag
+
+T = TypeVar("T")
+
+log = logging.getLogger("weldnet")
+
+_SLOW_S = 5.0  # a commit takes milliseconds; the reason shall stand in the status within 10 s
+_LONGEST_S = 20  # between two tries: the return of a database or a disk is noticed within this
+
+
+class Outages:
+    """Runs work on the database and the archive and, where told to, waits while one of them is away.
+
+    Meanwhile nothing else goes on: what is in memory is bounded, and the rest waits in the drop folder.
+
+    A context manager: within it a thread tells the status of what has not answered for a while.
+
+    Args:
+        wait: False raises at once.
+        stop: ends the waiting.
+        notifier: told of the outage, and that the program is alive.
+        pending: how many images wait in the drop folder.
+
+    Attributes:
+        over: outages that have ended, for the event table; whoever records them clears it.
+        now: what is away, while it is waited for; other threads may look.
+    """
+
+    def __init__(self, *, wait: bool, stop: StopFlag, notifier: Notifier, pending: Callable[[], int]) -> None:
+        self.over: list[str] = []
+        self.now: Unavailable | None = None
+        self._wait = wait
+        self._stop = stop
+        self._notifier = notifier
+        self._pending = pending
+        self._since: float | None = None  # when (monotonic) the work that is under way began
+        self._ended = threading.Event()
+        self._narrator = threading.Thread(target=self._narrate, name="outages", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._narrator.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._narrator.join()
+
+    def through(self, work: Callable[[], T]) -> T:
+        """Do the work, again and again with growing random pauses until it can be done.
+
+        Raises:
+            Unavailable: outages are not waited out, or the stop flag was set.
+        """
+        try:
+            return self._timed(work)
+        except Unavailable as error:
+            if not self._wait or self._stop.is_set:
+                raise
+            self.now = first = error
+            log.warning("%s; images wait in the drop folder", error)
+            self._notifier.ready()  # the outage is declared: systemd need not wait for its end
+        began = time.monotonic()
+        retrying = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_S),
+            before_sleep=self._note,  # the reason may change: first no server, then no right
+            sleep=self._rest,
+            stop=lambda _: self._stop.is_set,
+            reraise=True,
+        )
+        result = retrying(lambda: self._timed(work))
+        self.now = None
+        self.over.append(f"over after {time.monotonic() - began:.1f} s: {first}")
+        return result
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        self._since = began = time.monotonic()
+        try:
+            result = work()
+        finally:
+            self._since = None
+        if (took := time.monotonic() - began) > _SLOW_S:
+            self.over.append(f"an answer took {took:.1f} s")
+        return result
+
+    def _narrate(self) -> None:
+        while not self._ended.wait(1.0):
+            since = self._since
+            if since is not None and time.monotonic() - since > _SLOW_S:
+                self._notifier.status(
+                    f"slow: database or disk have not answered for {time.monotonic() - since:.0f} s; "
+                    f"{self._pending()} images wait in the drop folder"
+                )
+
+    def _note(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        self.now = error if isinstance(error, Unavailable) else None
+
+    def _rest(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stop.is_set and (left := until - time.monotonic()) > 0:
+            self._notifier.alive()
+            self._notifier.status(f"outage: {self._pending()} images wait in the drop folder; {self.now}")
+            self._stop.pause(min(left, 1.0))

@@ -1,0 +1,68 @@
+"""What the ledger is told of each file: one record for each way that a file can leave the drop folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inspector.records import Duplicate, Inspected, Judgement, NameParts, Quarantined, Timings
+from inspector.station.archive import Archive
+from inspector.station.reading import Frame, Unreadable
+
+
+@dataclass(frozen=True, slots=True)
+class Bookkeeper:
+    """Writes records; knows the station's calendar, its naming pattern and the archive's free paths."""
+
+    describe: Callable[[str], NameParts]  # source name → camera, part, seam, camera time
+    calendar: Callable[[int], tuple[str, str]]  # UTC epoch µs → local day and shift
+    archive: Archive
+
+    def inspected(self, frame: Frame, judgement: Judgement, infer_ms: float, batch_size: int) -> Inspected:
+        """A judged image; its total time ends now, just before the commit."""
+        day, shift = self.calendar(frame.arrival.seen_us)
+        return Inspected(
+            arrival=frame.arrival,
+            source=frame.source,
+            name=self.describe(frame.arrival.source_name),
+            judgement=judgement,
+            timings=Timings(
+                wait_ms=frame.wait_ms,
+                decode_ms=frame.decode_ms,
+                infer_ms=infer_ms,
+                total_ms=(time.monotonic() - frame.arrival.seen_monotonic) * 1000,
+                batch_size=batch_size,
+            ),
+            local_day=day,
+            shift=shift,
+            inspected_us=_now_us(),
+            final_path=self.archive.inspected_path(frame.arrival, frame.source, day, judgement.verdict),
+        )
+
+    def duplicate(self, frame: Frame, inspection_id: int) -> Duplicate:
+        """A file delivered again, whose first judgement stands."""
+        day, _ = self.calendar(frame.arrival.seen_us)
+        return Duplicate(
+            arrival=frame.arrival,
+            source=frame.source,
+            inspection_id=inspection_id,
+            recorded_us=_now_us(),
+            final_path=self.archive.duplicate_path(frame.arrival, frame.source, day),
+        )
+
+    def quarantined(self, item: Unreadable) -> Quarantined:
+        """A file that cannot be inspected."""
+        day, _ = self.calendar(item.arrival.seen_us)
+        return Quarantined(
+            arrival=item.arrival,
+            source=item.source,
+            reason=item.error.reason,
+            detail=item.error.detail,
+            recorded_us=_now_us(),
+            final_path=self.archive.quarantine_path(item.arrival, item.source, day, item.error.reason),
+        )
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000

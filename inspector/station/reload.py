@@ -1,0 +1,53 @@
+"""New rules on request, loaded beside the work: the old ones judge until the new are proved and warm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from inspector.errors import StationError
+from inspector.station.rules import Rules
+from inspector.station.service import Notifier, ReloadFlag
+from inspector.station.workers import Workers
+
+
+class Reload:
+    """One reload at a time: asked for, loaded in a worker, due, taken.
+
+    Args:
+        asked: set by a signal.
+        load: reads settings and artifact anew; called in a worker.
+        notifier: told that a reload has begun; whoever takes its outcome says when the station is ready.
+    """
+
+    def __init__(self, asked: ReloadFlag, load: Callable[[], Rules], notifier: Notifier) -> None:
+        self._asked = asked
+        self._load = load
+        self._notifier = notifier
+        self._loading: Future[Rules] | None = None
+
+    def begin_when_asked(self, workers: Workers) -> None:
+        """Start to load where a reload is asked for and none is under way."""
+        if self._loading is None and self._asked.is_set:
+            self._asked.clear()
+            self._notifier.reloading()
+            self._loading = workers.submit(lambda _: self._load(), None)
+
+    @property
+    def is_due(self) -> bool:
+        """Its outcome is there to be taken."""
+        return self._loading is not None and self._loading.done()
+
+    def take(self) -> Rules | str:
+        """The new rules, or in one line why there are none."""
+        loading, self._loading = self._loading, None
+        if loading is None:
+            return "no reload was asked for"
+        try:
+            return loading.result()
+        except (
+            StationError,
+            OSError,
+            RuntimeError,
+        ) as error:  # RuntimeError: torch's own
+            return " ".join(str(error).split())

@@ -1,0 +1,88 @@
+"""One result as a PLC or a manufacturing execution system reads it; docs/results.md describes the fields."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import tzinfo
+from pathlib import PurePosixPath
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from inspector.ledger.schema import arrival, inspection, quarantine
+from inspector.ledger.schema import station as stations
+from inspector.records import Json, NameParts, Outcome
+from inspector.times import iso
+
+SCHEMA: Final = 1
+_NAME_BYTES = 255  # the limit of a file name on Linux file systems and on shares
+_NOT_ON_SHARES = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
+_TOLD = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
+
+
+def beyond(after: int, station: str, limit: int, *, since_us: int | None) -> sa.Select[Any]:
+    """A station's next results in the order of their rows.
+
+    Args:
+        after: the arrival that was told last.
+        station: whose.
+        limit: how many.
+        since_us: only what was recorded from this instant on, UTC epoch microseconds; None: whenever.
+    """
+    of_inspection = ("camera", "part", "seam", "pass_no", "verdict", "label", "confidence", "camera_time_us")
+    query = (
+        sa.select(
+            arrival,
+            *(inspection.c[name] for name in of_inspection),
+            sa.func.coalesce(inspection.c.reason, quarantine.c.reason).label("reason"),
+            quarantine.c.detail,
+        )
+        .join(stations, stations.c.id == arrival.c.station_id)
+        .outerjoin(inspection, inspection.c.id == arrival.c.inspection_id)
+        .outerjoin(quarantine, quarantine.c.id == arrival.c.quarantine_id)
+        .where(stations.c.name == station, arrival.c.id > after, arrival.c.outcome.in_(_TOLD))
+        .order_by(arrival.c.id)
+        .limit(limit)
+    )
+    return query if since_us is None else query.where(arrival.c.recorded_us >= since_us)
+
+
+def content(row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[str], NameParts]) -> Json:
+    """The fields of one row of :func:`beyond`.
+
+    Args:
+        row: the arrival with its inspection or quarantine row.
+        station: the settings' station.
+        zone: of the times.
+        describe: camera, part and seam of a name: for a file without an inspection.
+    """
+    parts: Any = row if row["inspection_id"] is not None else asdict(describe(row["source_name"]))
+    times = {"camera_time": parts["camera_time_us"], "seen": row["seen_us"], "recorded": row["recorded_us"]}
+    return {
+        "schema": SCHEMA,
+        "row": row["id"],
+        "outcome": row["outcome"],
+        "station": station,
+        "name": row["source_name"],
+        "sha256": row["sha256"],
+        **{key: parts[key] for key in ("camera", "part", "seam")},
+        "pass_no": row["pass_no"],
+        "verdict": row["verdict"],
+        "class": row["label"],
+        "confidence": row["confidence"],
+        "reason": row["reason"],
+        "detail": row["detail"],
+        **{key: None if us is None else iso(us, zone) for key, us in times.items()},
+        "inspection": row["inspection_id"],
+        "quarantine": row["quarantine_id"],
+        "path": row["path"],
+    }
+
+
+def file_name(row: sa.RowMapping) -> str:
+    """As in the archive, ``<stem>.<first 8 of sha256>``, and the row's number: no two results share it."""
+    ending = f".{row['id']}.json"
+    stem = _NOT_ON_SHARES.sub("_", PurePosixPath(row["path"]).stem)
+    return stem.encode()[: _NAME_BYTES - len(ending)].decode(errors="ignore") + ending

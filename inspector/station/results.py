@@ -1,0 +1,227 @@
+"""Each image's result as a file of its own, for a PLC or a manufacturing execution system to pick up.
+
+The ledger is the queue: what is told next is the next arrival beyond a position that is kept on disk, so
+nothing is held in memory, and a folder that is full, absent or hanging costs no result, and no time of
+inspection. A result is written under a hidden name, flushed, and renamed; only then the position moves on. So
+a crash tells a few results again, under the same names with the same content, and leaves none out or in half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from datetime import tzinfo
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector.errors import StationError
+from inspector.ledger import database
+from inspector.ledger.schema import arrival
+from inspector.ledger.store import Store
+from inspector.records import NameParts
+from inspector.station import result
+
+log = logging.getLogger("weldnet")
+
+_AT_ONCE = 100  # results between two notes of the position: at most so many are told again after a crash
+_RETRY_S = 5.0  # a folder that failed is tried again this often
+_SILENCE_S = 10.0  # a network folder that hangs says nothing: so long without an answer is an answer
+_LAST_S = 5.0  # at the end: for what is left; the rest is told after the next start
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """What has been told. Before the first result of all, that is what was recorded before the start."""
+
+    folder: str
+    database: str  # without a password
+    since_us: int  # UTC epoch microseconds; counts only until there is a row to count from
+    after: int = 0  # the arrival whose result was told last
+    is_mount: bool | None = None  # whether the folder was a mount point then
+
+
+class Results:
+    """Tells results in a thread of its own; a context manager. What is left is told after the next start.
+
+    Args:
+        folder: where the results go; never created, for it may be a mount point.
+        position: a file of the station's own, which says what has been told.
+        url: the quality database.
+        station: whose results.
+        zone: of the times in them.
+        describe: camera, part and seam of a name: for files without an inspection.
+        woken: set after each commit.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        position: Path,
+        url: URL,
+        station: str,
+        *,
+        zone: tzinfo,
+        describe: Callable[[str], NameParts],
+        woken: threading.Event,
+    ) -> None:
+        self._folder = folder
+        self._file = position
+        self._url = url
+        self._station = station
+        self._zone = zone
+        self._describe = describe
+        self._woken = woken
+        self._ending = threading.Event()
+        self._error: str | None = None
+        self._busy_since: float | None = None
+        self._position = self._stored_position()
+        self._engine: sa.Engine | None = None
+        self._thread = threading.Thread(target=self._tell_on, name="results", daemon=True)
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError):  # it is noted again with the first result
+            self._note(self._position)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ending.set()
+        self._woken.set()
+        self._thread.join(_LAST_S)  # one that hangs in a network folder is left behind: it is a daemon thread
+        if self._thread.is_alive() or self._error:
+            log.warning("results_folder %s: what is missing there is told after the next start", self._folder)
+
+    def fault(self) -> str | None:
+        """What is wrong with the folder, or None; for any thread."""
+        if self._thread.ident is not None and not self._thread.is_alive():
+            return f"{self._folder} is told no more: restart the service; its log says why"
+        since = self._busy_since
+        hangs = since is not None and time.monotonic() - since > _SILENCE_S
+        return f"{self._folder} has not answered for over {_SILENCE_S:.0f} s" if hangs else self._error
+
+    # --- the thread -----------------------------------------------------------------------------------
+
+    def _tell_on(self) -> None:
+        began: float | None = None
+        while True:
+            is_last = self._ending.is_set()
+            self._woken.clear()
+            try:
+                self._catch_up()
+                if began is not None:
+                    self._happened("results_back", f"over after {time.monotonic() - began:.1f} s")
+                self._error = began = None
+            except OSError as error:
+                self._error = f"{self._folder}: {error.strerror}; its results wait in the database"
+                if began is None:
+                    began = time.monotonic()
+                    self._happened("results_failed", self._error)
+            except StationError as error:  # the daemon tells of it, and waits for the same
+                log.debug("results wait: %s", error)
+                self._woken.set()
+            self._busy_since = None
+            if is_last:
+                break
+            if self._error or self._woken.is_set():
+                self._ending.wait(_RETRY_S)
+            else:
+                self._woken.wait()
+        if self._engine:
+            self._engine.dispose()
+
+    def _catch_up(self) -> None:
+        """Tell all that the ledger has beyond the position.
+
+        Raises:
+            OSError: the folder does not take a result.
+            StationError: the database does not answer.
+        """
+        if self._engine is None:
+            self._engine = database.engine(self._url, read_only=True)
+            self._begin_anew_in_another_ledger(self._engine)
+        while some := self._next(self._engine):
+            self._busy_since = time.monotonic()
+            self._require_mount()
+            for row in some:
+                self._write(row)
+                self._busy_since = time.monotonic()
+            is_mount = os.path.ismount(self._folder)
+            self._note(replace(self._position, after=some[-1]["id"], is_mount=is_mount))
+
+    def _next(self, engine: sa.Engine) -> list[sa.RowMapping]:
+        at = self._position
+        query = result.beyond(at.after, self._station, _AT_ONCE, since_us=None if at.after else at.since_us)
+        with database.transaction(engine) as connection:
+            return list(connection.execute(query).mappings())
+
+    def _begin_anew_in_another_ledger(self, engine: sa.Engine) -> None:
+        """A position beyond the last row is of a database that was since replaced or restored."""
+        with database.transaction(engine) as connection:
+            last = connection.scalar(sa.select(sa.func.max(arrival.c.id)))
+        if (last or 0) < self._position.after:
+            self._note(replace(self._position, after=0))
+            self._happened("results_anew", "the database is another or an older one: told from this start on")
+
+    def _require_mount(self) -> None:
+        if self._position.is_mount and not os.path.ismount(self._folder):
+            raise OSError(errno.ENODEV, f"was a mount point and is none now (else remove {self._file})")
+
+    def _write(self, row: sa.RowMapping) -> None:
+        told = result.content(row, self._station, self._zone, self._describe)
+        content = json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
+        unfinished = self._folder / f".{row['id']}.tmp"
+        try:
+            with unfinished.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            unfinished.replace(self._folder / result.file_name(row))
+        except OSError:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+
+    # --- what is remembered and told ------------------------------------------------------------------
+
+    def _stored_position(self) -> _Position:
+        fresh = _Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
+        try:
+            stored = _Position(**json.loads(self._file.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return fresh
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("%s cannot be read, results are told from now on: %s", self._file, error)
+            return fresh
+        if stored.database != fresh.database:
+            return fresh
+        if stored.folder != fresh.folder:
+            stored = replace(stored, folder=fresh.folder, is_mount=None)
+        # Should the ledger turn out to be another one, it is told from this start on.
+        return replace(stored, since_us=fresh.since_us) if stored.after else stored
+
+    def _note(self, position: _Position) -> None:
+        unfinished = self._file.with_name(f"{self._file.name}.new")
+        with unfinished.open("w", encoding="utf-8") as stream:
+            json.dump(asdict(position), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(self._file)
+        self._position = position
+
+    def _happened(self, kind: str, detail: str) -> None:
+        log.warning("%s: %s", kind, detail)
+        with contextlib.suppress(StationError), Store.open(self._url, self._station, seam_gap_s=0) as store:
+            store.event(kind, detail)

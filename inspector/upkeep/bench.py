@@ -1,0 +1,241 @@
+"""This machine's speed with an artifact: each stage alone, and the whole station from files to rows.
+
+The pipeline is the daemon itself, composed as ``weld-inspect once`` composes it, over a backlog of files in a
+temporary station with a SQLite database. The ideal is what the cores would do if they did nothing but decode,
+prepare and judge: hashing included, the database, the moves and all waiting left out.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import platform
+import resource
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from inspector import filesystems
+from inspector.errors import FolderError, ImageError
+from inspector.imaging import decoder
+from inspector.imaging.source import read_source
+from inspector.ledger import store
+from inspector.network import artifact as artifacts
+from inspector.network.artifact import Artifact
+from inspector.settings import Settings
+from inspector.station import composition
+from inspector.station.service import ReloadFlag, StopFlag
+
+BATCH = 8  # frames: the daemon's default batch
+ROUNDS = 15  # of the single stages: their median is steady to a few percent
+PASSES = 3  # of the pipeline; the rounds are spread over them, so that what slows one slows the other
+FRAMES = 1000  # files in a pass: seven seconds on two quick cores, so that start and end weigh little
+NOISE_SD = 4.5  # grey levels: gives PNGs of some 440 KiB, as a weld camera does
+
+Values = dict[str, list[float]]
+
+ROWS = (  # field, and what people read
+    ("decode_ms", "read, hash and decode, ms a frame, one thread"),
+    ("prepare_ms", "prepare, ms a frame, one thread"),
+    ("batch1_ms", "network, batches of 1, ms a frame, one thread"),
+    ("batch8_ms", "network, batches of 8, ms a frame, one thread"),
+    ("batch1_all_threads_ms", "network, batches of 1, ms a frame, {threads} threads in one call"),
+    ("batch8_all_threads_ms", "network, batches of 8, ms a frame, {threads} threads in one call"),
+    ("images_per_second", "files to committed rows, images/s, {threads} workers"),
+    ("processor_ms", "the same, processor time, ms a frame"),
+    ("stages_processor_ms", "of it for decode, prepare and batches of 8 alone, one thread"),
+)
+
+
+def bench(
+    artifact: Path, directory: Path | None = None, *, rounds: int = ROUNDS, frames: int = FRAMES
+) -> dict[str, Any]:
+    """Measure, with files that the system has in memory.
+
+    Args:
+        artifact: the network.
+        directory: image files to measure with, repeated as needed; noise of 800×974 pixels where None.
+        rounds: how often each stage is timed alone, a batch at a time; one for each pass at least.
+        frames: files in each of the ``PASSES`` of the pipeline.
+
+    Returns:
+        Each is a median, with its quartiles under ``spread``. One frame on one thread: ``decode_ms`` (read,
+        hash, decode, look for flaws), ``prepare_ms``, ``batch1_ms`` and ``batch8_ms`` (the network in batches
+        of 1 and 8); ``…_all_threads_ms`` with torch's threads on all cores. ``images_per_second`` is the
+        station on ``threads`` workers, from files on ``file_system`` to committed rows and moved files;
+        ``processor_ms`` all that it costs a frame in user and system time, and ``stages_processor_ms`` what
+        the three stages alone cost: on a busy machine their ratio says more than ``efficiency``.
+        ``ideal_images_per_second`` is ``threads`` over the sum of decode, prepare and batch8, ``efficiency``
+        the share of it that was reached. ``memory_mb`` is the most that this process has held resident, in
+        10⁶ bytes.
+
+    Raises:
+        ArtifactError: see :func:`inspector.network.artifact.open`.
+        FolderError: the directory is missing or holds no image.
+    """
+    opened = artifacts.open(artifact)
+    opened.warm_up(BATCH)  # from here on one thread for each worker
+    threads = len(os.sched_getaffinity(0))
+    values: Values = {name: [] for name, _ in ROWS}
+    with tempfile.TemporaryDirectory(prefix="weld-bench-") as temporary:
+        folder = Path(temporary)
+        files = _readable(directory) if directory is not None else _noise(folder)
+        for number in range(PASSES):
+            _time_stages(values, opened, files, threads, range(number, max(rounds, PASSES), PASSES))
+            _time_station(values, artifact, files, folder / str(number), frames)
+        file_system = filesystems.file_system(folder)
+    middle = {name: statistics.median(told) for name, told in values.items()}
+    ideal = threads * 1000 / (middle["decode_ms"] + middle["prepare_ms"] + middle["batch8_ms"])
+    return {
+        "artifact": f"{opened.metadata.name} {opened.metadata.version}, {opened.metadata.quantization}, "
+        f"{opened.metadata.width}×{opened.metadata.height}",
+        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "file_system": file_system,
+        "frames": frames,
+        "threads": threads,
+        **{name: round(value, 3) for name, value in middle.items()},
+        "ideal_images_per_second": round(ideal, 1),
+        "efficiency": round(middle["images_per_second"] / ideal, 3),
+        "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6),
+        "spread": {name: _quartiles(told) for name, told in values.items()},
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The figures of :func:`bench` for people."""
+    told = Table(title=f"{result['artifact']} on {result['machine']}; {PASSES} × {result['frames']} files")
+    told.add_column("what")
+    told.add_column("median", justify="right")
+    told.add_column("quartiles", justify="right")
+    for name, what in ROWS:
+        low, high = result["spread"][name]
+        told.add_row(what.format(**result), f"{result[name]:g}", f"{low:g} to {high:g}")
+    told.add_row("ideal, images/s", f"{result['ideal_images_per_second']:g}", "")
+    told.add_row("efficiency", f"{result['efficiency']:.0%}", "")
+    told.add_row("memory at most, MB resident", f"{result['memory_mb']:g}", "")
+    text = io.StringIO()
+    Console(file=text, width=100).print(told)
+    return text.getvalue().rstrip()
+
+
+# --- what is measured with ------------------------------------------------------------------------------
+
+
+def _readable(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        raise FolderError(f"{directory}: is no folder; --dir wants a folder of images")
+    files = []
+    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+        try:
+            decoder.decode(path.read_bytes())
+        except (ImageError, OSError):
+            continue
+        files.append(path)
+    if not files:
+        raise FolderError(f"{directory}: holds no image that can be read")
+    return files
+
+
+def _noise(folder: Path) -> list[Path]:
+    """Frames of the camera's size that cost a decoder what real ones cost."""
+    random = np.random.default_rng(0)
+    glow = 110 + 60 * np.sin(np.linspace(0, 3, 974))[:, None] * np.sin(np.linspace(0, 3, 800))
+    files = [folder / f"noise-{number}.png" for number in range(BATCH)]
+    for path in files:
+        Image.fromarray(np.clip(random.normal(glow, NOISE_SD), 0, 255).astype(np.uint8)).save(path)
+    return files
+
+
+# --- each stage alone -----------------------------------------------------------------------------------
+
+
+def _time_stages(
+    values: Values, opened: Artifact, files: Sequence[Path], threads: int, rounds: Iterable[int]
+) -> None:
+    for start in rounds:
+        some = [files[(start * BATCH + i) % len(files)] for i in range(BATCH)]
+        before = time.thread_time()
+        pixels = _timed(values["decode_ms"], _each(_decode), some)
+        frames = _timed(values["prepare_ms"], _each(opened.prepare), pixels)
+        batch = torch.stack(frames)
+        _timed(values["batch8_ms"], opened.forward, batch)
+        values["stages_processor_ms"].append((time.thread_time() - before) * 1000 / BATCH)
+        _timed(values["batch1_ms"], _each(opened.forward), torch.split(batch, 1))
+        with _threads(threads):
+            opened.forward(batch)  # starts the threads
+            _timed(values["batch1_all_threads_ms"], _each(opened.forward), torch.split(batch, 1))
+            _timed(values["batch8_all_threads_ms"], opened.forward, batch)
+
+
+def _timed(times: list[float], work: Callable[[Any], Any], argument: Any) -> Any:
+    started = time.perf_counter()
+    result = work(argument)
+    times.append((time.perf_counter() - started) * 1000 / BATCH)
+    return result
+
+
+def _each(work: Callable[[Any], Any]) -> Callable[[Iterable[Any]], list[Any]]:
+    return lambda arguments: [work(argument) for argument in arguments]
+
+
+def _decode(path: Path) -> NDArray[np.uint8]:
+    with read_source(path) as source:
+        pixels = decoder.decode(source.data)
+    decoder.flaw(pixels)
+    return pixels
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# --- the whole station ----------------------------------------------------------------------------------
+
+
+def _time_station(values: Values, artifact: Path, files: Sequence[Path], folder: Path, frames: int) -> None:
+    """One pass of the daemon over copies of the files, in a folder of its own that goes at the end."""
+    drop = folder / "drop"
+    drop.mkdir(parents=True)
+    for number in range(frames):
+        file = files[number % len(files)]
+        shutil.copyfile(file, drop / f"{number:06d}{file.suffix}")
+    # Built past the checks and so past the environment, which may name the real station's database.
+    settings = Settings.model_construct(
+        station="bench",
+        drop_folder=drop,
+        archive_folder=folder / "archive",
+        quarantine_folder=folder / "quarantine",
+        database_url=f"sqlite:///{folder / 'quality.db'}",
+        artifact=artifact,
+        settle_s=0.0,  # nobody writes to these copies: as a backlog, they wait for nothing
+    )
+    store.migrate(settings.url)
+    station = composition.daemon(folder, settings, stop=StopFlag(), reload=ReloadFlag(), only_present=True)
+    before = time.process_time()
+    totals = station.run()
+    values["processor_ms"].append((time.process_time() - before) * 1000 / frames)
+    values["images_per_second"].append(totals.images_per_second)
+    shutil.rmtree(folder)
+
+
+def _quartiles(values: Sequence[float]) -> tuple[float, float]:
+    low, high = np.percentile(values, (25, 75))
+    return round(float(low), 3), round(float(high), 3)

@@ -1,0 +1,216 @@
+"""Finds an installer's mistakes before the first shift; each finding says what to do about it.
+
+Tried in the order in which the daemon would need them. Nothing is left behind but the folders for archive and
+quarantine, and the station's name in the database.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from inspector import file_names, filesystems, permissions
+from inspector.errors import FolderError, SettingsError, StationError, UsageError
+from inspector.ledger import database, schema
+from inspector.ledger.store import Store
+from inspector.network import artifact
+from inspector.network.classifier import Classifier
+from inspector.settings import Settings
+from inspector.station import listing
+from inspector.station.archive import Archive
+from inspector.upkeep import clock
+
+
+class Level(StrEnum):
+    """How a trial ended."""
+
+    OK = "ok"
+    NOTE = "note"  # the station works; a person should know
+    WRONG = "WRONG"  # it does not, or will not for long
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried, and what to do about it."""
+
+    what: str
+    level: Level
+    detail: str
+
+
+class _Note(Exception):
+    """The trial went well, but a person should know this."""
+
+
+def findings(config: Path, settings: Settings, camera_user: str | None = None) -> Iterator[Finding]:
+    """Try everything.
+
+    Args:
+        config: the settings file.
+        settings: what it says.
+        camera_user: the account that the camera software writes as, where it is not this one.
+    """
+    trials: dict[str, Callable[[], str]] = {
+        "settings": lambda: _settings(config, settings),
+        "folders": lambda: _folders(settings),
+        "file system": lambda: _file_system(settings),
+        "camera": lambda: _camera(settings, camera_user),
+        "disk": lambda: _disk(settings),
+        "artifact": lambda: _artifact(settings),
+        "clock": lambda: _clock(settings),
+        "database": lambda: _database(settings),
+        "names": lambda: _names(settings),
+        "results": lambda: _results(settings),
+    }
+    for what, trial in trials.items():
+        try:
+            yield Finding(what, Level.OK, trial())
+        except _Note as note:
+            yield Finding(what, Level.NOTE, str(note))
+        except StationError as error:
+            yield Finding(what, Level.WRONG, str(error))
+
+
+def _settings(config: Path, settings: Settings) -> str:
+    permissions.require_settings(config)
+    return f"{config}: station {settings.station}"
+
+
+def _folders(settings: Settings) -> str:
+    Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
+    return f"files move from {settings.drop_folder} to archive and quarantine by rename"
+
+
+def _file_system(settings: Settings) -> str:
+    kind = filesystems.file_system(settings.drop_folder)
+    if filesystems.is_remote(kind):
+        raise _Note(
+            f"{settings.drop_folder} is {kind}: nothing tells of new files there, so each is found by a scan "
+            f"every {settings.scan_s:g} s (scan_s); better share a local folder of this machine"
+        )
+    if kind in filesystems.FOREIGN:
+        raise _Note(
+            f"{settings.drop_folder} is {kind}, which knows no owners; ext4 or XFS keeps rights apart"
+        )
+    if filesystems.file_system(settings.archive_folder) in filesystems.VOLATILE:
+        raise _Note(f"{settings.archive_folder} lies in memory (tmpfs): gone with the power; use a disk")
+    return f"{kind}, on this machine"
+
+
+def _camera(settings: Settings, user: str | None) -> str:
+    drop = settings.drop_folder
+    permissions.may_move_from(drop)
+    if user is None:
+        raise _Note(f"not tried: --camera-user NAME tries whether the camera's account may write to {drop}")
+    permissions.may_deliver(user, drop)
+    return f"{user} may write to {drop}, and this user may read and move what comes"
+
+
+def _disk(settings: Settings) -> str:
+    free = filesystems.free_gigabytes(settings.archive_folder)
+    if free < settings.min_free_gigabytes:
+        raise FolderError(
+            f"{settings.archive_folder}: {free:.1f} GiB left, min_free_gigabytes asks for "
+            f"{settings.min_free_gigabytes:g}; prune, or give it more room"
+        )
+    return f"{free:.0f} GiB left for {settings.archive_folder}"
+
+
+def _artifact(settings: Settings) -> str:
+    if not settings.others_may_write:
+        permissions.require(settings.artifact, "set others_may_write: true")
+    opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
+    Classifier(opened, settings.thresholds)
+    about = opened.metadata
+    return (
+        f"{settings.artifact}: {about.name} {about.version}, {len(about.classes)} classes, "
+        f"{about.width}×{about.height}, golden frames agree"
+    )
+
+
+def _clock(settings: Settings) -> str:
+    clock.is_not_before(settings.artifact)
+    if not clock.clock_is_synchronized():
+        raise _Note("no time source: the rows' times drift; 'timedatectl set-ntp true', or install chrony")
+    return f"synchronized; the calendar is {settings.timezone}"
+
+
+def _database(settings: Settings) -> str:
+    with Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s):
+        pass
+    where = database.display(settings.url)
+    if settings.url.drivername == "sqlite":
+        return f"{where} can be written, schema is up to date"
+    with database.reading(settings.url) as engine, database.transaction(engine) as connection:
+        owner = _rights(connection, where)
+    if owner:
+        raise _Note(
+            f"{where}: this user owns the tables, so it may change history; "
+            "give the service a user of role weldnet_daemon (roles.sql)"
+        )
+    return f"{where} answers, schema is up to date, this user may add rows and change none"
+
+
+def _rights(connection: sa.Connection, where: str) -> bool:
+    """Refuse a user that may not read and add rows; True where it may change them, too."""
+
+    def may(table: str, right: str) -> bool:
+        return bool(connection.scalar(sa.select(sa.func.has_table_privilege(table, right))))
+
+    tables = ("station", "model", "settings", "inspection", "quarantine", "arrival", "event")
+    missing = [
+        f"{right} on {table}" for table in tables for right in ("SELECT", "INSERT") if not may(table, right)
+    ]
+    if missing:
+        raise UsageError(f"{where}: this user lacks {', '.join(missing)}; run roles.sql as the tables' owner")
+    return may(schema.inspection.name, "UPDATE")
+
+
+def _names(settings: Settings) -> str:
+    drop = settings.drop_folder
+    waiting = listing.waiting(drop, subfolders=settings.subfolders)
+    there = [file_names.to_text(path.relative_to(drop)) for path in waiting]
+    if settings.name_pattern is None:
+        return "name_pattern is not set: rows tell no camera, part or seam"
+    pattern = re.compile(settings.name_pattern)
+    if not there:
+        raise _Note(
+            "no file in the drop folder to try name_pattern on; check again when the camera has written"
+        )
+    unread = [name for name in there if pattern.search(name) is None]
+    if len(unread) == len(there):
+        raise SettingsError(
+            f"name_pattern matches none of {len(there)} names, such as {there[0]}; correct it"
+        )
+    if unread:
+        raise _Note(f"name_pattern does not match {len(unread)} of {len(there)} names, such as {unread[0]}")
+    timeless = [
+        name
+        for name in there
+        if "time" in pattern.groupindex
+        and file_names.parse(name, pattern, settings.zone).camera_time_us is None
+    ]
+    if timeless:
+        raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(there)} names: {timeless[0]}")
+    return f"name_pattern reads all {len(there)} names, such as {there[0]}"
+
+
+def _results(settings: Settings) -> str:
+    folder = settings.results_folder
+    if folder is None:
+        return "results_folder is not set: no PLC or MES is told"
+    probe = folder / f".{os.getpid()}.tmp"
+    try:
+        probe.write_bytes(b"{}")
+        probe.unlink()
+    except OSError as error:
+        raise FolderError(
+            f"results_folder {folder}: {error.strerror}; mount or create it, or correct the setting"
+        ) from None
+    return f"results can be written to {folder}"

@@ -1,0 +1,180 @@
+"""Retention: old images leave the disk, their rows stay.
+
+The order is row, then unlink: a file's ``pruned`` arrival is committed before the file goes. A crash in
+between leaves a file whose latest row says ``pruned``: reconcile misses nothing, and the next prune finds the
+file and finishes. The disk is read before the ledger: the daemon commits a file's row before it moves the
+file, so whatever stands without a row is a stranger's, and is never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector.errors import FolderError, StationError
+from inspector.ledger import database
+from inspector.ledger.schema import arrival, audit_sample, inspection, review
+from inspector.ledger.schema import station as stations
+from inspector.ledger.store import Store
+from inspector.records import Outcome, Verdict
+
+KEPT = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _kept_for
+_AT_ONCE = 500  # files in one transaction: tens of milliseconds, which the daemon's next commit may wait
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What may go.
+
+    Attributes:
+        before_us: only what was recorded before this instant, UTC epoch microseconds.
+        verdicts: only images of these: by a person's verdict, where one decided, else by the station's.
+        unreviewed: also what waits for a person: FAIL and REVIEW, and audit samples, without a decision.
+        quarantined: also what could not be inspected.
+    """
+
+    before_us: int
+    verdicts: frozenset[Verdict]
+    unreviewed: bool = False
+    quarantined: bool = False
+
+
+@dataclass(slots=True)
+class Pruned:
+    """What went, or would; and why the rest stays."""
+
+    files: int = 0
+    size_bytes: int = 0
+    kept: Counter[str] = field(default_factory=Counter)  # by KEPT
+
+
+def prune(
+    store: Store,
+    url: URL | str,
+    policy: Policy,
+    *,
+    archive_folder: Path,
+    quarantine_folder: Path,
+    delete: bool,
+    track: Callable[[list[Path]], Iterable[Path]] = iter,
+) -> Pruned:
+    """Remove what a policy lets go from one station's folders, oldest day first.
+
+    Only files that stand where the daemon puts them, ``<day>/<verdict or reason>/<file>``, with a row that
+    tells of just this file (size and time of change): whatever else lies there stays, folders too.
+
+    Args:
+        store: the station's ledger.
+        url: the same database, to read.
+        policy: what may go.
+        archive_folder: where the station's images lie.
+        quarantine_folder: where its unreadable files lie; looked at if the policy says so.
+        delete: False only counts.
+        track: told the folders, to show how far it has got.
+
+    Raises:
+        FolderError: a folder's files cannot be removed by this user; nothing of it was.
+        StationError: a file could not be removed after all; its row stands, and the next prune tries again.
+        StoreUnavailable: an outage; what was not recorded still stands.
+    """
+    result = Pruned()
+    roots = {False: archive_folder} | ({True: quarantine_folder} if policy.quarantined else {})
+    folders = {
+        folder: quarantined for quarantined, root in roots.items() for folder in sorted(root.glob("*/*/"))
+    }
+    with database.reading(url) as engine:
+        for folder in track(list(folders)):
+            quarantined = folders[folder]
+            if delete and not os.access(folder, os.W_OK | os.X_OK):
+                raise FolderError(f"{folder}: this user may not remove files; run it as the station's user")
+            for standing in _standing(folder, roots[quarantined]):
+                with database.transaction(engine) as connection:
+                    found = _latest(connection, store.station, standing, quarantined=quarantined)
+                kept_for = {p: _kept_for(found.get(p), status, policy) for p, status in standing.items()}
+                result.kept.update(why for why in kept_for.values() if why)
+                going = [path for path, why in kept_for.items() if why is None]
+                if delete and going:
+                    store.removed([found[path]["id"] for path in going], Outcome.PRUNED)
+                    _unlink(roots[quarantined] / path for path in going)
+                result.files += len(going)
+                result.size_bytes += sum(standing[path].st_size for path in going)
+    return result
+
+
+def _standing(folder: Path, root: Path) -> Iterator[dict[str, os.stat_result]]:
+    """A folder's files by the path that a row would give them, some at a time.
+
+    What is a folder itself, hidden, or not UTF-8 is none of the daemon's.
+    """
+    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    for start in range(0, len(files), _AT_ONCE):
+        found = {}
+        for file in files[start : start + _AT_ONCE]:
+            path = str(file.relative_to(root))
+            with contextlib.suppress(FileNotFoundError):
+                status = file.lstat()
+                if path.encode(errors="ignore").decode() == path and not stat.S_ISDIR(status.st_mode):
+                    found[path] = status
+        yield found
+
+
+def _unlink(files: Iterable[Path]) -> None:
+    for file in files:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StationError(f"{file}: {error.strerror}; mend that and prune again") from None
+
+
+def _latest(
+    connection: sa.Connection, station: str, paths: Iterable[str], *, quarantined: bool
+) -> dict[str, sa.RowMapping]:
+    """The latest arrival of each path, with what station and people said of the image."""
+    said = review.alias()
+    latest_review = sa.select(sa.func.max(said.c.id)).where(said.c.inspection_id == inspection.c.id)
+    is_sample = sa.exists().where(audit_sample.c.inspection_id == inspection.c.id)
+    query = (
+        sa.select(
+            arrival, inspection.c.verdict, review.c.verdict.label("human"), is_sample.label("is_sample")
+        )
+        .join(stations, stations.c.id == arrival.c.station_id)
+        .outerjoin(inspection, inspection.c.id == arrival.c.inspection_id)
+        .outerjoin(review, review.c.id == latest_review.scalar_subquery())
+        .where(
+            stations.c.name == station,
+            arrival.c.path.in_(list(paths)),
+            arrival.c.quarantine_id.is_not(None) if quarantined else arrival.c.inspection_id.is_not(None),
+        )
+        .order_by(arrival.c.id)
+    )
+    return {row["path"]: row for row in connection.execute(query).mappings()}
+
+
+def _kept_for(row: sa.RowMapping | None, status: os.stat_result, policy: Policy) -> str | None:
+    """Why a file stays, one of :data:`KEPT`; None where it may go."""
+    if row is None or not _is_of(row, status) or row["outcome"] == Outcome.REQUEUED:
+        return "unknown"  # to the ledger, or on its way back into the drop folder
+    if row["outcome"] == Outcome.PRUNED:
+        return None  # an earlier prune was cut short
+    if row["recorded_us"] >= policy.before_us:
+        return "young"
+    if row["outcome"] == Outcome.QUARANTINED:
+        return None
+    decided = row["human"] in (Verdict.PASS, Verdict.FAIL)
+    if (row["human"] if decided else row["verdict"]) not in policy.verdicts:
+        return "verdict"
+    waits = not decided and (row["verdict"] != Verdict.PASS or row["is_sample"])
+    return "unreviewed" if waits and not policy.unreviewed else None
+
+
+def _is_of(row: sa.RowMapping, status: os.stat_result) -> bool:
+    """Whether the file is the one that was recorded, as far as its status tells; a restored copy is, too."""
+    return (row["size_bytes"], row["mtime_us"]) == (status.st_size, status.st_mtime_ns // 1000)

@@ -1,0 +1,172 @@
+"""Is every file accounted for? Compares one station's ledger with its disk, both ways; only ever reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector import file_names
+from inspector.ledger import database, statements
+from inspector.ledger.schema import arrival, signed
+from inspector.ledger.schema import station as stations
+from inspector.records import Outcome
+from inspector.reports import query as reports
+
+_PATHS_A_QUERY = 500  # bound parameters, far below either back end's limit
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """Every file of one station accounted for, or named; ``seen`` = what the ledger counts + ``pending``."""
+
+    seen: int
+    inspected: int
+    duplicates: int
+    quarantined: int
+    pending: int
+    unaccounted: int
+    details: tuple[str, ...]  # one line for each file that is unaccounted for
+
+
+def reconcile(
+    url: URL | str,
+    *,
+    station: str,
+    drop_folder: Path,
+    archive_folder: Path,
+    quarantine_folder: Path,
+    pending: Iterable[Path],
+) -> Reconciliation:
+    """Compare one station's ledger with its disk, both ways.
+
+    Unaccounted for are files in the archive or quarantine without an arrival, and arrivals whose file is
+    neither where they say, nor pruned or put back, nor (recorded, not yet moved) still in the drop folder.
+    What a requeue has recorded and not yet moved back is pending.
+
+    Args:
+        url: the quality database.
+        station: whose.
+        drop_folder: what source names count from.
+        archive_folder: what the paths of inspected files and duplicates count from.
+        quarantine_folder: what the paths of quarantined files count from.
+        pending: the intake that waits in the drop folder.
+
+    Raises:
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    folders = {False: archive_folder, True: quarantine_folder}
+    waiting = {file_names.to_text(path.relative_to(drop_folder)): path for path in pending}
+    with database.reading(url) as engine:
+        with database.transaction(engine) as connection:
+            database.require_schema(connection)
+            missing = [row for row in _arrivals_on_disk(connection, station) if not _stands(row, folders)]
+            back = connection.execute(statements.requeued(station)).all()
+        strangers = [
+            f"{path}: the ledger knows no such file"
+            for quarantined, folder in folders.items()
+            for path in _strangers(engine, station, folder, quarantined=quarantined)
+        ]
+    going_back = sum(os.path.lexists(quarantine_folder / row.path) for row in back)  # a requeue was cut short
+    on_the_way = {
+        row.source_name for row in missing if _is_same_file(waiting.get(row.source_name), row.inode)
+    }
+    lost = [
+        f"{folders[row.quarantine_id is not None] / row.path}: {row.source_name} was recorded there"
+        for row in missing
+        if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
+    ]
+    still_waiting = len(waiting) - len(on_the_way) + going_back
+    ledger = reports.run(url, "reconcile")
+    by_station = {row[0]: dict(zip(ledger.columns, row, strict=True)) for row in ledger.rows}
+    counts = by_station.get(station, {})
+    return Reconciliation(
+        seen=counts.get("seen", 0) + still_waiting,
+        inspected=counts.get("inspected", 0),
+        duplicates=counts.get("duplicates", 0),
+        quarantined=counts.get("quarantined", 0),
+        pending=still_waiting,
+        unaccounted=len(strangers) + len(lost),
+        details=tuple(strangers + lost),
+    )
+
+
+def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
+    """Arrivals whose file should stand in the archive or quarantine: not pruned, not put back."""
+    removal = arrival.alias("removal")
+    removed = sa.exists().where(
+        removal.c.station_id == arrival.c.station_id,
+        removal.c.path == arrival.c.path,
+        removal.c.outcome.in_([Outcome.PRUNED, Outcome.REQUEUED]),
+        removal.c.id > arrival.c.id,
+        removal.c.inspection_id.is_(None) == arrival.c.inspection_id.is_(None),  # the same folder
+    )
+    query = (
+        sa.select(arrival.c.source_name, arrival.c.path, arrival.c.inode, arrival.c.quarantine_id)
+        .join(stations)
+        .where(
+            stations.c.name == station,
+            arrival.c.outcome.in_([Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED]),
+            ~removed,
+        )
+        .order_by(arrival.c.id)
+    )
+    yield from connection.execution_options(yield_per=_PATHS_A_QUERY).execute(query)
+
+
+def _stands(row: Any, folders: Mapping[bool, Path]) -> bool:
+    return os.path.lexists(folders[row.quarantine_id is not None] / row.path)
+
+
+def _is_same_file(path: Path | None, inode: int) -> bool:
+    try:
+        return path is not None and signed(path.lstat().st_ino) == inode
+    except FileNotFoundError:
+        return False
+
+
+def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bool) -> Iterator[str]:
+    """Files below ``folder`` that no arrival says are there; read in parts, however many there are.
+
+    A quarantined folder is one arrival: what is in it came with it.
+    """
+    folders = [folder] if folder.is_dir() else []
+    while folders:
+        here = folders.pop()
+        with os.scandir(here) as entries:
+            for some in _batches(entries):
+                paths = {str(Path(entry.path).relative_to(folder)): entry for entry in some}
+                with database.transaction(engine) as connection:
+                    known = _known_paths(connection, station, paths, quarantined=quarantined)
+                for path in paths.keys() - known:
+                    if paths[path].is_dir(follow_symlinks=False):
+                        folders.append(folder / path)
+                    elif not Path(path).name.startswith("."):  # the daemon's journal; no arrival is hidden
+                        yield file_names.to_text(folder / path)
+
+
+def _batches(entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
+    iterator = iter(entries)
+    while some := list(islice(iterator, _PATHS_A_QUERY)):
+        yield some
+
+
+def _known_paths(
+    connection: sa.Connection, station: str, paths: Iterable[str], *, quarantined: bool
+) -> set[str]:
+    # The archive gives safe names; one that is not UTF-8 is none of its own, and no text to ask with.
+    askable = [path for path in paths if path.encode(errors="ignore").decode() == path]
+    column = arrival.c.quarantine_id if quarantined else arrival.c.inspection_id
+    query = (
+        sa.select(arrival.c.path)
+        .join(stations)
+        .where(stations.c.name == station, arrival.c.path.in_(askable), column.is_not(None))
+    )
+    return set(connection.scalars(query))

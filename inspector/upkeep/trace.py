@@ -1,0 +1,253 @@
+"""One image's whole life: file, times, artifact, settings, verdicts, and its bytes today; only ever reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector import file_names
+from inspector.errors import UsageError
+from inspector.ledger import database
+from inspector.ledger.schema import arrival, audit_sample, inspection, model, quarantine, review, settings
+from inspector.ledger.schema import station as stations
+from inspector.records import Json, Outcome
+from inspector.times import iso
+
+MATCHES = "stands there, its bytes match"
+CHANGED = "stands there, but its BYTES HAVE CHANGED"
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where one station's files are: the only ones that this machine can look at."""
+
+    station: str
+    drop: Path
+    archive: Path
+    quarantine: Path
+    zone: tzinfo = UTC
+
+
+def trace(
+    url: URL | str,
+    folders: Folders,
+    *,
+    file: Path | None = None,
+    part: str | None = None,
+    row: int | None = None,
+) -> list[Json]:
+    """Every life that fits, oldest first; give exactly one of ``file``, ``part`` and ``row``.
+
+    Args:
+        url: the quality database.
+        folders: the station whose files are looked at.
+        file: an image: found by its bytes, whatever its name is now, and by its place in the archive or
+            quarantine, whatever its bytes are now.
+        part: every image of this part.
+        row: an inspection's number.
+
+    Raises:
+        UsageError: not exactly one is given, the file cannot be read, or the database knows no such image.
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    if sum(given is not None for given in (file, part, row)) != 1:
+        raise UsageError("give an image file, or --part, or --id, and only one of them")
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        database.require_schema(connection)
+        refused: list[int] = []
+        if file is not None:
+            wanted, refused = _of_file(connection, folders, file)
+        elif part is not None:
+            wanted = _ids(connection, inspection.c.part == part)
+        else:
+            wanted = _ids(connection, inspection.c.id == row)
+        lives = [_inspected(connection, folders, number) for number in wanted]
+        lives += [_quarantined(connection, folders, number) for number in refused]
+    if not lives:
+        asked = file if file is not None else f"part '{part}'" if part is not None else f"inspection {row}"
+        raise UsageError(f"no data: the database knows no image of {asked}")
+    return lives
+
+
+def _ids(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[int]:
+    query = sa.select(inspection.c.id).where(condition).order_by(inspection.c.taken_us, inspection.c.id)
+    return list(connection.scalars(query))
+
+
+def _of_file(connection: sa.Connection, folders: Folders, file: Path) -> tuple[list[int], list[int]]:
+    """Inspections and quarantine rows of a file's bytes, and of the place where it lies."""
+    try:
+        digest = _sha256(file)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
+    every = sa.select(stations.c.id)  # the indexes begin with the station
+    firsts = sa.select(inspection.c.id).where(
+        inspection.c.station_id.in_(every), inspection.c.sha256 == digest, inspection.c.duplicate_of.is_(None)
+    )
+    ids = set(_ids(connection, inspection.c.id.in_(firsts) | inspection.c.duplicate_of.in_(firsts)))
+    refused = set(connection.scalars(sa.select(quarantine.c.id).where(quarantine.c.sha256 == digest)))
+    path = file.resolve()
+    for root, column, found in (
+        (folders.archive, arrival.c.inspection_id, ids),
+        (folders.quarantine, arrival.c.quarantine_id, refused),
+    ):
+        if path.is_relative_to(root.resolve()):
+            there = sa.select(column).where(
+                arrival.c.station_id.in_(every.where(stations.c.name == folders.station)),
+                arrival.c.path == file_names.to_text(path.relative_to(root.resolve())),
+                column.is_not(None),
+            )
+            found.update(connection.scalars(there))
+    return _ids(connection, inspection.c.id.in_(ids)), sorted(refused)
+
+
+def _inspected(connection: sa.Connection, folders: Folders, number: int) -> Json:
+    table = inspection
+    query = sa.select(table, stations.c.name.label("station")).join(
+        stations, stations.c.id == table.c.station_id
+    )
+    row = connection.execute(query.where(table.c.id == number)).mappings().one()
+    by = connection.execute(sa.select(model).where(model.c.id == row["model_id"])).mappings().one()
+    force = (
+        connection.execute(sa.select(settings).where(settings.c.id == row["settings_id"])).mappings().one()
+    )
+    content = dict(force["content"])
+    thresholds = content.pop("thresholds", None)
+    reviews = connection.execute(
+        sa.select(review).where(review.c.inspection_id == number).order_by(review.c.id)
+    ).mappings()
+    sample = connection.execute(
+        sa.select(audit_sample).where(audit_sample.c.inspection_id == number)
+    ).mappings()
+    zone = folders.zone
+    plain = ("id", "station", "source_name", "sha256", "duplicate_of", "camera", "part", "seam", "pass_no")
+    judged = ("verdict", "label", "confidence", "reason", "novelty", "probabilities")
+    timed = ("wait_ms", "decode_ms", "infer_ms", "total_ms", "batch_size")
+    return {
+        "inspection": {key: row[key] for key in plain},
+        "times": {
+            **{key: iso(row[f"{key}_us"], zone) for key in ("camera_time", "seen", "inspected")},
+            **{key: row[key] for key in ("local_day", "shift", *timed)},
+        },
+        "station_said": {key: row[key] for key in judged},
+        "artifact": {key: by[key] for key in ("name", "version", "artifact_sha256")},
+        "training_record": dict(by["metadata"]),
+        "thresholds": thresholds,
+        "settings": content,
+        "reviews": [_review(said, zone) for said in reviews],
+        "audit_samples": [
+            {"drawn": iso(a["drawn_us"], zone), "seed": a["seed"], "population": a["population"]}
+            for a in sample
+        ],
+        "files": _files(connection, folders, arrival.c.inspection_id == number, row),
+    }
+
+
+def _review(said: sa.RowMapping, zone: tzinfo) -> Json:
+    words = {key: said[key] for key in ("reviewer", "verdict", "label", "note")}
+    return {"at": iso(said["reviewed_us"], zone)} | words
+
+
+def _quarantined(connection: sa.Connection, folders: Folders, number: int) -> Json:
+    query = sa.select(quarantine, stations.c.name.label("station")).join(
+        stations, stations.c.id == quarantine.c.station_id
+    )
+    row = connection.execute(query.where(quarantine.c.id == number)).mappings().one()
+    plain = ("id", "station", "source_name", "sha256", "reason", "detail")
+    return {
+        "quarantine": {key: row[key] for key in plain},
+        "times": {"quarantined": iso(row["quarantined_us"], folders.zone)},
+        "files": _files(connection, folders, arrival.c.quarantine_id == number, row),
+    }
+
+
+def _files(
+    connection: sa.Connection, folders: Folders, whose: sa.ColumnElement[bool], row: sa.RowMapping
+) -> list[Json]:
+    """Every file that arrived as this image, and what has become of it by now."""
+    here = arrival.c.station_id == row["station_id"]  # the index on names begins with the station
+    named = arrival.c.source_name == row["source_name"]
+    query = sa.select(arrival).where(here, named, whose).order_by(arrival.c.id)
+    arrivals = connection.execute(query).mappings().all()
+    removals = [a for a in arrivals if a["outcome"] in (Outcome.PRUNED, Outcome.REQUEUED)]
+
+    def removed(a: sa.RowMapping) -> Outcome | None:
+        """How a file left its place, which may have been given to another one since."""
+        later = (r["outcome"] for r in removals if r["path"] == a["path"] and r["id"] > a["id"])
+        return Outcome(found) if (found := next(later, None)) else None
+
+    return [
+        {
+            "arrived": iso(a["seen_us"], folders.zone),
+            "outcome": a["outcome"],
+            "path": a["path"],
+            "now": _now(folders, row, a, removed(a)),
+        }
+        for a in arrivals
+        if a not in removals
+    ]
+
+
+def _now(folders: Folders, row: sa.RowMapping, a: sa.RowMapping, removed: Outcome | None) -> str:
+    """Where a file is, and whether its bytes are those that were read."""
+    if removed:
+        return removed.value
+    if row["station"] != folders.station:
+        return f"at station {row['station']}: look there"
+    place = (folders.archive if a["quarantine_id"] is None else folders.quarantine) / a["path"]
+    if place.is_symlink() or place.exists():
+        return _compared(place, a["sha256"])
+    waits = folders.drop / file_names.to_path(a["source_name"])
+    is_it = waits.is_file() and _compared(waits, a["sha256"]) == MATCHES
+    return "waits in the drop folder to be moved" if is_it else "MISSING"
+
+
+def _compared(path: Path, sha256: str | None) -> str:
+    try:
+        return MATCHES if sha256 is None or _sha256(path) == sha256 else CHANGED
+    except OSError as error:
+        return f"stands there, but cannot be read: {error.strerror}"
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# --- for people ------------------------------------------------------------------------------------------
+
+_OF_TRAINING = ("created", "recipe", "metrics", "quantization", "git_commit", "torch_version")
+
+
+def render(lives: Sequence[Json]) -> str:
+    """The lives as text, a paragraph each; of the training record and the settings, what people ask for."""
+    return "\n\n".join("\n".join(_lines(life)) for life in lives)
+
+
+def _lines(life: Json) -> Iterator[str]:
+    for title, content in life.items():
+        items = content if isinstance(content, list) else [content or {}]
+        if title == "training_record":
+            items = [{key: content[key] for key in _OF_TRAINING if key in content}]
+        for number, item in enumerate(items or [{}]):
+            told = ", ".join(f"{key} {_word(value)}" for key, value in item.items() if value is not None)
+            yield f"{title.replace('_', ' ') if not number else '':<16} {told or 'none'}"
+
+
+def _word(value: Any) -> str:
+    """One value as people read it; of what is nested, its own figures (--json has the rest)."""
+    if isinstance(value, dict):
+        plain = {key: one for key, one in value.items() if not isinstance(one, dict | list)}
+        return f"({', '.join(f'{key} {_word(one)}' for key, one in plain.items())})"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    # Text that would break the lines is quoted.
+    return repr(value) if isinstance(value, str) and not value.isprintable() else str(value)

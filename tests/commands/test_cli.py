@@ -1,0 +1,209 @@
+"""The commands: what they print, their exit status, and one clear line for each mistake."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector.commands.cli import main
+from inspector.network.metadata import METADATA_FILE
+
+
+@pytest.fixture
+def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station on SQLite with three images inspected and one quarantined."""
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    for n in range(3):
+        station.put(f"w{n}.png", seed=n)
+    (station.drop / "bad.png").write_text("no picture")
+    return station
+
+
+@pytest.fixture
+def weld_inspect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs a command as the entry point does; gives exit status, stdout and stderr."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["weld-inspect", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0, out, err
+
+    return run
+
+
+def refused(outcome: tuple[int, str, str]) -> str:
+    """The one line of a refusal with status 2."""
+    status, out, err = outcome
+    lines = [line for line in err.splitlines() if not line.startswith("INFO ")]
+    assert status == 2
+    assert out == ""
+    assert len(lines) == 1, err
+    return lines[0]
+
+
+def test_help_loads_nothing_heavy():
+    """--help comes at once: neither torch nor SQLAlchemy is imported for it."""
+    program = (
+        "import sys; from inspector.commands.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(bool({'torch', 'sqlalchemy', 'PIL', 'numpy'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
+
+
+def test_once_prints_one_json_object(station: Station, weld_inspect, caplog):
+    """With --json stdout holds exactly one object with the documented fields; the log goes to stderr."""
+    status, out, _ = weld_inspect("once", "--json", "--config", station.config)
+    figures = json.loads(out)
+    assert status == 0
+    assert list(figures) == [
+        "seen",
+        "inspected",
+        "duplicates",
+        "quarantined",
+        "pending",
+        "seconds",
+        "images_per_second",
+    ]
+    assert (figures["seen"], figures["inspected"], figures["quarantined"]) == (4, 3, 1)
+    assert "bad.png: not_an_image" in caplog.text
+
+
+def test_a_report_as_table_csv_and_json(station: Station, weld_inspect):
+    """The same rows come as a table for people, as CSV, and as one JSON object."""
+    station.once()
+    for form in ("table", "csv", "json"):
+        status, out, _ = weld_inspect("report", "summary", "--format", form, "--config", station.config)
+        assert status == 0
+        if form == "csv":
+            row = next(csv.DictReader(io.StringIO(out)))
+            assert (row["station"], row["n"], row["quarantined"]) == ("cell-1", "3", "1")
+        elif form == "json":
+            assert json.loads(out)["rows"][0]["n"] == 3
+        else:
+            assert "cell-1" in out
+
+
+def test_report_without_a_name_lists_them(station: Station, weld_inspect):
+    """The list names each report with its question."""
+    status, out, _ = weld_inspect("report", "--config", station.config)
+    assert status == 0
+    assert {"summary", "by_class", "latency", "reconcile"} <= {line.split()[0] for line in out.splitlines()}
+
+
+def test_reconcile_fails_where_a_file_is_missing(station: Station, weld_inspect):
+    """An archived file that somebody deleted is named, counted, and makes the status 1."""
+    station.once()
+    gone = station.archive / next(iter(station.files(station.archive)))
+    gone.unlink()
+    status, out, err = weld_inspect("reconcile", "--json", "--config", station.config)
+    assert status == 1
+    assert json.loads(out)["unaccounted"] == 1
+    assert gone.name in err
+
+
+def test_check_finds_nothing_wrong_with_a_right_station(station: Station, weld_inspect):
+    """On a station that works no finding is wrong; what this machine lacks is a note."""
+    status, out, _ = weld_inspect("check", "--config", station.config)
+    assert status == 0
+    assert {line.split()[0] for line in out.splitlines()} <= {"ok", "note"}
+
+
+def test_check_finds_every_mistake_at_once(tmp_path: Path, url_of: Callable[[str], URL], weld_inspect):
+    """Artifact, database and folders are each tried, though the one before was wrong."""
+    artifact = tmp_path / "none.pt"
+    station = Station(tmp_path, artifact, url_of("sqlite", migrated=False))
+    station.archive.write_text("a file where a folder belongs")
+    status, out, _ = weld_inspect("check", "--config", station.config)
+    assert status == 2
+    wrong = [line.split()[1] for line in out.splitlines() if line.startswith("WRONG")]
+    assert wrong == ["folders", "artifact", "database"]
+
+
+def _no_archive(path: Path, good: Path) -> None:
+    path.write_bytes(b"not an archive")
+
+
+def _truncated(path: Path, good: Path) -> None:
+    path.write_bytes(good.read_bytes()[:-1000])
+
+
+def _no_metadata(path: Path, good: Path) -> None:
+    path.write_bytes(good.read_bytes().replace(METADATA_FILE.encode(), b"metadata.jsox"))
+
+
+@pytest.mark.parametrize("spoil", [None, _no_archive, _truncated, _no_metadata])
+@pytest.mark.parametrize("command", ["run", "once"])
+def test_a_file_that_is_no_artifact_is_refused(
+    tmp_path: Path, tiny: Path, url_of, weld_inspect, command: str, spoil: Callable[[Path, Path], None] | None
+):
+    """A missing, damaged or foreign file in the artifact's place is one line with its path, status 2."""
+    artifact = tmp_path / "spoilt.pt"
+    if spoil:
+        spoil(artifact, tiny)
+    station = Station(tmp_path, artifact, url_of("sqlite"))
+    station.put("w.png", seed=1)
+    assert str(artifact) in refused(weld_inspect(command, "--config", station.config))
+    assert station.files(station.drop) == {"w.png"}
+
+
+def test_another_artifact_than_the_configured_one_is_refused(
+    tmp_path: Path, tiny: Path, url_of, weld_inspect
+):
+    """Where a hash is configured any other file is refused."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), artifact_sha256="0" * 64)
+    assert "artifact_sha256" in refused(weld_inspect("once", "--config", station.config))
+
+
+def test_a_missing_schema_is_refused_with_the_command_that_makes_it(
+    tmp_path: Path, tiny: Path, url_of, weld_inspect
+):
+    """A database without the schema is never written to: the line says what to run."""
+    station = Station(tmp_path, tiny, url_of("sqlite", migrated=False))
+    assert "weld-inspect migrate" in refused(weld_inspect("once", "--config", station.config))
+    assert weld_inspect("migrate", "--config", station.config)[0] == 0
+    assert weld_inspect("once", "--config", station.config)[0] == 0
+
+
+def test_folders_that_cannot_be_used_are_refused(station: Station, weld_inspect):
+    """A file in the archive's place, or no drop folder, is one line with status 2."""
+    station.archive.write_text("a file where a folder belongs")
+    assert "archive_folder" in refused(weld_inspect("once", "--config", station.config))
+    station.archive.unlink()
+    station.drop.rename(station.folder / "elsewhere")
+    assert "drop_folder" in refused(weld_inspect("once", "--config", station.config))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["report", "sumary"], "did you mean 'summary'"),
+        (["report", "summary", "--since", "yesterday"], "yesterday"),
+        (["report", "summary", "--since", "2026-02-01", "--until", "2026-01-01"], "period"),
+        (["report", "summary", "--station", "cell-9"], "cell-9"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(
+    station: Station, weld_inspect, words: list[str], says: str
+):
+    """An unknown report, date, period or station is one line that says what there is."""
+    assert says in refused(weld_inspect(*words, "--config", station.config))
+
+
+def test_a_threshold_for_an_unknown_class_is_refused(tmp_path: Path, tiny: Path, url_of, weld_inspect):
+    """A typo in a class name would silently not work, so it is an error that lists the classes."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), thresholds={"burnthrough": 0.3})
+    assert "burn through" in refused(weld_inspect("once", "--config", station.config))

@@ -1,0 +1,293 @@
+"""Engines: what is in force on each back end, and that every trouble is one line of our own errors."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from ledger_samples import in_force, inspected, sha
+from servers import postgresql_server, postgresql_url
+from sqlalchemy.engine import URL, make_url
+
+from inspector import filesystems
+from inspector.errors import SchemaError, StoreUnavailable, UsageError
+from inspector.ledger import database
+from inspector.ledger.store import Store, migrate
+
+KEY = ("a.png", sha("a.png"))
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> URL:
+    """A migrated SQLite file whose writers give up after 0.2 s."""
+    url = make_url(f"sqlite:///{tmp_path / 'q.db'}?timeout=0.2")
+    migrate(url)
+    return url
+
+
+def setting(engine: sa.Engine, query: str) -> Any:
+    """One value that the connection tells."""
+    with engine.connect() as connection:
+        return connection.exec_driver_sql(query).scalar()
+
+
+def test_sqlite_is_durable_patient_and_strict(tmp_path: Path) -> None:
+    """Writers have WAL, synchronous=FULL, 30 s of patience and foreign keys, in the fixed SQLite if any."""
+    migrate(f"sqlite:///{tmp_path / 'q.db'}")
+    engine = database.engine(f"sqlite:///{tmp_path / 'q.db'}")
+    pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+    assert [setting(engine, f"PRAGMA {name}") for name in pragmas] == ["wal", 2, 30_000, 1]
+    assert setting(engine, "SELECT sqlite_version()") == database.sqlite_driver().sqlite_version
+    engine.dispose()
+
+
+def test_a_reader_cannot_write(url: URL) -> None:
+    """The engine for reports is read-only on the server's side."""
+    with (
+        database.reading(url) as engine,
+        pytest.raises(StoreUnavailable, match=r"read-?only"),
+        database.transaction(engine) as connection,
+    ):
+        connection.exec_driver_sql("DELETE FROM review")
+
+
+@pytest.mark.parametrize("folder", ["with space", "50% off?#&", "ünïcode"])
+def test_any_folder_name_serves_for_sqlite(tmp_path: Path, folder: str) -> None:
+    """Characters that mean something in a URL or a SQLite URI are only part of the folder's name."""
+    (tmp_path / folder).mkdir()
+    url = URL.create("sqlite", database=str(tmp_path / folder / "q.db"))
+    migrate(url)
+    Store.open(url, "cell-1", seam_gap_s=300).close()
+    assert (tmp_path / folder / "q.db").stat().st_size > 0
+
+
+def test_postgresql_never_waits_for_ever(postgresql: URL) -> None:
+    """Statements, connecting and a silent server have their limits; what the URL itself says wins."""
+    for read_only, limit in ((False, "30s"), (True, "5min")):
+        engine = database.engine(postgresql, read_only=read_only)
+        assert setting(engine, "SHOW statement_timeout") == limit
+        assert setting(engine, "SHOW application_name") == "weldnet-station"
+        engine.dispose()
+    engine = database.engine(postgresql.update_query_dict({"application_name": "mine"}))
+    assert setting(engine, "SHOW application_name") == "mine"
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("version", "bad"),
+    [
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 53, 4), False),
+    ],
+)
+def test_the_versions_with_the_wal_reset_bug_are_known(version: tuple[int, ...], bad: bool) -> None:
+    """SQLite before 3.51.3 has the bug, save 3.50.7 and 3.44.6 and what followed them."""
+    assert database.wal_reset_bug(version) is bad
+
+
+def test_an_affected_sqlite_is_named_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without the fixed driver the standard library's SQLite is used, with a warning where it is affected."""
+    monkeypatch.setitem(sys.modules, "pysqlite3.dbapi2", None)
+    with caplog.at_level(logging.WARNING):
+        migrate(f"sqlite:///{tmp_path / 'q.db'}")
+    warned = any("WAL-reset bug" in record.message for record in caplog.records)
+    assert warned == database.wal_reset_bug(sqlite3.sqlite_version_info)
+
+
+def test_a_missing_driver_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL without psycopg is one line with the pip command, and no password in it."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(UsageError, match=r"pip install 'weldnet-station\[postgres\]'") as caught:
+        Store.open("postgresql+psycopg://me:secret@db/quality", "c", seam_gap_s=1)
+    assert "secret" not in str(caught.value)
+
+
+# --- outages ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("query", ["", "?password=secret"])
+def test_a_server_that_is_not_there_is_an_outage_without_a_password(query: str) -> None:
+    """Nobody listening is StoreUnavailable in one line, which shows the URL without any password."""
+    for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1)):
+        with pytest.raises(StoreUnavailable, match="Connection refused") as caught:
+            use(f"postgresql+psycopg://me:secret@127.0.0.1:9/quality{query}")
+        assert "secret" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+        assert str(caught.value).startswith("postgresql+psycopg://me:***@127.0.0.1:9/quality: ")
+
+
+def test_a_wrong_option_in_the_url_is_a_usage_error() -> None:
+    """An option that the driver does not know is the user's mistake, not an outage."""
+    with pytest.raises(UsageError, match="sslmod"):
+        Store.open("postgresql+psycopg://me@127.0.0.1:9/quality?sslmod=require", "c", seam_gap_s=1)
+
+
+@pytest.fixture
+def own_server() -> Iterator[Any]:
+    """A PostgreSQL server that the test may stop."""
+    with postgresql_server() as server:
+        yield server
+
+
+def test_a_server_that_stops_and_comes_back_is_an_outage_that_ends(own_server: Any) -> None:
+    """While the server is down every use is StoreUnavailable; afterwards the same store works on."""
+    url = postgresql_url(own_server)
+    migrate(url)
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        [number] = store.record([inspected()], force)
+        own_server.stop()
+        for use in (
+            lambda: store.known([KEY]),
+            lambda: store.record([inspected("b.png")], force),
+            lambda: store.event("start", ""),
+        ):
+            with pytest.raises(StoreUnavailable):
+                use()
+        own_server.ensure_postgres_running()
+        assert store.known([KEY])[KEY].inspection_id == number
+        store.record([inspected("b.png")], force)
+
+
+def test_a_connection_that_dies_in_mid_transaction_is_an_outage(url_of: Callable[[str], URL]) -> None:
+    """When the server ends the session under a transaction, StoreUnavailable comes and nothing is written."""
+    url = url_of("postgresql")
+    administrator = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'weldnet-station'"
+
+    def end_session(connection: Any, cursor: Any, statement: str, *others: Any) -> None:
+        if statement.startswith("INSERT INTO arrival"):
+            with administrator.connect() as other:
+                other.exec_driver_sql(kill)
+
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        sa.event.listen(store._readers, "before_cursor_execute", end_session)
+        with pytest.raises(StoreUnavailable):
+            store.record([inspected()], in_force(store))
+        sa.event.remove(store._readers, "before_cursor_execute", end_session)
+        assert store.known([KEY]) == {}
+        assert len(store.record([inspected()], in_force(store))) == 1
+    administrator.dispose()
+
+
+def test_a_locked_sqlite_is_an_outage(sqlite_url: URL) -> None:
+    """Another writer that does not let go is StoreUnavailable after the patience; then work goes on."""
+    with Store.open(sqlite_url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        # Through the same library: two of them in one process do not see each other's locks.
+        other = database.sqlite_driver().connect(str(sqlite_url.database), isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            store.record([inspected()], force)
+        assert store.known([KEY]) == {}, "readers are not held up"
+        other.execute("ROLLBACK")
+        other.close()
+        assert len(store.record([inspected()], force)) == 1
+
+
+def test_a_full_disk_is_an_outage(sqlite_url: URL) -> None:
+    """When SQLite cannot grow, StoreUnavailable comes, the batch is not there, and space mends it."""
+    with Store.open(sqlite_url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        pages = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]  # 1: no page more than it has
+
+        @sa.event.listens_for(store._readers, "checkout")
+        def _limit(connection: Any, *others: Any) -> None:
+            connection.execute(pages[0])
+
+        batch = [inspected(f"{n}.png") for n in range(300)]
+        with pytest.raises(StoreUnavailable, match="full"):
+            store.record(batch, force)
+        del pages[0]
+        assert store.known([("0.png", sha("0.png"))]) == {}
+        assert len(set(store.record(batch, force))) == 300
+
+
+# --- wrong files -----------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
+    """A text file named in database_url is one line for store and migrate, and stays as it is."""
+    file = tmp_path / "notes.txt"
+    file.write_text("These are notes about the welding cell, and no database.\n" * 50)
+    before = file.read_bytes()
+    for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1)):
+        with pytest.raises(SchemaError, match=r"notes\.txt: is not a sound SQLite database") as caught:
+            use(f"sqlite:///{file}")
+        assert "\n" not in str(caught.value)
+    assert file.read_bytes() == before
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """Migrate does not make folders: a mistyped path is told."""
+    with pytest.raises(UsageError, match="its folder is missing"):
+        migrate(f"sqlite:///{tmp_path / 'nowhere' / 'q.db'}")
+
+
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs"])
+def test_sqlite_on_a_network_file_system_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Where the kernel's table of mounts names a network file system, no command opens SQLite there."""
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"
+        f"40 22 0:44 / {tmp_path / 'far'} rw,relatime shared:9 - {kind} server:/export rw\n"
+    )
+    monkeypatch.setattr(filesystems, "_MOUNTS", table)
+    (tmp_path / "far" / "deep").mkdir(parents=True)
+    for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1), reports_of):
+        with pytest.raises(
+            UsageError, match=rf"q\.db lies on {kind}: SQLite loses data .* or use PostgreSQL"
+        ):
+            use(f"sqlite:///{tmp_path / 'far' / 'deep' / 'q.db'}")
+    migrate(f"sqlite:///{tmp_path / 'near.db'}")
+
+
+def reports_of(url: str) -> None:
+    """Open a database as the reports do."""
+    with database.reading(url):
+        pass
+
+
+def test_a_file_of_somebody_else_is_a_usage_error() -> None:
+    """A database that this user may not write, or not even see, is refused: waiting would not mend it."""
+    script = (
+        "import os, sys\n"
+        "from inspector.errors import UsageError\n"
+        "from inspector.ledger.store import Store\n"
+        "if os.geteuid() == 0: os.setresuid(65534, 65534, 65534)\n"
+        "for url in sys.argv[1:]:\n"
+        "    try: Store.open(url, 'c', seam_gap_s=1)\n"
+        "    except UsageError as error: print(error)\n"
+    )
+    with tempfile.TemporaryDirectory() as name:  # not below tmp_path, which other users cannot enter
+        Path(name).chmod(0o755)
+        files = [Path(name) / mode / "q.db" for mode in ("555", "500", "777")]
+        for file in files:
+            file.parent.mkdir()
+            migrate(f"sqlite:///{file}")
+            file.chmod(0o444)
+            file.parent.chmod(int(file.parent.name, 8))
+        command = [sys.executable, "-c", script, *(f"sqlite:///{file}" for file in files)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        for file, what in zip(files, ("its folder", "its folder", "this file"), strict=True):
+            assert f"{file}: this user may not use {what}" in ran.stdout, ran.stderr
+            file.parent.chmod(0o755)

@@ -1,0 +1,449 @@
+"""The ledger: every row once, all of a batch or nothing, alike on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
+
+import ledger_samples
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_samples import (
+    SECOND_US,
+    START_US,
+    arrival,
+    duplicate,
+    in_force,
+    inspected,
+    quarantined,
+    sha,
+)
+from sqlalchemy.engine import URL
+
+from inspector import file_names
+from inspector.errors import RowRefused
+from inspector.ledger import database, schema
+from inspector.ledger.store import Store
+from inspector.records import Inspected, NameParts, Outcome, Verdict
+
+# Each example of a property test uses names of its own, so one database serves all of them.
+_NUMBERS = itertools.count()
+many_examples = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def rows(url: URL, table: str | sa.Table, columns: str = "*") -> list[Any]:
+    """All rows of a table, by id."""
+    with database.reading(url) as engine, engine.begin() as connection:
+        return list(connection.execute(sa.text(f"SELECT {columns} FROM {table} ORDER BY id")))
+
+
+def counts(url: URL) -> tuple[int, int, int]:
+    """Rows of inspection, quarantine and arrival."""
+    inspections, quarantine, arrivals = (
+        rows(url, table, "id") for table in ("inspection", "quarantine", "arrival")
+    )
+    return len(inspections), len(quarantine), len(arrivals)
+
+
+def test_an_inspection_is_stored_as_it_was_judged(store: Store, url: URL) -> None:
+    """Every field of a judged image comes back from its row, heat map and class order included."""
+    item = inspected("left/a.png", verdict=Verdict.FAIL, label="burn through", part="P1", seam="7")
+    item = dataclasses.replace(item, name=dataclasses.replace(item.name, camera="left"))
+    [number] = store.record([item], in_force(store))
+    with database.reading(url) as engine, engine.begin() as connection:
+        row = connection.execute(schema.inspection.select()).one()
+    assert (row.id, row.station_id, row.model_id, row.settings_id) == (number, 1, 1, 1)
+    assert (row.source_name, row.sha256, row.duplicate_of) == ("left/a.png", sha("left/a.png"), None)
+    assert (row.camera, row.part, row.seam, row.pass_no) == ("left", "P1", "7", 1)
+    assert (row.camera_time_us, row.seen_us, row.taken_us) == (None, START_US, START_US)
+    assert (row.inspected_us, row.local_day, row.shift) == (START_US + SECOND_US, "2026-01-05", "early")
+    assert (row.verdict, row.label, row.confidence, row.novelty) == ("FAIL", "burn through", 0.9, 0.25)
+    assert list(row.probabilities) == ["burn through", "another class"]
+    heat = np.frombuffer(row.heat, np.uint8).reshape(row.heat_height, row.heat_width)
+    np.testing.assert_array_equal(heat, item.judgement.heat)
+    assert (row.wait_ms, row.decode_ms, row.infer_ms, row.total_ms, row.batch_size) == (1.0, 2.0, 3.0, 6.5, 8)
+    assert row.archive_path == item.final_path
+
+
+def test_each_file_that_leaves_has_one_arrival(store: Store, url: URL) -> None:
+    """An inspected, a duplicate and a quarantined file each get an arrival that refers to their row."""
+    first, bad = store.record([inspected(), quarantined()], in_force(store))
+    assert store.record([duplicate(first)], in_force(store)) == [first]
+    found = rows(
+        url, "arrival", "source_name, outcome, inspection_id, quarantine_id, path, size_bytes, mtime_us"
+    )
+    assert [tuple(row) for row in found] == [
+        ("a.png", "inspected", first, None, "2026-01-05/PASS/a.png", 5, START_US),
+        ("bad.png", "quarantined", None, bad, "2026-01-05/truncated/bad.png", 3, START_US),
+        ("a.png", "duplicate", first, None, "2026-01-05/duplicate/a.png-1", 5, START_US),
+    ]
+
+
+def test_a_batch_sent_again_adds_nothing(store: Store, url: URL) -> None:
+    """A batch whose answer was lost is sent again: no table changes, and the ids are the same."""
+    [first] = store.record([inspected("first.png")], in_force(store))
+    batch = [inspected(), quarantined(), duplicate(first, "first.png"), inspected("b.png", part="P")]
+    ids = store.record(batch, in_force(store))
+    before = counts(url)
+    assert store.record(batch, in_force(store)) == ids
+    assert counts(url) == before == (3, 1, 5)
+
+
+def test_known_bytes_under_the_known_name_are_no_new_inspection(store: Store, url: URL) -> None:
+    """A file whose key is there becomes a duplicate, or nothing where it is the same file replayed."""
+    [first] = store.record([inspected()], in_force(store))
+    later = inspected(inspected_us=START_US + 9 * SECOND_US)
+    assert store.record([later], in_force(store)) == [first]
+    assert counts(url) == (1, 0, 1), "the same place: the same file, judged again after a crash"
+    elsewhere = dataclasses.replace(later, final_path="2026-01-05/PASS/a-1.png")
+    assert store.record([elsewhere], in_force(store)) == [first]
+    assert rows(url, "arrival", "outcome, inspection_id")[1:] == [("duplicate", first)]
+
+
+def test_the_same_key_twice_in_one_batch_is_one_inspection(store: Store, url: URL) -> None:
+    """Two deliveries of one file that meet in a batch are one inspection and one duplicate."""
+    ids = store.record([inspected(), inspected(path="2026-01-05/PASS/a-1.png")], in_force(store))
+    assert len(set(ids)) == 1
+    assert counts(url) == (1, 0, 2)
+
+
+def test_the_same_bytes_under_a_new_name_point_to_their_first(store: Store, url: URL) -> None:
+    """Same bytes, new name: a new inspection marked with the first one; same name, new bytes: unmarked."""
+    batch = [inspected("a.png", "x"), inspected("b.png", "x"), inspected("a.png", "y", path="p")]
+    first, second, third = store.record(batch, in_force(store))
+    [fourth] = store.record([inspected("c.png", "x")], in_force(store))
+    marks = dict(rows(url, "inspection", "id, duplicate_of"))
+    assert marks == {first: None, second: first, third: None, fourth: first}
+
+
+def test_two_stations_share_a_database_without_mixing(store: Store, url: URL) -> None:
+    """Another station's files of the same name and bytes are its own: inspected, first, and in pass 1."""
+    item = inspected(part="P", seam="1")
+    [mine] = store.record([item], in_force(store))
+    with Store.open(url, "cell-2", seam_gap_s=300) as other:
+        assert other.known([("a.png", sha("a.png"))]) == {}
+        [theirs] = other.record([item], in_force(other))
+        assert other.known([("a.png", sha("a.png"))])["a.png", sha("a.png")].inspection_id == theirs
+    assert mine != theirs
+    assert rows(url, "inspection", "duplicate_of, pass_no") == [(None, 1), (None, 1)]
+    assert len(rows(url, "model")) == len(rows(url, "settings")) == 1
+
+
+def test_what_is_in_force_is_stored_once(store: Store, url: URL) -> None:
+    """The same artifact and settings give the same rows, whatever the keys' order; others give new ones."""
+
+    def described(artifact: str, content: str) -> tuple[int, int]:
+        force = store.in_force(
+            metadata="{}", artifact_sha256=sha(artifact), name="n", version="1", settings_json=content
+        )
+        return force.model_id, force.settings_id
+
+    first = described("one", '{"a": 1, "b": 2}')
+    assert described("one", '{"b": 2, "a": 1}') == first
+    assert described("two", '{"b": 2, "a": 1}')[0] != first[0]
+    assert described("one", '{"b": 3, "a": 1}')[1] != first[1]
+    assert len(rows(url, "model")) == len(rows(url, "settings")) == 2
+
+
+# --- known ----------------------------------------------------------------------------------------------
+
+
+def test_known_tells_what_the_ledger_holds(store: Store) -> None:
+    """Inspected and quarantined files are known with their paths, oldest first; others are left out."""
+    [number] = store.record([inspected()], in_force(store))
+    store.record([duplicate(number), quarantined()], in_force(store))
+    good, bad, unknown = ("a.png", sha("a.png")), ("bad.png", sha("bad")), ("a.png", sha("other"))
+    found = store.known([good, bad, unknown])
+    assert set(found) == {good, bad}
+    assert found[good].inspection_id == number
+    assert found[good].paths == (
+        (Outcome.INSPECTED, "2026-01-05/PASS/a.png"),
+        (Outcome.DUPLICATE, "2026-01-05/duplicate/a.png-1"),
+    )
+    assert found[bad].inspection_id is None
+    assert found[bad].paths == ((Outcome.QUARANTINED, "2026-01-05/truncated/bad.png"),)
+
+
+def test_known_finds_what_has_no_bytes(store: Store) -> None:
+    """A FIFO or folder in quarantine is known by its name alone, apart from files of that name."""
+    store.record([quarantined("x.png", None), quarantined("x.png", "bytes", path="other")], in_force(store))
+    [(key, known)] = store.known([("x.png", None), ("y.png", None)]).items()
+    assert key == ("x.png", None)
+    assert known.paths == ((Outcome.QUARANTINED, "2026-01-05/truncated/x.png"),)
+
+
+def test_known_takes_any_number_of_keys(store: Store) -> None:
+    """No key, and more keys than one query may bind, are answered alike."""
+    assert store.known([]) == {}
+    store.record([inspected(f"{n}.png") for n in range(3)], in_force(store))
+    keys = [(f"{n}.png", sha(f"{n}.png")) for n in range(1200)]
+    assert set(store.known(keys)) == set(keys[:3])
+
+
+def test_known_reads_only_the_latest_arrivals_of_a_key(store: Store) -> None:
+    """A camera that repeats one file for months costs 16 rows a look-up, and its judgement stays known."""
+    [number] = store.record([inspected()], in_force(store))
+    store.record([duplicate(number, number=n) for n in range(1, 31)], in_force(store))
+    [known] = store.known([("a.png", sha("a.png"))]).values()
+    assert known.inspection_id == number
+    assert [path for _, path in known.paths] == [f"2026-01-05/duplicate/a.png-{n}" for n in range(15, 31)]
+
+
+# --- passes ----------------------------------------------------------------------------------------------
+
+
+@many_examples
+@given(
+    pauses=st.lists(st.integers(0, 700), min_size=1, max_size=8),
+    seam=st.sampled_from([None, "1"]),
+)
+def test_a_pass_ends_with_a_gap(store: Store, url: URL, pauses: list[int], seam: str | None) -> None:
+    """Frames in order: the pass number is one more than the number of pauses above seam_gap_s before it."""
+    part = f"part {next(_NUMBERS)}"
+    times = START_US + np.cumsum(pauses) * SECOND_US
+    batch = [
+        inspected(f"{part} {n}.png", part=part, seam=seam, seen_us=int(time)) for n, time in enumerate(times)
+    ]
+    ids = store.record(batch, in_force(store))
+    expected = 1 + np.concatenate([[0], np.cumsum(np.diff(times) > 300 * SECOND_US)])
+    found = dict(rows(url, "inspection", "id, pass_no"))
+    assert [found[number] for number in ids] == expected.tolist()
+
+
+def test_passes_go_by_camera_time_and_stand_late_frames(store: Store, url: URL) -> None:
+    """Camera time counts where known; a late frame joins the pass it lies in, or gets a number of its own."""
+    seconds = [0, 1000, 100, 950, 400, 1100, 600, 5000]
+    batch = [
+        inspected(f"{n}.png", part="P", seam="1", camera_time_us=START_US + second * SECOND_US)
+        for n, second in enumerate(seconds)
+    ]
+    store.record(batch, in_force(store))
+    # 400 lies within 300 s of 100, 600 within 300 s of 400; nothing before is renumbered.
+    assert [n for (n,) in rows(url, "inspection", "pass_no")] == [1, 2, 1, 2, 1, 2, 1, 3]
+    assert rows(url, "inspection", "seen_us, taken_us")[1] == (START_US, START_US + 1000 * SECOND_US)
+
+
+def test_passes_are_counted_for_each_part_and_seam(store: Store, url: URL) -> None:
+    """Seams, and a part without seam, count apart; an image without a part, or an empty one, has no pass."""
+    later = START_US + 1000 * SECOND_US
+    named = [
+        ("P", "1", START_US),
+        ("P", "2", later),
+        ("P", None, later),
+        ("Q", "1", later),
+        ("P", "1", later),
+    ]
+    batch = [
+        inspected(f"{n}.png", part=part, seam=seam, seen_us=seen)
+        for n, (part, seam, seen) in enumerate(named)
+    ]
+    batch += [inspected("none.png"), inspected("empty.png", part="", seam="1")]
+    store.record(batch, in_force(store))
+    assert [n for (n,) in rows(url, "inspection", "pass_no")] == [1, 1, 1, 1, 2, None, None]
+
+
+# --- hostile input -------------------------------------------------------------------------------------
+
+
+@many_examples
+@given(raw=st.binary(min_size=1, max_size=255).filter(lambda name: not {b"/"[0], 0} & set(name)))
+def test_any_file_name_goes_in_and_is_found_again(store: Store, raw: bytes) -> None:
+    """Whatever bytes a file name has, its text form is stored and looked up on both back ends."""
+    name = file_names.to_text(PurePath(os.fsdecode(raw)))
+    store.record([inspected(name)], in_force(store))
+    assert store.known([(name, sha(name))])[name, sha(name)].paths == (
+        (Outcome.INSPECTED, f"2026-01-05/PASS/{name}"),
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        'it\'s "quoted"; DROP TABLE arrival; --',
+        "a%0Ab.png",
+        "焊缝 ö 🔥.png",
+        "x" * 255,
+        ":station %(x)s ?.png",
+    ],
+)
+def test_hostile_names_are_only_text(store: Store, url: URL, name: str) -> None:
+    """Quotes, SQL, placeholders, other scripts and 255 bytes are stored as they are, in every column."""
+    item = dataclasses.replace(inspected(name), name=NameParts(camera=name, part=name, seam=name))
+    store.record([item], in_force(store))
+    assert rows(url, "inspection", "source_name, camera, part, seam") == [(name,) * 4]
+
+
+def test_details_are_made_storable(store: Store, url: URL) -> None:
+    """Surrogates and NUL, which PostgreSQL refuses, stand escaped in details and events."""
+    store.record([quarantined(detail="cannot open 'weld_\udce4\0.jpg'")], in_force(store))
+    store.event("outage", "lost \udcff")
+    assert rows(url, "quarantine", "detail") == [("cannot open 'weld_\\udce4\\x00.jpg'",)]
+    assert rows(url, "event", "kind, detail") == [("outage", "lost \\udcff")]
+
+
+def test_an_inode_of_64_bits_is_stored(store: Store, url: URL) -> None:
+    """The largest inode that a network file system gives does not stop the batch."""
+    store.record([inspected(inode=2**64 - 1)], in_force(store))
+    assert rows(url, "arrival", "inode") == [(-1,)]
+
+
+# --- all or nothing ------------------------------------------------------------------------------------
+
+
+def test_a_refused_row_takes_its_batch_back(store: Store, url: URL) -> None:
+    """When the database refuses one row, nothing of its transaction stays."""
+    with pytest.raises(RowRefused):
+        store.record([inspected("a.png"), inspected("b.png", batch_size=0)], in_force(store))
+    assert counts(url) == (0, 0, 0)
+    store.record([inspected("a.png")], in_force(store))
+    assert counts(url) == (1, 0, 1), "the connection works on"
+
+
+_KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[3])
+import sqlalchemy as sa
+from ledger_samples import in_force, inspected, quarantined
+from inspector.ledger.store import Store
+with Store.open(sys.argv[1], "cell-1", seam_gap_s=300) as store:
+    force = in_force(store)
+    store.record([inspected("before.png")], force)
+    countdown = int(sys.argv[2])
+    @sa.event.listens_for(sa.Engine, "after_cursor_execute")
+    def _die(connection, cursor, statement, *others):
+        global countdown
+        countdown -= statement.startswith("INSERT")
+        if not countdown:
+            os.kill(os.getpid(), signal.SIGKILL)
+    store.record([inspected("a.png"), quarantined(), inspected("b.png")], force)
+"""
+
+
+@pytest.mark.parametrize("statements", [1, 3, 4])
+def test_a_kill_in_mid_transaction_leaves_nothing_of_it(url: URL, statements: int) -> None:
+    """A kill -9 after any INSERT of a batch leaves the batches before whole, and of this one nothing."""
+    where = url.render_as_string(hide_password=False)
+    script = [
+        sys.executable,
+        "-c",
+        _KILLED,
+        where,
+        str(statements),
+        str(Path(ledger_samples.__file__).parent),
+    ]
+    died = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert counts(url) == (1, 0, 1)
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected("a.png"), quarantined(), inspected("b.png")], in_force(store))
+    assert counts(url) == (3, 1, 4)
+
+
+def test_stations_that_write_at_once_lose_nothing(url: URL) -> None:
+    """Three stations writing to one database at the same time, two threads each: every row, once."""
+    failures: list[BaseException] = []
+
+    def work(store: Store, thread: int) -> None:
+        try:
+            force = in_force(store)
+            for batch in range(5):
+                items = [inspected(f"{thread}-{batch}-{n}.png", part="P") for n in range(4)]
+                store.known([(item.arrival.source_name, item.source.sha256) for item in items])
+                store.record(items, force)
+        except BaseException as error:  # noqa: BLE001 - told to the test below
+            failures.append(error)
+
+    stores = [Store.open(url, f"cell-{n}", seam_gap_s=300) for n in range(3)]
+    threads = [threading.Thread(target=work, args=(store, n)) for store in stores for n in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for store in stores:
+        store.close()
+    assert not failures
+    assert counts(url) == (120, 0, 120)
+
+
+def test_a_report_that_runs_does_not_hold_up_a_commit(store: Store, url: URL) -> None:
+    """A reader in the middle of its transaction keeps its view; a batch commits meanwhile."""
+    with database.reading(url) as engine, engine.connect() as reader:
+        query = sa.text("SELECT count(*) FROM inspection")
+        assert reader.scalar(query) == 0
+        store.record([inspected()], in_force(store))
+    assert counts(url) == (1, 0, 1)
+
+
+# --- cost ----------------------------------------------------------------------------------------------
+
+
+def test_a_batch_costs_the_same_in_a_full_table(url_of: Callable[[str], URL]) -> None:
+    """Counted in SQLite's own steps, known and record cost no more after 3,000 rows than after 30.
+
+    All rows are of one part, one seam, one name and, in turn, one content: the worst case of each look-up.
+    """
+    url = url_of("sqlite")
+
+    def row(number: int) -> Inspected:
+        content = "same" if number % 2 else f"{number}"
+        name = f"{number}.png" if number % 2 else "a.png"
+        seen = START_US + number * SECOND_US
+        return inspected(name, content, part="P", seam="1", seen_us=seen, path=f"{number}")
+
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+
+        def cost(number: int) -> int:
+            with _counting_steps(store) as steps:
+                batch = [*(row(number + n) for n in range(8)), quarantined(path=f"{number}")]
+                store.known([(item.arrival.source_name, item.source.sha256) for item in batch])
+                store.record(batch, force)
+            return len(steps)
+
+        store.record([row(n) for n in range(30)], force)
+        first, *_ = cost(30), store.record([row(n) for n in range(100, 3100)], force)
+        assert first > 10
+        assert cost(4000) < 1.2 * first
+
+
+@contextmanager
+def _counting_steps(store: Store) -> Iterator[list[None]]:
+    """Grows by one for every 50 instructions of SQLite's virtual machine."""
+    steps: list[None] = []
+
+    def count(connection: Any, *others: Any) -> None:
+        connection.set_progress_handler(lambda: steps.append(None), 50)
+
+    sa.event.listen(store._readers, "checkout", count)
+    yield steps
+    sa.event.remove(store._readers, "checkout", count)
+
+
+def test_an_event_is_a_row(store: Store, url: URL) -> None:
+    """start, stop and the like are kept with station and time."""
+    store.event("start", "2 threads")
+    [row] = rows(url, "v_event", "id, station, kind, detail")
+    assert tuple(row) == (1, "cell-1", "start", "2 threads")
+    assert rows(url, "event", "at_us")[0].at_us > START_US - 365 * 86400 * SECOND_US
+
+
+def test_arrival_times_are_kept_apart(store: Store, url: URL) -> None:
+    """When a file was seen and when its row was made are two columns."""
+    store.record(
+        [dataclasses.replace(inspected(), arrival=arrival("a.png", 5), inspected_us=9)], in_force(store)
+    )
+    assert rows(url, "arrival", "seen_us, recorded_us") == [(5, 9)]

@@ -1,0 +1,198 @@
+"""Metrics and health of a real daemon, scraped over HTTP; each fault is a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from managers import running, wait_until
+from ports import free_port
+from prometheus_client.parser import text_string_to_metric_families
+from servers import postgresql_server, postgresql_url
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector.ledger import database
+from inspector.ledger.store import migrate
+
+_SHOWN_S = 10  # a fault is on the health page within this
+_RETURN_S = 30  # the daemon tries its database again within 20 s
+
+
+class Page:
+    """What a daemon tells on its port."""
+
+    def __init__(self, port: int) -> None:
+        self._base = f"http://127.0.0.1:{port}"
+
+    def health(self) -> tuple[int, dict[str, Any]]:
+        """Status and content of /healthz; status 0 where nobody answers yet."""
+        try:
+            with urllib.request.urlopen(f"{self._base}/healthz", timeout=5) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+        except urllib.error.URLError:
+            return 0, {}
+
+    def metrics(self) -> dict[str, float]:
+        """Samples by ``name{label values}``."""
+        with urllib.request.urlopen(f"{self._base}/metrics", timeout=5) as answer:
+            families = text_string_to_metric_families(answer.read().decode())
+        return {
+            sample.name + "".join(f"{{{value}}}" for _, value in sorted(sample.labels.items())): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+
+@contextmanager
+def station_with_page(
+    folder: Path, artifact: Path, url: URL, **settings: Any
+) -> Iterator[tuple[Station, Page, subprocess.Popen[str]]]:
+    """A station at work whose page says that all is well."""
+    port = free_port()
+    station = Station(folder, artifact, url, metrics_port=port, **({"min_free_gigabytes": 0} | settings))
+    page = Page(port)
+    with running(station.start()) as daemon:
+        wait_until(lambda: page.health()[0] == 200, daemon)
+        yield station, page, daemon
+
+
+def seconds_until(holds: Callable[[], bool], daemon: subprocess.Popen[str], longest_s: float) -> float:
+    """How long it took."""
+    began = time.monotonic()
+    wait_until(holds, daemon, longest_s)
+    return time.monotonic() - began
+
+
+def shows(page: Page, fault: str) -> bool:
+    """The page is red, for this fault."""
+    status, about = page.health()
+    return status == 503 and fault in about["faults"] and page.metrics()[f"weldnet_fault{{{fault}}}"] == 1
+
+
+def is_green(page: Page) -> bool:
+    """The page is green, and so are the gauges."""
+    return page.health()[0] == 200 and not any(
+        value for name, value in page.metrics().items() if name.startswith("weldnet_fault{")
+    )
+
+
+def test_what_is_scraped_agrees_with_the_ledger(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """A real client reads verdicts, reasons, times, batches and the artifact as the database has them."""
+    with station_with_page(tmp_path, tiny, url_of("sqlite")) as (station, page, daemon):
+        for n in range(12):
+            station.put(f"w{n}.png", seed=n)
+        (station.drop / "bad.png").write_text("no picture")
+        wait_until(station.is_idle, daemon)
+        wait_until(lambda: page.metrics()["weldnet_pending_files"] == 0, daemon)
+        scraped, about = page.metrics(), page.health()[1]
+    for verdict, count in station.rows("SELECT verdict, count(*) FROM inspection GROUP BY verdict"):
+        assert scraped[f"weldnet_inspected_total{{{verdict}}}"] == count
+    assert scraped["weldnet_quarantined_total{not_an_image}"] == 1
+    assert scraped["weldnet_batch_frames_sum"] == 12
+    totals = [row.total_ms for row in station.rows("SELECT total_ms FROM inspection")]
+    assert scraped["weldnet_stage_seconds_sum{total}"] == pytest.approx(sum(totals) / 1000)
+    assert scraped["weldnet_stage_seconds_count{decode}"] == 12
+    assert scraped["weldnet_oldest_pending_seconds"] == 0
+    assert scraped["weldnet_disk_free_bytes{archive}"] > 0
+    (sha256,) = station.rows("SELECT artifact_sha256 FROM model")
+    assert scraped[f"weldnet_artifact_info{{tiny}}{{{sha256.artifact_sha256}}}{{1}}"] == 1
+    assert about["artifact"] == f"tiny 1 ({sha256.artifact_sha256[:8]})"
+
+
+def test_no_port_is_open_unless_asked_for(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """By default the daemon listens on no TCP port."""
+    import psutil
+
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    with running(station.start()) as daemon:
+        station.put("w.png", seed=1)
+        wait_until(station.is_idle, daemon)
+        assert not [c for c in psutil.Process(daemon.pid).net_connections() if c.status == "LISTEN"]
+
+
+def test_a_taken_port_is_refused(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """A port that another program has is one line and status 2."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=port)
+        told = station.command("run")
+    assert told.returncode == 2
+    assert told.stderr.endswith(f"metrics_port {port}: Address already in use; choose another\n")
+
+
+def test_a_lost_folder_a_full_disk_and_a_hanging_commit_turn_the_page_red(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """Each fault is shown within 10 s by its name, and the page is green again when it has passed."""
+    free = os.statvfs(tmp_path)
+    room = free.f_bavail * free.f_frsize
+    settings = {"min_free_gigabytes": (room - 2**29) / 2**30}
+    with station_with_page(tmp_path, tiny, url_of("sqlite"), **settings) as (station, page, daemon):
+        station.drop.rename(tmp_path / "elsewhere")
+        assert seconds_until(lambda: shows(page, "drop_folder"), daemon, 60) < _SHOWN_S
+        (tmp_path / "elsewhere").rename(station.drop)
+        seconds_until(lambda: is_green(page), daemon, _RETURN_S)
+
+        filler = tmp_path / "filler"
+        with filler.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, 2**30)
+        assert seconds_until(lambda: shows(page, "disk"), daemon, 60) < _SHOWN_S
+        filler.unlink()
+        seconds_until(lambda: is_green(page), daemon, _RETURN_S)
+
+        engine = database.immediate(database.engine(station.url))
+        with engine.begin():  # the write lock
+            station.put("w.png", seed=1)
+            assert seconds_until(lambda: shows(page, "stuck"), daemon, 60) < _SHOWN_S
+        engine.dispose()
+        seconds_until(lambda: is_green(page), daemon, _RETURN_S)
+        wait_until(station.is_idle, daemon)
+
+
+def test_a_database_that_is_down_turns_the_page_red_though_no_image_comes(tmp_path: Path, tiny: Path):
+    """With PostgreSQL stopped the idle station's page is red within 10 s; up again, it is green."""
+    with postgresql_server() as server:
+        url = postgresql_url(server)
+        migrate(url)
+        with station_with_page(tmp_path, tiny, url) as (station, page, daemon):
+            server.stop()
+            assert seconds_until(lambda: shows(page, "database"), daemon, 60) < _SHOWN_S
+            station.put("w.png", seed=1)
+            server.ensure_postgres_running()
+            seconds_until(lambda: is_green(page) and station.is_idle(), daemon, _RETURN_S)
+
+
+def test_the_log_as_json_is_one_object_a_batch_and_a_problem_and_no_password(tmp_path: Path, tiny: Path):
+    """As json each line is an object; a batch and a bad file are one line each; no line holds a password."""
+    with postgresql_server() as server:
+        url = postgresql_url(server).set(password="open-sesame")  # noqa: S106 - what must not be seen
+        migrate(url)
+        station = Station(tmp_path, tiny, url, log_format="json", batch_size=4)
+        for n in range(4):
+            station.put(f"w{n}.png", seed=n)
+        (station.drop / "bad.png").write_text("no picture")
+        told = station.command("once")
+        server.stop()
+        away = station.command("once")
+    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    assert sum(line["frames"] for line in lines if line.get("event") == "batch") == 4
+    assert [line["file"] for line in lines if line.get("event") == "quarantine"] == ["bad.png"]
+    assert len([line for line in lines if "w0.png" in line["message"]]) == 0
+    assert all(line["time"].endswith("+00:00") and line["level"] in ("INFO", "WARNING") for line in lines)
+    assert away.returncode == 1
+    assert "open-sesame" not in told.stderr + away.stderr

@@ -1,0 +1,108 @@
+"""Periods by the clock on the wall, and definitions as the SQL files give them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from sqlalchemy.engine import URL
+
+from inspector.errors import UsageError
+from inspector.reports import query
+from inspector.reports.page.facts import Facts, Period, Source, definitions, period
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(
+    2026, 3, 30, 4, 15, tzinfo=UTC
+)  # a quarter past six in Berlin, on the first Monday of summer time
+
+
+def at(text: str) -> datetime:
+    """An instant in Berlin."""
+    return datetime.fromisoformat(text).replace(tzinfo=BERLIN)
+
+
+def test_whole_days_end_at_the_last_midnight():
+    """So many local days, also over the night when the clock changes; the period before has as many."""
+    week = period(None, None, 7, BERLIN, NOW)
+    assert week == Period(at("2026-03-23"), at("2026-03-30"))
+    assert week.before == Period(at("2026-03-16"), at("2026-03-23"))
+    assert (week.days, week.last_day) == (7, date(2026, 3, 29))
+
+
+def test_without_dates_it_is_all_up_to_now():
+    """No beginning, and so nothing before it to compare with."""
+    everything = period(None, None, None, BERLIN, NOW)
+    assert everything == Period(None, NOW)
+    assert everything.until.utcoffset() == BERLIN.utcoffset(datetime(2026, 4, 1))
+    assert everything.before is None
+
+
+def test_dates_are_in_the_station_s_zone():
+    """A date without an offset is local; with one it is that instant."""
+    assert period("2026-03-01", "2026-03-29T12:00+00:00", None, BERLIN, NOW) == Period(
+        at("2026-03-01"), at("2026-03-29T14:00")
+    )
+    assert period("0001-01-02", "2026-01-01", None, BERLIN, NOW).before is None
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "days", "said"),
+    [
+        ("2026-03-02", "2026-03-01", None, "empty"),
+        ("2027-01-01", None, None, "empty"),
+        ("yesterday", None, None, "no date"),
+        ("2026-03-01", None, 7, "--days"),
+    ],
+)
+def test_a_period_that_makes_no_sense_is_refused(since: str, until: str | None, days: int | None, said: str):
+    """One line that names the option."""
+    with pytest.raises(UsageError, match=said):
+        period(since, until, days, BERLIN, NOW)
+
+
+def test_the_reference_ends_where_the_report_begins_unless_told():
+    """As with the reports' own options; without one there is none."""
+    week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
+    assert week.reference(None, None, BERLIN) is None
+    assert week.reference("2026-03-01", None, BERLIN) == Period(at("2026-03-01"), at("2026-03-23"))
+    assert week.reference("2026-03-24", "2026-03-25", BERLIN) == Period(at("2026-03-24"), at("2026-03-25"))
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "said"),
+    [(None, "2026-03-01", "without a beginning"), ("2026-03-01", None, "needs --ref"), ("x", "y", "no date")],
+)
+def test_half_a_reference_is_refused(since: str | None, until: str | None, said: str):
+    """One line that names the option, where the report itself has no beginning."""
+    with pytest.raises(UsageError, match=said):
+        Period(None, NOW).reference(since, until, BERLIN)
+
+
+def test_the_reference_reaches_the_reports_that_compare(url: URL):
+    """Those are asked with it, and no other report is."""
+    week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
+    facts = Facts(Source(url, BERLIN, reference=week.before), week)
+    for name in query.names():
+        assert facts.report(name).name == name  # a report that knows no reference refuses one
+
+
+def test_every_report_defines_its_columns(url: URL):
+    """Each column that a report gives is defined in its file, and so in the page's definitions."""
+    for name, question in query.names().items():
+        told = definitions(name)
+        assert told.question == question
+        columns = set(query.run(url, name).columns) - {"p95_ms", "p99_ms", "test_2", "test_3", "test_4"}
+        assert columns <= set(told.columns), name
+        assert all(told.columns.values())
+        assert not [note for note in told.notes if "since_us" in note]
+
+
+def test_subgroups_fit_the_period(url: URL):
+    """A day goes by the hour, a fortnight by day and shift, a year by week."""
+    seen = []
+    for since in ("2026-03-29", "2026-03-16", "2026-01-01", "2025-03-30"):
+        asked = period(since, "2026-03-30", None, BERLIN, NOW)
+        seen.append(Facts(Source(url, BERLIN), asked).subgroups())
+    assert seen == [("hour", "hour"), ("day", "shift"), ("day", "day"), ("week", "week")]

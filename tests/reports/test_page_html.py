@@ -1,0 +1,479 @@
+"""The quality report's page: right figures, sound HTML, safe from any name, and a browser's word for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import html5lib
+import pytest
+from histories import BERLIN, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ledger_samples import inspected, quarantined
+from programs import program
+from sqlalchemy.engine import URL
+
+from inspector.errors import UsageError
+from inspector.ledger.store import Store, migrate
+from inspector.records import Verdict
+from inspector.reports import query
+from inspector.reports.page import html
+from inspector.reports.page.drawing import COLOURS, GROUND, TEXT
+from inspector.reports.page.facts import Source, knows_part, period
+from inspector.reports.page.pictures import Archived
+from inspector.reports.page.plots import pareto
+from inspector.reports.page.words import INSTANTS, LANGUAGES, Words, plain
+
+NOW = datetime(2026, 4, 4, 6, tzinfo=UTC)
+SINCE, UNTIL = "2026-03-27", "2026-04-04"  # of history 2: the rate shifts on the second of April
+SECTIONS = ["summary", "reconcile", "trend", "pareto", "p_chart", "seams", "agreement", "latency", "drift"]
+SECTIONS += ["downtime", "quarantine", "images", "definitions"]
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A shop of twelve days, written once: only read it."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'quality.db'}"
+    migrate(url)
+    write(url, 2)
+    return url
+
+
+def page_of(url: str | URL, language: str = "en", **asked: Any) -> html.Page:
+    """The report of the history's second week, unless asked for another."""
+    source = Source(url, BERLIN, asked.get("station"), asked.get("part"))
+    which = period(asked.get("since", SINCE), asked.get("until", UNTIL), None, BERLIN, NOW)
+    return html.quality_report(source, which, Archived("cell-1", Path("nowhere")), language, NOW)
+
+
+@pytest.fixture(scope="module")
+def shown(history: str) -> html.Page:
+    """The history's page in English."""
+    return page_of(history)
+
+
+def parsed(page: str) -> ET.Element:
+    """The page as the HTML standard reads it; any mistake in it is an error."""
+    parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), strict=True, namespaceHTMLElements=False)
+    root = parser.parse(page)
+    for element in root.iter():
+        if isinstance(element.tag, str):
+            element.tag = element.tag.rpartition("}")[2]
+    return root
+
+
+def text_of(element: ET.Element) -> str:
+    """All text below an element."""
+    return "".join(element.itertext())
+
+
+# --- figures ---------------------------------------------------------------------------------------------
+
+
+def cell_value(cell: ET.Element) -> Any:
+    """What a table's cell stands for: the exact value behind what people read."""
+    data, moment = cell.find(".//data"), cell.find(".//time")
+    if data is not None:
+        return float(data.get("value", ""))
+    if moment is not None:
+        return moment.get("datetime")
+    text = text_of(cell).strip()
+    return None if text == "–" else text
+
+
+def tables(page: html.Page) -> Iterator[tuple[str, str | None, list[str], list[tuple[Any, ...]]]]:
+    """Report, subgroup, columns and rows of each table of the page."""
+    for table in parsed(page.html).iter("table"):
+        columns = [head.get("data-column", "") for head in table.iter("th")]
+        rows = [tuple(map(cell_value, row.iter("td"))) for row in table.iter("tr")]
+        yield table.get("data-report", ""), table.get("data-by"), columns, [row for row in rows if row]
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"station": "cell-1"}, {"part": "P-0042"}], ids=["all", "station", "part"]
+)
+def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str]):
+    """Each row of each table is a row of its report, in order where the whole report stands there."""
+    told = Counter[str]()
+    for name, by, columns, rows in tables(page_of(history, **asked)):
+        report = query.run(
+            history,
+            name,
+            since=SINCE,
+            until=UNTIL,
+            by=by,
+            zone=BERLIN,
+            **{key: value for key, value in asked.items() if key != "part" or knows_part(name)},
+        )
+        if not set(columns) <= set(report.columns):
+            continue  # derived columns: below
+        places = [report.columns.index(column) for column in columns]
+        expected = [
+            tuple(_shown(report.columns[place], row[place]) for place in places) for row in report.rows
+        ]
+        told[name] += len(rows)
+        if len(rows) == len(expected):
+            assert rows == expected, name
+        else:
+            assert not Counter(rows) - Counter(expected), name
+    assert set(told) >= {
+        "summary",
+        "reconcile",
+        "pareto",
+        "agreement",
+        "latency",
+        "drift",
+        "downtime",
+        "gaps",
+    }
+    assert all(told.values())
+
+
+def _shown(column: str, value: Any) -> Any:
+    """A report's value as the page's cells give it back."""
+    return Words().cell(column, value) if isinstance(value, str) and column not in INSTANTS else value
+
+
+def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.Page):
+    """The passes by verdict are counted from the report's rows, and every signal of the p-chart is listed."""
+    rows = query.run(history, "seams", since=SINCE, until=UNTIL, zone=BERLIN).rows
+    verdicts = Counter(row[4] for row in rows)
+    chart = query.run(history, "p_chart", since=SINCE, until=UNTIL, by="shift", zone=BERLIN)
+    first = chart.columns.index("test_1")
+    signals = [row for row in chart.rows if any(row[first : first + 4])]
+    assert signals
+    listed = {(name, tuple(columns)): rows for name, _, columns, rows in tables(shown)}
+    assert listed["seams", ("verdict", "n", "of_n", "share")] == [
+        (verdict, n, len(rows), n / len(rows)) for verdict, n in sorted(verdicts.items())
+    ]
+    (found,) = (rows for (name, _), rows in listed.items() if name == "p_chart")
+    told = [row[:3] for row in found]
+    assert len(told) == min(12, len(signals))
+    assert [day for _, day, _ in told] == sorted((row[2] for row in signals), reverse=True)[:12]
+    assert set(told) <= {(row[0], row[2], row[3]) for row in signals}
+
+
+def test_limits_come_from_the_reference(history: str):
+    """With a period that was in control given, the p-chart's limits and signals are drawn from it."""
+    which = period(SINCE, UNTIL, None, BERLIN, NOW)
+    source = Source(history, BERLIN, "cell-1", reference=which.before)
+    page = html.quality_report(source, which, Archived("cell-1", Path("nowhere")), "en", NOW)
+    asked: dict[str, Any] = {"since": SINCE, "until": UNTIL, "station": "cell-1", "zone": BERLIN}
+    own = query.run(history, "p_chart", **asked)
+    told = query.run(history, "p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE)
+    center = told.columns.index("center_share")
+    ((columns, rows),) = ((columns, rows) for name, _, columns, rows in tables(page) if name == "p_chart")
+    shown = {row[columns.index("center_share")] for row in rows}
+    assert shown == {row[center] for row in told.rows} != {row[center] for row in own.rows}
+    assert "2026-03-19 to 2026-03-26" in text_of(next(parsed(page.html).iter("dl")))
+
+
+def test_headline_figures_are_sums_over_the_stations(history: str, shown: html.Page):
+    """Each card is its report's figure, over all stations, with the change against the period before."""
+
+    def rows(name: str, **more: Any) -> list[dict[str, Any]]:
+        report = query.run(history, name, **({"since": SINCE, "until": UNTIL, "zone": BERLIN} | more))
+        return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
+
+    def total(some: list[dict[str, Any]], column: str) -> int:
+        return sum(row[column] for row in some)
+
+    summary, first = rows("summary"), rows("first_pass_yield", by="station")
+    seams, before = rows("seams"), rows("summary", since="2026-03-19", until=SINCE)
+    (escape,) = (row for row in rows("agreement") if row["measure"] == "escape")
+    (latency,) = (row for row in rows("latency") if row["step"] == "total")
+    n = total(summary, "n")
+    expected = {
+        "images": n,
+        "first_pass": total(first, "passed") / total(first, "n"),
+        "fail": total(summary, "failed") / n,
+        "review": total(summary, "review") / n,
+        "seams": sum(row["verdict"] == "FAIL" for row in seams) / len(seams),
+        "escape": escape["share"],
+        "latency": latency["p95_ms"],
+        "quarantined": total(summary, "quarantined"),
+    }
+    assert len(summary) == 2
+    cards = {c.get("id", "")[5:]: c for c in parsed(shown.html).iter("li") if "card-" in c.get("id", "")}
+    assert {key: cell_value(card) for key, card in cards.items()} == expected
+    words, was = Words(), total(before, "failed") / total(before, "n")
+    change = f"▲ {words.number((expected['fail'] - was) * 100, 1)} points before {words.share(was)} of"
+    assert change in text_of(cards["fail"])
+
+
+# --- the page --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_section_says_its_period_n_and_definition(history: str, language: str):
+    """In each language each section stands there with a heading, its period, how many, and what it shows."""
+    root = parsed(page_of(history, language).html)
+    assert root.get("lang") == LANGUAGES[language]
+    found = {section.get("id"): section for section in root.iter("section")}
+    assert list(found) == SECTIONS
+    for key, section in found.items():
+        assert text_of(section.find(".//h2")).strip() == Words(language)(f"section.{key}")
+        assert len(text_of(section.find("p[@class='definition']")).strip()) > 10
+        if key != "definitions":
+            n = text_of(section.find(".//div[@class='n']"))
+            assert "2026-03-27" in n
+            assert "2026-04-03" in n
+            assert "n" in n.partition("·")[2]
+            assert not section.findall(".//p[@class='empty']"), key
+
+
+def test_the_page_stands_alone(shown: html.Page):
+    """Nothing in it asks the network or runs; each link leads to a place within; each name is given once."""
+    root = parsed(shown.html)
+    names = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(names) == len(set(names))
+    assert not {"script", "link", "iframe", "object", "embed", "form", "base"} & {e.tag for e in root.iter()}
+    for element in root.iter():
+        assert not [name for name in element.keys() if name.startswith("on")]  # noqa: SIM118 - no dict
+        for name in ("href", "{http://www.w3.org/1999/xlink}href", "src"):
+            link = element.get(name, "#h-summary")
+            assert link.startswith("data:image/jpeg;base64,") or link[1:] in names, link
+    assert set(re.findall(r"url\(#([^)]+)\)", shown.html)) <= set(names)
+    assert "http" not in re.sub(r'(xmlns="|http-equiv)[^"]*"?', "", shown.html)
+
+
+def test_every_picture_has_its_text(shown: html.Page):
+    """Each plot and each image says in words what it shows."""
+    root = parsed(shown.html)
+    plots = [svg for svg in root.iter("svg") if svg.get("class") == "plot"]
+    assert len(plots) == 7  # trend, Pareto, two stations' p-charts, agreement, latency, drift
+    for svg in root.iter("svg"):
+        assert svg.get("role") == "img"
+        assert re.search(r"\d", svg.get("aria-label", ""))
+    assert all(image.get("alt") for image in root.iter("img"))
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_text_stands_out_from_its_ground(shown: html.Page):
+    """Each colour of text has a contrast of 4.5 or more on each ground, and no other colour is used."""
+    for ink in TEXT:
+        for ground in GROUND:
+            light, dark = sorted((luminance(COLOURS[ground]), luminance(COLOURS[ink])), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
+    style = text_of(next(parsed(shown.html).iter("style")))
+    ours = {COLOURS[name] for name in TEXT}
+    assert set(re.findall(r"(?<![\w-])color: ([^;}]+)", style)) <= {
+        f"var(--{name})" for name in TEXT
+    } | ours | {"inherit"}
+    assert set(re.findall(r"background: ([^;}]+)", style)) <= {f"var(--{name})" for name in GROUND}
+    used = {text.get("style", "") for text in parsed(shown.html).iter("text")}
+    assert used
+    assert {re.search(r"fill: (#\w+)", each)[1] for each in used if "fill" in each} <= ours  # type: ignore[index]
+    assert all("fill" in each for each in used)
+
+
+def test_an_empty_database_makes_a_sensible_page(tmp_path: Path):
+    """Without a single row every section stands there and says that there are no data."""
+    url = f"sqlite:///{tmp_path / 'quality.db'}"
+    migrate(url)
+    for since in (SINCE, None):
+        root = parsed(page_of(url, since=since, until=None).html)
+        assert [section.get("id") for section in root.iter("section")] == SECTIONS
+        assert len(root.findall(".//p[@class='empty']")) == len(SECTIONS) - 1
+        assert "stands out" in text_of(root.find(".//div[@class='notices quiet']"))
+
+
+def test_a_single_row_makes_a_sensible_page(url: URL):
+    """One image, on either back end: its figures stand there, and nothing is made up for the rest."""
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected(verdict=Verdict.FAIL, label="crack")], force_of(store))
+    page = page_of(url, since="2026-01-01")
+    root = parsed(page.html)
+    assert page.figures["cards"]["images"] == "1"
+    assert page.figures["cards"]["fail"] == "100.0%"
+    assert page.figures["cards"]["escape"] == "–"
+    assert not root.find(".//section[@id='pareto']").findall(".//p[@class='empty']")  # type: ignore[union-attr]
+
+
+def force_of(store: Store, name: str = "good", model: str = "weldnet") -> Any:
+    """What judges, with classes as an artifact's metadata has them."""
+    classes = [{"name": name, "role": "accept"}, {"name": "crack", "role": "defect"}]
+    return store.in_force(
+        metadata=json.dumps({"classes": classes}),
+        artifact_sha256="0" * 64,
+        name=model,
+        version="1",
+        settings_json="{}",
+    )
+
+
+def test_a_wrong_language_or_station_is_one_line(history: str):
+    """What the catalogue or the database does not know is refused by name."""
+    with pytest.raises(UsageError, match="en, de, zh"):
+        page_of(history, "fr")
+    with pytest.raises(UsageError, match="no station 'cell-9'"):
+        page_of(history, station="cell-9")
+
+
+# --- hostile names ---------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</title></style><img src=x onerror=alert(1)>",
+    '"><svg/onload=alert(1)>',
+    "' onmouseover='alert(1)",
+    "]]><!--<b>",
+    "&lt;b&gt; &amp; &#60;",
+    "{{ 7 * 7 }}{% raw %}",
+    "$\\frac{a}{$ $x^2$",
+    "} * { display: none } @import 'x';",
+    '\\"; } body { color: red',
+    "javascript:alert(1)",
+    "bell\x07 tab\t line\n \x85 \u2028 \ufffe",
+    "\u202egnp.exe\u2066",
+    "焊缝 Träger % {name}",
+    "x" * 300,
+]
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Callable[[list[str]], tuple[ET.Element, Counter[Any]]]:
+    """Makes the page of a shop where all has these names; counts the elements with their attributes."""
+
+    def page(names: list[str]) -> tuple[ET.Element, Counter[Any]]:
+        url = f"sqlite:///{tmp_path / f'{len(names[0])}.db'}"
+        migrate(url)
+        with Store.open(url, names[0], seam_gap_s=300) as store:
+            force = force_of(store, names[0], model=names[0])
+            for each in names:
+                named = {"part": each, "seam": each, "label": each, "verdict": Verdict.FAIL}
+                store.record([inspected(f"{each}{n}.png", **named) for n in range(6)], force)  # type: ignore[arg-type]
+                store.record([quarantined(each, each, reason=each, path=each)], force)
+        which = period("2026-01-01", "2026-02-01", None, BERLIN, NOW)
+        asked = Source(url, BERLIN, names[0], names[0])
+        elements: Counter[Any] = Counter()
+        for part in (None, names[0]):
+            source = dataclasses.replace(asked, part=part)
+            made = html.quality_report(source, which, Archived("other", tmp_path), "en", NOW)
+            root = parsed(made.html)
+            elements += Counter(
+                (e.tag, *sorted(set(e.keys()) - {"class"}))  # long names are marked by a class
+                for e in root.iter()
+                if e.tag not in ("wbr", "path", "use", "g")
+            )
+        return root, elements
+
+    return page
+
+
+def test_no_name_can_inject_markup(shapes):
+    """Whatever file, part, class, station or model is called: the elements stay the same."""
+    names = ["".join(HOSTILE), *HOSTILE]
+    root, elements = shapes(names)
+    assert elements == shapes([f"plain {number:02}" for number in range(len(names))])[1]
+    told = root.find(".//meta[@name='weldnet-report']")
+    assert json.loads(told.get("content", ""))["part"] == names[0]
+    assert plain(names[0]) in text_of(root.find(".//title"))
+    assert plain(names[0]) in root.find(".//section[@id='p_chart']").find(".//svg").get("aria-label")
+    everything = text_of(root)
+    assert [name for name in HOSTILE if plain(name) not in everything] == []
+
+
+@given(st.text())
+def test_any_text_stays_one_css_string(text: str):
+    """What goes into the style sheet is letters, digits and escapes between its own two quotes."""
+    assert re.fullmatch(r'"([0-9A-Za-z]|\\[0-9a-f]+ )*"', html.css_string(text))
+
+
+@settings(max_examples=20, deadline=None)  # a plot takes a quarter of a second
+@given(st.text(min_size=1))
+def test_any_class_name_stays_text_in_a_plot(name: str):
+    """A plot of a class of any name is sound XML that holds the name as its text."""
+    row = {"class": name, "n": 1, "of_n": 1, "share": 1.0, "cumulative_n": 1, "cumulative_share": 1.0}
+    plot = pareto([row], Words())
+    root = ET.fromstring(plot.svg)  # noqa: S314 - ours
+    assert root.get("aria-label") == f"Pareto chart of 1 FAIL images: {plain(name)} 100.0%."
+    texts = [text_of(text) for text in root.iter("text")]
+    assert any(plain(name).startswith(text.removesuffix("…")) for text in texts) or not name.strip()
+
+
+# --- a browser -------------------------------------------------------------------------------------------
+
+_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--enable-logging=stderr",
+    "--disable-dev-shm-usage",  # a container's /dev/shm may be too small
+    "--disable-breakpad",  # no crash handler that outlives the browser
+]
+_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+_LOADED = pytest.mark.timeout(
+    600
+)  # s: a browser takes 3 s on a quiet machine, and far longer on a loaded one
+
+
+@pytest.fixture
+def browse(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Opens a file in a real Chromium with a profile and a home of its own."""
+    browser = program("chromium", "chromium-browser", "google-chrome")
+
+    def open_(file: Path, *more: str) -> subprocess.CompletedProcess[str]:
+        profile = f"--user-data-dir={tmp_path / 'profile'}"
+        command = [browser, *_FLAGS, *_QUIET, profile, *more, file.as_uri()]
+        home = os.environ | {"HOME": str(tmp_path)}
+        seen = subprocess.run(command, env=home, capture_output=True, text=True, timeout=480, check=False)
+        assert seen.returncode == 0, seen.stderr
+        return seen
+
+    return open_
+
+
+@_LOADED
+def test_a_browser_shows_it_without_complaint(history: str, tmp_path: Path, browse):
+    """Chromium shows each section and complains of nothing."""
+    file = tmp_path / "report.html"
+    file.write_text(page_of(history, "zh").html, encoding="utf-8")
+    seen = browse(file, "--dump-dom")
+    assert "CONSOLE" not in seen.stderr, seen.stderr
+    assert re.findall(r'<section id="(\w+)"', seen.stdout) == SECTIONS
+
+
+@_LOADED
+def test_a_browser_prints_numbered_pages(history: str, tmp_path: Path, browse):
+    """Each printed page has the report's heading at its top and its number at its foot."""
+    pdftotext = program("pdftotext")
+    file = tmp_path / "report.html"
+    file.write_text(page_of(history, "de").html, encoding="utf-8")  # 'ü' is in every font, '焊' is not
+    printed = tmp_path / "report.pdf"
+    browse(file, "--no-pdf-header-footer", f"--print-to-pdf={printed}")
+    text = subprocess.run([pdftotext, "-layout", printed, "-"], capture_output=True, text=True, check=True)
+    pages = text.stdout.rstrip("\f").split("\f")
+    assert len(pages) > 3
+    for number, sheet in enumerate(pages, 1):
+        lines = [line for line in sheet.splitlines() if line.strip()]
+        assert Words("de")("page.title") in lines[0]
+        assert lines[-1].replace(" ", "").endswith(f"{number}/{len(pages)}")
+
+
+@_LOADED
+def test_a_browser_would_complain_of_a_script(shown: html.Page, tmp_path: Path, browse):
+    """A script that got in would be refused, and seen by the check above."""
+    file = tmp_path / "report.html"
+    file.write_text(
+        shown.html.replace("</body>", "<script>document.title = 'x'</script></body>"), encoding="utf-8"
+    )
+    assert "Content Security Policy" in browse(file, "--dump-dom").stderr

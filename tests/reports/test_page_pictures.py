@@ -1,0 +1,238 @@
+"""Images for people: the right ones, their heat where it belongs, and none of other bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ledger_samples import SECOND_US, START_US, in_force, inspected
+from numpy.typing import NDArray
+from PIL import Image
+from stations import frame
+from typer.testing import CliRunner
+
+from inspector.commands.cli import app
+from inspector.errors import StationError, UsageError
+from inspector.ledger.store import Store, migrate
+from inspector.records import Inspected, Verdict
+from inspector.reports.page import pictures, sheets
+from inspector.reports.page.facts import Facts, Source, period
+from inspector.reports.page.pictures import Archived, Choice, Gone
+
+NOW = datetime(2026, 1, 6, tzinfo=UTC)
+
+
+class Shop:
+    """A station ``cell-1`` whose images lie in a real archive."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = f"sqlite:///{folder / 'quality.db'}"
+        self.archived = Archived("cell-1", folder / "archive")
+        self.config = folder / "config.yaml"
+        self.config.write_text("station: cell-1\n")
+        migrate(self.url)
+        self.seconds = 0
+
+    def put(self, name: str, *, station: str = "cell-1", novelty: float = 0.25, **others: Any) -> Path:
+        """Record one image and archive it."""
+        self.seconds += 1
+        buffer = io.BytesIO()
+        Image.fromarray(frame(self.seconds)).save(buffer, "PNG")
+        item: Inspected = inspected(name, seen_us=START_US + self.seconds * SECOND_US, **others)
+        source = dataclasses.replace(item.source, sha256=hashlib.sha256(buffer.getvalue()).hexdigest())
+        heat = None if item.judgement.heat is None else np.full((4, 3), 200, np.uint8)
+        judgement = dataclasses.replace(item.judgement, novelty=novelty, heat=heat)
+        with Store.open(self.url, station, seam_gap_s=300) as store:
+            store.record([dataclasses.replace(item, source=source, judgement=judgement)], in_force(store))
+        path = self.archived.folder / item.final_path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(buffer.getvalue())
+        return path
+
+    def facts(self, **asked: str | None) -> Facts:
+        """What was judged until now."""
+        return Facts(Source(self.url, UTC, **asked), period(None, None, None, UTC, NOW))  # type: ignore[arg-type]
+
+    def chosen(self, choice: Choice, count: int = 8, **asked: str | None) -> list[str]:
+        """Names of a choice."""
+        return [shot.source_name for shot in pictures.choose(self.facts(**asked), choice, count)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """An empty shop."""
+    return Shop(tmp_path)
+
+
+# --- which -----------------------------------------------------------------------------------------------
+
+
+def test_the_choices_are_by_confidence_and_novelty(shop: Shop):
+    """The most certain of FAIL alone, the least certain of all, the most novel of those with a novelty."""
+    shop.put("pass", confidence=0.99, novelty=0.5)
+    shop.put("sure", verdict=Verdict.FAIL, confidence=0.98, novelty=0.0)
+    shop.put("surer", verdict=Verdict.FAIL, confidence=0.985, novelty=0.0)
+    shop.put("unsure", verdict=Verdict.REVIEW, confidence=0.4, novelty=0.9)
+    assert shop.chosen(Choice.MOST_CERTAIN) == ["surer", "sure"]
+    assert shop.chosen(Choice.LEAST_CERTAIN, 2) == ["unsure", "sure"]
+    assert shop.chosen(Choice.MOST_NOVEL) == ["unsure", "pass"]
+
+
+def test_a_weld_is_shown_once(shop: Shop):
+    """Of the frames of one pass over a seam the first stands for all, but not without a part."""
+    for n in range(3):
+        shop.put(f"a{n}", part="A", seam="1", verdict=Verdict.FAIL, confidence=0.9 - n / 100)
+        shop.put(f"b{n}", part="B", verdict=Verdict.FAIL, confidence=0.8 - n / 100)
+        shop.put(f"c{n}", verdict=Verdict.FAIL, confidence=0.7 - n / 100)
+    assert shop.chosen(Choice.MOST_CERTAIN) == ["a0", "b0", "c0", "c1", "c2"]
+    assert shop.chosen(Choice.MOST_CERTAIN, 2) == ["a0", "b0"]
+
+
+def test_the_choice_keeps_to_station_part_and_period(shop: Shop):
+    """Only images that the reports count are shown."""
+    shop.put("here", part="A")
+    shop.put("there", part="A", station="cell-2")
+    shop.put("other", part="B")
+    assert set(shop.chosen(Choice.LEAST_CERTAIN)) == {"here", "there", "other"}
+    assert set(shop.chosen(Choice.LEAST_CERTAIN, part="A")) == {"here", "there"}
+    assert shop.chosen(Choice.LEAST_CERTAIN, part="A", station="cell-1") == ["here"]
+    first = datetime.fromtimestamp(START_US / 1e6 + 3, UTC)  # judged a second after it was seen
+    facts = Facts(Source(shop.url, UTC), period(first.isoformat(), None, None, UTC, NOW))
+    assert {shot.source_name for shot in pictures.choose(facts, Choice.LEAST_CERTAIN, 8)} == {
+        "there",
+        "other",
+    }
+
+
+# --- pixels ----------------------------------------------------------------------------------------------
+
+
+def test_only_the_bytes_that_were_judged_are_shown(shop: Shop):
+    """The frame comes back as it was; a missing, changed or broken file and another station's say so."""
+    path = shop.put("a.png")
+    shop.put("b.png", station="cell-2")
+    mine, theirs = pictures.one(shop.url, 1), pictures.one(shop.url, 2)
+    seen = pictures.pixels(mine, shop.archived)
+    assert isinstance(seen, np.ndarray)
+    assert np.array_equal(seen, frame(1))
+    assert pictures.pixels(theirs, shop.archived) is Gone.ELSEWHERE
+    assert (
+        pictures.pixels(dataclasses.replace(mine, archive_path="2026-01-05"), shop.archived)
+        is Gone.UNREADABLE
+    )
+    path.write_bytes(path.read_bytes() + b"x")
+    assert pictures.pixels(mine, shop.archived) is Gone.CHANGED
+    path.unlink()
+    assert pictures.pixels(mine, shop.archived) is Gone.MISSING
+    os.mkfifo(path)  # nobody writes: it must not be waited for
+    assert pictures.pixels(mine, shop.archived) is Gone.UNREADABLE
+
+
+def test_the_heat_is_painted_where_it_is():
+    """Beside the frame stands the same with its heat: coloured and outlined there alone."""
+    grey: NDArray[np.uint8] = np.full((200, 100), 90, np.uint8)
+    heat = np.zeros((20, 10), np.uint8)
+    heat[:6] = 255
+    pair = np.asarray(pictures.beside_heat(grey, heat, 200)).astype(int)
+    left, right = pair[:, :100], pair[:, -100:]
+    assert pair.shape == (200, 203, 3)
+    assert (left == 90).all()
+    assert (right[100:] == 90).all()
+    assert (np.ptp(right[:40], axis=2) > 30).all()
+    assert {0, 255} <= set(right[50:80, 50].sum(axis=1) // 3)  # the outline reads on any ground
+    assert pictures.beside_heat(grey, None, 200).size == (100, 200)
+
+
+def test_any_heat_and_frame_can_be_drawn():
+    """A flat heat map, one of a single cell and the smallest frame that is inspected are drawn."""
+    for heat in (np.zeros((2, 3), np.uint8), np.full((1, 1), 255, np.uint8)):
+        assert pictures.heated_only(np.zeros((8, 8), np.uint8), heat, 50).size == (50, 50)
+
+
+# --- sheets ----------------------------------------------------------------------------------------------
+
+
+def run(shop: Shop, *words: object) -> tuple[int, str]:
+    """A command's status and what it said."""
+    done = CliRunner().invoke(app, [*map(str, words), "--config", str(shop.config)])
+    if isinstance(done.exception, StationError):
+        return done.exception.exit_status, str(done.exception)
+    return done.exit_code, done.output
+
+
+def test_a_contact_sheet_shows_the_latest_of_a_verdict(shop: Shop, tmp_path: Path):
+    """Six in a row, each with its image; more images make more rows; one that is gone leaves its place."""
+    for n in range(8):
+        path = shop.put(f"{n}.png", verdict=Verdict.FAIL, label="焊缝 $x^2$", part="\u202eP\n1")
+    path.unlink()
+    out = tmp_path / "sheet.png"
+    sizes = []
+    for limit, shown in ((6, 6), (600, 8)):
+        assert run(shop, "report", "contact", "--limit", limit, "--out", out) == (
+            0,
+            f"{out}: {shown} images\n",
+        )
+        with Image.open(out) as sheet:
+            sizes.append(sheet.size)
+            colours = np.ptp(np.asarray(sheet.convert("RGB")).astype(int), axis=2)
+    assert sizes[0][0] == sizes[1][0]
+    assert sizes[0][1] < sizes[1][1]
+    assert (colours > 30).mean() > 0.1
+    assert [shot.source_name for shot in pictures.latest(shop.facts(), Verdict.FAIL, 2)] == ["6.png", "7.png"]
+
+
+def test_one_image_is_shown_with_its_probabilities(shop: Shop, tmp_path: Path):
+    """A FAIL with heat and a PASS without are drawn, each class has its line; the picture names the row."""
+    shop.put("a.png", verdict=Verdict.FAIL, label="$x$ 焊")
+    shop.put("b.png")
+    widths = []
+    for row in (1, 2):
+        out = tmp_path / f"{row}.png"
+        assert run(shop, "show", row, "--out", out) == (0, f"{out}\n")
+        with Image.open(out) as shown:
+            widths.append(shown.width)
+    assert widths[0] > widths[1]
+
+
+def test_what_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
+    """No such row, no image of the verdict, a file that is gone, a folder that is not there: each says so."""
+    path = shop.put("a.png")
+    nowhere = tmp_path / "no" / "x.png"
+    for words, said in (
+        (["show", 7], "no inspection 7"),
+        (["show", 2**70], "no inspection"),
+        (["show", 1, "--out", nowhere], "there is no folder"),
+        (["report", "contact", "--out", tmp_path / "x.png"], "no data: no image with verdict FAIL"),
+        (["report", "contact", "--verdict", "MAYBE", "--out", nowhere], "PASS, FAIL or REVIEW"),
+        (["report", "contact", "--verdict", "pass", "--out", nowhere], "there is no folder"),
+        (["report", "html", "--out", nowhere], "there is no folder"),
+        (["report", "html", "--out", nowhere, "--days", 3, "--since", "2026-01-01"], "--days is instead of"),
+        (["report", "html", "--out", tmp_path], "cannot be written"),
+    ):
+        status, line = run(shop, *words)
+        assert status in (1, 2)
+        assert said in line
+        assert "\n" not in line
+    path.unlink()
+    with pytest.raises(UsageError, match="trace --id 1"):
+        sheets.show(pictures.one(shop.url, 1), shop.archived, UTC, tmp_path / "x.png")
+    assert not list(tmp_path.glob("**/*unfinished*"))
+
+
+def test_a_report_goes_to_its_file_or_to_a_shelf(shop: Shop, tmp_path: Path):
+    """One file, or a folder of dated ones with an index; either by the command."""
+    shop.put("a.png")
+    out = tmp_path / "report.html"
+    assert run(shop, "report", "html", "--out", out, "--language", "de")[0] == 0
+    assert "Qualitätsbericht" in out.read_text(encoding="utf-8")
+    shelf = tmp_path / "reports"
+    assert run(shop, "report", "html", "--out", shelf, "--keep", 3, "--days", 7)[0] == 0
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    assert {file.name for file in shelf.iterdir()} == {"index.html", f"quality-{yesterday}.html"}

@@ -1,0 +1,105 @@
+"""A folder of reports: the newest stay, the index links them, and other people's files are left alone."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import html5lib
+import pytest
+
+from inspector.errors import StationError
+from inspector.reports.page import shelf
+from inspector.reports.page.facts import Period
+from inspector.reports.page.html import Page
+
+FIRST = datetime(2026, 3, 1, tzinfo=UTC)
+CARDS = {"images": "1,013", "first_pass": "86.2%"}
+
+
+def put(folder: Path, day: int, keep: int = 3, **figures: object) -> Path:
+    """A report of the week up to a day."""
+    until = FIRST + timedelta(days=day)
+    told = {"station": "cell-1", "part": None, "cards": CARDS} | figures
+    from markupsafe import escape
+
+    meta = f'<meta name="{shelf.META}" content="{escape(shelf.json.dumps(told))}">'
+    page = Page(f"<!DOCTYPE html><html><head>{meta}</head><body>{day}</body></html>", told)
+    return shelf.put(folder, page, Period(until - timedelta(days=7), until), keep, "en")
+
+
+def index(folder: Path) -> list[list[str]]:
+    """The index's rows as text, after its head; links as their targets."""
+    parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), strict=True, namespaceHTMLElements=False)
+    root = parser.parse((folder / "index.html").read_text(encoding="utf-8"))
+    return [
+        [
+            (cell.find("a").get("href") if cell.find("a") is not None else "".join(cell.itertext()))
+            for cell in row
+        ]
+        for row in root.iter("tr")
+    ][1:]
+
+
+def test_the_newest_stay_and_are_linked(tmp_path: Path):
+    """Of more reports than are kept the oldest go, and the index names the rest, the newest first."""
+    for day in (3, 1, 2, 5, 4):
+        put(tmp_path / "reports", day)
+    names = ["quality-2026-03-05.html", "quality-2026-03-04.html", "quality-2026-03-03.html"]
+    rows = index(tmp_path / "reports")
+    assert [row[0] for row in rows] == names
+    assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == sorted([*names, "index.html"])
+    assert rows[0][1:5] == ["cell-1", "all parts", "1,013", "86.2%"]
+
+
+def test_a_report_is_named_by_its_last_day(tmp_path: Path):
+    """A period that ends at midnight is of the day before, another of its minute; twice the same is one."""
+    assert put(tmp_path, 8).name == "quality-2026-03-08.html"
+    assert put(tmp_path, 8).name == "quality-2026-03-08.html"
+    until = FIRST + timedelta(hours=14, minutes=5)
+    file = shelf.put(tmp_path, Page("x", {}), Period(None, until), 3, "en")
+    assert file.name == "quality-2026-03-01T1405.html"
+    assert len(index(tmp_path)) == 2
+
+
+def test_files_of_other_names_are_left_alone(tmp_path: Path):
+    """Nothing is removed that the shelf did not name."""
+    others = ["quality-2020.html", "notes.html", "quality-2020-01-01.html.bak", "xquality-2020-01-01.html"]
+    for name in others:
+        (tmp_path / name).write_text("mine")
+    for day in range(3):
+        put(tmp_path, day, keep=1)
+    assert {name for name in others if (tmp_path / name).is_file()} == set(others)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\xff\xfe",
+        b"<meta name=weldnet-report content=3>",
+        b"<meta name=weldnet-report content='{\"cards\": 3}'>",
+        b"<!--",
+    ],
+)
+def test_a_spoilt_report_does_not_spoil_the_index(tmp_path: Path, content: bytes):
+    """A report that tells nothing of itself is linked all the same."""
+    (tmp_path / "quality-2020-01-01.html").write_bytes(content)
+    put(tmp_path, 1)
+    assert index(tmp_path)[-1][0] == "quality-2020-01-01.html"
+
+
+def test_what_a_report_tells_stays_text_in_the_index(tmp_path: Path):
+    """Markup in an older report's figures is text in the index."""
+    put(tmp_path, 1, station="<script>alert(1)</script>", cards={"images": "<b>"})
+    (row,) = index(tmp_path)
+    assert row[1] == "<script>alert(1)</script>"
+    assert row[3] == "<b>"
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path):
+    """Its parent is missing, or a file stands there."""
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "no" / "reports", tmp_path / "file"):
+        with pytest.raises(StationError, match="--out"):
+            put(folder, 1)

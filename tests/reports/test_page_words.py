@@ -1,0 +1,99 @@
+"""The catalogue: whole in each language, and numbers, instants and names as people read them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from string import Formatter
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.reports.page import words as module
+from inspector.reports.page.words import LANGUAGES, Words, instant, plain
+
+PACKAGE = Path(module.__file__).parent
+CATALOGUE = yaml.safe_load((PACKAGE / "templates" / "words.yaml").read_text(encoding="utf-8"))
+
+
+def entries(node: Any, path: str = "") -> list[tuple[str, dict[str, str]]]:
+    """Every key with its words."""
+    if set(node) == set(LANGUAGES):
+        return [(path, node)]
+    return [found for key, each in node.items() for found in entries(each, f"{path}.{key}".lstrip("."))]
+
+
+def test_each_key_has_words_in_each_language():
+    """Nothing is missing, and what is to be filled in has the same names in all."""
+    found = entries(CATALOGUE)
+    assert len(found) > 150
+    for key, texts in found:
+        places = {
+            language: {name for _, name, _, _ in Formatter().parse(text) if name}
+            for language, text in texts.items()
+        }
+        assert all(texts.values()), key
+        assert places["en"] == places["de"] == places["zh"], key
+
+
+def test_chinese_is_set_with_its_own_marks():
+    """No half-width comma, colon or bracket stands after a Chinese character."""
+    for key, texts in entries(CATALOGUE):
+        assert not re.search(r"[\u4e00-\u9fff][,;:()]", texts["zh"]), key
+
+
+def test_no_words_are_asked_for_that_are_not_there():
+    """Each key that program or templates spell out is in the catalogue, and none stands there unused."""
+    text = "".join(
+        file.read_text(encoding="utf-8")
+        for file in [*PACKAGE.glob("*.py"), *(PACKAGE / "templates").glob("*.html")]
+    )
+    groups = "page|card|section|about|table|picture|n|plot|attention|number"
+    asked = set(re.findall(rf'words\(\s*"((?:{groups})\.\w+)"', text)) | set(
+        re.findall(r'"(plot\.\w+)"', text)
+    )
+    known = {key for key, _ in entries(CATALOGUE)}
+    assert asked
+    assert asked <= known
+    plainly = {key for key in known if key.split(".")[0] in ("page", "n", "plot", "number")}
+    built = {f"plot.{by}" for by in ("hour", "day", "shift", "week")} | {"n.files"}
+    assert plainly - asked - built - set(re.findall(r'"(page\.\w+|number\.\w+)"', text)) == set()
+
+
+@pytest.mark.parametrize(
+    ("language", "share", "number", "nothing"),
+    [("en", "12.3%", "1,234.5", "–"), ("de", "12,3\u202f%", "1.234,5", "–"), ("zh", "12.3%", "1,234.5", "–")],
+)
+def test_numbers_are_spelled_as_the_language_does(language: str, share: str, number: str, nothing: str):
+    """Shares in percent, marks of thousands and decimals."""
+    words = Words(language)
+    assert words.cell("fail_share", 0.1234) == share
+    assert words.cell("p95_ms", 1234.5) == number
+    assert words.cell("n", None) == nothing
+
+
+def test_a_report_s_own_words_are_translated_and_names_are_not():
+    """A band is; a class that happens to be called like one is not."""
+    assert Words("de").cell("band", "stable") == "stabil"
+    assert Words("de").cell("class", "stable") == "stable"
+    assert Words("de").heading("a_new_column") == "a new column"
+
+
+def test_an_instant_stands_to_the_minute_in_its_own_zone():
+    """As the report gave it, without the seconds; what is no instant stays as it is."""
+    assert instant("2026-03-29T03:30:59+02:00") == "2026-03-29 03:30"
+    assert instant("9223372036854775807 µs") == "9223372036854775807 µs"
+    assert Words().cell("first", "2026-03-29T03:30:59+02:00") == "2026-03-29 03:30"
+
+
+@given(st.text(alphabet=st.characters(), max_size=50))
+def test_plain_text_is_one_line_that_can_be_stored_and_shown(text: str):
+    """As long as before, encodable, without control characters, and unchanged by a second time."""
+    shown = plain(text)
+    assert len(shown) == len(text)
+    assert plain(shown) == shown
+    assert shown.encode().decode() == shown
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", shown)

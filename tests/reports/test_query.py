@@ -1,0 +1,295 @@
+"""Reports: the right figures, the same on both back ends, and a plain line where there are none."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Callable
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from ledger_samples import SECOND_US, START_US, duplicate, in_force, inspected, quarantined
+from sqlalchemy.engine import URL
+
+from inspector import resources
+from inspector.errors import UsageError
+from inspector.ledger.store import Store
+from inspector.records import Inspected, Quarantined, Verdict
+from inspector.reports import query
+
+BERLIN = ZoneInfo("Europe/Berlin")
+LABELS = ["good", "Zebra", "apple", "über", "burn [red]through[/red]"]
+
+
+def history(seed: int, images: int = 200) -> list[Inspected | Quarantined]:
+    """A made-up shift: one image a minute, some of them unreadable, latencies with a long tail."""
+    random = np.random.default_rng(seed)
+    items: list[Inspected | Quarantined] = []
+    for number in range(images):
+        at = START_US + number * 60 * SECOND_US
+        if random.random() < 0.1:
+            items.append(quarantined(f"{number}.png", str(number), recorded_us=at))
+            continue
+        wait, decode, infer = random.lognormal(2, 1, 3).tolist()
+        item = inspected(
+            f"{number}.png",
+            str(random.integers(0, images * 3)),
+            seen_us=at,
+            inspected_us=at,
+            part=str(random.choice(["P1", "P2"])),
+            verdict=Verdict(str(random.choice(list(Verdict), p=[0.7, 0.2, 0.1]))),
+            label=str(random.choice(LABELS, p=[0.6, 0.1, 0.1, 0.1, 0.1])),
+            confidence=float(random.uniform(0.3, 1)),
+            milliseconds=(wait, decode, infer, wait + decode + infer),
+        )
+        items.append(item)
+    return items
+
+
+def told(url: URL, station: str, items: list[Inspected | Quarantined]) -> None:
+    """Record a history as one station's."""
+    with Store.open(url, station, seam_gap_s=300) as store:
+        force = in_force(store)
+        for start in range(0, len(items), 8):
+            store.record(items[start : start + 8], force)
+
+
+def judged(items: list[Inspected | Quarantined]) -> list[Inspected]:
+    """The images of a history."""
+    return [item for item in items if isinstance(item, Inspected)]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_both_back_ends_give_the_same_rows(url_of: Callable[[str], URL], seed: int) -> None:
+    """Every report, for all and by station, part and period, is the same on SQLite and PostgreSQL."""
+    urls = [url_of("sqlite"), url_of("postgresql")]
+    for url in urls:
+        told(url, "cell-1", history(seed))
+        told(url, "Cell-2", history(seed + 100, 50))
+    selections: list[dict[str, str]] = [
+        {},
+        {"station": "Cell-2"},
+        {"since": "2026-01-05T09:00", "until": "2026-01-05T10:00"},
+        {"since": "2030-01-01"},
+    ]
+    for name in query.names():
+        text = (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
+        for selection in [*selections, *([{"part": "P2"}] if ":part" in text else [])]:
+            one, other = (query.run(url, name, **selection, zone=BERLIN) for url in urls)
+            assert one == other, f"{name} {selection}"
+            assert not (one.rows and "2030-01-01" in selection.values())
+
+
+def test_latency_percentiles_are_those_of_numpy(url: URL) -> None:
+    """p50, p95, p99 and max of each step are numpy's nearest-rank percentiles of the same times."""
+    items = history(4)
+    told(url, "cell-1", items)
+    timings = [item.timings for item in judged(items)]
+    expected = []
+    for step in ("wait", "decode", "infer", "total"):
+        times = np.array([getattr(timing, f"{step}_ms") for timing in timings])
+        ranks = np.percentile(times, [50, 95, 99, 100], method="inverted_cdf")
+        expected.append((step, len(times), *ranks.tolist()))
+    report = query.run(url, "latency")
+    assert report.columns == ("step", "n", "p50_ms", "p95_ms", "p99_ms", "max_ms")
+    assert report.rows == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 100, 101])
+def test_percentiles_of_few_images(store: Store, url: URL, count: int) -> None:
+    """With one image it is every percentile; at the edges of a rank the figure is still numpy's."""
+    times = np.arange(1.0, count + 1)
+    store.record(
+        [inspected(f"{time}.png", milliseconds=(time,) * 4) for time in times.tolist()], in_force(store)
+    )
+    ranks = np.percentile(times, [50, 95, 99, 100], method="inverted_cdf").tolist()
+    assert query.run(url, "latency").rows[0] == ("wait", count, *ranks)
+
+
+def test_summary_counts_everything(url: URL) -> None:
+    """The summary's counts and shares are those of the history, quarantined files apart."""
+    items = history(5)
+    told(url, "cell-1", items)
+    images = judged(items)
+    verdicts = Counter(item.judgement.verdict for item in images)
+    n, repeated = len(images), len(images) - len({item.source.sha256 for item in images})
+    [row] = query.run(url, "summary", zone=BERLIN).rows
+    assert row[:5] == ("cell-1", n, verdicts["PASS"], verdicts["FAIL"], verdicts["REVIEW"])
+    assert row[5:8] == pytest.approx([verdicts[kind] / n for kind in ("PASS", "FAIL", "REVIEW")])
+    assert row[8:] == (repeated, len(items) - n, "2026-01-05T09:00:00+01:00", "2026-01-05T12:19:00+01:00")
+    [row] = query.run(url, "summary", part="P1").rows
+    assert row[1] == sum(item.name.part == "P1" for item in images)
+    assert row[9] is None, "a file without an image is of no known part"
+
+
+def test_a_station_with_quarantined_files_only_has_no_shares(store: Store, url: URL) -> None:
+    """No image judged is an empty share, never a division by zero or a misleading 0%."""
+    store.record([quarantined()], in_force(store))
+    report = query.run(url, "summary")
+    assert report.rows[0][:10] == ("cell-1", 0, 0, 0, 0, None, None, None, 0, 1)
+    assert "–" in query.render(report)
+
+
+def test_by_class_counts_what_the_model_saw(url: URL) -> None:
+    """Each class with its count, share, verdicts and median confidence; the most frequent first."""
+    items = history(6)
+    told(url, "cell-1", items)
+    images = judged(items)
+    expected = []
+    for label in LABELS:
+        own = [item.judgement for item in images if item.judgement.label == label]
+        confidences = [judgement.confidence for judgement in own]
+        verdicts = Counter(judgement.verdict for judgement in own)
+        median = float(np.percentile(confidences, 50, method="inverted_cdf"))
+        counts = (verdicts["PASS"], verdicts["FAIL"], verdicts["REVIEW"])
+        share = len(own) / len(images)
+        expected.append((label, len(own), len(images), share, *counts, median, min(confidences)))
+    expected.sort(key=lambda row: (-row[1], row[0].encode()))
+    assert query.run(url, "by_class").rows == expected
+
+
+def test_reconcile_counts_the_ledger(store: Store, url: URL) -> None:
+    """Inspected, duplicates and quarantined files add up to seen."""
+    first, *_ = store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
+    store.record([duplicate(first, number=n) for n in (1, 2)], in_force(store))
+    report = query.run(url, "reconcile")
+    assert dict(zip(report.columns, report.rows[0], strict=True)) == {
+        "station": "cell-1",
+        "seen": 5,
+        "inspected": 2,
+        "duplicates": 2,
+        "quarantined": 1,
+        "requeued": 0,
+        "pruned": 0,
+    }
+
+
+# --- what is asked for -----------------------------------------------------------------------------------
+
+
+def test_a_period_has_its_first_and_lacks_its_last_instant(store: Store, url: URL) -> None:
+    """Since is inclusive, until exclusive, to the microsecond, in the station's zone or with an offset."""
+    # 2026-01-05T09:00 in Berlin, and one microsecond to either side
+    moments = {"before": START_US - 1, "at": START_US, "after": START_US + 1}
+    store.record([inspected(f"{n}.png", inspected_us=at) for n, at in moments.items()], in_force(store))
+
+    def count(**period: str) -> int:
+        rows = query.run(url, "summary", **period, zone=BERLIN).rows
+        return rows[0][1] if rows else 0
+
+    assert count(since="2026-01-05T09:00") == 2
+    assert count(until="2026-01-05T09:00") == 1
+    assert count(since="2026-01-05T08:00Z", until="2026-01-05T08:00:00.000001Z") == 1
+    assert count(since="2026-01-05", until="2026-01-06") == 3
+    assert count(since="2026-01-06") == count(until="2026-01-05") == 0
+
+
+def test_days_of_summer_time_have_their_own_length(store: Store, url: URL) -> None:
+    """A local day is 23 hours long where the clocks go forward: the image after it is not counted."""
+    midnight = 1_774_738_800_000_000  # 2026-03-29T00:00 in Berlin; the next midnight is 23 hours later
+    times = [midnight, midnight + (23 * 3600 - 1) * SECOND_US, midnight + 23 * 3600 * SECOND_US]
+    store.record([inspected(f"{at}.png", inspected_us=at) for at in times], in_force(store))
+    [row] = query.run(url, "summary", since="2026-03-29", until="2026-03-30", zone=BERLIN).rows
+    assert row[1] == 2
+
+
+def test_a_clock_gone_mad_does_not_hide_its_rows(store: Store, url: URL) -> None:
+    """Rows from before 1970 and from far beyond every calendar are counted and readable."""
+    times = {"early.png": -SECOND_US, "late.png": 1 << 61}
+    store.record([inspected(name, inspected_us=at) for name, at in times.items()], in_force(store))
+    [row] = query.run(url, "summary").rows
+    assert (row[1], row[10], row[11]) == (2, "1969-12-31T23:59:59+00:00", f"{1 << 61} µs")
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-01-32", "", "05.01.2026", "999999"])
+def test_a_bad_date_is_one_line(url: URL, text: str) -> None:
+    """What is no ISO date is refused with an example of one."""
+    with pytest.raises(UsageError, match=r"--until '.*' is no date such as 2026-01-31"):
+        query.run(url, "summary", until=text)
+
+
+def test_mistakes_are_told_with_what_would_be_right(store: Store, url: URL) -> None:
+    """An unknown report, station or format, a period back to front, a part where there is none: one line."""
+    cases: list[tuple[str, dict[str, str], str]] = [
+        ("sumary", {}, "there is no report 'sumary'; did you mean 'summary'?"),
+        ("../x", {}, "there is no report '../x'; there are agreement, "),
+        ("summary", {"station": "cell-9"}, "there is no station 'cell-9' in this database; it has cell-1"),
+        (
+            "summary",
+            {"since": "2026-02-01", "until": "2026-01-01"},
+            "the period is empty: --since 2026-02-01",
+        ),
+        ("reconcile", {"part": "P"}, "report 'reconcile' knows no part; leave --part out"),
+    ]
+    for name, selection, message in cases:
+        with pytest.raises(UsageError, match=re.escape(message)):
+            query.run(url, name, **selection)
+    with pytest.raises(UsageError, match="use table, csv or json"):
+        query.render(query.run(url, "summary"), "html")
+
+
+def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
+    """A part is a value, never SQL."""
+    store.record([inspected(part="P")], in_force(store))
+    assert query.run(url, "summary", part="' OR '1'='1").rows == []
+    assert query.run(url, "summary", part="P").rows[0][1] == 1
+
+
+# --- how it is shown -------------------------------------------------------------------------------------
+
+
+def test_nothing_is_told_plainly(url: URL) -> None:
+    """Without rows the table is one line that repeats what was asked; CSV has its header, JSON no rows."""
+    report = query.run(url, "by_class", since="2026-01-01", part="P")
+    assert query.render(report) == "no data for by_class since 2026-01-01 part P"
+    assert query.render(report, "csv").startswith("class,n,of_n,share,")
+    assert "\n" not in query.render(report, "csv")
+    assert json.loads(query.render(report, "json"))["rows"] == []
+
+
+def test_csv_and_json_hold_the_figures_unrounded(url: URL) -> None:
+    """Both read back to the report's own rows; JSON names report, period and columns."""
+    told(url, "cell-1", history(7, 40))
+    report = query.run(url, "by_class", since="2026-01-01")
+    header, *lines = csv.reader(io.StringIO(query.render(report, "csv")))
+    assert tuple(header) == report.columns
+    assert [line[0] for line in lines] == [row[0] for row in report.rows]
+    assert [float(line[3]) for line in lines] == [row[3] for row in report.rows]
+    content = json.loads(query.render(report, "json"))
+    assert content["report"] == "by_class"
+    assert content["period"] == {"since": "2026-01-01", "until": None}
+    assert content["columns"] == list(report.columns)
+    assert [tuple(row.values()) for row in content["rows"]] == report.rows
+
+
+def test_the_table_shows_every_figure_and_takes_names_literally(store: Store, url: URL) -> None:
+    """However long a label is, and whatever it looks like to rich, it stands in the table, unshortened."""
+    label = "burn [red]through[/red] " + "x" * 300
+    store.record([inspected(label=label, confidence=0.123456)], in_force(store))
+    text = query.render(query.run(url, "by_class"))
+    assert label in text
+    assert "0.123" in text
+    assert "100.0%" in text
+    assert not [line for line in text.splitlines() if line != line.rstrip()]
+
+
+def test_every_report_says_what_it_answers_and_defines_its_columns(url: URL) -> None:
+    """The header of each file asks the question, and has a line for each column that the report gives."""
+    known = query.names()
+    assert set(known) >= {"summary", "by_class", "latency", "reconcile"}
+    for name, question in known.items():
+        header = [
+            line.removeprefix("-- ")
+            for line in (resources.folder("sql") / "reports" / f"{name}.sql").read_text().splitlines()
+            if line.startswith("--")
+        ]
+        assert header[0] == question
+        assert question.endswith("?")
+        defined = {line.split()[0].removesuffix("_us") for line in header if re.match(r"\w+ {2,}\S", line)}
+        mentioned = defined | set(re.findall(r"p\d\d", " ".join(header)))
+        for column in query.run(url, name).columns:
+            assert column in defined or column.removesuffix("_ms") in mentioned, f"{name}: {column}"

@@ -1,0 +1,332 @@
+"""Human verdicts: added and never changed, a CSV whole or not at all, samples that are fair."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_samples import SECOND_US, START_US, inspected, sha
+from sqlalchemy.engine import URL
+from stations import Station
+from typer.testing import CliRunner
+
+from inspector.commands.cli import app
+from inspector.errors import StationError, UsageError
+from inspector.ledger import database
+from inspector.ledger.store import Store
+from inspector.records import InForce, Review, Verdict
+from inspector.review.verdicts import draw, mistakes, read_csv
+
+CLASSES = [
+    {"name": "good weld", "role": "accept"},
+    {"name": "burn through", "role": "defect"},
+    {"name": 'a "hole"; or two', "role": "defect"},
+]
+
+
+def force(store: Store) -> InForce:
+    """An artifact that knows :data:`CLASSES`."""
+    return store.in_force(
+        metadata=json.dumps({"classes": CLASSES}),
+        artifact_sha256=sha("artifact"),
+        name="weldnet",
+        version="1",
+        settings_json="{}",
+    )
+
+
+def fill(store: Store, images: int = 12) -> None:
+    """Images of each verdict in turn, an hour apart: PASS, FAIL, REVIEW, PASS ..."""
+    kinds = [Verdict.PASS, Verdict.FAIL, Verdict.REVIEW]
+    items = [
+        inspected(
+            f"{n}.png",
+            verdict=kinds[n % 3],
+            label="good weld" if n % 3 == 0 else "burn through",
+            inspected_us=START_US + n * 3600 * SECOND_US,
+            part=f"P{n % 2}",
+        )
+        for n in range(images)
+    ]
+    store.record(items, force(store))
+
+
+def rows(url: URL, sql: str) -> list[tuple[Any, ...]]:
+    """Rows of a query."""
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        return [tuple(row) for row in connection.execute(sa.text(sql))]
+
+
+@pytest.fixture
+def weld_inspect(tmp_path: Path, url: URL, store: Store) -> Callable[..., str]:
+    """Runs a command on a filled database of each back end; gives stdout, or raises the error."""
+    fill(store)
+    station = Station(tmp_path, tmp_path / "none.pt", url)
+
+    def run(*words: object) -> str:
+        done = CliRunner().invoke(app, [*map(str, words), "--config", str(station.config)])
+        if isinstance(done.exception, StationError):
+            raise done.exception
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    return run
+
+
+# --- one verdict -----------------------------------------------------------------------------------------
+
+
+def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], url: URL) -> None:
+    """A second word of a person is a second row, the same word again is none; the station's own stands."""
+    before = rows(url, "SELECT * FROM inspection ORDER BY id")
+    weld_inspect("review", "set", 2, "--verdict", "pass", "--reviewer", "Ann O'Hara", "--note", 'so "so"')
+    said = ("review", "set", 2, "--verdict", "FAIL", "--label", "burn through", "--reviewer", "bob")
+    assert weld_inspect(*said) == "inspection 2: FAIL\n"
+    assert weld_inspect(*said) == "inspection 2: FAIL, as it was said before\n"
+    assert rows(url, "SELECT inspection_id, reviewer, verdict, label, note FROM review ORDER BY id") == [
+        (2, "Ann O'Hara", "PASS", None, 'so "so"'),
+        (2, "bob", "FAIL", "burn through", None),
+    ]
+    assert rows(url, "SELECT * FROM inspection ORDER BY id") == before
+    assert rows(url, "SELECT human_verdict FROM v_inspection WHERE id = 2") == [("FAIL",)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((99, "--verdict", "PASS"), "there is no inspection 99"),
+        ((1, "--verdict", "MAYBE"), "'MAYBE' is no verdict; use PASS, FAIL or REVIEW"),
+        ((1, "--verdict", "FAIL", "--label", "burn trough"), "did you mean 'burn through'?"),
+        ((1, "--verdict", "FAIL", "--label", "x"), "no artifact knows a class 'x'; there are a \"hole\""),
+        ((1, "--verdict", "FAIL", "--label", "good weld"), "which the shop accepts, contradict each other"),
+        ((1, "--verdict", "PASS", "--reviewer", " "), "nobody is named as the reviewer"),
+    ],
+)
+def test_a_wrong_verdict_is_one_line(
+    weld_inspect: Callable[..., str], url: URL, words: tuple[object, ...], message: str
+) -> None:
+    """What cannot be meant is refused with what would be right, and nothing is written."""
+    with pytest.raises(UsageError) as caught:
+        weld_inspect("review", "set", *words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert rows(url, "SELECT * FROM review") == []
+
+
+def test_a_new_class_is_taken_when_asked_for(weld_inspect: Callable[..., str], url: URL) -> None:
+    """A class that no artifact knows yet can be named on purpose: it is what the next one learns."""
+    weld_inspect("review", "set", 2, "--verdict", "FAIL", "--label", "undercut", "--new-class")
+    assert rows(url, "SELECT label FROM review") == [("undercut",)]
+
+
+# --- what waits ------------------------------------------------------------------------------------------
+
+
+def test_next_shows_what_waits(weld_inspect: Callable[..., str]) -> None:
+    """REVIEW first, then FAIL; a verdict takes an image off the list, 'cannot tell' puts it at the end."""
+
+    def waiting(*words: object) -> list[tuple[str, int]]:
+        content = json.loads(weld_inspect("review", "next", "--format", "json", "--limit", 100, *words))
+        return [(row["why"], row["id"]) for row in content["rows"]]
+
+    fails, reviews = [("fail", n) for n in (2, 5, 8, 11)], [("review", n) for n in (3, 6, 9, 12)]
+    assert waiting() == reviews + fails
+    weld_inspect("review", "set", 3, "--verdict", "PASS")
+    weld_inspect("review", "set", 2, "--verdict", "REVIEW")
+    assert waiting() == [*reviews[1:], *fails[1:], ("undecided", 2)]
+    assert waiting("--why", "fail") == fails[1:]
+    assert waiting("--why", "fail", "--limit", "1") == fails[1:2]
+    assert waiting("--part", "P1") == [("review", 6), ("review", 12), ("fail", 8), ("undecided", 2)]
+    with pytest.raises(UsageError, match="--why 'new': there is review, audit, fail, undecided"):
+        waiting("--why", "new")
+
+
+def test_what_waits_comes_back_filled_in(weld_inspect: Callable[..., str], url: URL, tmp_path: Path) -> None:
+    """The CSV of 'next' is the very CSV that 'import' takes, once somebody has filled in its columns."""
+    table = list(csv.DictReader(io.StringIO(weld_inspect("review", "next", "--format", "csv"))))
+    assert table[0]["human_verdict"] == "", "the station's verdict must not come back as a person's"
+    for line, (verdict, label) in zip(
+        table, [("PASS", "good weld"), ("fail", 'a "hole"; or two'), ("", "")], strict=False
+    ):
+        line |= {"human_verdict": verdict, "human_label": label, "note": "two\nlines, really"}
+    path = tmp_path / "done.csv"
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, table[0].keys())
+        writer.writeheader()
+        writer.writerows(table)
+    said = weld_inspect("review", "import", path, "--reviewer", "ann", "--json")
+    assert json.loads(said) == {"imported": 2, "unchanged": 0}
+    expected = [
+        (3, "PASS", "good weld", "two\nlines, really"),
+        (6, "FAIL", 'a "hole"; or two', "two\nlines, really"),
+    ]
+    assert rows(url, "SELECT inspection_id, verdict, label, note FROM review ORDER BY id") == expected
+    again = weld_inspect("review", "import", path, "--reviewer", "ann", "--json")
+    assert json.loads(again) == {"imported": 0, "unchanged": 2}
+
+
+# --- import ----------------------------------------------------------------------------------------------
+
+
+def test_one_wrong_line_and_nothing_is_imported(
+    weld_inspect: Callable[..., str], url: URL, tmp_path: Path, store: Store
+) -> None:
+    """Every mistake is named with its line, and the right lines beside them are not written either."""
+    path = tmp_path / "some.csv"
+    path.write_text(
+        "id,human_verdict,human_label\n1,PASS,good weld\n99,PASS,\n2,OK,\n3,FAIL,good weld\nx,PASS,\n"
+        "1,FAIL,\n4,FAIL,crack,surplus\n5,FAIL,crack\n6,,never mind\n"
+    )
+    station = Station(path.parent, path, url)
+    done = CliRunner().invoke(app, ["review", "import", str(path), "--config", str(station.config)])
+    assert isinstance(done.exception, UsageError)
+    assert "7 mistakes, so nothing was imported" in str(done.exception)
+    told = [line.removeprefix(f"{path}: ") for line in done.stderr.splitlines()]
+    assert told == [
+        "line 3: there is no inspection 99",
+        "line 4: 'OK' is no verdict; use PASS, FAIL or REVIEW",
+        "line 5: FAIL and 'good weld', which the shop accepts, contradict each other",
+        "line 6: 'x' is no number of an inspection",
+        "line 7: inspection 1 stands in line 2 already",
+        "line 8: has more cells than the header",
+        "line 9: no artifact knows a class 'crack'; there are a \"hole\"; or two, burn through, good weld",
+    ]
+    assert rows(url, "SELECT * FROM review") == []
+
+
+def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
+    """Semicolons, a byte order mark, CRLF and cells with blanks around them, as spreadsheets write them."""
+    path = tmp_path / "sheet.csv"
+    path.write_bytes('\ufeffid;human_verdict;reviewer;note\r\n 7 ;pass;;"a;b"\r\n'.encode())
+    assert read_csv(path, "ann") == [(2, Review(7, "ann", Verdict.PASS, None, "a;b"))]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "lacks the column id and human_verdict"),
+        (b"id,verdict\n1,PASS\n", "lacks the column human_verdict"),
+        (b"id,human_verdict,human_lable\n", "no column 'human_lable'; did you mean 'human_label'?"),
+        (b"id,human_verdict,colour\n", "no column 'colour'; take it out"),
+        (b"id,human_verdict\n1,\xff\n", "cannot be read as UTF-8 text"),
+        (b'id,human_verdict\n1,"PASS\n', "is no CSV"),
+    ],
+)
+def test_a_file_that_is_no_table_of_verdicts_is_one_line(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    """Missing and misspelt columns, other encodings and broken quotes are named."""
+    path = tmp_path / "odd.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        read_csv(path, "ann")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.sampled_from([b"id,human_verdict\n", b"id;human_verdict;note\n", b""]),
+    content=st.binary() | st.text(alphabet='id,human_verdict\n"1;PASS\r\0').map(str.encode),
+)
+def test_whatever_stands_in_the_file_there_is_no_traceback(
+    tmp_path: Path, header: bytes, content: bytes
+) -> None:
+    """Any bytes are verdicts, mistakes by line, or one clear line."""
+    path = tmp_path / "wild.csv"
+    path.write_bytes(header + content)
+    try:
+        assert all(line >= 2 for line, _ in read_csv(path, "ann"))
+    except UsageError as error:
+        assert "\n" not in str(error)
+
+
+def test_a_thousand_verdicts_are_checked_and_written(store: Store, url: URL) -> None:
+    """More ids than one query takes: all are checked, and those that are wrong are found."""
+    store.record([inspected(f"{n}.png") for n in range(1001)], force(store))
+    reviews = [Review(n + 1, "ann", Verdict.PASS) for n in range(1001)]
+    assert mistakes(url, reviews) == [None] * 1001
+    assert mistakes(url, [*reviews, Review(2000, "ann", Verdict.PASS)])[-1] == "there is no inspection 2000"
+    assert store.review(reviews) == 1001
+    assert rows(url, "SELECT count(*) FROM review") == [(1001,)]
+
+
+# --- samples ---------------------------------------------------------------------------------------------
+
+
+def drawn(url: URL) -> list[int]:
+    """The images of all samples."""
+    return [row[0] for row in rows(url, "SELECT inspection_id FROM audit_sample ORDER BY id")]
+
+
+def test_the_same_seed_draws_the_same_images_everywhere(url_of: Callable[[str], URL]) -> None:
+    """A draw can be repeated by its seed, on either back end; another seed draws others."""
+    chosen = []
+    for backend, seed in (("sqlite", 5), ("postgresql", 5), ("sqlite", 6)):
+        url = url_of(backend)
+        with Store.open(url, "cell-1", seam_gap_s=300) as store:
+            fill(store, 300)
+            assert draw(store, url, 20, seed=seed).population == 100
+        chosen.append(drawn(url))
+        assert rows(url, "SELECT DISTINCT seed, population FROM audit_sample") == [(seed, 100)]
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert len(set(chosen[0])) == 20
+
+
+def test_draws_meet_every_pass_image_once_and_nothing_else(store: Store, url: URL) -> None:
+    """Drawn until nothing is left, each PASS image of this station was in one sample; then it says so."""
+    fill(store, 30)
+    with Store.open(url, "cell-2", seam_gap_s=300) as other:
+        fill(other, 9)
+    sizes = [draw(store, url, 4, seed=seed).drawn for seed in range(3)]
+    assert sizes == [4, 4, 2]
+    assert sorted(drawn(url)) == [
+        row[0]
+        for row in rows(
+            url, "SELECT id FROM inspection WHERE verdict = 'PASS' AND station_id = 1 ORDER BY id"
+        )
+    ]
+    with pytest.raises(UsageError, match="no data: there is no PASS image to draw"):
+        draw(store, url, 4, seed=9)
+
+
+def test_every_image_has_the_same_chance(store: Store, url: URL) -> None:
+    """Over many seeds the places that are drawn are spread evenly: no corner of the day is left out."""
+    fill(store, 90)  # 30 PASS images
+    counts = dict.fromkeys(
+        (row[0] for row in rows(url, "SELECT id FROM inspection WHERE verdict = 'PASS'")), 0
+    )
+
+    class Noting(Store):
+        """A ledger that notes whom the draw chose in place of writing it, so that each draw is the first."""
+
+        def audit(self, chosen: Any, *, seed: int, population: int) -> None:
+            for number in chosen:
+                counts[number] += 1
+
+    with Noting.open(url, "cell-1", seam_gap_s=300) as noting:
+        for seed in range(200):
+            draw(noting, url, 6, seed=seed)
+    # 200 draws of 6 of 30: 40 each, standard deviation 5.7; five of them is one in a million.
+    assert sum(counts.values()) == 1200
+    assert all(12 < count < 68 for count in counts.values())
+
+
+def test_a_sample_is_of_the_period_and_part(weld_inspect: Callable[..., str], url: URL) -> None:
+    """Only images of what was asked for are drawn and counted."""
+    said = weld_inspect(
+        "review", "sample", "--count", 5, "--seed", 1, "--json", "--part", "P1", "--since", "2026-01-05T09:00"
+    )
+    assert json.loads(said) == {"drawn": 2, "population": 2, "seed": 1}
+    assert sorted(drawn(url)) == [4, 10]
+    assert json.loads(weld_inspect("review", "sample", "--json"))["drawn"] == 2
+    with pytest.raises(UsageError, match="--since 'soon' is no date"):
+        weld_inspect("review", "sample", "--since", "soon")

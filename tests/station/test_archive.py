@@ -1,0 +1,495 @@
+"""inspector.station.archive: files move whole to their recorded paths, and nothing is overwritten."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path, PurePath
+
+import pytest
+from disks import filled, small_disk
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from inspector.errors import ArchiveUnavailable, FolderError
+from inspector.file_names import to_text
+from inspector.imaging.source import look, read_source
+from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
+from inspector.station import renames
+from inspector.station.archive import Archive, Moved
+
+DAY = "2026-01-05"
+SHA = "0123456789abcdef" * 4
+STAMP = FileStamp(device=1, inode=0xABCDEF, size=3, mtime_ns=0, ctime_ns=0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A folder with an empty drop folder in it."""
+    (tmp_path / "drop").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def archive(root: Path) -> Archive:
+    """The archive and quarantine beside the drop folder."""
+    return Archive(root / "drop", root / "archive", root / "quarantine")
+
+
+def arrival(path: Path) -> Arrival:
+    """An arrival at the path."""
+    return Arrival(path, to_text(PurePath(path.name)), 0, 0.0)
+
+
+def stand_in(name: str) -> Arrival:
+    """An arrival of which only the name counts."""
+    return arrival(Path("/drop") / name)
+
+
+def read(path: Path) -> SourceFile:
+    """The file as the daemon reads it."""
+    with read_source(path) as opened:
+        return opened.source
+
+
+def dropped(root: Path, name: str = "weld.png", content: bytes = b"pixels") -> tuple[Arrival, SourceFile]:
+    """A file in the drop folder, read."""
+    path = root / "drop" / name
+    path.write_bytes(content)
+    return arrival(path), read(path)
+
+
+# --- paths ------------------------------------------------------------------------------------------
+
+
+def test_paths_tell_day_verdict_name_and_bytes(archive: Archive) -> None:
+    """Day, verdict or reason, stem, first 8 of the hash, suffix: as the ledger records them."""
+    source, weld = SourceFile(STAMP, SHA), stand_in("weld 1.0.png")
+    assert archive.inspected_path(weld, source, DAY, Verdict.PASS) == f"{DAY}/PASS/weld 1.0.01234567.png"
+    assert archive.duplicate_path(weld, source, DAY) == f"{DAY}/duplicate/weld 1.0.01234567.png"
+    assert archive.quarantine_path(weld, source, DAY, "empty") == f"{DAY}/empty/weld 1.0.01234567.png"
+
+
+def test_what_has_no_bytes_is_told_apart_by_its_inode(archive: Archive) -> None:
+    """A FIFO or directory has no hash; its inode number stands instead."""
+    path = archive.quarantine_path(stand_in("x.png"), SourceFile(STAMP, None), DAY, "not_a_file")
+    assert path == f"{DAY}/not_a_file/x.00abcdef.png"
+
+
+def test_a_subfolder_stands_in_the_path(archive: Archive) -> None:
+    """Two cameras that give the same name are told apart on the disk, too."""
+    source = SourceFile(STAMP, SHA)
+    for folder in ("cam1", "cam2"):
+        weld = Arrival(Path("drop", folder, "weld.png"), f"{folder}/weld.png", 0, 0.0)
+        path = archive.inspected_path(weld, source, DAY, Verdict.PASS)
+        assert path == f"{DAY}/PASS/{folder}/weld.01234567.png"
+    long = Arrival(Path("drop"), f"{'%C3' * 85}/weld.png", 0, 0.0)  # 255 bytes as they stand in the database
+    path = archive.inspected_path(long, source, DAY, Verdict.PASS)
+    assert all(len(part.encode()) <= 255 for part in path.split("/"))
+
+
+def test_a_taken_or_promised_path_gets_a_counter(root: Path, archive: Archive) -> None:
+    """Two files never get one path, whether the first has moved yet or not."""
+    source, weld = SourceFile(STAMP, SHA), stand_in("weld.png")
+    standing = root / "archive" / DAY / "PASS" / "weld.01234567.png"
+    standing.parent.mkdir(parents=True)
+    standing.touch()
+    paths = [archive.inspected_path(weld, source, DAY, Verdict.PASS) for _ in range(2)]
+    assert paths == [f"{DAY}/PASS/weld.01234567-1.png", f"{DAY}/PASS/weld.01234567-2.png"]
+
+
+@given(
+    st.binary(min_size=1, max_size=255).filter(
+        lambda raw: not set(raw) & {0, ord("/")} and raw not in (b".", b"..")
+    )
+)
+@example(b"n" * 251 + b".png")
+@example(b"\xff" * 251 + b".png")
+@example(("ü" * 127).encode())
+@example(b"a." + b"x" * 250)
+def test_any_name_gives_a_path_that_a_file_can_have(raw: bytes) -> None:
+    """Names of 255 bytes, of any bytes, with endless suffixes: the path is valid and stays in its folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        (root := Path(folder), (root / "drop").mkdir())
+        archive = Archive(root / "drop", root / "archive", root / "quarantine")
+        taken, source = dropped(root, os.fsdecode(raw))
+        path = archive.inspected_path(taken, source, DAY, Verdict.REVIEW)
+        assert path.encode()  # valid UTF-8, for the database
+        assert PurePath(path).parent == PurePath(DAY, "REVIEW")
+        assert archive.move(taken.path, source.stamp, path) is Moved.MOVED
+        assert (root / "archive" / path).read_bytes() == b"pixels"
+
+
+# --- moves ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_a_file_moves_unchanged(root: Path, archive: Archive, quarantine: bool) -> None:
+    """Bytes, inode and mtime stay; the file is gone from the drop folder and stands at the recorded path."""
+    weld, source = dropped(root)
+    assert archive.move(weld.path, source.stamp, f"{DAY}/X/weld.png", quarantine=quarantine) is Moved.MOVED
+    target = root / ("quarantine" if quarantine else "archive") / DAY / "X" / "weld.png"
+    status = target.stat()
+    assert target.read_bytes() == b"pixels"
+    assert (status.st_ino, status.st_mtime_ns) == (source.stamp.inode, source.stamp.mtime_ns)
+    assert not list((root / "drop").iterdir())
+
+
+def test_nothing_is_overwritten(root: Path, archive: Archive) -> None:
+    """What stands at the recorded path stays, and the file stays in the drop folder as a new arrival."""
+    weld, source = dropped(root)
+    target = root / "archive" / "weld.png"
+    target.write_bytes(b"another")
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.TAKEN
+    assert (target.read_bytes(), weld.path.read_bytes()) == (b"another", b"pixels")
+
+
+def test_a_replay_ends_in_the_same_state(root: Path, archive: Archive) -> None:
+    """Moving again what has moved already is no error; what somebody took away is gone."""
+    weld, source = dropped(root)
+    for _ in range(2):
+        assert archive.move(weld.path, source.stamp, "weld.png") is Moved.MOVED
+    (root / "archive" / "weld.png").unlink()
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.GONE
+
+
+def grow(path: Path) -> None:
+    """Another byte, by the same writer."""
+    with path.open("ab") as writer:
+        writer.write(b"!")
+
+
+def overwrite_in_secret(path: Path) -> None:
+    """Other bytes under the old size and mtime."""
+    before = path.stat()
+    path.write_bytes(b"PIXELS")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replace(path: Path) -> None:
+    """A new file under the old name."""
+    new = path.with_name(".new")
+    new.write_bytes(b"PIXELS")
+    new.replace(path)
+
+
+@pytest.mark.parametrize("change", [grow, replace, overwrite_in_secret])
+def test_a_file_that_changed_since_it_was_read_stays(
+    root: Path, archive: Archive, change: Callable[[Path], None]
+) -> None:
+    """Bytes that nobody judged do not get the verdict of others."""
+    weld, source = dropped(root)
+    change(weld.path)
+    content = weld.path.read_bytes()
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
+    assert weld.path.read_bytes() == content
+    assert not list((root / "archive").iterdir())
+
+
+@pytest.mark.parametrize("change", [grow, replace])
+@pytest.mark.parametrize("name_taken_again", [False, True])
+def test_a_file_that_changed_at_the_last_moment_goes_back(
+    root: Path,
+    archive: Archive,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], None],
+    name_taken_again: bool,
+) -> None:
+    """A change between the look and the rename is seen after it; the file returns, and overwrites nothing."""
+    weld, source = dropped(root)
+    rename = renames.noreplace
+
+    def rename_in_a_race(source: Path, target: Path) -> None:
+        monkeypatch.setattr(renames, "noreplace", rename)
+        change(weld.path)
+        rename(source, target)
+        if name_taken_again:
+            weld.path.write_bytes(b"third")
+
+    monkeypatch.setattr(renames, "noreplace", rename_in_a_race)
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
+    changed = b"pixels!" if change is grow else b"PIXELS"
+    contents = {path.read_bytes() for path in (root / "drop").iterdir()}
+    assert contents == ({changed, b"third"} if name_taken_again else {changed})
+    assert not list((root / "archive").iterdir())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")],
+    ids=["directory", "fifo", "link"],
+)
+def test_what_is_no_file_moves_too(root: Path, archive: Archive, make: Callable[[Path], None]) -> None:
+    """A directory, FIFO or link called x.png leaves the drop folder as itself."""
+    path = root / "drop" / "x.png"
+    make(path)
+    source = look(path)
+    relative = archive.quarantine_path(arrival(path), source, DAY, "not_a_file")
+    assert archive.move(path, source.stamp, relative, quarantine=True) is Moved.MOVED
+    assert (root / "quarantine" / relative).lstat().st_ino == source.stamp.inode
+
+
+def test_a_directory_that_is_being_filled_moves(root: Path, archive: Archive) -> None:
+    """A directory is named by its inode alone: what is put into it was never to be judged."""
+    path = root / "drop" / "x.png"
+    path.mkdir()
+    source = look(path)
+    (path / "inside").write_bytes(b"data")
+    assert archive.move(path, source.stamp, "x.png", quarantine=True) is Moved.MOVED
+    assert (root / "quarantine" / "x.png" / "inside").read_bytes() == b"data"
+
+
+def test_a_refusing_file_system_leaves_the_file_where_it_is(
+    root: Path, archive: Archive, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A move that cannot be done is logged in one line, and nothing is lost."""
+    weld, source = dropped(root)
+    (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
+    assert archive.move(weld.path, source.stamp, f"{DAY}/weld.png") is Moved.FAILED
+    assert weld.path.read_bytes() == b"pixels"
+    assert len(caplog.records) == 1
+
+
+class OldKernel:
+    """The C library on a kernel or file system without renameat2."""
+
+    @staticmethod
+    def renameat2(*_: object) -> int:
+        """Refuse as such a kernel does."""
+        ctypes.set_errno(errno.EINVAL)
+        return -1
+
+
+def test_without_renameat2_moves_do_not_overwrite_either(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS and some others lack the flag: the same rules hold by a look before the rename."""
+    monkeypatch.setattr(renames, "_libc", OldKernel)
+    weld, source = dropped(root)
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.MOVED
+    weld, source = dropped(root, content=b"second")
+    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.TAKEN
+    assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
+    assert weld.path.read_bytes() == b"second"
+
+
+# --- what happens to a file between its reading and its move --------------------------------------------
+
+
+@pytest.mark.parametrize("change", [grow, replace, overwrite_in_secret, Path.unlink])
+@pytest.mark.parametrize("quarantine", [False, True])
+def test_a_judged_file_is_not_lost_to_the_next_one_of_its_name(
+    root: Path, archive: Archive, change: Callable[[Path], None], quarantine: bool
+) -> None:
+    """What was read stands at its recorded path, whatever the camera did; what it wrote since stays."""
+    path = root / "drop" / "weld.png"
+    path.write_bytes(b"pixels")
+    relative = f"{DAY}/PASS/weld.png"
+    with read_source(path) as file:
+        change(path)
+        left = path.read_bytes() if path.exists() else None
+        moved = archive.deliver(path, file.source, file, relative, quarantine=quarantine)
+    assert moved is Moved.RESCUED
+    target = root / ("quarantine" if quarantine else "archive")
+    assert (target / relative).read_bytes() == b"pixels"
+    assert (target / relative).stat().st_mtime_ns == file.source.stamp.mtime_ns
+    assert (path.read_bytes() if path.exists() else None) == left
+    assert [p.name for p in target.rglob("*") if p.is_file()] == ["weld.png"]
+
+
+@pytest.mark.parametrize("touch", [lambda p: p.chmod(0o600), lambda p: os.utime(p, (1e9, 1e9))])
+def test_a_touched_file_moves_all_the_same(
+    root: Path, archive: Archive, touch: Callable[[Path], None]
+) -> None:
+    """Another mode or mtime makes no other file: it is moved, not copied."""
+    weld, source = dropped(root)
+    with read_source(weld.path) as file:
+        touch(weld.path)
+        assert archive.deliver(weld.path, source, file, "weld.png", quarantine=False) is Moved.MOVED
+    assert (root / "archive" / "weld.png").stat().st_ino == source.stamp.inode
+    assert not list((root / "drop").iterdir())
+
+
+def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
+    """Where something stands at the recorded path, it stays."""
+    weld, source = dropped(root)
+    (root / "archive" / "weld.png").write_bytes(b"another")
+    with read_source(weld.path) as file:
+        replace(weld.path)
+        assert archive.deliver(weld.path, source, file, "weld.png", quarantine=False) is Moved.TAKEN
+    assert (root / "archive" / "weld.png").read_bytes() == b"another"
+
+
+def test_what_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -> None:
+    """A FIFO that somebody took away has no bytes to rescue."""
+    path = root / "drop" / "x.png"
+    os.mkfifo(path)
+    source = look(path)
+    path.unlink()
+    assert archive.deliver(path, source, None, "x.png", quarantine=True) is Moved.GONE
+
+
+# --- outages ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["drop", "archive"])
+def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
+    root: Path, archive: Archive, name: str
+) -> None:
+    """An unmounted folder is waited for: the file stands where it stood, and nothing is made in its place."""
+    weld, source = dropped(root)
+    with read_source(weld.path) as file:
+        (root / name).rename(root / "unmounted")
+        for act in (
+            lambda: archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False),
+            archive.require,
+        ):
+            with pytest.raises(ArchiveUnavailable, match=f"{name}.*No such file or directory"):
+                act()
+        assert not (root / name).exists()
+        (root / "unmounted").rename(root / name)
+        assert archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False) is Moved.MOVED
+
+
+def test_what_is_about_to_be_recorded_is_flushed(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each file, and the folder once, also of what has no content; a file without a name is no trouble."""
+    flushed: list[tuple[int, int]] = []
+
+    def fsync(descriptor: int) -> None:
+        about = os.fstat(descriptor)
+        flushed.append((about.st_dev, about.st_ino))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    places = [root / "drop" / name for name in ("a.png", "b.png")]
+    for path in places:
+        path.write_bytes(path.name.encode())
+    expected = {(about.st_dev, about.st_ino) for about in map(os.stat, [*places, root / "drop"])}
+    with read_source(places[0]) as a, read_source(places[1]) as b:
+        places[1].unlink()
+        archive.flush([(places[0], a), (places[1], b), (root / "drop" / "fifo.png", None)])
+    assert len(flushed) == 3
+    assert set(flushed) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "is_outage"), [(errno.ENOSPC, True), (errno.EIO, True), (errno.ESTALE, False)]
+)
+def test_a_disk_that_takes_no_content_is_an_outage(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, code: int, is_outage: bool
+) -> None:
+    """Nothing is recorded then; a file server that has forgotten one file keeps nobody waiting."""
+
+    def fsync(_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    weld, _ = dropped(root)
+    monkeypatch.setattr(os, "fsync", fsync)
+    expected = pytest.raises(ArchiveUnavailable, match="cannot be flushed") if is_outage else nullcontext()
+    with read_source(weld.path) as file, expected:
+        archive.flush([(weld.path, file)])
+
+
+def test_a_drop_folder_that_is_gone_cannot_be_flushed(root: Path, archive: Archive) -> None:
+    """It is waited for."""
+    weld, _ = dropped(root)
+    with read_source(weld.path) as file:
+        (root / "drop").rename(root / "unmounted")
+        with pytest.raises(ArchiveUnavailable):
+            archive.flush([(weld.path, file)])
+
+
+def test_one_file_that_cannot_move_is_no_outage(root: Path, archive: Archive) -> None:
+    """Where other files move, a refused one is its own trouble."""
+    weld, source = dropped(root)
+    (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
+    with read_source(weld.path) as file:
+        assert archive.deliver(weld.path, source, file, f"{DAY}/w.png", quarantine=False) is Moved.FAILED
+
+
+def test_a_full_disk_refuses_moves_and_not_the_start(tmp_path: Path) -> None:
+    """A full disk is an outage with its reason in words; it is no mistake in the settings at a start."""
+    with small_disk(tmp_path / "disk") as disk:
+        (disk / "drop").mkdir()
+        archive = Archive(disk / "drop", disk / "archive", disk / "quarantine")
+        weld, source = dropped(disk)
+        with filled(disk):
+            with read_source(weld.path) as file, pytest.raises(ArchiveUnavailable, match="No space left"):
+                archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False)
+            again = Archive(disk / "drop", disk / "archive", disk / "quarantine")
+        with read_source(weld.path) as file:
+            assert again.deliver(weld.path, source, file, f"{DAY}/w.png", quarantine=False) is Moved.MOVED
+
+
+# --- replay -----------------------------------------------------------------------------------------
+
+
+def test_the_recorded_path_without_a_file_is_found(root: Path, archive: Archive) -> None:
+    """After a crash between commit and move, the file's place is the first recorded path that is empty."""
+    (root / "archive" / "there.png").touch()
+    recorded = [
+        (Outcome.QUARANTINED, "other-root.png"),
+        (Outcome.INSPECTED, "there.png"),
+        (Outcome.DUPLICATE, "missing.png"),
+    ]
+    assert archive.unfilled(recorded, quarantined=False) == "missing.png"
+    assert archive.unfilled(recorded, quarantined=True) == "other-root.png"
+    assert archive.unfilled(recorded[1:2], quarantined=False) is None
+
+
+def test_a_path_that_was_emptied_on_purpose_is_not_filled_again(archive: Archive) -> None:
+    """What was pruned or requeued is no trace of a crash."""
+    recorded = [
+        (Outcome.INSPECTED, "a.png"),
+        (Outcome.PRUNED, "a.png"),
+        (Outcome.QUARANTINED, "b.png"),
+        (Outcome.REQUEUED, "b.png"),
+    ]
+    assert archive.unfilled(recorded, quarantined=False) is None
+    assert archive.unfilled(recorded, quarantined=True) is None
+
+
+# --- the folders ------------------------------------------------------------------------------------
+
+
+def test_missing_targets_are_created_and_the_trial_leaves_no_trace(root: Path, archive: Archive) -> None:
+    """Archive and quarantine come into being empty, and the drop folder stays as it was."""
+    assert isinstance(archive, Archive)
+    assert {path.name for path in root.rglob("*")} == {"drop", "archive", "quarantine"}
+
+
+def test_a_missing_drop_folder_is_not_created(tmp_path: Path) -> None:
+    """A wrong path must not become an empty folder that nobody writes to."""
+    with pytest.raises(FolderError, match=r"drop_folder .*create it, or correct the setting"):
+        Archive(tmp_path / "drop", tmp_path / "archive", tmp_path / "quarantine")
+    assert not (tmp_path / "drop").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(root: Path) -> None:
+    """The message says which setting is wrong and why."""
+    (root / "file").touch()
+    with pytest.raises(FolderError, match=r"quarantine_folder .*file/quarantine: cannot be created"):
+        Archive(root / "drop", root / "archive", root / "file" / "quarantine")
+
+
+def test_another_file_system_is_refused_with_how_to_mend_it(root: Path) -> None:
+    """Files move by rename, so the archive must lie where the drop folder lies; a real rename finds out."""
+    shared = Path("/dev/shm")  # noqa: S108 - another device
+    if not shared.is_dir() or shared.stat().st_dev == root.stat().st_dev or not os.access(shared, os.W_OK):
+        pytest.skip("needs /dev/shm on a device of its own")
+    with tempfile.TemporaryDirectory(dir=shared) as elsewhere:
+        with pytest.raises(FolderError, match="same file system and mount as drop_folder"):
+            Archive(root / "drop", Path(elsewhere), root / "quarantine")
+        assert not list(Path(elsewhere).iterdir())
+    assert not list((root / "drop").iterdir())
+
+
+def test_a_drop_folder_that_takes_no_file_is_refused(root: Path) -> None:
+    """A move needs write permission at both ends; even root cannot write to sysfs."""
+    with pytest.raises(FolderError, match=r"archive_folder .*give this user write permission to both"):
+        Archive(Path("/sys"), root / "archive", root / "quarantine")

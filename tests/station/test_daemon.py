@@ -1,0 +1,437 @@
+"""The daemon as a whole, with a real artifact, real files, real databases, real signals and real crashes."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from servers import postgresql_server, postgresql_url
+from sqlalchemy.engine import URL, make_url
+from stations import Station, frame
+
+from inspector.ledger import database
+from inspector.ledger.store import migrate
+
+REFUSE_P13 = {
+    "sqlite": [
+        "CREATE TRIGGER theirs BEFORE INSERT ON inspection WHEN NEW.part = 'P13' "
+        "BEGIN SELECT RAISE(ABORT, 'no_unlucky_parts'); END"
+    ],
+    "postgresql": ["ALTER TABLE inspection ADD CONSTRAINT no_unlucky_parts CHECK (part <> 'P13')"],
+}
+REFUSE_QUARANTINE = {
+    "sqlite": [
+        "CREATE TRIGGER theirs BEFORE INSERT ON quarantine BEGIN SELECT RAISE(ABORT, 'closed_for_today'); END"
+    ],
+    "postgresql": ["ALTER TABLE quarantine ADD CONSTRAINT closed_for_today CHECK (false)"],
+}
+
+
+@pytest.fixture
+def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
+    """A station on each back end in turn."""
+    return Station(tmp_path, tiny, url)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station on SQLite, where the back end makes no difference."""
+    return Station(tmp_path, tiny, url_of("sqlite"))
+
+
+def wait_until(holds: Callable[[], bool], daemon: subprocess.Popen[str], longest_s: float = 60) -> None:
+    """Poll until a condition holds; fail where the daemon has ended or the time is over."""
+    until = time.monotonic() + longest_s
+    while not holds():
+        if daemon.poll() is not None or time.monotonic() > until:
+            daemon.kill()
+            pytest.fail(f"it never came true: {daemon.communicate()[1]}")
+        time.sleep(0.01)
+
+
+def stop(daemon: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Signal a daemon; its exit status and log."""
+    daemon.send_signal(number)
+    log = daemon.communicate(timeout=60)[1]
+    return daemon.returncode, log
+
+
+def is_empty(folder: Path) -> bool:
+    """Nothing in it."""
+    return not any(folder.iterdir())
+
+
+# --- the whole way --------------------------------------------------------------------------------------
+
+
+def test_each_image_gets_one_row_and_one_place(station: Station):
+    """Every dropped image is judged once: a row with class and timings, a file where it says."""
+    sent = {station.put(f"w{n}.png", seed=n).name: frame(n) for n in range(20)}
+    totals = station.once()
+    assert (totals["seen"], totals["inspected"], totals["pending"]) == (20, 20, 0)
+    assert is_empty(station.drop)
+    rows = station.rows(
+        "SELECT source_name, archive_path, label, confidence, wait_ms, decode_ms, infer_ms, total_ms,"
+        " batch_size FROM inspection"
+    )
+    assert {row.source_name for row in rows} == set(sent)
+    for row in rows:
+        with Image.open(station.archive / row.archive_path) as image:
+            assert (frame(int(row.source_name[1:-4])) == image).all()
+        assert row.label in ("good weld", "burn through", "contamination")
+        assert 1 / 3 <= row.confidence <= 1
+        assert 0 <= row.wait_ms <= row.total_ms
+        assert 0 < row.decode_ms < row.total_ms
+        assert 0 < row.infer_ms < row.total_ms
+        assert 1 <= row.batch_size <= 8
+
+
+def test_the_same_files_again_add_no_row(station: Station):
+    """A file delivered twice is archived as a duplicate and costs no second judgement."""
+    names = [station.put(f"w{n}.png", seed=n).name for n in range(5)]
+    station.once()
+    for n, name in enumerate(names):
+        station.put(name, seed=n)
+    totals = station.once()
+    assert (totals["inspected"], totals["duplicates"]) == (0, 5)
+    assert len(station.rows("SELECT id FROM inspection")) == 5
+    assert len([path for path in station.files(station.archive) if "/duplicate/" in path]) == 5
+    assert station.reconcile()["unaccounted"] == 0
+
+
+def test_new_bytes_under_an_old_name_are_a_new_image(on_sqlite: Station):
+    """A camera that counts from 1 again each day loses nothing: other bytes are another inspection."""
+    on_sqlite.put("w.png", seed=1)
+    on_sqlite.once()
+    on_sqlite.put("w.png", seed=2)
+    assert on_sqlite.once()["inspected"] == 1
+    assert len(on_sqlite.files(on_sqlite.archive)) == 2
+
+
+def test_old_bytes_under_a_new_name_are_marked(on_sqlite: Station):
+    """The same picture under another name is inspected, and its row says which one it repeats."""
+    on_sqlite.put("a.png", seed=1)
+    on_sqlite.once()
+    on_sqlite.put("b.png", seed=1)
+    on_sqlite.once()
+    rows = on_sqlite.rows("SELECT id, duplicate_of FROM inspection ORDER BY id")
+    assert [row.duplicate_of for row in rows] == [None, rows[0].id]
+
+
+def test_names_tell_camera_part_and_seam(tmp_path: Path, tiny: Path, url: URL):
+    """What name_pattern finds stands in the row; a name that does not match is inspected all the same."""
+    pattern = r"(?P<camera>cam\d)_(?P<part>P\d+)_S(?P<seam>\d+)"
+    station = Station(tmp_path, tiny, url, name_pattern=pattern)
+    station.put("cam1_P42_S3.png", seed=1)
+    station.put("other.png", seed=2)
+    station.once()
+    rows = station.rows("SELECT camera, part, seam FROM inspection ORDER BY source_name")
+    assert [tuple(row) for row in rows] == [("cam1", "P42", "3"), (None, None, None)]
+
+
+# --- bad input ------------------------------------------------------------------------------------------
+
+
+def _hostile_files(drop: Path) -> dict[str, str]:
+    """Every bad file of the book, with the reason it has to end under; '' where it is inspected."""
+    good = Image.fromarray(frame(99))
+    good.save(drop / "whole.png")
+    whole = (drop / "whole.png").read_bytes()
+    (drop / "whole.png").unlink()
+    (drop / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (drop / "empty.png").write_bytes(b"")
+    (drop / "zeros.png").write_bytes(bytes(5000))
+    (drop / "text.png").write_text("not a picture")
+    good.save(drop / "wrongly-named.png", "JPEG")
+    good.save(drop / "gif.png", "GIF")
+    Image.fromarray(frame(98).astype("uint16") * 257).save(drop / "sixteen.png")
+    for mode, suffix in (("RGB", "png"), ("RGBA", "png"), ("P", "png"), ("CMYK", "jpg"), ("1", "png")):
+        good.convert(mode).save(drop / f"mode-{mode}.{suffix}")
+    Image.new("L", (1, 1)).save(drop / "one.png")
+    Image.new("1", (20_000, 20_000)).save(drop / "huge.png")
+    (drop / "folder.png").mkdir()
+    os.mkfifo(drop / "fifo.png")
+    (drop.parent / "elsewhere.png").write_bytes(whole)
+    (drop / "link.png").symlink_to(drop.parent / "elsewhere.png")
+    good.save(drop / "with space.png")
+    good.save(drop / "with\nnewline.png")
+    (Path(os.fsdecode(os.fsencode(drop) + b"/weld_\xe4\xff.png"))).write_bytes(whole)
+    good.save(drop / ("long" * 62 + ".png"))
+    return {
+        "truncated.png": "truncated",
+        "empty.png": "empty",
+        "zeros.png": "zero_filled",
+        "text.png": "not_an_image",
+        "wrongly-named.png": "",
+        "gif.png": "format_not_allowed",
+        "sixteen.png": "",
+        "mode-RGB.png": "",
+        "mode-RGBA.png": "",
+        "mode-P.png": "",
+        "mode-CMYK.jpg": "",
+        "mode-1.png": "",
+        "one.png": "too_small",
+        "huge.png": "too_large",
+        "folder.png": "not_a_file",
+        "fifo.png": "not_a_file",
+        "link.png": "not_a_file",
+        "with space.png": "",
+        "with%0Anewline.png": "",
+        "weld_%E4%FF.png": "",
+        "long" * 62 + ".png": "",
+    }
+
+
+def test_bad_files_are_set_aside_and_harm_no_other(station: Station):
+    """Each bad file is inspected rightly or quarantined with its reason, and the good ones beside it pass."""
+    expected = _hostile_files(station.drop)
+    for n in range(10):
+        expected[station.put(f"good{n}.png", seed=n).name] = ""
+    totals = station.once()
+    told = {row.source_name: row.reason for row in station.rows("SELECT source_name, reason FROM quarantine")}
+    told |= {row.source_name: "" for row in station.rows("SELECT source_name FROM inspection")}
+    assert told == expected
+    assert totals["seen"] == len(expected)
+    assert is_empty(station.drop)
+    assert station.reconcile()["unaccounted"] == 0
+    links = [path for path in station.quarantine.rglob("link*") if path.is_symlink()]
+    assert [path.readlink() for path in links] == [station.folder / "elsewhere.png"]
+    assert (station.folder / "elsewhere.png").is_file()  # the link went to quarantine, not what it points to
+
+
+def test_a_folder_of_another_program_is_left_alone(on_sqlite: Station):
+    """A sub-folder that is not named like an image stays where it is, and so does what lies in it."""
+    (on_sqlite.drop / "camera-logs").mkdir()
+    (on_sqlite.drop / "camera-logs" / "a.png").write_bytes(b"x")
+    on_sqlite.put("w.png", seed=1)
+    assert on_sqlite.once()["inspected"] == 1
+    assert (on_sqlite.drop / "camera-logs" / "a.png").exists()
+
+
+# --- crashes and stops ----------------------------------------------------------------------------------
+
+
+def test_a_file_recorded_but_not_moved_goes_to_its_recorded_place(station: Station):
+    """After a crash between commit and move the next start moves the file, and adds no row."""
+    station.put("w.png", seed=1)
+    (station.drop / "bad.png").write_text("no picture")
+    station.once()
+    places = station.files(station.archive), station.files(station.quarantine)
+    shutil.move(station.archive / next(iter(places[0])), station.drop / "w.png")
+    shutil.move(station.quarantine / next(iter(places[1])), station.drop / "bad.png")
+    assert station.reconcile()["unaccounted"] == 0
+    station.once()
+    assert (station.files(station.archive), station.files(station.quarantine)) == places
+    assert len(station.rows("SELECT id FROM arrival")) == 2
+    assert len(station.rows("SELECT id FROM inspection")) == 1
+    assert len(station.rows("SELECT id FROM quarantine")) == 1
+
+
+def test_kill_9_while_files_stream_in_loses_and_doubles_nothing(station: Station):
+    """Killed at any moment, the daemon's next run ends with one row and one place for each file."""
+    sent = 0
+    for round_ in range(3):
+        daemon = station.start()
+        for _ in range(30):
+            station.put(f"w{sent}.png", seed=sent)
+            sent += 1
+        wait_until(lambda r=round_: len(station.files(station.archive)) > 30 * r + 3, daemon)
+        daemon.kill()
+        daemon.communicate()
+    station.once()
+    assert len(station.rows("SELECT DISTINCT source_name FROM inspection")) == sent
+    assert len(station.rows("SELECT id FROM inspection")) == sent
+    assert len(station.files(station.archive)) == sent
+    assert station.reconcile()["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_finishes_what_was_taken(on_sqlite: Station, number: int):
+    """On SIGTERM and SIGINT the daemon ends with status 0; each file is archived or still in the folder."""
+    daemon = on_sqlite.start()
+    for n in range(60):
+        on_sqlite.put(f"w{n}.png", seed=n)
+    wait_until(lambda: on_sqlite.archive.exists() and not is_empty(on_sqlite.archive), daemon)
+    status, log = stop(daemon, number)
+    assert status == 0, log
+    archived, waiting = len(on_sqlite.files(on_sqlite.archive)), len(on_sqlite.files(on_sqlite.drop))
+    assert archived == len(on_sqlite.rows("SELECT id FROM inspection"))
+    assert archived + waiting == 60
+
+
+def test_a_second_daemon_is_refused(on_sqlite: Station):
+    """One drop folder has one daemon: a second one is told which process owns it; its status is 2."""
+    daemon = on_sqlite.start()
+    try:
+        wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
+        second = on_sqlite.command("once")
+        assert second.returncode == 2
+        assert str(daemon.pid) in second.stderr
+    finally:
+        stop(daemon)
+
+
+def test_systemd_hears_ready_status_and_stopping_in_order(on_sqlite: Station, tmp_path: Path):
+    """READY comes before any status, the watchdog is fed while idle, STOPPING comes last."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        daemon = on_sqlite.start(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="400000")
+        heard = []
+        while heard.count("WATCHDOG=1") < 3:
+            heard.append(manager.recv(4096).decode())
+        status, log = stop(daemon)
+        assert status == 0, log
+        manager.setblocking(False)
+        try:
+            while True:
+                heard.append(manager.recv(4096).decode())
+        except BlockingIOError:
+            pass
+    assert heard[0] == "READY=1"
+    assert "STOPPING=1" in heard[-4:]
+    assert any(message.startswith("STATUS=0 inspected") for message in heard)
+
+
+# --- outages --------------------------------------------------------------------------------------------
+
+
+def test_a_database_that_comes_later_is_waited_for(tmp_path: Path, tiny: Path):
+    """With PostgreSQL down the service stands ready and images wait; they are inspected when it is up."""
+    with postgresql_server() as server, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        url = postgresql_url(server)
+        migrate(url)
+        server.stop()
+        station = Station(tmp_path, tiny, url)
+        for n in range(5):
+            station.put(f"w{n}.png", seed=n)
+        assert station.command("once").returncode == 1  # a single pass does not wait
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        daemon = station.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        try:
+            assert manager.recv(4096) == b"READY=1"
+            assert b"outage" in manager.recv(4096)
+            assert len(station.files(station.drop)) == 5
+            server.ensure_postgres_running()
+            wait_until(lambda: is_empty(station.drop), daemon)
+        finally:
+            status, log = stop(daemon)
+        assert status == 0, log
+        assert len(station.rows("SELECT id FROM inspection")) == 5
+        assert len(station.rows("SELECT id FROM event WHERE kind = 'outage'")) == 1
+
+
+def test_a_stop_during_an_outage_leaves_the_images(tmp_path: Path, tiny: Path):
+    """Told to stop while the database is down, the service ends with status 0 and the images wait."""
+    url = make_url("postgresql+psycopg://nobody@127.0.0.1:9/none")
+    station = Station(tmp_path, tiny, url)
+    station.put("w.png", seed=1)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        daemon = station.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert manager.recv(4096) == b"READY=1"
+        status, log = stop(daemon)
+    assert status == 0, log
+    assert station.files(station.drop) == {"w.png"}
+
+
+# --- a file that kills the decoder ----------------------------------------------------------------------
+
+
+def test_a_file_that_kills_the_decoder_twice_is_quarantined(on_sqlite: Station):
+    """A file in whose decoding the process dies at two starts in a row goes to quarantine; others do not."""
+    noise = Image.fromarray(frame(1, 6900, 7000))
+    noise.save(
+        on_sqlite.drop / "killer.png", "JPEG", quality=95, progressive=True
+    )  # a second: time to die in
+    journal = on_sqlite.quarantine / ".decoding"
+    for n in range(2):
+        on_sqlite.put(f"innocent{n}.png", seed=n)
+        daemon = on_sqlite.start()
+        marks = ["!killer.png"] * n + ["+killer.png"]  # the second daemon first notes the first one's crash
+        wait_until(lambda m=marks: journal.exists() and all(k in journal.read_text() for k in m), daemon)
+        daemon.kill()
+        daemon.communicate()
+    totals = on_sqlite.once()
+    assert totals["quarantined"] == 1
+    rows = on_sqlite.rows("SELECT source_name, reason FROM quarantine")
+    assert [tuple(row) for row in rows] == [("killer.png", "decoder_crash")]
+    assert len(on_sqlite.rows("SELECT id FROM inspection")) == 2
+    assert not journal.exists()
+    assert on_sqlite.reconcile()["unaccounted"] == 0
+
+
+# --- the station's own trouble --------------------------------------------------------------------------
+
+
+def test_without_a_free_descriptor_files_wait_and_are_read_later(on_sqlite: Station):
+    """Too many open files is the station's trouble: no file is blamed for it, and an event tells of it."""
+    daemon = on_sqlite.start()
+    wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
+    before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    for n in range(5):
+        on_sqlite.put(f"w{n}.png", seed=n)
+    time.sleep(2)  # some scans
+    assert len(on_sqlite.files(on_sqlite.drop)) == 5
+    resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, before)
+    wait_until(on_sqlite.is_idle, daemon)
+    status, log = stop(daemon)
+    assert status == 0, log
+    assert len(on_sqlite.rows("SELECT id FROM inspection")) == 5
+    assert on_sqlite.reconcile()["unaccounted"] == 0
+    assert "Too many open files" in log
+
+
+def test_a_journal_that_cannot_be_written_keeps_no_image_out(on_sqlite: Station):
+    """Where the list of open decodings has no place the work goes on without it."""
+    (on_sqlite.quarantine / ".decoding" / "in the way").mkdir(parents=True)
+    for n in range(3):
+        on_sqlite.put(f"w{n}.png", seed=n)
+    assert on_sqlite.once()["inspected"] == 3
+
+
+def test_a_row_that_the_database_refuses_keeps_no_other_out(tmp_path: Path, tiny: Path, url: URL):
+    """A shop's own constraint sets its image aside, in its words; the batch's others are recorded."""
+    station = Station(tmp_path, tiny, url, name_pattern=r"(?P<part>P\d+)_\d+")
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        for statement in REFUSE_P13[url.get_backend_name()]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    for n in range(5):
+        station.put(f"P1{n}_0.png", seed=n)
+    totals = station.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (4, 1, 0)
+    [row] = station.rows("SELECT source_name, reason, detail FROM quarantine")
+    assert (row.source_name, row.reason) == ("P13_0.png", "row_refused")
+    assert "no_unlucky_parts" in row.detail
+    assert station.reconcile()["unaccounted"] == 0
+
+
+def test_a_file_whose_every_row_is_refused_stays_and_is_told(tmp_path: Path, tiny: Path, url: URL):
+    """Where the quarantine's row is refused, too, the file waits, an event says so, and work goes on."""
+    station = Station(tmp_path, tiny, url)
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        for statement in REFUSE_QUARANTINE[url.get_backend_name()]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    (station.drop / "bad.png").write_text("no picture")
+    station.put("good.png", seed=1)
+    totals = station.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (1, 0, 1)
+    assert station.files(station.drop) == {"bad.png"}
+    [row] = station.rows("SELECT detail FROM event WHERE kind = 'row_refused'")
+    assert row.detail.startswith("bad.png: ") and "closed_for_today" in row.detail

@@ -1,0 +1,96 @@
+"""inspector.station.reading: every mistake of a file ends as an Unreadable with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from stations import frame
+from torch import Tensor
+
+from inspector.imaging import decoder
+from inspector.imaging.source import MAX_BYTES
+from inspector.records import Arrival
+from inspector.station.crash_journal import Journal
+from inspector.station.reading import Frame, Limits, Unreadable, read
+
+LIMITS = Limits(decoder.FORMATS, decoder.MAX_PIXELS, MAX_BYTES, 8)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """An open journal."""
+    with Journal(tmp_path / ".decoding") as it:
+        yield it
+
+
+@pytest.fixture
+def arrival(tmp_path: Path) -> Arrival:
+    """A good frame that is ready."""
+    path = tmp_path / "w.png"
+    Image.fromarray(frame(1)).save(path)
+    return Arrival(path, "w.png", 0, 0.0)
+
+
+def whole(pixels: NDArray[np.uint8]) -> Tensor:
+    """A network that takes a frame as it is."""
+    return torch.from_numpy(pixels)[None]
+
+
+def test_a_good_file_becomes_a_frame_that_keeps_its_file_open(arrival: Arrival, journal: Journal) -> None:
+    """Pixels, hash and timings are there, and the bytes are kept for a rescue."""
+    result = read(arrival, LIMITS, whole, journal)
+    assert isinstance(result, Frame)
+    assert np.array_equal(result.prepared[0].numpy(), frame(1))
+    assert (result.flaw, result.key) == (None, ("w.png", result.source.sha256))
+    arrival.path.unlink()
+    assert result.file.content() is not None
+    result.file.close()
+
+
+def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
+    arrival: Arrival, journal: Journal
+) -> None:
+    """What torch raises there is the reason of one file, worth another look: memory may have been short."""
+
+    def refuse(_: Any) -> Tensor:
+        raise RuntimeError("DefaultCPUAllocator:\n can't allocate memory")
+
+    result = read(arrival, LIMITS, refuse, journal)
+    assert isinstance(result, Unreadable)
+    assert (result.error.reason, result.error.retry) == ("not_prepared", True)
+    assert "can't allocate memory" in result.error.detail
+    assert result.file is not None
+    result.file.close()
+
+
+def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: Journal, tmp_path: Path) -> None:
+    """A file whose pixels kill the process after their decoding is as deadly as one that kills earlier."""
+    seen = []
+
+    def look(pixels: NDArray[np.uint8]) -> Tensor:
+        seen.append((tmp_path / ".decoding").read_text())
+        return whole(pixels)
+
+    result = read(arrival, LIMITS, look, journal)
+    assert seen == ["+w.png\n"]
+    assert isinstance(result, Frame)
+    result.file.close()
+
+
+def test_a_large_file_is_not_kept_in_memory(
+    arrival: Arrival, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Frames that wait for their batch hold no more than 8 MiB each of what was read."""
+    monkeypatch.setattr("inspector.station.reading._KEPT", 1000)
+    result = read(arrival, LIMITS, whole, journal)
+    assert isinstance(result, Frame)
+    assert result.file.data == b""
+    assert result.file.content() == arrival.path.read_bytes()
+    result.file.close()

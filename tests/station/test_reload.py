@@ -1,0 +1,167 @@
+"""SIGHUP to a working station: new rules between two batches, or the old ones and a word about why."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from artifact_samples import compiled, student
+from managers import manager, running, wait_until
+from sqlalchemy.engine import URL
+from stations import Station, frame
+
+from inspector.network import artifact
+
+
+@pytest.fixture(scope="session")
+def second(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another network with the same classes: version 2."""
+    path = tmp_path_factory.mktemp("artifact") / "second.pt"
+    compiled(path, student(seed=1), version="2")
+    return path
+
+
+@pytest.fixture
+def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station with an artifact file of its own, which a test may replace."""
+    installed = tmp_path / "installed.pt"
+    shutil.copy(tiny, installed)
+    return Station(tmp_path, installed, url_of("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def broken(tiny: Path, second: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The first network with the second's golden frames: whole, but it answers otherwise than it should."""
+    path = tmp_path_factory.mktemp("artifact") / "broken.pt"
+    with zipfile.ZipFile(second) as other:
+        golden = next(other.read(name) for name in other.namelist() if name.endswith("golden.npz"))
+    with zipfile.ZipFile(tiny) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
+        for name in source.namelist():
+            target.writestr(name, golden if name.endswith("golden.npz") else source.read(name))
+    return path.read_bytes()
+
+
+def install(new: bytes, station: Station) -> None:
+    """Put another artifact in the place of the installed one, as the notes tell: copy, then rename."""
+    copy = station.folder / "new.pt"
+    copy.write_bytes(new)
+    copy.rename(station.folder / "installed.pt")
+
+
+def reconfigure(station: Station, changes: dict[str, object]) -> None:
+    """Change single settings."""
+    station.config.write_text(yaml.safe_dump(yaml.safe_load(station.config.read_text()) | changes))
+
+
+def events(station: Station, kind: str) -> list[str]:
+    """Details of a kind of event."""
+    return [row.detail for row in station.rows(f"SELECT detail FROM event WHERE kind = '{kind}' ORDER BY id")]
+
+
+def test_reloads_under_load_lose_nothing_and_each_row_names_its_judge(
+    station: Station, tiny: Path, second: Path, broken: bytes
+):
+    """A good artifact takes over between batches, a broken one never; each row's figures are its judge's."""
+    judges = {"1": artifact.open(tiny), "2": artifact.open(second)}
+    sent = 0
+
+    def send(count: int) -> None:
+        nonlocal sent
+        for _ in range(count):
+            station.put(f"w{sent}.png", seed=sent)
+            sent += 1
+
+    with running(station.start()) as daemon:
+        wait_until(lambda: bool(events(station, "start")), daemon)
+        send(30)
+        install(second.read_bytes(), station)
+        daemon.send_signal(signal.SIGHUP)
+        while not events(station, "reload"):
+            send(5)
+            assert daemon.poll() is None
+        send(20)
+        install(broken, station)
+        daemon.send_signal(signal.SIGHUP)
+        while not events(station, "reload_refused"):
+            send(5)
+            assert daemon.poll() is None
+        send(20)
+        wait_until(station.is_idle, daemon)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(30) == 0
+    rows = station.rows(
+        "SELECT source_name, version, label, confidence FROM inspection JOIN model ON model.id = model_id"
+        " ORDER BY inspection.id"
+    )
+    assert len(rows) == sent
+    versions = [row.version for row in rows]
+    assert versions == sorted(versions)
+    assert set(versions) == {"1", "2"}
+    told_apart = 0
+    for row in rows:
+        probabilities = _alone(judges[row.version], int(row.source_name[1:-4]))
+        other = _alone(judges["1" if row.version == "2" else "2"], int(row.source_name[1:-4]))
+        assert row.confidence == pytest.approx(max(probabilities), abs=1e-5)
+        told_apart += row.confidence != pytest.approx(max(other), abs=1e-5)
+    assert told_apart > 0.9 * len(rows)
+    assert "tiny 2" in events(station, "reload")[0]
+    assert "does not answer as when it was made" in events(station, "reload_refused")[0]
+    assert station.reconcile()["unaccounted"] == 0
+
+
+def _alone(judge: artifact.Artifact, seed: int) -> list[float]:
+    """Probabilities of one frame, judged by itself."""
+    return judge.forward(judge.prepare(frame(seed))[None])[0][0].tolist()
+
+
+def test_wrong_and_unreloadable_settings_are_refused_and_right_ones_taken(station: Station):
+    """A typo, or another database, is refused by name; other thresholds are in force from the next row on."""
+    with running(station.start()) as daemon:
+        wait_until(lambda: bool(events(station, "start")), daemon)
+        for count, (change, says) in enumerate(
+            [
+                ({"batch_sise": 4}, "did you mean 'batch_size'?"),
+                ({"station": "cell-2"}, "station changed; restart the service"),
+                ({"thresholds": {"crack": 0.5}}, "'crack' is neither"),
+            ],
+            start=1,
+        ):
+            before = station.config.read_text()
+            reconfigure(station, change)
+            daemon.send_signal(signal.SIGHUP)
+            wait_until(lambda n=count: len(events(station, "reload_refused")) == n, daemon)
+            assert says in events(station, "reload_refused")[-1]
+            station.config.write_text(before)
+        reconfigure(station, {"thresholds": {"accept": 0.0, "defect": 1.0}})
+        daemon.send_signal(signal.SIGHUP)
+        wait_until(lambda: bool(events(station, "reload")), daemon)
+        station.put("w.png", seed=1)
+        wait_until(station.is_idle, daemon)
+    assert [row.verdict for row in station.rows("SELECT verdict FROM inspection")] == ["PASS"]
+
+
+def test_the_manager_hears_the_reload_begin_and_end(station: Station, tmp_path: Path):
+    """READY, STATUS, WATCHDOG, RELOADING with its instant, READY again, STOPPING: in this order."""
+    with (
+        manager(tmp_path) as systemd,
+        running(station.start(NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC="400000")) as daemon,
+    ):
+        systemd.expect("READY=1")
+        systemd.expect("STATUS=0 inspected")
+        systemd.expect("WATCHDOG=1")
+        before_s = float(Path("/proc/uptime").read_text().split()[0])
+        daemon.send_signal(signal.SIGHUP)
+        word, instant = systemd.expect("RELOADING=1").split("\n")
+        assert word == "RELOADING=1"
+        assert int(instant.removeprefix("MONOTONIC_USEC=")) / 1e6 == pytest.approx(before_s, abs=60)
+        systemd.expect("READY=1")
+        systemd.expect("WATCHDOG=1")
+        daemon.send_signal(signal.SIGTERM)
+        systemd.expect("STOPPING=1")
+        assert daemon.wait(30) == 0
+    assert [word for word in systemd.heard if word == "READY=1"] == ["READY=1"] * 2

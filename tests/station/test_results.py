@@ -1,0 +1,315 @@
+"""The results folder: one whole file for each image, none lost, and inspection never waits for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from disks import filled, mount, small_disk, unmount
+from ledger_samples import duplicate, in_force, inspected, quarantined
+from managers import running, wait_until
+from shelves import killed
+from sqlalchemy.engine import URL, make_url
+from stations import Station
+
+from inspector.file_names import parse
+from inspector.ledger.store import Store, migrate
+from inspector.records import Verdict
+from inspector.station import results
+from inspector.station.results import Results
+
+PATTERN = re.compile(r"(?P<camera>cam\d)_(?P<part>P\d+)_(?P<seam>S\d)")
+
+
+class Teller:
+    """A ledger with a results folder; ``told`` waits until as many results are there."""
+
+    def __init__(self, root: Path, url: URL) -> None:
+        self.url = url
+        self.folder = root / "results"
+        self.position = root / "position"
+        self.woken = threading.Event()
+
+    @contextmanager
+    def at_work(self) -> Iterator[tuple[Store, Results]]:
+        """A store that wakes it, and the results at work."""
+        teller = Results(
+            self.folder,
+            self.position,
+            self.url,
+            "cell-1",
+            zone=ZoneInfo("Europe/Berlin"),
+            describe=lambda name: parse(name, PATTERN, ZoneInfo("UTC")),
+            woken=self.woken,
+        )
+        with teller, Store.open(self.url, "cell-1", seam_gap_s=300, recorded=self.woken.set) as store:
+            yield store, teller
+
+    def told(self, number: int) -> list[dict[str, Any]]:
+        """The results in the order of their rows, as soon as there are so many, and no other file."""
+        until = time.monotonic() + 30
+        while len(list(self.folder.glob("*.json"))) < number:
+            assert time.monotonic() < until, sorted(self.folder.iterdir())
+            time.sleep(0.01)
+        return read(self.folder)
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Every result of a folder, which holds nothing else, in the order of their rows."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
+    return sorted(found, key=lambda result: int(result["row"]))
+
+
+def holds(condition: Callable[[], bool]) -> None:
+    """Wait until it does."""
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.01)
+
+
+def now(**others: Any) -> dict[str, Any]:
+    """Times of records that are made now."""
+    return {"inspected_us": time.time_ns() // 1000, **others}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(results, "_RETRY_S", 0.05)
+
+
+@pytest.fixture
+def teller(tmp_path: Path, url: URL) -> Teller:
+    """A ledger with a results folder, on each back end in turn."""
+    made = Teller(tmp_path, url)
+    made.folder.mkdir()
+    return made
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, url_of: Callable[[str], URL]) -> Teller:
+    """The same where the back end makes no difference."""
+    made = Teller(tmp_path, url_of("sqlite"))
+    made.folder.mkdir()
+    return made
+
+
+def test_each_way_a_file_can_go_is_told(teller: Teller) -> None:
+    """Inspected and quarantined files have one result each, with names, verdict, times and rows."""
+    with teller.at_work() as (store, _):
+        force = in_force(store)
+        item = inspected(
+            "cam1_P7_S2.png", part="P7", seam="S2", verdict=Verdict.FAIL, label="burn through", **now()
+        )
+        [number] = store.record([item], force)
+        bad = quarantined("cam2_P8_S1.png", recorded_us=time.time_ns() // 1000)
+        [row] = store.record([bad], force)
+        first, last = teller.told(2)
+    assert list(first) == [
+        *("schema", "row", "outcome", "station", "name", "sha256", "camera", "part", "seam", "pass_no"),
+        *("verdict", "class", "confidence", "reason", "detail", "camera_time", "seen", "recorded"),
+        *("inspection", "quarantine", "path"),
+    ]
+    assert (first["outcome"], first["verdict"]) == ("inspected", "FAIL")
+    assert (first["class"], first["confidence"]) == ("burn through", 0.9)
+    assert (first["name"], first["part"], first["seam"], first["pass_no"]) == (
+        "cam1_P7_S2.png",
+        "P7",
+        "S2",
+        1,
+    )
+    assert (first["seen"], first["camera_time"]) == ("2026-01-05T09:00:00+01:00", None)
+    assert (first["inspection"], first["quarantine"], first["path"]) == (number, None, item.final_path)
+    assert (last["outcome"], last["verdict"], last["class"]) == ("quarantined", None, None)
+    assert (last["reason"], last["detail"]) == ("truncated", "ends after 12 of 20 rows")
+    assert (last["camera"], last["part"], last["seam"], last["quarantine"]) == ("cam2", "P8", "S1", row)
+
+
+def test_a_duplicate_is_told_with_its_first_verdict(teller: Teller) -> None:
+    """A file delivered again gets a result of its own, which says what its first judgement was."""
+    with teller.at_work() as (store, _):
+        [number] = store.record([inspected(verdict=Verdict.REVIEW, **now())], in_force(store))
+        store.record([duplicate(number)], in_force(store))
+        first, second = teller.told(2)
+    assert (first["outcome"], second["outcome"]) == ("inspected", "duplicate")
+    assert (second["verdict"], second["inspection"], second["row"]) == ("REVIEW", number, first["row"] + 1)
+
+
+def test_what_was_before_the_first_start_is_not_told(teller: Teller) -> None:
+    """Set on a station of years, the folder gets what comes from then on; a restart goes on where it was."""
+    with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected("old.png")], in_force(store))
+    with teller.at_work() as (store, _):
+        store.record([inspected("a.png", **now())], in_force(store))
+    with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:  # while nobody tells
+        store.record([inspected("b.png", **now())], in_force(store))
+    with teller.at_work():
+        assert [result["name"] for result in teller.told(2)] == ["a.png", "b.png"]
+    for file in teller.folder.iterdir():
+        file.unlink()
+    with teller.at_work() as (store, _):
+        store.record([inspected("c.png", **now())], in_force(store))
+    assert [result["name"] for result in read(teller.folder)] == ["c.png"]
+
+
+def test_another_station_s_images_are_not_told(on_sqlite: Teller) -> None:
+    """In a database of many stations each tells its own."""
+    with on_sqlite.at_work() as (store, _), Store.open(on_sqlite.url, "cell-2", seam_gap_s=300) as other:
+        other.record([inspected("theirs.png", **now())], in_force(other))
+        store.record([inspected("ours.png", **now())], in_force(store))
+    assert [result["name"] for result in read(on_sqlite.folder)] == ["ours.png"]
+
+
+@pytest.mark.parametrize("name", ["a" * 240 + ".png", "ä" * 120 + ".png", 'x<>:"|?*\\ y.png', "a.png"])
+def test_names_are_files_anywhere_and_never_collide(on_sqlite: Teller, name: str) -> None:
+    """Long names and such as a Windows share refuses become file names; the same name is no other's file."""
+    with on_sqlite.at_work() as (store, _):
+        for n in range(3):
+            item = inspected(name, str(n), path=f"day{n}/PASS/{name}", **now())
+            store.record([item], in_force(store))
+        assert [result["name"] for result in on_sqlite.told(3)] == [name] * 3
+    for file in on_sqlite.folder.iterdir():
+        assert len(os.fsencode(file.name)) <= 255
+        assert not set('<>:"|?*\\') & set(file.name)
+
+
+# --- a folder that takes no results ---------------------------------------------------------------------
+
+
+def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
+    """While the folder is away results wait in the database, which is told; they come when it is back."""
+    teller.folder.rmdir()
+    with teller.at_work() as (store, at_work):
+        for n in range(120):
+            store.record([inspected(f"{n}.png", **now())], in_force(store))
+        holds(lambda: at_work.fault() is not None)
+        assert "No such file or directory; its results wait in the database" in str(at_work.fault())
+        assert not teller.folder.exists()
+        teller.folder.mkdir()
+        assert len(teller.told(120)) == 120
+        holds(lambda: at_work.fault() is None)
+        with store._readers.connect() as connection:
+            kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY id").scalars().all()
+        assert list(kinds) == ["results_failed", "results_back"]
+
+
+def test_a_full_folder_leaves_no_half_file(on_sqlite: Teller, tmp_path: Path) -> None:
+    """On a full disk nothing of a result stands there; when there is room, all come."""
+    with small_disk(tmp_path / "disk") as disk:
+        on_sqlite.folder = disk / "results"
+        on_sqlite.folder.mkdir()
+        with on_sqlite.at_work() as (store, at_work):
+            with filled(disk):
+                store.record([inspected(f"{n}.png", **now()) for n in range(10)], in_force(store))
+                holds(lambda: at_work.fault() is not None)
+                assert "No space left" in str(at_work.fault())
+                assert list(on_sqlite.folder.iterdir()) == []
+            assert len(on_sqlite.told(10)) == 10
+
+
+def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Teller, tmp_path: Path) -> None:
+    """A share that was mounted and is no more, even after a restart, is waited for, not written below."""
+    with small_disk(tmp_path / "disk") as disk:
+        on_sqlite.folder = disk
+        with on_sqlite.at_work() as (store, _):
+            store.record([inspected("a.png", **now())], in_force(store))
+            on_sqlite.told(1)
+        unmount(disk)
+        with on_sqlite.at_work() as (store, at_work):
+            store.record([inspected("b.png", **now())], in_force(store))
+            holds(lambda: at_work.fault() is not None)
+            assert "was a mount point and is none now" in str(at_work.fault())
+            assert list(disk.iterdir()) == []
+            mount(disk)
+            assert [result["name"] for result in on_sqlite.told(1)] == ["b.png"]
+
+
+def test_a_folder_that_hangs_does_not_hold_up_anything(
+    on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that does not answer is told as a fault, while commits go on; then the results come."""
+    monkeypatch.setattr(results, "_SILENCE_S", 0.05)
+    with on_sqlite.at_work() as (store, at_work):
+        [_] = store.record([inspected("a.png", **now())], in_force(store))
+        row = on_sqlite.told(1)[0]["row"] + 1
+        hanging = on_sqlite.folder / f".{row}.tmp"
+        os.mkfifo(hanging)  # to open it for writing hangs until somebody reads
+        store.record([inspected("b.png", **now())], in_force(store))
+        holds(lambda: "has not answered" in str(at_work.fault()))
+        store.record([inspected("c.png", **now())], in_force(store))
+        os.close(os.open(hanging, os.O_RDONLY | os.O_NONBLOCK))
+        assert [result["name"] for result in on_sqlite.told(3)] == ["a.png", "b.png", "c.png"]
+
+
+def test_another_database_is_told_from_its_beginning_here(on_sqlite: Teller, tmp_path: Path) -> None:
+    """Where the database is replaced by a new one, its small row numbers are not taken for told ones."""
+    with on_sqlite.at_work() as (store, _):
+        store.record([inspected(f"{n}.png", **now()) for n in range(5)], in_force(store))
+    database = Path(str(make_url(on_sqlite.url).database))
+    for file in (*database.parent.glob(f"{database.name}*"), *on_sqlite.folder.iterdir()):
+        file.unlink()
+    migrate(on_sqlite.url)
+    with on_sqlite.at_work() as (store, _):
+        store.record([inspected("new.png", **now())], in_force(store))
+        assert [result["name"] for result in on_sqlite.told(1)] == ["new.png"]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Should the thread end by an error that nobody thought of, the fault says so."""
+    with on_sqlite.at_work() as (store, at_work):
+        monkeypatch.setattr(at_work, "_describe", None)  # needed for a file without an inspection
+        store.record([quarantined(recorded_us=time.time_ns() // 1000)], in_force(store))
+        holds(lambda: "is told no more: restart the service" in str(at_work.fault()))
+
+
+# --- the whole station ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "point", ["inspector.station.results.Results._write", "inspector.station.results.Results._note"]
+)
+def test_a_kill_leaves_no_result_out_and_none_in_half(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], point: str
+) -> None:
+    """Killed -9 while results are written, or before they are noted: the next start tells what is missing."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
+    (tmp_path / "results").mkdir()
+    (station.drop / "broken.png").write_bytes(b"no image at all")
+    for n in range(12):
+        station.put(f"{n}.png", seed=n)
+    assert killed(station, point, 3 if point.endswith("_write") else 1, "once") == -signal.SIGKILL
+    station.once()
+    told = read(tmp_path / "results")
+    arrivals = [row.id for row in station.rows("SELECT id FROM arrival ORDER BY id")]
+    assert [result["row"] for result in told] == arrivals
+    assert len(arrivals) == 13
+    assert station.reconcile()["unaccounted"] == 0
+
+
+def test_the_daemon_inspects_on_without_its_results_folder(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+) -> None:
+    """With the folder missing the service inspects and says so; once it is there the results come."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
+    with running(station.start()) as daemon:
+        for n in range(5):
+            station.put(f"{n}.png", seed=n)
+        wait_until(station.is_idle, daemon)
+        events = "SELECT detail FROM event WHERE kind = 'results_failed'"
+        wait_until(lambda: len(station.rows(events)) == 1, daemon)
+        (tmp_path / "results").mkdir()
+        wait_until(lambda: len(list((tmp_path / "results").glob("*.json"))) == 5, daemon)
+        daemon.terminate()
+        assert daemon.wait(60) == 0
+    assert {result["verdict"] for result in read(tmp_path / "results")} <= set(Verdict)

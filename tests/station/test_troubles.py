@@ -1,0 +1,188 @@
+"""Troubles with files and disks under a real daemon: nothing is lost, nothing twice, and people are told."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from disks import filled, small_disk
+from managers import Manager, Worker, manager, wait_until, working
+from PIL import Image
+from sqlalchemy.engine import URL, make_url
+from stations import Station, frame
+
+from inspector.ledger import database
+from inspector.ledger.store import migrate
+from inspector.station import outages
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station on SQLite, for the back end makes no difference here."""
+    return Station(tmp_path, tiny, url_of("sqlite"))
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    """A manager that a daemon in this process reports to."""
+    with manager(tmp_path) as it:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(it.path))
+        yield it
+
+
+def wait_until_started(station: Station, daemon: Worker) -> None:
+    """Its artifact is warm and its database open."""
+    wait_until(lambda: bool(station.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Other bytes in the same file."""
+    path.write_bytes(content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Another file under the same name."""
+    new = path.with_name(".new")
+    new.write_bytes(content)
+    new.replace(path)
+
+
+@pytest.mark.parametrize("change", [overwrite, replace])
+def test_a_name_that_is_written_again_before_its_image_has_moved_loses_neither(
+    on_sqlite: Station, change: Callable[[Path, bytes], None]
+):
+    """Between reading and move the camera writes the same name again: both images are judged and archived."""
+    first, second = (on_sqlite.put(f"w{n}.png", seed=n) for n in (1, 2))
+    contents = [path.read_bytes() for path in (first, second)]
+    for path in (first, second):
+        path.unlink()
+    with working(on_sqlite.config) as daemon:
+        wait_until_started(on_sqlite, daemon)
+        engine = database.immediate(database.engine(on_sqlite.url))
+        with engine.begin():  # the write lock: nothing is recorded, and nothing moves
+            (on_sqlite.drop / "w.png").write_bytes(contents[0])
+            journal = on_sqlite.quarantine / ".decoding"
+            wait_until(lambda: "-w.png" in journal.read_text(), daemon)  # read and decoded
+            change(on_sqlite.drop / "w.png", contents[1])
+        engine.dispose()
+        wait_until(lambda: len(on_sqlite.rows("SELECT id FROM inspection")) == 2, daemon)
+        wait_until(on_sqlite.is_idle, daemon)
+    paths = [row.archive_path for row in on_sqlite.rows("SELECT archive_path FROM inspection ORDER BY id")]
+    assert [(on_sqlite.archive / path).read_bytes() for path in paths] == contents
+    assert [row.kind for row in on_sqlite.rows("SELECT kind FROM event")].count("move_rescued") == 1
+    assert on_sqlite.reconcile()["unaccounted"] == 0
+
+
+def test_two_cameras_with_a_folder_each(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """The same name and bytes from two sub-folders are two inspections, and the folder is the camera."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), subfolders=True)
+    for camera in ("cam1", "cam2"):
+        (station.drop / camera).mkdir()
+        station.put(f"{camera}/w.png", seed=1)
+    (station.drop / "cam1" / "bad.png").write_text("no picture")
+    totals = station.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (2, 1, 0)
+    rows = station.rows("SELECT source_name, camera, archive_path FROM inspection ORDER BY source_name")
+    assert [(row.source_name, row.camera) for row in rows] == [("cam1/w.png", "cam1"), ("cam2/w.png", "cam2")]
+    assert all((station.archive / row.archive_path).parent.name == row.camera for row in rows)
+    shutil.move(station.archive / rows[0].archive_path, station.drop / "cam1" / "w.png")  # as after a crash
+    figures = station.reconcile()
+    assert (figures["pending"], figures["unaccounted"]) == (0, 0)
+    station.once()
+    assert (station.archive / rows[0].archive_path).exists()
+    assert station.reconcile()["seen"] == 3
+
+
+def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: Path, systemd: Manager):
+    """With the archive gone images wait, the status says why, and an event tells when it was back."""
+    with working(on_sqlite.config) as daemon:
+        systemd.expect("READY=1")
+        on_sqlite.archive.rename(tmp_path / "unmounted")
+        on_sqlite.put("w.png", seed=1)
+        told = systemd.expect("STATUS=outage", 10)
+        assert "1 images wait in the drop folder; no file moves from" in told
+        assert told.endswith(f"{on_sqlite.archive}: No such file or directory")
+        assert not on_sqlite.archive.exists()
+        (tmp_path / "unmounted").rename(on_sqlite.archive)
+        wait_until(on_sqlite.is_idle, daemon)
+    events = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'outage'")
+    assert [str(on_sqlite.archive) in row.detail for row in events] == [True]
+    assert on_sqlite.reconcile()["inspected"] == 1
+
+
+def test_a_slow_database_is_told_within_ten_seconds(
+    on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch
+):
+    """While a commit does not come through the status says why, and an event tells how long it took."""
+    monkeypatch.setattr(outages, "_SLOW_S", 0.5)  # 5 s at a station
+    with working(on_sqlite.config) as daemon:
+        systemd.expect("READY=1")
+        engine = database.immediate(database.engine(on_sqlite.url))
+        with engine.begin():  # the write lock
+            on_sqlite.put("w.png", seed=1)
+            assert "1 images wait in the drop folder" in systemd.expect("STATUS=slow", 10)
+        engine.dispose()
+        wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'outage'")), daemon)
+    [row] = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'outage'")
+    assert row.detail.startswith("an answer took ")
+
+
+def test_a_full_disk_is_waited_out_and_survives_a_restart(tmp_path: Path, tiny: Path, systemd: Manager):
+    """Without a free block or inode nothing crashes or is lost, also where the service starts like that."""
+    with small_disk(tmp_path / "disk", 8192) as disk:
+        url = make_url(f"sqlite:///{disk / 'quality.db'}")
+        migrate(url)
+        station = Station(disk, tiny, url)
+        station.archive.mkdir()
+        station.quarantine.mkdir()
+        for n in range(3):
+            station.put(f"w{n}.png", seed=n)
+        with filled(disk), working(station.config):
+            assert "full" in systemd.expect("STATUS=outage")
+        with working(station.config) as daemon:
+            with filled(disk):
+                systemd.expect("STATUS=outage")
+            wait_until(station.is_idle, daemon)
+        assert len(station.rows("SELECT id FROM inspection")) == 3
+        assert station.rows("SELECT id FROM event WHERE kind = 'outage'")
+        assert station.reconcile()["unaccounted"] == 0
+
+
+def test_one_file_that_cannot_move_holds_nothing_up(on_sqlite: Station):
+    """It is recorded once, stays, is told once, and goes to its recorded place when that is free again."""
+    on_sqlite.put("w.png", seed=1)
+    on_sqlite.archive.mkdir()
+    for day in (0, 86_400):  # midnight may come
+        (on_sqlite.archive / time.strftime("%Y-%m-%d", time.gmtime(time.time() + day))).touch()
+    (on_sqlite.drop / "bad.png").write_text("no picture")
+    totals = on_sqlite.once()
+    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (1, 1, 1)
+    assert [row.kind for row in on_sqlite.rows("SELECT kind FROM event")].count("move_failed") == 1
+    for path in on_sqlite.archive.iterdir():
+        path.unlink()
+    assert on_sqlite.once()["pending"] == 0
+    assert len(on_sqlite.rows("SELECT id FROM inspection")) == 1
+    assert on_sqlite.reconcile()["unaccounted"] == 0
+
+
+def test_a_bitmap_whose_tail_is_still_zero_is_looked_at_again(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """A pre-allocated file decodes before it is whole: its judgement waits for the rest, or for give_up_s."""
+    on_sqlite = Station(tmp_path, tiny, url_of("sqlite"), give_up_s=60)
+    image = Image.fromarray(frame(1))
+    image.save(on_sqlite.folder / "whole.bmp")
+    whole = (on_sqlite.folder / "whole.bmp").read_bytes()
+    with working(on_sqlite.config) as daemon:
+        wait_until_started(on_sqlite, daemon)
+        (on_sqlite.drop / "w.bmp").write_bytes(whole[:5000].ljust(len(whole), b"\0"))
+        on_sqlite.put("other.png", seed=2)
+        wait_until(lambda: len(on_sqlite.files(on_sqlite.drop)) == 1, daemon)
+        (on_sqlite.drop / "w.bmp").write_bytes(whole)
+        wait_until(on_sqlite.is_idle, daemon)
+    [row] = on_sqlite.rows("SELECT archive_path, reason FROM inspection WHERE source_name = 'w.bmp'")
+    assert (on_sqlite.archive / row.archive_path).read_bytes() == whole
+    assert row.reason != "unfinished"

@@ -1,0 +1,102 @@
+"""The watchdog is fed by progress: one stage of a real daemon is stopped for real, and the pings end.
+
+The worker is stopped by ptrace, which halts single threads of another process: whatever it was doing, it does
+no more, while all other threads run. The recorder is stopped by a write lock on the SQLite file, held by
+another connection for longer than the watchdog's time (and shorter than SQLite's 30 s, after which it would
+be an outage, which is waited out).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from managers import Manager, manager, running, wait_until
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector.ledger import database
+
+_SEIZE, _INTERRUPT, _DETACH = 0x4206, 0x4207, 17  # <sys/ptrace.h>
+_WATCHDOG_S = 1.0
+_ALL_THREADS = 0x40000000  # __WALL: wait for a thread, too
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@pytest.fixture
+def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station whose pool has a single worker."""
+    return Station(tmp_path, tiny, url_of("sqlite"), threads=1)
+
+
+@contextmanager
+def watched(station: Station, systemd: Manager) -> Iterator[subprocess.Popen[str]]:
+    """A ready daemon under a watchdog of 1 s."""
+    environment = {"NOTIFY_SOCKET": str(systemd.path), "WATCHDOG_USEC": str(round(_WATCHDOG_S * 1e6))}
+    with running(station.start(**environment)) as daemon:
+        systemd.expect("READY=1")
+        yield daemon
+
+
+def pings(heard: list[str]) -> int:
+    """How often the watchdog was fed."""
+    return heard.count("WATCHDOG=1")
+
+
+def threads(process: int) -> set[int]:
+    """Thread ids of a process."""
+    return {int(path.name) for path in Path(f"/proc/{process}/task").iterdir()}
+
+
+@contextmanager
+def stopped(workers: set[int]) -> Iterator[None]:
+    """Within the block these threads of another process do nothing."""
+    _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    assert workers
+    for thread in workers:
+        if _libc.ptrace(_SEIZE, thread, None, None) != 0:
+            pytest.skip(f"ptrace is not allowed here: {os.strerror(ctypes.get_errno())}")
+        assert _libc.ptrace(_INTERRUPT, thread, None, None) == 0
+        os.waitpid(thread, _ALL_THREADS)
+    yield
+    for thread in workers:  # where the test fails the kernel lets go of them with our process
+        assert _libc.ptrace(_DETACH, thread, None, None) == 0
+
+
+def test_a_stuck_worker_stops_the_pings_and_an_idle_one_does_not(station: Station, tmp_path: Path):
+    """Idle pings go on; with work given to a halted worker they end; they come back when it goes on."""
+    with manager(tmp_path) as systemd, watched(station, systemd) as daemon:
+        before = threads(daemon.pid)
+        station.put("first.png", seed=1)
+        wait_until(station.is_idle, daemon)
+        workers = threads(daemon.pid) - before  # the pool's, and what torch has started from it
+        assert pings(systemd.listen(3 * _WATCHDOG_S)) >= 4
+        with stopped(workers):
+            assert pings(systemd.listen(2 * _WATCHDOG_S)) >= 2  # halted, but there is nothing to do: idle
+            station.put("second.png", seed=2)
+            systemd.listen(1.5 * _WATCHDOG_S)  # until the work is older than half the watchdog's time
+            assert pings(systemd.listen(3 * _WATCHDOG_S)) == 0
+        systemd.expect("WATCHDOG=1")
+        wait_until(station.is_idle, daemon)
+    assert len(station.rows("SELECT id FROM inspection")) == 2
+
+
+def test_a_stuck_recorder_stops_the_pings(station: Station, tmp_path: Path):
+    """While another program holds the database's write lock nothing is recorded, and no ping is sent."""
+    with manager(tmp_path) as systemd, watched(station, systemd) as daemon:
+        systemd.expect("WATCHDOG=1")
+        engine = database.immediate(database.engine(station.url))
+        with engine.begin():  # BEGIN IMMEDIATE: the write lock
+            station.put("w.png", seed=1)
+            systemd.listen(1.5 * _WATCHDOG_S)  # until it has been read and judged, and hangs in the commit
+            assert pings(systemd.listen(3 * _WATCHDOG_S)) == 0
+        engine.dispose()
+        systemd.expect("WATCHDOG=1")
+        wait_until(station.is_idle, daemon)
+    assert len(station.rows("SELECT id FROM inspection")) == 1

@@ -1,0 +1,36 @@
+"""Worker threads: whoever gives out work is woken in time, and not for every piece."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from inspector.monitoring.progress import Progress
+from inspector.station.workers import Workers
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_giver_is_woken_before_the_workers_run_dry_and_not_while_plenty_waits(threads: int):
+    """Of many pieces the first end unheard; from a few before the last on, each end is told."""
+    progress, left, may_go_on = Progress(), [], threading.Semaphore(0)
+    pieces = 10 * threads
+    with Workers(threads, progress, lambda: left.append(progress.under_way)) as workers:
+        given = [workers.submit(lambda _: may_go_on.acquire(), None) for _ in range(pieces)]
+        may_go_on.release(pieces)
+        for piece in given:
+            piece.result(timeout=30)
+    assert progress.under_way == 0
+    assert max(left) < pieces // 2, "it was woken while half of the work still waited"
+    assert max(left) > threads, "it was woken only when a thread had nothing left to do"
+    assert min(left) == 0, "the last end was not told"
+
+
+def test_a_single_piece_is_told_at_once():
+    """Where nothing waits, the end of any piece wakes whoever waits for its result."""
+    woken = threading.Event()
+    with Workers(2, Progress(), woken.set) as workers:
+        for _ in range(3):
+            woken.clear()
+            workers.submit(lambda item: item, 1)
+            assert woken.wait(timeout=30)

@@ -1,0 +1,117 @@
+"""Records as the daemon would make them, for tests of the ledger and its reports."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inspector.ledger.store import Store
+from inspector.records import (
+    Arrival,
+    Duplicate,
+    FileStamp,
+    InForce,
+    Inspected,
+    Judgement,
+    NameParts,
+    Quarantined,
+    SourceFile,
+    Timings,
+    Verdict,
+)
+
+START_US = 1_767_600_000_000_000  # 2026-01-05T08:00:00Z
+SECOND_US = 1_000_000
+
+
+def sha(content: str) -> str:
+    """Hash of a file with this content."""
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def source(content: str | None, *, inode: int = 1) -> SourceFile:
+    """A file that was read; content None: it has no bytes to hash."""
+    stamp = FileStamp(device=1, inode=inode, size=len(content or ""), mtime_ns=START_US * 1000, ctime_ns=0)
+    return SourceFile(stamp, None if content is None else sha(content))
+
+
+def arrival(name: str, seen_us: int = START_US) -> Arrival:
+    """A file that is ready."""
+    return Arrival(path=Path("drop") / name, source_name=name, seen_us=seen_us, seen_monotonic=0.0)
+
+
+def inspected(
+    name: str = "a.png",
+    content: str | None = None,
+    *,
+    seen_us: int = START_US,
+    part: str | None = None,
+    seam: str | None = None,
+    camera_time_us: int | None = None,
+    verdict: Verdict = Verdict.PASS,
+    label: str = "good",
+    confidence: float = 0.9,
+    milliseconds: tuple[float, float, float, float] = (1.0, 2.0, 3.0, 6.5),
+    batch_size: int = 8,
+    path: str | None = None,
+    inode: int = 1,
+    **others: Any,
+) -> Inspected:
+    """One judged image; its bytes differ from other names' unless ``content`` says otherwise."""
+    heat = None if verdict is Verdict.PASS else np.arange(6, dtype=np.uint8).reshape(2, 3)
+    return Inspected(
+        arrival=arrival(name, seen_us),
+        source=source(name if content is None else content, inode=inode),
+        name=NameParts(part=part, seam=seam, camera_time_us=camera_time_us),
+        judgement=Judgement(
+            verdict=verdict,
+            label=label,
+            confidence=confidence,
+            probabilities={label: confidence, "another class": 1 - confidence},
+            novelty=0.25,
+            heat=heat,
+            reason="uncertain" if verdict is Verdict.REVIEW else None,
+        ),
+        timings=Timings(*milliseconds, batch_size=batch_size),
+        local_day="2026-01-05",
+        shift="early",
+        inspected_us=others.get("inspected_us", seen_us + SECOND_US),
+        final_path=path or f"2026-01-05/{verdict.value}/{name}",
+    )
+
+
+def duplicate(of: int, name: str = "a.png", content: str | None = None, *, number: int = 1) -> Duplicate:
+    """The ``number``-th redelivery of a file."""
+    return Duplicate(
+        arrival=arrival(name),
+        source=source(name if content is None else content),
+        inspection_id=of,
+        recorded_us=START_US + number * SECOND_US,
+        final_path=f"2026-01-05/duplicate/{name}-{number}",
+    )
+
+
+def quarantined(name: str = "bad.png", content: str | None = "bad", **others: Any) -> Quarantined:
+    """A file that gave no image."""
+    return Quarantined(
+        arrival=arrival(name),
+        source=source(content, inode=others.get("inode", 1)),
+        reason=others.get("reason", "truncated"),
+        detail=others.get("detail", "ends after 12 of 20 rows"),
+        recorded_us=others.get("recorded_us", START_US),
+        final_path=others.get("path", f"2026-01-05/truncated/{name}"),
+    )
+
+
+def in_force(store: Store, artifact: str = "artifact") -> InForce:
+    """What judges, as rows of this store."""
+    return store.in_force(
+        metadata='{"classes": ["good", "another class"]}',
+        artifact_sha256=sha(artifact),
+        name="weldnet",
+        version="1",
+        settings_json='{"batch_size": 8}',
+    )

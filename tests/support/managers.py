@@ -1,0 +1,123 @@
+"""A stand-in for systemd's notify socket, and helpers for daemons that run in the background."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from inspector.station.service import ReloadFlag, StopFlag
+
+
+class Manager:
+    """Listens as systemd does; ``heard`` holds the datagrams in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self.heard: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+
+    def listen(self, seconds: float) -> list[str]:
+        """What is said within this time, which is waited for."""
+        until, first = time.monotonic() + seconds, len(self.heard)
+        while (left := until - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                self.heard.append(self._socket.recv(4096).decode())
+            except TimeoutError:
+                break
+        return self.heard[first:]
+
+    def expect(self, start: str, longest_s: float = 60) -> str:
+        """The next datagram that begins with ``start``."""
+        until = time.monotonic() + longest_s
+        while True:
+            self._socket.settimeout(max(until - time.monotonic(), 0.001))
+            try:
+                self.heard.append(self._socket.recv(4096).decode())
+            except TimeoutError:
+                raise AssertionError(f"never said {start!r}: {self.heard}") from None
+            if self.heard[-1].startswith(start):
+                return self.heard[-1]
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._socket.close()
+
+
+@contextmanager
+def manager(folder: Path) -> Iterator[Manager]:
+    """A manager that is closed at the end."""
+    it = Manager(folder)
+    try:
+        yield it
+    finally:
+        it.close()
+
+
+class Worker:
+    """A daemon in a thread of this process, which saves the seconds that torch takes to load."""
+
+    def __init__(self, config: Path) -> None:
+        self._config = config
+        self._stop = StopFlag()
+        self._pool = ThreadPoolExecutor(1)
+        self._work = self._pool.submit(self._run)
+
+    def _run(self) -> None:
+        from inspector import settings
+        from inspector.station import composition
+
+        loaded = settings.load(self._config)
+        composition.run(self._config, loaded, stop=self._stop, reload=ReloadFlag(), only_present=False)
+
+    def poll(self) -> int | None:
+        """None while it works, as of a process."""
+        return int(self._work.exception() is not None) if self._work.done() else None
+
+    def communicate(self) -> tuple[str, str]:
+        """What it ended with."""
+        return "", repr(self._work.exception())
+
+    def stop(self) -> None:
+        """End it in order; what it raised is raised here."""
+        self._stop.set()
+        self._work.result(60)
+        self._pool.shutdown()
+
+
+@contextmanager
+def working(config: Path) -> Iterator[Worker]:
+    """The real daemon of these settings, in this process, until the block ends."""
+    worker = Worker(config)
+    try:
+        yield worker
+    finally:
+        worker.stop()
+
+
+@contextmanager
+def running(daemon: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A daemon that does not outlive its test, whatever happens."""
+    try:
+        yield daemon
+    finally:
+        if daemon.poll() is None:
+            daemon.kill()
+        daemon.communicate()
+
+
+def wait_until(
+    holds: Callable[[], bool], daemon: subprocess.Popen[str] | Worker, longest_s: float = 60
+) -> None:
+    """Poll until a condition holds; fail where the daemon has ended or the time is over."""
+    until = time.monotonic() + longest_s
+    while not holds():
+        assert daemon.poll() is None, daemon.communicate()[1]
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.05)

@@ -1,0 +1,111 @@
+"""inspector.file_names: any bytes become safe text and back, and a name is read by its pattern."""
+
+import os
+import re
+from datetime import UTC, datetime
+from pathlib import PurePath
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from inspector.file_names import parse, to_path, to_text
+from inspector.records import NameParts
+
+BERLIN = ZoneInfo("Europe/Berlin")
+MOMENT_US = int(datetime(2026, 1, 5, 13, 45, 1, tzinfo=UTC).timestamp()) * 1_000_000
+TIME = re.compile(r"_(?P<time>.+)\.png$")
+file_names = st.binary(min_size=1, max_size=255).filter(
+    lambda raw: not set(raw) & {0, ord("/")} and raw not in (b".", b"..")
+)
+
+
+@given(file_names)
+@example(b"weld_\xe4\xff.jpg")
+@example("Schweißnaht 1\n.png".encode())
+@example(b"\xc2\x85\xe2\x80\xa8.png")
+@example(b"%41.png")
+def test_any_name_becomes_one_line_of_utf8_that_can_be_undone(raw: bytes) -> None:
+    """Whatever bytes a name has, its text is valid one-line UTF-8 and gives the bytes back."""
+    text = to_text(PurePath(os.fsdecode(raw)))
+    assert len(text.splitlines()) == 1
+    assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text)
+    assert os.fsencode(to_path(text)) == raw
+
+
+def test_a_name_in_plain_utf8_stays_as_it_is() -> None:
+    """Spaces, umlauts and sub-folders are left alone, so that people find their files in reports."""
+    assert to_text(PurePath("cam 1/Naht-größer.png")) == "cam 1/Naht-größer.png"
+
+
+def test_bytes_that_are_not_utf8_are_spelt_out() -> None:
+    """A Latin-1 name does not stop anything and stays readable."""
+    assert to_text(PurePath(os.fsdecode(b"weld_\xe4\xff 5%.jpg"))) == "weld_%E4%FF 5%25.jpg"
+
+
+def test_the_pattern_gives_camera_part_seam_and_time() -> None:
+    """Named groups of the pattern land in the fields of the same names."""
+    pattern = re.compile(r"(?P<camera>cam\d)-(?P<part>\w+)-s(?P<seam>\d)-(?P<time>\d+)")
+    parts = parse("cam1-P77-s2-1767620701.png", pattern, UTC)
+    assert parts == NameParts(camera="cam1", part="P77", seam="2", camera_time_us=MOMENT_US)
+
+
+@pytest.mark.parametrize("name", ["other.png", ""])
+def test_a_name_that_does_not_match_tells_nothing(name: str) -> None:
+    """A name outside the pattern, or no pattern at all, is no error."""
+    assert parse(name, TIME, UTC) == NameParts()
+    assert parse(name, None, UTC) == NameParts()
+
+
+def test_a_subfolder_is_the_camera_where_the_name_tells_none() -> None:
+    """A camera that writes into a folder of its own needs no name; one that the pattern finds wins."""
+    pattern = re.compile(r"(?P<camera>cam\d)?_(?P<part>P\d+)")
+    assert parse("left/_P42.png", pattern, BERLIN) == NameParts(camera="left", part="P42")
+    assert parse("left/cam1_P42.png", pattern, BERLIN) == NameParts(camera="cam1", part="P42")
+    assert parse("left/other.png", pattern, BERLIN) == NameParts(camera="left")
+    assert parse("left/other.png", None, BERLIN) == NameParts(camera="left")
+    assert parse("other.png", None, BERLIN) == NameParts()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1767620701",
+        "1767620701.0",
+        "20260105T134501Z",
+        "2026-01-05T13:45:01+00:00",
+        "2026-01-05T14:45:01",
+        "20260105144501",
+        "20260105-144501",
+        "20260105_144501",
+        "2026-01-05T14-45-01",
+        "2026-01-05 14:45:01",
+    ],
+)
+def test_camera_time_is_read_in_every_usual_form(text: str) -> None:
+    """Unix seconds and offsets are absolute; a time without an offset is the station's local time."""
+    assert parse(f"a_{text}.png", TIME, BERLIN).camera_time_us == MOMENT_US
+
+
+@pytest.mark.parametrize(
+    "text", ["20261305134501", "frame", "99991231T235959", "0001-01-01", "176", "٣" * 10]
+)
+def test_a_time_that_is_none_is_left_out(text: str) -> None:
+    """A date that does not exist, another era or plain text gives no time, and no error."""
+    assert parse(f"a_{text}.png", TIME, BERLIN).camera_time_us is None
+
+
+@given(st.text(max_size=40), st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Kiritimati"]))
+def test_no_text_in_a_times_place_raises(text: str, zone: str) -> None:
+    """Whatever stands where the time should, the image is inspected all the same."""
+    told = parse(f"a_{text}.png", TIME, ZoneInfo(zone)).camera_time_us
+    assert told is None or abs(told) < 2**63
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(2099, 12, 30)).map(lambda d: d.replace(microsecond=0)))
+def test_every_second_survives_the_compact_form(moment: datetime) -> None:
+    """A compact time stamp gives back the very second that was written."""
+    told = parse(f"a_{moment:%Y%m%d-%H%M%S}.png", TIME, UTC).camera_time_us
+    assert told is not None
+    assert datetime.fromtimestamp(told / 1e6, UTC).replace(tzinfo=None) == moment

@@ -1,0 +1,168 @@
+"""inspector.permissions: what somebody else could have written is refused, with who and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from managers import Manager, manager, wait_until, working
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector import permissions
+from inspector.errors import UsageError
+from inspector.settings import load
+from inspector.upkeep.check import Level, findings
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file in a folder, both this user's own."""
+    path = tmp_path / "etc" / "config.yaml"
+    path.parent.mkdir(mode=0o755)
+    path.touch(mode=0o644)
+    return path
+
+
+def refusal(path: Path) -> str:
+    """The line that refuses it."""
+    with pytest.raises(UsageError) as caught:
+        permissions.require(path, "allow it")
+    assert caught.value.exit_status == 2
+    return str(caught.value)
+
+
+def test_ones_own_file_is_trusted(file: Path) -> None:
+    """Readable to all and writable by its owner alone is the normal case, also through one's own link."""
+    permissions.require(file, "allow it")
+    link = file.with_name("link")
+    link.symlink_to(file)
+    permissions.require(link, "allow it")
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_what_everybody_may_write_is_refused(file: Path, place: str) -> None:
+    """The file itself, or a folder in which it could be replaced; the line says what to do about it."""
+    loose = file if place == "file" else file.parent
+    loose.chmod(0o777)
+    assert refusal(file) == (
+        f"{file} is not to be trusted: everybody may write to {loose}; chmod o-w {loose}; "
+        "or, if that is meant, allow it"
+    )
+
+
+def test_a_folder_where_nobody_may_rename_anothers_files_is_trusted(file: Path) -> None:
+    """As /tmp, by its sticky bit."""
+    file.parent.chmod(0o1777)
+    permissions.require(file, "allow it")
+
+
+def test_the_folder_that_a_link_leads_to_counts_too(tmp_path: Path, file: Path) -> None:
+    """A link in a safe place to a file in an unsafe one is not safe."""
+    link = tmp_path / "link"
+    link.symlink_to(file)
+    file.parent.chmod(0o777)
+    assert str(file.parent) in refusal(link)
+
+
+def test_another_users_file_is_refused(file: Path) -> None:
+    """Its owner may write it, whatever its mode says."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    os.chown(file, 12345, -1)
+    assert f"{file} belongs to user 12345" in refusal(file)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_group_counts_where_it_holds_somebody_else(file: Path, shared: bool) -> None:
+    """A private group is its owner; one with another account in it is not."""
+    if os.geteuid() != 0:
+        pytest.skip("only root gives files away")
+    others = [user for user in pwd.getpwall() if user.pw_gid not in (0, os.getgid()) and user.pw_uid != 0]
+    if not others:
+        pytest.skip("needs an account beside root")
+    os.chown(file, -1, others[0].pw_gid if shared else 0)
+    file.chmod(0o664)
+    if shared:
+        assert "may write to" in refusal(file)
+    else:
+        permissions.require(file, "allow it")
+
+
+def test_a_missing_file_is_one_line(file: Path) -> None:
+    """What is not there is said so."""
+    assert "No such file" in refusal(file.with_name("missing"))
+
+
+# --- the station ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station with an artifact of its own."""
+    artifact = tmp_path / "weldnet.pt"
+    artifact.write_bytes(tiny.read_bytes())
+    return Station(tmp_path, artifact, url_of("sqlite"))
+
+
+def test_a_station_refuses_an_artifact_that_others_can_write(station: Station) -> None:
+    """By run and check alike; the setting allows it."""
+    (station.folder / "weldnet.pt").chmod(0o666)
+    with pytest.raises(UsageError, match=r"weldnet\.pt is not to be trusted: everybody may write to"):
+        station.once()
+    told = {finding.what: finding.level for finding in findings(station.config, load(station.config))}
+    assert told["artifact"] is Level.WRONG
+    station.config.write_text(station.config.read_text() + "others_may_write: true\n")
+    station.once()
+
+
+def test_a_station_refuses_settings_that_others_can_write(
+    station: Station, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their own word does not count, for whoever wrote them could have written it; the environment's does."""
+    station.config.write_text(station.config.read_text() + "others_may_write: true\n")
+    station.config.chmod(0o666)
+    with pytest.raises(UsageError, match="set WELD_OTHERS_MAY_WRITE=true in the environment"):
+        station.once()
+    first = next(findings(station.config, load(station.config)))
+    assert (first.what, first.level) == ("settings", Level.WRONG)
+    monkeypatch.setenv("WELD_OTHERS_MAY_WRITE", "true")
+    station.once()
+
+
+def test_an_artifact_that_goes_away_stops_nothing_and_is_told(
+    station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is in memory: inspection goes on, and the status says what a restart would meet."""
+    with manager(tmp_path) as systemd:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.path))
+        with working(station.config) as daemon:
+            systemd.expect("READY=1")
+            path = station.folder / "weldnet.pt"
+            path.rename(station.folder / "away.pt")
+            expect_status(systemd, "put it back before the next start")
+            station.put("w.png", seed=1)
+            wait_until(station.is_idle, daemon)
+            path.write_bytes(b"another")
+            expect_status(systemd, "has changed on disk; reload, or put the old one back")
+            (station.folder / "away.pt").rename(path)
+            wait_until(lambda: len(artifact_events(station)) == 3, daemon)
+    assert artifact_events(station)[-1] == f"{path} is as it was"
+    assert station.reconcile()["inspected"] == 1
+
+
+def expect_status(systemd: Manager, text: str) -> None:
+    """Wait for a status that says so."""
+    while text not in systemd.expect("STATUS=", 10):
+        pass
+
+
+def artifact_events(station: Station) -> list[str]:
+    """What the event table tells of the artifact's file."""
+    return [
+        row.detail
+        for row in station.rows("SELECT detail FROM event WHERE kind = 'artifact_file' ORDER BY id")
+    ]

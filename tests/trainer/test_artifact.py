@@ -1,0 +1,127 @@
+"""Student → artifact: refused early, written in one step, whole or not at all."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from artifact_samples import CLASSES, TINY, compiled, frames, picture, student
+from torch.nn import functional as F
+
+from inspector.network import metadata
+from inspector.network.metadata import ArtifactError, Thresholds
+from trainer.network.weldnet import WeldNet, WeldNetConfig
+
+
+def test_metadata_travels_with_the_file(tmp_path):
+    """What the file says of itself is what it was compiled with, the network's shape included."""
+    told = compiled(tmp_path / "a.pt", thresholds=Thresholds(accept=0.9), temperature=1.5, git_commit="abc")
+    read = metadata.read(tmp_path / "a.pt")
+    assert read == told
+    assert (read.height, read.width, read.class_names) == (72, 64, [c.name for c in CLASSES])
+    assert WeldNetConfig(**read.network) == TINY
+    assert read.quantization == "dynamic"
+    assert read.torch_version == torch.__version__
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "none"])
+def test_forward_answers_as_the_contract_says(tmp_path, scheme):
+    """Probabilities sum to 1, heat runs from 0 to 1 at the features' size, novelty is 0."""
+    compiled(tmp_path / "a.pt", scheme=scheme)
+    module = torch.jit.load(str(tmp_path / "a.pt"))
+    probabilities, heat, novelty = module(frames(4, 72, 64))
+    torch.testing.assert_close(probabilities.sum(1), torch.ones(4))
+    assert heat.shape == (4, 9, 8)
+    assert float(heat.amin()) == 0
+    assert float(heat.amax()) == 1
+    assert torch.equal(novelty, torch.zeros(4))
+    assert {answer.dtype for answer in (probabilities, heat, novelty)} == {torch.float32}
+
+
+def test_temperature_softens_the_probabilities(tmp_path):
+    """The probabilities are the softmax of the student's logits over the temperature."""
+    network = student()
+    compiled(tmp_path / "a.pt", network, scheme="none", temperature=2.5)
+    batch = frames(3, 72, 64)
+    expected = F.softmax(network(batch / 255) / 2.5, dim=1)
+    torch.testing.assert_close(torch.jit.load(str(tmp_path / "a.pt"))(batch)[0], expected)
+
+
+def test_heat_lies_where_the_evidence_is(tmp_path):
+    """The heat map is the top class's weights over the features, from its least to its greatest."""
+    network = student()
+    compiled(tmp_path / "a.pt", network, scheme="none")
+    frame = frames(1, 72, 64)
+    features = network.features(frame / 255)[0]
+    evidence = torch.einsum("fhw,f->hw", features, network.head.weight[network(frame / 255).argmax()])
+    expected = (evidence - evidence.min()) / (evidence.max() - evidence.min())
+    torch.testing.assert_close(torch.jit.load(str(tmp_path / "a.pt"))(frame)[1][0], expected)
+
+
+def test_frames_of_another_size_are_refused(tmp_path):
+    """Frames that were not prepared are refused instead of judged at a scale that was never learnt."""
+    compiled(tmp_path / "a.pt")
+    module = torch.jit.load(str(tmp_path / "a.pt"))
+    with pytest.raises(torch.jit.Error, match="frames must be uint8"):
+        module(frames(1, 80, 64))
+
+
+def test_golden_frames_are_the_files_own_answers(tmp_path):
+    """golden.npz holds at most three frames, their answers by this file, and a PNG that gives the first."""
+    compiled(tmp_path / "a.pt", golden_images=[picture(seed, 974, 800) for seed in range(5)])
+    golden = np.load(io.BytesIO(metadata.extra_file(tmp_path / "a.pt", "golden.npz")))
+    assert golden["frames"].shape == (3, 1, 72, 64)
+    answers = torch.jit.load(str(tmp_path / "a.pt"))(torch.from_numpy(golden["frames"]))
+    for name, answer in zip(("probabilities", "heat", "novelty"), answers, strict=True):
+        np.testing.assert_array_equal(golden[name], answer.numpy())
+    assert golden["png"].tobytes().startswith(b"\x89PNG")
+
+
+def test_int8_is_under_a_third_of_fp32(tmp_path):
+    """With golden frames of pure noise, which compress worst, the paper's int8 file is under a third."""
+    network = student(WeldNetConfig(classes=3))
+    noise = [np.random.default_rng(seed).integers(0, 256, (974, 800), dtype=np.uint8) for seed in range(3)]
+    for scheme in ("dynamic", "none"):
+        compiled(tmp_path / scheme, network, scheme=scheme, golden_images=noise)
+    assert (tmp_path / "dynamic").stat().st_size * 3 < (tmp_path / "none").stat().st_size
+
+
+def _not_a_number():
+    network = student()
+    network.head.weight[0, 0] = float("nan")
+    return network
+
+
+@pytest.mark.parametrize(
+    ("network", "changes", "message"),
+    [
+        (None, {"scheme": "int4"}, "scheme 'int4' is not one of dynamic, static, none"),
+        (None, {"classes": CLASSES[:2]}, "the student tells 3 classes, but 2 are named"),
+        (None, {"golden_images": []}, "no golden image"),
+        (_not_a_number(), {}, "weights that are not numbers"),
+        (WeldNet(WeldNetConfig(in_channels=3, classes=3, stem=4)), {}, "takes 3 channels"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, network, changes, message):
+    """A student or an argument that makes no sound artifact is one clear line, and no file appears."""
+    with pytest.raises(ArtifactError, match=message) as caught:
+        compiled(tmp_path / "a.pt", network, **changes)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    """Where the new file cannot take its place, one line says so and nothing is left behind."""
+    (tmp_path / "a.pt").mkdir()
+    with pytest.raises(ArtifactError, match="cannot be written"):
+        compiled(tmp_path / "a.pt")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_the_file_is_a_plain_zip(tmp_path):
+    """Both extra files lie in the archive for the standard library to read."""
+    compiled(tmp_path / "a.pt")
+    with zipfile.ZipFile(tmp_path / "a.pt") as archive:
+        names = {name.rpartition("/")[2] for name in archive.namelist() if "/extra/" in name}
+    assert names == {"metadata.json", "golden.npz"}

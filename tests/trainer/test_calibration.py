@@ -1,0 +1,77 @@
+"""A temperature makes confidence honest, or the reason stands where it cannot."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from trainer.evaluation.calibration import FEWEST, calibrate, least_cross_entropy, warm
+from trainer.evaluation.metrics import calibration_error, reliability
+
+
+def answers(n: int, boldness: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Probabilities of three classes whose logits are ``boldness`` times the honest ones, and true labels."""
+    generator = torch.Generator().manual_seed(seed)
+    logits = 1.5 * torch.randn(n, 3, generator=generator, dtype=torch.float64)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()
+    return (boldness * logits).softmax(1), labels
+
+
+@pytest.mark.parametrize("boldness", [0.5, 3.0])
+def test_the_temperature_undoes_what_made_answers_too_sure_or_too_shy(boldness: float) -> None:
+    """On 4000 answers whose logits were scaled, the temperature found is that scale, and the error falls."""
+    probabilities, labels = answers(4000, boldness)
+    found = calibrate(probabilities, labels)
+    assert found.calibrated
+    assert found.temperature == pytest.approx(boldness, rel=0.1)
+    assert found.error_after is not None
+    assert found.error_after < 0.4 * found.error_before
+    assert found.error_before == pytest.approx(calibration_error(probabilities, labels))
+
+
+def test_a_temperature_changes_no_top_class() -> None:
+    """Warmer or colder probabilities sum to one and keep their order; 1 changes nothing."""
+    probabilities, _ = answers(50, 1.0)
+    for temperature in (0.2, 1.0, 5.0):
+        warmed = warm(probabilities, temperature)
+        assert torch.equal(warmed.argmax(1), probabilities.argmax(1))
+        assert torch.allclose(warmed.sum(1), torch.ones(50).double())
+    assert torch.allclose(warm(probabilities, 1.0), probabilities)
+
+
+@pytest.mark.parametrize("boldness", [0.5, 3.0])
+def test_cross_entropy_tells_networks_apart_whatever_made_them_shy(boldness: float) -> None:
+    """The same answers, too sure or too shy, have the honest ones' figure; worse answers a higher one."""
+    honest, labels = answers(4000, 1.0)
+    scaled, _ = answers(4000, boldness)
+    wanted = torch.nn.functional.nll_loss(honest.log(), labels).item()
+    assert least_cross_entropy(scaled, labels) == pytest.approx(wanted, rel=0.01)
+    assert least_cross_entropy(scaled.roll(1, 0), labels) > 1.1 * wanted
+    assert least_cross_entropy(torch.eye(3)[labels], labels) == pytest.approx(0, abs=1e-6)
+
+
+def test_too_few_frames_stay_uncalibrated_and_say_so() -> None:
+    """Below the fewest the temperature is 1 and the reason names both numbers."""
+    found = calibrate(*answers(FEWEST - 1, 3.0))
+    assert (found.temperature, found.calibrated, found.error_after) == (1.0, False, None)
+    assert f"{FEWEST - 1} held-out frames are too few, {FEWEST} are needed" in found.why
+
+
+def test_what_does_not_help_on_other_frames_is_not_taken() -> None:
+    """Where each half wants another temperature, neither is honest: uncalibrated."""
+    bold, shy = answers(200, 6.0, seed=1), answers(200, 0.2, seed=2)
+    mixed, labels = (torch.cat(both) for both in zip(bold, shy, strict=True))
+    found = calibrate(mixed, labels, ["bold"] * 200 + ["shy"] * 200)
+    assert not found.calibrated
+    assert "does not help" in found.why
+
+
+def test_reliability_bins_hold_every_frame() -> None:
+    """Bins tell of all frames, and in each confidence lies within its bounds."""
+    probabilities, labels = answers(500, 2.0)
+    bins = reliability(probabilities, labels)
+    assert sum(each["n"] for each in bins) == 500
+    shares = sum(each["n"] * each["accuracy"] for each in bins) / 500
+    assert shares == pytest.approx((probabilities.argmax(1) == labels).double().mean().item())
+    assert all(0.3 < each["confidence"] <= 1 for each in bins)

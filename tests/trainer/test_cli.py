@@ -1,0 +1,211 @@
+"""The commands as a user types them: output, exit status, one clear line for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_runs import RECIPE, only_json, weld_train
+from trainer_samples import class_folders
+
+COMMAND = [sys.executable, "-m", "trainer.commands.cli"]
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data, a recipe file and a finished run."""
+    folder = tmp_path_factory.mktemp("cli")
+    class_folders(folder / "data", frames=3)
+    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
+    plain = json.loads(json.dumps(quick))
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(plain))
+    assert weld_train(*run_arguments(folder), "--json")[0] == 0
+    return folder
+
+
+def run_arguments(folder: Path) -> list[object]:
+    """The run of the fixture."""
+    return ["run", folder / "tiny.yaml", "--data", folder / "data", "--out", folder / "out"]
+
+
+def test_run_prints_one_object_and_logs_to_stderr(folder: Path) -> None:
+    """--json gives the results on stdout; epochs and warnings go to stderr, with an estimate."""
+    arguments = [*run_arguments(folder)[:-1], folder / "again", "--json"]
+    status, stdout, stderr = weld_train(*arguments)
+    assert status == 0
+    assert only_json(stdout)["n"] == 6
+    assert "teacher-1 epoch 1/2" in stderr
+    assert " left" in stderr
+
+
+def test_run_prints_tables_for_people(folder: Path) -> None:
+    """Without --json the networks, their intervals and the runs stand in tables."""
+    status, stdout, _ = weld_train(*run_arguments(folder))
+    assert status == 0
+    for word in ("teacher-1", "focal", "student", "artifact", "95% interval", "good-run", "agrees with"):
+        assert word in stdout
+
+
+def test_stage_commands_share_the_run_folder(folder: Path, tmp_path: Path) -> None:
+    """Commands teachers and distil take the same arguments as run and say what they left."""
+    arguments = [folder / "tiny.yaml", "--data", folder / "data", "--out", tmp_path / "out", "--json"]
+    assert only_json(weld_train("teachers", *arguments)[1])["teachers"] == 2
+    told = only_json(weld_train("distil", *arguments)[1])
+    assert Path(told["student"]).is_file()
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "none"])
+def test_compile_and_evaluate(folder: Path, tmp_path: Path, scheme: str) -> None:
+    """A student compiles to either scheme from its file alone, and evaluates with the documented fields."""
+    out = tmp_path / f"{scheme}.pt"
+    status, stdout, _ = weld_train(
+        "compile", folder / "out" / "student.pt", "--scheme", scheme, "--out", out, "--json"
+    )
+    assert status == 0
+    assert only_json(stdout)["scheme"] == scheme
+    assert only_json(stdout)["bytes"] == out.stat().st_size
+
+    status, stdout, _ = weld_train("evaluate", out, "--data", folder / "data", "--json")
+    result = only_json(stdout)
+    assert status == 0
+    assert result["n"] == 18
+    assert 0 <= result["accuracy"] <= 1
+    assert 0 <= result["macro_f1"] <= 1
+    assert result["per_class"].keys() == {"bad", "good"}
+    assert sum(map(sum, result["confusion"])) == 18
+
+
+def test_evaluate_prints_classes_for_people(folder: Path) -> None:
+    """Without --json the figures stand in tables, class by class."""
+    status, stdout, _ = weld_train("evaluate", folder / "out" / "weldnet.pt", "--data", folder / "data")
+    assert status == 0
+    assert "recall" in stdout
+
+
+def test_evaluate_takes_the_part_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    """Test before valid before everything; --part chooses, and a part that is not there is named."""
+    class_folders(tmp_path / "valid", runs=1, frames=1)
+    class_folders(tmp_path / "train", runs=2, frames=1)
+    artifact = folder / "out" / "weldnet.pt"
+    arguments = ["evaluate", artifact, "--data", tmp_path, "--json"]
+    assert only_json(weld_train(*arguments)[1])["part"] == "valid"
+    assert only_json(weld_train(*arguments, "--part", "train")[1])["n"] == 4
+    status, _, stderr = weld_train(*arguments, "--part", "test")
+    assert status == 2
+    assert "no such part" in stderr
+
+
+@pytest.mark.parametrize(("what", "classes"), [("weld-pools", 6), ("textures", 2)])
+def test_synth_writes_labelled_frames(tmp_path: Path, what: str, classes: int) -> None:
+    """Command synth draws the wanted number of frames that run and evaluate can read."""
+    from trainer.data import datasets
+
+    arguments = ["synth", "--out", tmp_path / "s", "--count", 12, "--seed", 1, "--what", what, "--json"]
+    status, stdout, _ = weld_train(*arguments)
+    assert status == 0
+    assert only_json(stdout)["count"] == 12
+    listing = datasets.read(tmp_path / "s")
+    assert len(listing.frames) == 12
+    assert len({frame.label for frame in listing.frames}) == classes
+    assert not listing.problems
+
+
+def test_mistakes_are_one_line_with_status_2(folder: Path, tmp_path: Path) -> None:
+    """Unknown recipe, key, data, student and artifact: one line on stderr, nothing on stdout, status 2."""
+    data, out = folder / "data", tmp_path / "out"
+    for arguments, words in [
+        (["run", "nope", "--data", data, "--out", out], "neither a file nor one of"),
+        (["run", "ss304", "--data", data, "--out", out, "--set", "sed=1"], "did you mean 'seed'?"),
+        (["run", "ss304", "--data", tmp_path / "no", "--out", out], "no such file or folder"),
+        (["compile", tmp_path / "no.pt", "--scheme", "none", "--out", out], "no such file"),
+        (["compile", folder / "tiny.yaml", "--scheme", "none", "--out", out], "is no student.pt"),
+        (["evaluate", tmp_path / "no.pt", "--data", data], "no such file"),
+        (["evaluate", folder / "tiny.yaml", "--data", data], "is not an artifact"),
+        (["evaluate", folder / "out" / "student.pt", "--data", data], "lacks metadata.json"),
+    ]:
+        status, stdout, stderr = weld_train(*arguments)
+        assert (status, stdout) == (2, ""), arguments
+        assert words in stderr
+        assert len(stderr.strip().splitlines()) == 1
+    assert weld_train("compile", "x", "--scheme", "int4", "--out", "y")[0] == 2
+
+
+def test_all_problems_are_shown_or_filed(tmp_path: Path) -> None:
+    """Few problems stand on the screen; of many, the first do and a file in the run folder names all."""
+    data = class_folders(tmp_path / "data", runs=4, frames=8)
+    images = sorted(data.rglob("*.png"))
+    for path in images[:2]:
+        path.write_bytes(b"broken")
+    recipe = tmp_path / "tiny.yaml"
+    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE))))
+    arguments = ["run", recipe, "--data", data, "--out", tmp_path / "out"]
+    status, _, stderr = weld_train(*arguments)
+    assert status == 2
+    assert all(str(path) in stderr for path in images[:2])
+    assert stderr.rstrip().splitlines()[-1] == f"weld-train: {data}: 2 × unreadable image"
+
+    for path in images[:30]:
+        path.write_bytes(b"broken")
+    status, _, stderr = weld_train(*arguments)
+    filed = (tmp_path / "out" / "problems.txt").read_text()
+    assert status == 2
+    assert all(str(path) in filed for path in images[:30])
+    assert "all 30 are in" in stderr
+
+
+def test_help_is_instant_and_needs_no_torch() -> None:
+    """--help imports neither torch nor numpy nor the image library."""
+    script = (
+        "import sys, trainer.commands.cli; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_a_missing_extra_is_one_friendly_line(folder: Path, tmp_path: Path) -> None:
+    """Without torchvision the commands say what to install, with status 2."""
+    (tmp_path / "torchvision.py").write_text("raise ModuleNotFoundError('gone', name='torchvision')\n")
+    environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"}
+    done = subprocess.run(
+        [*COMMAND, *map(str, run_arguments(folder))],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "weld-train: training needs torchvision: pip install 'weldnet-station[train]'\n"
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
+    """Ctrl-C within training: one line, status 130, and the same command goes on after the last epoch."""
+    out = tmp_path / "out"
+    arguments = [*map(str, run_arguments(folder)[:-1]), str(out), "--set", "training.epochs=1000"]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments],
+        env=ENVIRONMENT,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A background job of a shell starts with SIGINT ignored, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread, one call
+    )
+    with process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "epoch 2/1000" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 130
+    assert rest.splitlines()[-1].startswith("weld-train: stopped; the same command goes on")
+    assert "Traceback" not in rest
+    assert (out / "checkpoints" / "teacher-1.pt").is_file()

@@ -1,0 +1,112 @@
+"""Networks that start from another student: its layers, their own classes, and no mix-up of students."""
+
+import copy
+import hashlib
+
+import pytest
+import torch
+from artifact_samples import CLASSES, picture, student
+from tiny_runs import RECIPE, run
+from trainer_samples import class_folders
+
+from trainer.artifact.student import Student
+from trainer.errors import RecipeError, RunError, UsageError
+from trainer.network import initial_weights
+from trainer.network.architectures import build
+from trainer.network.weldnet import WeldNetConfig
+from trainer.pipeline import Stage
+from trainer.recipe import Network, Recipe, load
+from trainer.synthetic.frames import CLASSES as WELD_POOLS
+
+SHAPE = WeldNetConfig(classes=3, stem=8, plan=((1, 1), (2, 2)), height=72, width=64)
+
+
+def _saved(path, seed=0, config=SHAPE):
+    network = student(config, seed)
+    golden = [torch.from_numpy(picture(0))]
+    Student(network, CLASSES, golden, {}, Recipe(**RECIPE).resolved(), None).save(path)
+    return network
+
+
+def _network(path, **changes):
+    return RECIPE["network"] | {"start": str(path)} | changes
+
+
+def test_all_layers_but_the_last_are_the_students(tmp_path):
+    """A network for other classes has the student's weights and statistics, and a last layer of its own."""
+    other = _saved(tmp_path / "student.pt")
+    recipe = Network(**_network(tmp_path / "student.pt"))
+    fresh = build(recipe, classes=5)
+    own = fresh.head.weight.detach().clone()
+    initial_weights.read(recipe, 8).put_into(fresh)
+    there, here = other.state_dict(), fresh.state_dict()
+    body = [name for name in there if not name.startswith("head.")]
+    assert len(body) == len(there) - 2
+    assert all(torch.equal(there[name], here[name]) for name in body)
+    assert torch.equal(fresh.head.weight, own)
+
+
+@pytest.mark.parametrize("architecture", ["weldnet", "resnet18"])
+def test_auto_is_the_shipped_student_where_it_fits(architecture):
+    """``best`` starts WeldNets of the paper's plan from it where frames are few; others start at random."""
+    recipe = load("best", [f"network.architecture={architecture}"]).network
+    begin = initial_weights.read(recipe, initial_weights.FEW)
+    fits = architecture == "weldnet"
+    assert (begin.sha256 is not None) == fits
+    fresh = build(recipe.model_copy(update={"height": 64, "width": 64}), classes=3)
+    before = copy.deepcopy(fresh.state_dict())
+    begin.put_into(fresh)
+    changed = [name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])]
+    assert ("stem.0.weight" in changed) == fits
+    assert (
+        initial_weights.read(recipe.model_copy(update={"stem": 16}), initial_weights.FEW)
+        == initial_weights.Start()
+    )
+    assert initial_weights.read(recipe, initial_weights.FEW + 1) == initial_weights.Start()
+
+
+def test_the_shipped_student_says_what_it_has_learnt():
+    """It is a student like any other, whose figures name its frames; and it is no stranger to weld pools."""
+    shipped = Student.load(initial_weights.SHIPPED)
+    assert {c.name for c in shipped.classes} == set(WELD_POOLS)
+    assert shipped.recipe["name"] == "best"
+    assert shipped.metrics["n"] > 200
+
+
+def test_a_run_starts_from_it_and_says_so(tmp_path):
+    """Teachers end elsewhere than from random weights, and the run names the student's fingerprint."""
+    _saved(tmp_path / "student.pt")
+    data = class_folders(tmp_path / "data")
+    short = {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
+    random = run(data, tmp_path / "random", **short)
+    started = run(data, tmp_path / "out", network=_network(tmp_path / "student.pt"), **short)
+    assert random["start"] is None
+    assert started["start"] == hashlib.sha256((tmp_path / "student.pt").read_bytes()).hexdigest()
+    files = [tmp_path / out / "student.pt" for out in ("random", "out")]
+    weights = [torch.load(file, weights_only=True)["weights"] for file in files]
+    assert not torch.equal(weights[0]["stem.0.weight"], weights[1]["stem.0.weight"])
+
+
+def test_another_student_under_the_same_name_is_refused(tmp_path):
+    """A run that goes on after the student has been replaced is refused: its networks would differ."""
+    path, data = tmp_path / "student.pt", class_folders(tmp_path / "data")
+    changes = {"network": _network(path), "training": RECIPE["training"] | {"epochs": 1}}
+    _saved(path)
+    run(data, tmp_path / "out", Stage.TEACHERS, **changes)
+    run(data, tmp_path / "out", Stage.TEACHERS, **changes)
+    _saved(path, seed=1)
+    with pytest.raises(RunError, match="the student that networks start from has changed since"):
+        run(data, tmp_path / "out", Stage.TEACHERS, **changes)
+
+
+def test_a_student_that_does_not_fit_is_one_line(tmp_path):
+    """Missing, of another shape, or for another architecture: said before a folder is made."""
+    data = class_folders(tmp_path / "data")
+    with pytest.raises(UsageError, match="no such file; a run writes it"):
+        run(data, tmp_path / "out", network=_network(tmp_path / "none.pt"))
+    _saved(tmp_path / "student.pt", config=WeldNetConfig(classes=3, stem=4, plan=((1, 1), (2, 2))))
+    with pytest.raises(RecipeError, match=r"its stem and plan are \(4, .* the recipe's \(8, "):
+        run(data, tmp_path / "out", network=_network(tmp_path / "student.pt"))
+    with pytest.raises(ValueError, match="which is a weldnet and no resnet18"):
+        Network(start="student.pt", architecture="resnet18")
+    assert not (tmp_path / "out").exists()

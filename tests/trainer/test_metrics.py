@@ -1,0 +1,92 @@
+"""Figures checked by hand and against their definitions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer.evaluation.metrics import agreement, evaluate, wilson
+
+CLASSES = ("good", "hole", "dirt")
+TRUE = torch.tensor([0, 0, 0, 1, 1, 2])
+SAID = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 3).float()
+
+
+def test_figures_by_hand() -> None:
+    """Accuracy, macro F1, per-class figures and confusion of six frames, reckoned on paper."""
+    result = evaluate(SAID, TRUE, CLASSES, ["a", "a", "b", "b", "b", None])
+
+    assert result["n"] == 6
+    assert result["accuracy"] == pytest.approx(4 / 6)
+    assert result["confusion"] == [[2, 1, 0], [0, 2, 0], [1, 0, 0]]
+    assert result["per_class"]["good"] == pytest.approx(
+        {"n": 3, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3}
+    )
+    assert result["per_class"]["hole"] == pytest.approx({"n": 2, "precision": 2 / 3, "recall": 1, "f1": 0.8})
+    assert result["per_class"]["dirt"] == pytest.approx({"n": 1, "precision": 0, "recall": 0, "f1": 0})
+    assert result["macro_f1"] == pytest.approx((2 / 3 + 0.8 + 0) / 3, abs=1e-6)
+    assert result["by_run"] == {
+        "a": {"n": 2, "accuracy": 1.0},
+        "b": {"n": 3, "accuracy": pytest.approx(2 / 3)},
+    }
+
+
+def test_classes_that_never_occur_do_not_lower_the_macro_f1() -> None:
+    """A class with neither frames nor answers is left out of the mean."""
+    result = evaluate(SAID[:2], TRUE[:2], CLASSES)
+    assert result["macro_f1"] == 1.0
+    assert result["by_run"] == {}
+
+
+def test_wilson_against_published_values() -> None:
+    """81 of 263 gives 0.2553 to 0.3662 (Newcombe 1998, Table I, method 3); the ends stay within 0 and 1."""
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+    assert wilson(20, 20)[1] == 1.0
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_share(counts: tuple[int, int]) -> None:
+    """The interval always contains the share that was seen."""
+    low, high = wilson(*counts)
+    assert 0 <= low <= counts[0] / counts[1] + 1e-12
+    assert counts[0] / counts[1] - 1e-12 <= high <= 1
+
+
+def test_agreement_counts_top_classes() -> None:
+    """Two networks agree where they name the same class, however sure they are."""
+    one = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    other = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.9, 0.1]])
+    assert agreement(one, other) == 0.75
+
+
+def test_frames_of_a_run_are_right_or_wrong_together() -> None:
+    """Over runs of which each is wholly right or wrong, the bootstrap is far wider than Wilson's interval."""
+    labels = torch.zeros(200, dtype=torch.int64)
+    answers = torch.zeros(200, 2)
+    answers[:100, 0], answers[100:, 1] = 1, 1
+    result = evaluate(answers, labels, ("good", "bad"), [f"run{i // 20}" for i in range(200)])
+    low, high = result["accuracy_interval_runs"]
+    assert low == pytest.approx(0.2, abs=0.05)
+    assert high == pytest.approx(0.8, abs=0.05)
+    assert result["accuracy_interval"] == pytest.approx((0.431, 0.569), abs=1e-3)
+    again = evaluate(answers, labels, ("good", "bad"), [f"run{i // 20}" for i in range(200)])
+    assert again["accuracy_interval_runs"] == [low, high]
+
+
+@pytest.mark.parametrize("runs", [[], ["a", "b", "c", "d"] * 5, ["a", "b", "c", "d", "e"] * 3 + [None] * 5])
+def test_few_or_unknown_runs_give_no_bootstrap(runs: list[str | None]) -> None:
+    """With fewer than five runs, or frames of none, there is nothing to resample: None, not a guess."""
+    result = evaluate(torch.eye(2)[[0, 1] * 10].float(), torch.tensor([0, 1] * 10), ("good", "bad"), runs)
+    assert result["accuracy_interval_runs"] is None
+
+
+def test_calibration_error_by_hand() -> None:
+    """Ten answers at 0.8, half of them right: 0.3 too sure."""
+    probabilities = torch.tensor([[0.8, 0.2]] * 10)
+    labels = torch.tensor([0, 1] * 5)
+    assert evaluate(probabilities, labels, ("good", "bad"))["calibration_error"] == pytest.approx(
+        0.3, abs=1e-6
+    )

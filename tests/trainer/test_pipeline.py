@@ -1,0 +1,406 @@
+"""A whole run on a tiny network: what it leaves, what it reports, and how it goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from tiny_runs import RECIPE, read_csv, run
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from trainer_samples import CLASSES, class_folders, write_picture
+
+from inspector.network import metadata
+from trainer import pipeline
+from trainer import recipe as settings
+from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError
+from trainer.evaluation import report
+from trainer.network.weldnet import WeldNet
+from trainer.pipeline import Stage
+from trainer.recipe import Recipe
+from trainer.run import reading
+from trainer.run.folder import RunFolder
+from trainer.run.progress import Progress
+
+
+@dataclass
+class Finished:
+    """A run that several tests look at."""
+
+    data: Path
+    out: Path
+    results: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One whole run on class folders with three runs a class."""
+    folder = tmp_path_factory.mktemp("run")
+    data = class_folders(folder / "data", frames=4)
+    return Finished(data, folder / "out", run(data, folder / "out"))
+
+
+def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> None:
+    """Teachers, both ensembles, student and artifact are judged on the same held-out run, with intervals."""
+    results = finished.results
+    assert list(results["models"]) == [
+        "teacher-1",
+        "teacher-2",
+        "mean",
+        "focal",
+        "ridge",
+        "student",
+        "artifact",
+    ]
+    assert (results["n_train"], results["n"], results["part"]) == (16, 8, "valid")
+    for model in results["models"].values():
+        assert model["n"] == 8
+        low, high = model["accuracy_interval"]
+        assert low <= model["accuracy"] <= high
+        assert 0 <= model["cross_entropy"] <= 0.7, "that of two equally likely classes is 0.69"
+        assert sum(entry["n"] for entry in model["by_run"].values()) == 8
+        assert len(model["by_run"]) == 2
+    assert results["models"]["student"]["accuracy"] >= 0.75
+    assert results["artifact"]["agreement_with_student"] == 1.0
+    assert json.loads((finished.out / "results.json").read_text()) == results
+
+
+def test_the_folder_tells_how_the_result_came_about(finished: Finished) -> None:
+    """Recipe, seeds, environment, split and a log line for each epoch stand beside the results."""
+    out = finished.out
+    assert Recipe(**yaml.safe_load((out / "recipe.yaml").read_text())) == Recipe(**RECIPE)
+    about = json.loads((out / "run.json").read_text())
+    assert about["seeds"] == {"recipe": 0, "student": 0, "teacher-1": 1, "teacher-2": 2}
+    assert about["git_commit"] is None or re.fullmatch("[0-9a-f]{40}(-dirty)?", about["git_commit"])
+    assert {"python", "torch", "torchvision", "processor", "threads"} <= about["environment"].keys()
+    split = read_csv(out / "split.csv")
+    assert len(split) == 24
+    assert len({row["run"] for row in split if row["part"] == "valid"}) == 2
+    for network in ("teacher-1", "teacher-2", "student"):
+        rows = read_csv(out / "logs" / f"{network}.csv")
+        assert [int(row["epoch"]) for row in rows] == list(range(1, 15))
+        assert all(float(row["seconds"]) > 0 for row in rows)
+
+
+def test_curves_are_drawn(finished: Finished) -> None:
+    """A picture of all networks' loss and accuracy lies in the folder."""
+    from PIL import Image
+
+    with Image.open(finished.out / "curves.png") as picture:
+        assert picture.size == (1320, 540)
+        low, high = picture.convert("L").getextrema()
+    assert low < high
+
+
+def test_another_machine_is_told(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
+    """Going on with other versions or threads than the run began with is allowed, with a warning."""
+    mark = finished.out / "run.json"
+    before = mark.read_text()
+    told = json.loads(before)
+    told["environment"]["threads"] = 99
+    mark.write_text(json.dumps(told))
+    with caplog.at_level(logging.WARNING):
+        run(finished.data, finished.out)
+    mark.write_text(before)
+    assert "threads is 99 there, 1 here" in caplog.text
+
+
+def test_a_terminal_sees_a_bar_and_an_estimate() -> None:
+    """On a terminal the bar is drawn and taken away again; without one nothing is, and left() tells."""
+    terminal, file = (Console(file=io.StringIO(), force_terminal=forced) for forced in (True, False))
+    for console in (terminal, file):
+        with Progress(console) as progress:
+            progress.begin("training", 10)
+            assert progress.left() == ""
+            for _ in range(5):
+                progress.advance()
+            assert progress.left().endswith(" left")
+    assert "training" in terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert "training" not in file.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_teachers_differ(finished: Finished) -> None:
+    """Teachers start, see and learn differently: their weights and their losses differ."""
+    first, second = (
+        torch.load(finished.out / "checkpoints" / f"teacher-{i}.pt", weights_only=True) for i in (1, 2)
+    )
+    assert first["history"][0]["train_loss"] != second["history"][0]["train_loss"]
+    assert not torch.equal(first["network"]["head.weight"], second["network"]["head.weight"])
+
+
+def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> None:
+    """The artifact's metadata say what it accepts, how it was made and what its student was worth."""
+    told = metadata.read(finished.out / pipeline.ARTIFACT)
+    assert [(c.name, c.role) for c in told.classes] == [("bad", "defect"), ("good", "accept")]
+    assert told.quantization == "dynamic"
+    assert (told.height, told.width) == (80, 80)
+    assert told.recipe == json.loads(json.dumps(Recipe(**RECIPE).resolved()))
+    assert told.metrics["n"] == 8
+    assert told.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]
+    assert told.metrics["split_fingerprint"] == finished.results["split_fingerprint"]
+
+
+def test_killed_again_and_again_it_ends_with_the_same_result(finished: Finished, tmp_path: Path) -> None:
+    """Kill -9 in the student and after it (test_trainer_training: in a teacher) changes no bit of the end."""
+    recipe, out = tmp_path / "tiny.yaml", tmp_path / "out"
+    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE))))
+    command = [
+        sys.executable,
+        "-m",
+        "trainer.commands.cli",
+        "run",
+        recipe,
+        "--data",
+        finished.data,
+        "--out",
+        out,
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+    for mark in ("student epoch 5/", "thresholds default"):
+        with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert any(mark in line for line in process.stderr)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+    again = run(finished.data, out)
+    assert again["models"] == finished.results["models"]
+    one, other = (
+        torch.load(each / "student.pt", weights_only=True)["weights"] for each in (out, finished.out)
+    )
+    assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
+    """The shipped recipe, shortened, runs on small frames of three classes that it has never heard of."""
+    data = class_folders(tmp_path / "data", runs=2, frames=4, classes=("bad", "good", "odd"))
+    short = ["training.epochs=1", "training.min_steps=4", "distillation.epochs=1", "ensemble.teachers=1"]
+    short.append("network.pixels_a_frame=600")  # 12 frames to train on
+    recipe = settings.load("best", [*short, "accept=[good]"])
+    results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
+    assert len(results["models"]["artifact"]["per_class"]) == 3
+    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
+    assert (told.height, told.width) == (84, 84), "enlarged from 80, as far as 7,200 pixels allow"
+    few = settings.load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
+    pipeline.run(few, data, tmp_path / "few", Progress(Console(file=io.StringIO())), Stage.TEACHERS)
+    kept = yaml.safe_load((tmp_path / "few" / "recipe.yaml").read_text())["network"]
+    assert (kept["height"], kept["width"]) == (70, 70), "few frames, small ones"
+    assert run(
+        data,
+        tmp_path / "large",
+        Stage.TEACHERS,
+        network={"height": None, "width": None, "pixels": 4500, "stem": 4},
+    )
+    kept = yaml.safe_load((tmp_path / "large" / "recipe.yaml").read_text())["network"]
+    assert (kept["height"], kept["width"]) == (68, 68)
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "view"),
+    [
+        ({"enlarge": 2.5}, (264, 264), (200, 200)),  # a third at most
+        ({"enlarge": 2.0}, (160, 160), (160, 160)),  # 64 would be more
+        ({"enlarge": 2.5, "pixels": 260 * 260}, (200, 200), (200, 200)),  # within the pixels
+        ({"enlarge": 2.5, "grow": 0}, (200, 200), (200, 200)),
+        ({"height": 487, "width": 400}, (487, 400), (423, 336)),  # as told, and views smaller
+        ({"height": 128, "width": 128}, (128, 128), (128, 128)),
+        ({"height": 974, "width": 800}, (974, 800), (974, 800)),
+    ],
+)
+def test_frames_are_larger_than_views_where_there_is_room(
+    tmp_path: Path, network: dict[str, object], size: tuple[int, int], view: tuple[int, int]
+) -> None:
+    """80×80 pixels enlarged: what networks take, and what they learn from; sized again, it stays."""
+    data = class_folders(tmp_path / "data")
+    whole = {"height": None, "width": None, "grow": 64} | network
+    recipe = settings.Recipe(name="grown", network=whole)
+    listing = pipeline.listed(recipe, data)
+    done = reading.sized(recipe, listing)
+    assert (done.network.size, done.network.view) == (size, view)
+    assert reading.sized(done, listing) == done
+
+
+def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
+    """Kept frames and views follow ``network.grow``; what networks are judged by and made for does not."""
+    grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
+    recipe = settings.Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
+    reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
+    train, valid = reader.labelled(pipeline.listed(recipe, class_folders(tmp_path / "data")))
+    assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
+    assert valid.images.shape[2:] == (96, 96)
+
+    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}  # by whether it learns
+
+    def look(module: nn.Module, given: tuple[torch.Tensor]) -> None:
+        if isinstance(module, WeldNet):
+            seen[torch.is_grad_enabled()].add(tuple(given[0].shape[2:]))
+
+    watching = register_module_forward_pre_hook(look)
+    try:
+        run(tmp_path / "data", tmp_path / "run", network=grown)
+    finally:
+        watching.remove()
+    assert seen[True] == {(72, 72)}, "what networks learn from"
+    assert seen[False] == {(72, 72), (96, 96)}, "views that teachers label, and whole frames"
+    told = metadata.read(tmp_path / "run" / pipeline.ARTIFACT)
+    assert (told.height, told.width) == (96, 96)
+
+
+def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
+    """Fitted on held-out frames where those are enough, they stand in the artifact's metadata."""
+    data = class_folders(tmp_path / "data", runs=20, frames=16)
+    quick = {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
+    results = run(data, tmp_path / "out", **quick, ensemble={"teachers": 1})
+    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
+    assert results["n"] >= 200
+    assert told.temperature == results["calibration"]["temperature"]
+    assert told.calibrated == results["calibration"]["calibrated"]
+    assert told.thresholds.chosen.startswith("wanted: escapes within 1.0%")
+    assert told.thresholds.accept == results["thresholds"]["accept"]
+    assert (tmp_path / "out" / "thresholds.png").stat().st_size > 5000
+
+
+def test_a_finished_run_trains_nothing_again(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
+    """The same command on a finished folder gives the same figures from the same artifact."""
+    before = (finished.out / pipeline.ARTIFACT).read_bytes()
+    with caplog.at_level(logging.INFO):
+        again = run(finished.data, finished.out)
+    assert again["models"] == finished.results["models"]
+    assert (finished.out / pipeline.ARTIFACT).read_bytes() == before
+    assert "epoch" not in caplog.text
+
+
+def test_stages_one_by_one_end_like_the_whole(finished: Finished, tmp_path: Path) -> None:
+    """teachers, then distil, then run, each going on from the last, give the whole run's results."""
+    assert run(finished.data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
+    assert not (tmp_path / "out" / "checkpoints" / "student.pt").exists()
+    run(finished.data, tmp_path / "out", Stage.STUDENT)
+    assert not (tmp_path / "out" / pipeline.ARTIFACT).exists()
+    assert run(finished.data, tmp_path / "out")["models"] == finished.results["models"]
+
+
+def test_evaluation_of_the_artifact_gives_the_runs_own_figures(finished: Finished, tmp_path: Path) -> None:
+    """The artifact's own prepare and forward, on the held-out files, repeat what the run reported."""
+    table = tmp_path / "valid.csv"
+    held = [row for row in read_csv(finished.out / "split.csv") if row["part"] == "valid"]
+    table.write_text(
+        "path,label,run\n"
+        + "".join(f"{finished.data / row['path']},{row['label']},{row['run']}\n" for row in held)
+    )
+    progress = Progress(Console(file=io.StringIO()))
+    result = report.evaluate_artifact(finished.out / pipeline.ARTIFACT, table, None, progress)
+    reported = finished.results["models"]["artifact"]
+    assert {name: result[name] for name in reported} == reported
+    assert result["part"] == "all"
+
+
+def test_another_recipe_or_data_is_refused_by_name(finished: Finished, tmp_path: Path) -> None:
+    """A folder that holds another run stays as it is; the message names each key that differs."""
+    changes = {"seed": 3, "training": RECIPE["training"] | {"epochs": 9}}
+    with pytest.raises(RunError, match=r"seed is 0 there, 3 here; training\.epochs is 14 there, 9 here"):
+        run(finished.data, finished.out, **changes)
+    other = class_folders(tmp_path / "other", frames=3)
+    with pytest.raises(RunError, match=r"the data's split is [0-9a-f]{12} there"):
+        run(other, finished.out)
+
+
+def test_one_process_at_a_time(finished: Finished) -> None:
+    """A folder in which another process works is refused."""
+    with RunFolder(finished.out), pytest.raises(RunError, match="another weld-train is at work"):
+        run(finished.data, finished.out)
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on(finished: Finished, tmp_path: Path) -> None:
+    """Where a result no longer fits, the file is named, what was there stays, and the run resumes."""
+    quick = {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
+    run(finished.data, tmp_path / "out", Stage.TEACHERS, **quick)
+    (tmp_path / "out" / ".results.json.tmp").symlink_to("/dev/full")
+    with pytest.raises(TrainerError, match=r"results\.json: cannot be written \(No space left on device\)"):
+        run(finished.data, tmp_path / "out", **quick)
+    assert run(finished.data, tmp_path / "out", **quick)["n"] == 8
+
+
+def test_a_folder_that_cannot_be_made_is_refused(finished: Finished, tmp_path: Path) -> None:
+    """An --out below a file is one clear error."""
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="give another --out"):
+        run(finished.data, tmp_path / "file" / "out")
+
+
+def spoil(root: Path) -> None:
+    """An image that is none, and one that is cut short."""
+    (root / "good" / "good-run0" / "0.png").write_bytes(b"no image")
+    cut = root / "bad" / "bad-run1" / "1.png"
+    cut.write_bytes(cut.read_bytes()[:100])
+
+
+def forget(root: Path) -> None:
+    """Every file of a class."""
+    for path in (root / "good").rglob("*.png"):
+        path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("harm", "kinds"), [(spoil, ["unreadable image"] * 2), (forget, ["empty class"])], ids=["spoilt", "empty"]
+)
+def test_bad_data_is_named_before_training_and_marks_nothing(
+    tmp_path: Path, harm: Callable[[Path], None], kinds: list[str]
+) -> None:
+    """Everything wrong is named, nothing is trained, and the mended data may use the same folder."""
+    data = class_folders(tmp_path / "data")
+    harm(data)
+    with pytest.raises(DataError) as caught:
+        run(data, tmp_path / "out")
+    assert [problem.kind for problem in caught.value.problems] == kinds
+    assert not list(tmp_path.glob("out/checkpoints/*"))
+    class_folders(tmp_path / "data", frames=3)
+    assert run(data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
+
+
+def test_one_run_a_class_leaves_nothing_to_hold_out(tmp_path: Path) -> None:
+    """Where every class has a single run, a run-honest split is impossible, and that is said."""
+    with pytest.raises(DataError, match="every class has one run; name a 'valid' part"):
+        run(class_folders(tmp_path / "data", runs=1), tmp_path / "out")
+
+
+def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The key accept must name a class of the data; without any, a warning says that nothing passes."""
+    data = class_folders(tmp_path / "data")
+    with pytest.raises(RecipeError, match=r"accept adds \['fine'\]"):
+        run(data, tmp_path / "out", accept=["fine"])
+    with caplog.at_level(logging.WARNING):
+        roles = pipeline.weld_classes(Recipe(**RECIPE | {"accept": []}), CLASSES)
+    assert {c.role for c in roles} == {"defect"}
+    assert "no frame will ever be a PASS" in caplog.text
+
+
+def test_a_run_that_diverges_stops_and_keeps_what_it_had(tmp_path: Path) -> None:
+    """A learning rate far too high ends with the batch named, not with a network of NaN."""
+    data = class_folders(tmp_path / "data")
+    wild = RECIPE["training"] | {"learning_rate": 1e30}
+    with pytest.raises(TrainingError, match=r"in epoch \d+, batch \d+ of \d+ \(.*\.png"):
+        run(data, tmp_path / "out", training=wild)
+
+
+def test_frames_of_all_sizes_train_together(tmp_path: Path) -> None:
+    """Small and large frames in one data set are kept at one size."""
+    data = class_folders(tmp_path / "data")
+    from PIL import Image
+
+    with Image.open(data / "good" / "good-run0" / "0.png") as image:
+        image.resize((333, 60)).save(data / "good" / "good-run0" / "wide.jpg")
+    write_picture(data / "bad" / "bad-run0" / "more.png", 0, 99)
+    assert run(data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2

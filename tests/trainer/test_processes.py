@@ -1,0 +1,117 @@
+"""Several processes learn as one: real processes, real gloo, no GPU needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_runs import RECIPE, read_csv
+from torch.nn import functional as F
+from trainer_samples import class_folders
+
+from trainer.errors import UsageError
+from trainer.learning.processes import Hardware
+
+QUICK = {"training": RECIPE["training"] | {"epochs": 3}, "distillation": {"epochs": 2}}
+
+STEP = """
+import json, sys, torch
+from torch.nn import functional as F
+from trainer.learning.processes import Hardware
+
+hardware = Hardware("cpu", 2)
+network = torch.nn.Linear(3, 2)
+torch.nn.init.constant_(network.weight, 0.1)
+torch.nn.init.zeros_(network.bias)
+optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+together = hardware.setup(network, optimizer)
+rows = hardware.own(torch.arange(8))
+frames = torch.arange(24.0).view(8, 3).sin()
+hardware.backward(F.cross_entropy(together(frames[rows]), rows % 2))
+optimizer.step()
+worst = hardware.worst(float("nan") if not hardware.leader else 1.0)
+summed = hardware.total(torch.tensor(float(len(rows)))).item()
+if hardware.leader:
+    print(json.dumps([network.weight.tolist(), worst != worst, summed]))
+"""
+
+
+def test_two_processes_step_as_one_would(tmp_path: Path) -> None:
+    """Gradients are averaged over both shares of a batch, and a loss that is no number stops both."""
+    script = tmp_path / "step.py"
+    script.write_text(STEP)
+    root = str(Path(__file__).parents[2])
+    told = subprocess.run(
+        [sys.executable, script],
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=True,
+        env=os.environ | {"PYTHONPATH": root},
+    )
+    weight, stopped, summed = json.loads(told.stdout.splitlines()[-1])
+    network = torch.nn.Linear(3, 2)
+    torch.nn.init.constant_(network.weight, 0.1)
+    torch.nn.init.zeros_(network.bias)
+    frames = torch.arange(24.0).view(8, 3).sin()
+    F.cross_entropy(network(frames), torch.arange(8) % 2).backward()
+    assert torch.allclose(torch.tensor(weight), network.weight - network.weight.grad, atol=1e-6)
+    assert (stopped, summed) == (True, 8)
+
+
+def test_hardware_that_is_not_here_is_one_line() -> None:
+    """A GPU that torch does not have is a mistake of usage, named with what was asked for."""
+    if torch.cuda.is_available():
+        pytest.skip("this host has a GPU")
+    with pytest.raises(UsageError, match=r"--accelerator gpu --devices 2 .*: not here"):
+        Hardware("gpu", 2)
+
+
+@pytest.mark.timeout(400)
+def test_two_processes_train_a_whole_run_and_go_on_after_kill_9(tmp_path: Path) -> None:
+    """One run folder, one result; killed in the middle, the same command ends with the same weights."""
+    data = class_folders(tmp_path / "data", runs=4, frames=3)
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE | QUICK))))
+
+    def command(out: str) -> list[Any]:
+        words = [recipe, "--data", data, "--out", tmp_path / out, "--devices", "2", "--accelerator", "cpu"]
+        return [sys.executable, "-m", "trainer.commands.cli", "run", *words, "--json"]
+
+    done = subprocess.run(command("whole"), capture_output=True, text=True, timeout=180, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "artifact" in json.loads(done.stdout)["models"], "one JSON object: the other process is silent"
+
+    broken = subprocess.Popen(command("killed"), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first = tmp_path / "killed" / "checkpoints" / "teacher-1.pt"
+    until = time.monotonic() + 120
+    while not first.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    os.killpg(broken.pid, signal.SIGKILL)
+    broken.communicate()
+    again = subprocess.run(command("killed"), capture_output=True, text=True, timeout=180, check=False)
+    assert again.returncode == 0, again.stderr
+
+    for network in ("teacher-1", "teacher-2", "student"):
+        one, other = (
+            torch.load(tmp_path / out / "checkpoints" / f"{network}.pt", weights_only=True)["network"]
+            for out in ("whole", "killed")
+        )
+        assert all(torch.equal(one[key], other[key]) for key in one), network
+        assert len(read_csv(tmp_path / "killed" / "logs" / f"{network}.csv")) == (
+            2 if network == "student" else 3
+        )
+    told = json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert told["environment"]["hardware"] == "2 × cpu"
+    board = EventAccumulator(str(tmp_path / "killed" / "logs" / "tensorboard" / "teacher-1")).Reload()
+    assert [point.step for point in board.Scalars("loss/train")] == [1, 2, 3]

@@ -1,0 +1,165 @@
+"""Static int8: calibrated levels between layers, right numbers, and no level above 127 whatever comes."""
+
+import pytest
+import torch
+from artifact_samples import TINY, compiled, frames, student, untrained
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from inspector.errors import ArtifactError
+from inspector.network import artifact as artifacts
+from trainer.int8.convolution import Int8Conv2d
+from trainer.int8.folding import as_rows
+from trainer.int8.linear import LEVELS, Int8Linear, round_weight
+from trainer.int8.ranges import balances, calibrate
+from trainer.int8.schemes import compile_network
+from trainer.int8.static import StaticStem, cut
+from trainer.network.weldnet import WeldNetConfig
+
+
+def _levels(*shape, seed=0):
+    torch.manual_seed(seed)
+    q = torch.randint(0, LEVELS + 1, shape, dtype=torch.uint8)
+    return q.contiguous(memory_format=torch.channels_last) if q.dim() == 4 else q
+
+
+def test_a_layer_gives_the_nearest_level():
+    """A convolution's levels are its result behind a ReLU, rounded, up to 255 where nothing cuts them."""
+    torch.manual_seed(1)
+    layer = Int8Conv2d(torch.randn(16, 8, 3, 3) * 0.1, torch.randn(16), 1, 1, size=(21, 18))
+    q = _levels(1, 8, 21, 18)
+    exact = layer(q, 1.0)[0]
+    levels = layer.levels(q)
+    assert levels.dtype == torch.uint8
+    assert float(exact.max()) > LEVELS
+    assert float((levels - exact.clamp_max(255)).abs().max()) <= 0.51
+    assert torch.equal(cut(levels.clone()), levels.clamp(max=LEVELS))
+
+
+def test_the_residual_is_summed_before_the_relu():
+    """A shortcut's levels are summed first; then the ReLU cuts."""
+    torch.manual_seed(2)
+    layer, q = Int8Linear(torch.randn(16, 32) * 0.1, torch.randn(16)), _levels(50, 32)
+    residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
+    exact = F.linear(q.float(), layer.weight * layer.scale[:, None], layer.bias) + residual * 0.3
+    levels = layer.add_levels(q, residual.clone(), 0.3)
+    assert float(exact.max()) < 255
+    assert float(exact.min()) < -1
+    assert float((levels - exact.relu()).abs().max()) <= 0.51
+
+
+def test_a_linear_layer_gives_the_nearest_level():
+    """A linear layer's levels are its ReLU's float result, rounded, up to what a byte holds."""
+    torch.manual_seed(3)
+    layer, q = Int8Linear(torch.randn(16, 32) * 0.3, torch.randn(16)), _levels(50, 32)
+    exact = layer.relu(q, 1.0)
+    torch.testing.assert_close(exact, layer(q, 1.0).relu())
+    assert float(exact.max()) > 255
+    assert float((layer.levels(q) - exact.clamp_max(255)).abs().max()) <= 0.51
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"), [(Int8Conv2d, "levels"), (Int8Linear, "levels"), (Int8Linear, "add_levels")]
+)
+def test_no_layer_meets_a_level_that_sums_may_not_hold(monkeypatch, kind, call):
+    """Of frames twice as bright as those that it was calibrated on, what a layer is given is cut at 127."""
+    network, seen = student(), frames(4, TINY.height, TINY.width)
+    static = compile_network(network, "static", calibrate(network, seen // 2))
+    met, original = [], getattr(kind, call)
+
+    def note(layer, q, *rest):
+        if layer is not static.stem.conv:  # which takes pixels
+            met.append(int(q.max()))
+        return original(layer, q, *rest)
+
+    monkeypatch.setattr(kind, call, note)
+    with torch.inference_mode():
+        static(seen)
+    assert max(met) == LEVELS
+
+
+def test_a_balance_brings_both_maps_to_one_reach():
+    """It is the ratio of the two maps' ranges, and no more than sixteenfold where one of them is blank."""
+    maps = {"a.main.2": 6.0, "a.shortcut.0": 2.0, "b.main.2": 1e-6, "b.shortcut.0": 1.0, "stem": 1.0}
+    assert balances(maps) == {"a": 3.0, "b": 1 / 16}
+
+
+def test_a_range_covers_what_is_common():
+    """A range reaches nearly to the peak where values are spread evenly, and cuts off a lone outlier."""
+    network, seen = student(), frames(4, TINY.height, TINY.width)
+    ranges = calibrate(network, seen)
+    with torch.inference_mode():
+        stem = network.stem(seen / 255)
+    assert 0.4 * float(stem.max()) <= ranges["stem"] <= 1.01 * float(stem.max())
+    assert len(ranges) == 1 + 2 * len(TINY.plan) + sum(pair != (1, 1) for pair in TINY.plan)
+    assert all(value > 0 for value in ranges.values())
+
+
+def test_static_is_nearly_as_close_to_float_as_dynamic():
+    """Calibrated on some frames, others' features are at most thrice as far from float as dynamic's."""
+    network = student()
+    seen = frames(24, TINY.height, TINY.width)
+    static = compile_network(network, "static", calibrate(network, seen[:12]))
+    dynamic = compile_network(network, "dynamic")
+    with torch.inference_mode():
+        for frame in seen[12:].split(1):
+            expected = as_rows(network.features(frame / 255))
+            ours = static(frame)[0] * static.out
+            theirs = dynamic(frame)[0]
+            assert (ours - expected).norm() < 3 * (theirs - expected).norm()
+
+
+@pytest.mark.parametrize(("height", "width"), [(82, 148), (64, 82), (67, 70)])
+def test_static_takes_any_size(height, width):
+    """A stem's map may have an odd number of rows, columns or both, and a batch of such frames is judged."""
+    network = untrained(WeldNetConfig(height=height, width=width, stem=8))
+    batch = frames(3, height, width)
+    static = compile_network(network, "static", calibrate(network, batch))
+    with torch.inference_mode():
+        expected = network.features(batch / 255).mean((2, 3))
+        assert (static(batch)[1] - expected).norm() < 0.1 * expected.norm()
+
+
+@given(height=st.integers(64, 81), width=st.integers(64, 81))
+@settings(max_examples=20, deadline=None)
+def test_the_stems_pool_is_torchs(height, width):
+    """At any size the stem gives torch's max pool of its convolution's levels, cut."""
+    network = untrained(WeldNetConfig(height=height, width=width, stem=8))
+    stem = StaticStem(network.stem, (height, width), out=0.01)
+    batch = frames(2, height, width)
+    with torch.inference_mode():
+        pooled = F.max_pool2d(stem.conv.levels(batch).float(), 3, 2, 1)
+        assert torch.equal(stem(batch).float(), as_rows(pooled.clamp_max(LEVELS)))
+
+
+def test_features_tell_the_same_logits():
+    """Of each frame in a batch: the last layer of the mean of the features that the heat map is made of."""
+    network = student()
+    batch = frames(4, TINY.height, TINY.width)
+    head, scale = round_weight(network.head.weight.detach())
+    with torch.inference_mode():
+        static = compile_network(network, "static", calibrate(network, batch))
+        features, pooled, logits = static(batch)
+        torch.testing.assert_close(pooled, features.mean((1, 2)) * static.out)
+        torch.testing.assert_close(logits, F.linear(pooled, head * scale[:, None], network.head.bias))
+
+
+def test_a_static_artifact_opens_and_says_what_it_is(tmp_path):
+    """The file tells its scheme, proves itself, and a frame's answer does not depend on its batch."""
+    network = student()
+    batch = frames(4, TINY.height, TINY.width)
+    told = compiled(tmp_path / "a.pt", network, scheme="static", ranges=calibrate(network, batch))
+    assert told.quantization == "static"
+    opened = artifacts.open(tmp_path / "a.pt")
+    together = opened.forward(batch)
+    for i, frame in enumerate(batch.split(1)):
+        for answer, alone in zip(together, opened.forward(frame), strict=True):
+            assert torch.equal(answer[i], alone[0])
+
+
+def test_static_without_ranges_is_refused(tmp_path):
+    """A student that carries no ranges is one line that names the way out; nothing is written."""
+    with pytest.raises(ArtifactError, match=r"carries no ranges.*--scheme dynamic"):
+        compiled(tmp_path / "a.pt", scheme="static")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,243 @@
+"""A sweep of real tiny runs: skipped when done, tabulated, compared, drawn."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from rich.console import Console
+from tiny_runs import RECIPE, only_json, weld_train
+from trainer_samples import class_folders
+
+from trainer.artifact.student import Student
+from trainer.errors import RecipeError, UsageError
+from trainer.evaluation.comparison import compare
+from trainer.evaluation.metrics import mcnemar
+from trainer.paper import tables
+from trainer.run.folder import RunFolder
+from trainer.run.progress import Progress
+
+DECISIVE = ("split_fingerprint", "start", "git_commit", "environment")  # in run.json, besides the recipe
+VARY = ["--vary", "network.architecture=[mobilenet_v3_small]"]
+
+
+@dataclass
+class Swept:
+    """A finished sweep."""
+
+    recipe: Path
+    data: Path
+    out: Path
+
+    def command(self, *more: object) -> list[object]:
+        """What a user types."""
+        return ["sweep", self.recipe, "--data", self.data, "--out", self.out, *more, "--json"]
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """Two seeds of WeldNet and one of MobileNetV3, two epochs each."""
+    root = tmp_path_factory.mktemp("sweep")
+    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
+    (root / "tiny.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(quick))))
+    made = Swept(root / "tiny.yaml", class_folders(root / "data", frames=3), root / "out")
+    assert weld_train(*made.command("--seeds", "0,1"))[0] == 0
+    assert weld_train(*made.command(*VARY, "--seeds", "0"))[0] == 0
+    return made
+
+
+def test_what_is_done_is_skipped(swept: Swept) -> None:
+    """The same command again trains nothing and names the same runs; what does not fit is refused."""
+    status, stdout, stderr = weld_train(*swept.command(*VARY, "--seeds", "0,1", "--set", "seed=9"))
+    assert status == 0  # the seed is the sweep's
+    assert only_json(stdout)["done"] == [
+        "recipe-seed0",
+        "architecture-mobilenet_v3_small-seed0",
+        "recipe-seed1",
+        "architecture-mobilenet_v3_small-seed1",
+    ]
+    assert stderr.count("run architecture-mobilenet_v3_small-seed1") == 1
+    assert "recipe-seed1 (" not in stderr
+    for wrong, words in [
+        ("training.mixup=0.2", "write it as key=[value, value]"),
+        ("training.mix=[1]", "did you mean 'training.mixup'"),
+    ]:
+        status, stdout, stderr = weld_train(*swept.command("--vary", wrong))
+        assert (status, stdout) == (2, "")
+        assert words in stderr
+    status, stdout, stderr = weld_train(*swept.command("--seeds", "one"))
+    assert (status, stdout) == (2, "")
+    assert "'seed' Input should be a valid integer" in stderr
+
+
+def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
+    """Its teachers are the unchanged recipe's own files, its result is what a run alone gives, bit for bit.
+
+    A change of what teachers learn takes none.
+    """
+    change, other = "distillation.true_labels=0.5", "training.momentum=0.8"
+    vary = ["--vary", change.replace("0.5", "[0.5]"), "--vary", other.replace("0.8", "[0.8]")]
+    out = swept.out.parent / "lending"
+    shutil.copytree(swept.out / "recipe-seed1", out / "recipe-seed1")
+    assert weld_train(*replace(swept, out=out).command(*vary, "--seeds", "1"))[0] == 0
+    lent, own = "checkpoints/teacher-1.pt", "checkpoints/student.pt"
+    unchanged, borrowed, trained = (
+        out / f"{name}-seed1" for name in ("recipe", "true_labels-0.5", "momentum-0.8")
+    )
+    assert (borrowed / lent).samefile(unchanged / lent)
+    assert not (borrowed / own).samefile(unchanged / own)
+    assert not (trained / lent).samefile(unchanged / lent)
+    alone = swept.out.parent / "alone"
+    options = ["--data", swept.data, "--out", alone, "--set", "seed=1", "--set"]
+    assert weld_train("run", swept.recipe, *options, change)[0] == 0
+    for name in (lent, own):
+        mine, theirs = (torch.load(run / name)["network"] for run in (alone, borrowed))
+        assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
+
+
+def test_teachers_are_lent_only_where_a_runs_own_would_be_the_same(swept: Swept, tmp_path: Path) -> None:
+    """Another split, start, commit, machine or training: none; and none from a folder without its mark."""
+    lender = swept.out / "recipe-seed0"
+    mark = json.loads((lender / "run.json").read_text())
+    recipe = yaml.safe_load((lender / "recipe.yaml").read_text())
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for number, (source, asked, identity, lent) in enumerate(
+        [
+            (lender, recipe, mark, True),
+            (lender, recipe | {"distillation": {}, "ensemble": {}}, mark, True),
+            (lender, recipe | {"training": {}}, mark, False),
+            (lender, recipe | {"seed": 1}, mark, False),
+            *((lender, recipe, mark | {key: "another"}, False) for key in DECISIVE),
+            (bare, recipe, mark, False),
+        ]
+    ):
+        with RunFolder(tmp_path / str(number)) as folder:
+            folder.borrow(source, ["teacher-1"], asked, identity)
+        assert folder.checkpoint("teacher-1").exists() == lent, number
+
+
+def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:
+    """Tables 1 to 4 from the folder: counts, singles, methods, speed; seeds of one change are one row."""
+    status, stdout, _ = weld_train("table", "--run", swept.out, "--json")
+    result = only_json(stdout)
+    made: dict[str, Any] = result["tables"]
+    assert status == 0
+    assert made["1"]["rows"] == [["bad", "6", "3"], ["good", "6", "3"], ["all", "12", "6"]]
+    singles = {row[0]: row for row in made["2"]["rows"]}
+    assert singles.keys() == {"recipe", "architecture-mobilenet_v3_small"}
+    assert singles["recipe"][2].endswith("(n = 4)")
+    assert singles["architecture-mobilenet_v3_small"][5] == "0.15"
+    accuracy = {row[0]: row[1:] for row in made["3"]["rows"]}
+    column = made["3"]["header"].index("recipe") - 1
+    assert accuracy["distilled student, accuracy %"][column].endswith("(n = 2)")
+    assert accuracy["distilled student, accuracy %"][1 - column] == ""
+    assert all(float(row[3]) > 0 for row in made["4"]["rows"])
+    assert {"recipe", "recipe, int8"} <= result["frames_per_second"].keys()
+    assert "distilled student, cross entropy" in accuracy
+    assert "## Table 3" in (swept.out / "tables.md").read_text()
+    assert len(result["figures"]) == 5
+    assert all((swept.out / name).stat().st_size > 5000 for name in result["figures"])
+    assert "Table 4" in weld_train("table", "--run", swept.out / "recipe-seed0")[1]
+
+
+def test_figures_without_their_frames_are_left_out(swept: Swept, tmp_path: Path) -> None:
+    """Where the data is gone the tables still stand, and no figure of samples is claimed."""
+    about = swept.out / "recipe-seed0" / "results.json"
+    before = about.read_text()
+    about.write_text(json.dumps(json.loads(before) | {"data": str(tmp_path / "gone")}))
+    try:
+        made = tables.tables(swept.out / "recipe-seed0")["figures"]
+    finally:
+        about.write_text(before)
+    assert "figure-12.png" in made
+    assert "figure-1-and-10.png" not in made
+
+
+def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
+    """Command table on anything else is one line with status 2."""
+    with pytest.raises(RecipeError, match="holds no finished run"):
+        tables.tables(tmp_path)
+    assert weld_train("table", "--run", tmp_path)[0] == 2
+
+
+def test_a_run_of_another_version_is_named(swept: Swept) -> None:
+    """A recipe with a key that this version lacks is one line with the run and the key, and status 2."""
+    recipe = swept.out / "recipe-seed0" / "recipe.yaml"
+    before = recipe.read_text()
+    recipe.write_text(before + "gone: 1\n")
+    try:
+        status, _, stderr = weld_train("table", "--run", swept.out / "recipe-seed0")
+    finally:
+        recipe.write_text(before)
+    assert status == 2
+    assert f"{recipe}: there is no key 'gone'" in " ".join(stderr.split())
+    assert "Traceback" not in stderr
+
+
+def test_a_student_of_another_version_is_named(swept: Swept, tmp_path: Path) -> None:
+    """Compiling a student whose recipe has a key that this version lacks is one line, and leaves no file."""
+    student = Student.load(swept.out / "recipe-seed0" / "student.pt")
+    replace(student, recipe=student.recipe | {"gone": 1}).save(tmp_path / "old.pt")
+    status, _, stderr = weld_train(
+        "compile", tmp_path / "old.pt", "--scheme", "none", "--out", tmp_path / "weldnet.pt"
+    )
+    assert status == 2
+    assert "another version's: compile it with that, or train anew: there is no key 'gone'" in " ".join(
+        stderr.split()
+    )
+    assert "Traceback" not in stderr
+    assert not (tmp_path / "weldnet.pt").exists()
+
+
+def test_shares_are_told_with_their_spread() -> None:
+    """Mean, standard deviation over n, and a single value as what it is."""
+    assert tables.spread([0.9, 0.92, 0.94]) == "92.0 ± 2.0 (n = 3)"
+    assert tables.spread([0.5]) == "50.0 (n = 1)"
+    assert tables.spread([0.1, 0.3], unit=1, digits=3) == "0.200 ± 0.141 (n = 2)"
+
+
+def test_an_artifact_equals_itself_and_differs_by_frames(swept: Swept) -> None:
+    """Compared with itself nothing differs; with another, counts add up to what evaluate says."""
+    old, new = (swept.out / f"recipe-seed{seed}" / "weldnet.pt" for seed in (0, 1))
+    status, stdout, _ = weld_train("compare", old, old, "--data", swept.data, "--json")
+    same = only_json(stdout)
+    assert status == 0
+    assert (same["only_old"], same["only_new"], same["p"]) == (0, 0, 1.0)
+    assert same["verdict"] == "no clear difference"
+    other = compare(old, new, swept.data, None, Progress(Console(file=io.StringIO())))
+    gained = other["only_new"] - other["only_old"]
+    assert other["new"]["accuracy"] - other["old"]["accuracy"] == pytest.approx(gained / other["n"])
+    assert sum(each["frames"] for each in other["per_class"].values()) == other["n"] == 18
+    assert len(other["changed"]) == other["only_old"]
+    assert "McNemar" in weld_train("compare", old, new, "--data", swept.data)[1]
+
+
+def test_artifacts_of_other_classes_are_not_compared(swept: Swept, tmp_path: Path) -> None:
+    """Label numbers of another order would mean other classes: refused with both lists."""
+    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
+    (tmp_path / "other.yaml").write_text(
+        yaml.safe_dump(
+            json.loads(json.dumps(quick | {"name": "other", "accept": [], "ensemble": {"teachers": 1}}))
+        )
+    )
+    data = class_folders(tmp_path / "data", classes=("dull", "bright"))
+    assert weld_train("run", tmp_path / "other.yaml", "--data", data, "--out", tmp_path / "out")[0] == 0
+    old, new = swept.out / "recipe-seed0" / "weldnet.pt", tmp_path / "out" / "weldnet.pt"
+    with pytest.raises(UsageError, match=r"knows the classes bad, good, but .* bright, dull"):
+        compare(old, new, swept.data, None, Progress(Console(file=io.StringIO())))
+
+
+def test_mcnemar_against_the_binomial_by_hand() -> None:
+    """Ten frames that differ, one of them for the first: 2·(1 + 10)/1024; none or a tie: 1."""
+    assert mcnemar(1, 9) == pytest.approx(22 / 1024)
+    assert mcnemar(9, 1) == mcnemar(1, 9)
+    assert mcnemar(0, 0) == mcnemar(5, 5) == 1.0
+    assert 0 <= mcnemar(900, 1100) < 0.001

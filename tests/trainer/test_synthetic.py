@@ -1,0 +1,203 @@
+"""Synthetic frames: balanced, repeatable, in runs, and a task rather than a giveaway."""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from inspector.file_names import parse
+from inspector.imaging.decoder import decode
+from trainer.synthetic.frames import CLASSES, SyntheticFrame, frames, write
+from trainer.synthetic.weld_pools import Scene, View, Weld
+
+GOOD = Weld(
+    half_width=5.0,
+    front=4.5,
+    tail=9.0,
+    joint=0.3,
+    gap=0.2,
+    step=0.0,
+    hole=0.0,
+    shade=0.0,
+    dross=0.1,
+    soot=0.1,
+    heat=1.0,
+    pitch=0.8,
+    speed=1.0,
+)
+VIEW = View(
+    column=200.0,
+    row=175.0,
+    scale=0.05,
+    yaw=0.3,
+    slope=0.7,
+    nozzle=120.0,
+    stickout=40.0,
+    arc=60.0,
+    exposure=1.0,
+    haze=0.7,
+    blur=1,
+    noise=2.5,
+    vignette=0.2,
+)
+
+
+@dataclass
+class Drawn:
+    """What the tests need of many frames, without their 80 MB of pixels."""
+
+    thumbnails: NDArray[np.float64]  # [n, 24, 40], 0 to 1
+    labels: NDArray[np.int64]
+    runs: NDArray[np.str_]
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """40 × 24 pixels, as in the requirement."""
+    return np.asarray(Image.fromarray(pixels).resize((40, 24), Image.Resampling.BILINEAR)) / 255
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    """108 frames: nine runs a class, two frames a run."""
+    some = [(thumbnail(f.pixels), f.label, f.run) for f in frames(108, 5, runs_per_class=9)]
+    return Drawn(*(np.array(column) for column in zip(*some, strict=True)))
+
+
+@pytest.fixture(scope="module")
+def handful() -> list[SyntheticFrame]:
+    """Thirteen frames by the default number of runs."""
+    return list(frames(13, 7))
+
+
+def splits_by_run(drawn: Drawn, seeds: int) -> Iterator[NDArray[np.bool_]]:
+    """Masks of the training part: two thirds of each class's runs."""
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        train = [
+            run
+            for label in range(len(CLASSES))
+            for run in rng.permutation(np.unique(drawn.runs[drawn.labels == label]))[:6]
+        ]
+        yield np.isin(drawn.runs, train)
+
+
+def ridge_accuracy(drawn: Drawn, train: NDArray[np.bool_], penalty: float) -> float:
+    """Top-1 accuracy, on the frames that ``train`` leaves out, of a ridge regression on thumbnails."""
+    pixels = drawn.thumbnails.reshape(len(drawn.labels), -1)
+    pixels = (pixels - pixels[train].mean(0)) / (pixels[train].std(0) + 1e-6)
+    targets = np.eye(len(CLASSES))[drawn.labels[train]]
+    gram = pixels[train] @ pixels[train].T
+    weights = np.linalg.solve(gram + penalty * np.eye(len(gram)), targets - targets.mean(0))
+    scores = pixels[~train] @ pixels[train].T @ weights + targets.mean(0)
+    return float((scores.argmax(1) == drawn.labels[~train]).mean())
+
+
+def test_thumbnails_are_no_giveaway_and_no_coin_toss(drawn: Drawn) -> None:
+    """A linear model on thumbnails, by run, stays under 80% at its best and clears chance by 60%."""
+    by_penalty = np.array(
+        [
+            [ridge_accuracy(drawn, train, penalty) for penalty in (10.0, 100.0, 1e3, 1e4)]
+            for train in splits_by_run(drawn, seeds=6)
+        ]
+    )
+    assert by_penalty.max() < 0.8
+    assert by_penalty.mean(axis=0).max() > 1.6 / len(CLASSES)
+
+
+def test_labels_that_are_shuffled_by_run_are_chance(drawn: Drawn) -> None:
+    """The linear model finds nothing where runs have lost their labels, so what it finds is in the labels."""
+    rng = np.random.default_rng(0)
+    runs, first = np.unique(drawn.runs, return_index=True)
+    found = []
+    for _ in range(6):
+        lost = dict(zip(runs.tolist(), rng.permutation(drawn.labels[first]).tolist(), strict=True))
+        shuffled = replace(drawn, labels=np.array([lost[run] for run in drawn.runs.tolist()]))
+        found += [ridge_accuracy(shuffled, train, 1e3) for train in splits_by_run(shuffled, seeds=6)]
+    assert np.mean(found) < 1.4 / len(CLASSES)
+
+
+def test_frames_of_a_run_are_near_copies(drawn: Drawn) -> None:
+    """Two frames of a run differ, and by far less than two runs of its class do."""
+    within, between = [], []
+    for a, b in pairwise(range(len(drawn.labels))):
+        same_run = drawn.runs[a] == drawn.runs[b]
+        (within if same_run else between).append(np.abs(drawn.thumbnails[a] - drawn.thumbnails[b]).mean())
+    assert min(within) > 0
+    assert np.median(within) < 0.4 * np.median(between)
+
+
+def test_classes_are_balanced_and_names_tell_frames_apart(handful: list[SyntheticFrame]) -> None:
+    """Classes differ by one frame at most, each run has one class, and no two frames share a name."""
+    by_class = Counter(frame.label for frame in handful)
+    assert sorted(by_class.values()) == [2, 2, 2, 2, 2, 3]
+    assert len({(frame.run, frame.label) for frame in handful}) == len({frame.run for frame in handful}) == 12
+    assert len({frame.name for frame in handful}) == 13
+    assert all(frame.pixels.shape == (974, 800) and frame.pixels.dtype == np.uint8 for frame in handful)
+
+
+def test_another_seed_gives_other_frames(handful: list[SyntheticFrame]) -> None:
+    """The seed decides the pixels; that it decides them again, ``write`` below shows."""
+    assert not np.array_equal(next(frames(13, 8)).pixels, handful[0].pixels)
+
+
+def test_a_frame_does_not_hang_on_those_before_it() -> None:
+    """A run's frame is the same whether or not others were drawn first."""
+    scene = Scene(GOOD, VIEW, np.random.default_rng(1))
+    later = scene.frame(3)
+    scene.frame(0)
+    assert np.array_equal(scene.frame(3), later)
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        replace(GOOD, hole=2.0),
+        replace(GOOD, dross=0.9, soot=0.8),
+        replace(GOOD, joint=6.5),
+        replace(GOOD, step=1.2),
+        replace(GOOD, half_width=2.5, front=2.4, tail=4.0, heat=0.6),
+    ],
+    ids=CLASSES[1:],
+)
+def test_a_defect_shows(defect: Weld) -> None:
+    """On the same plates and camera, a defect changes some thumbnail pixel by 15 grey levels."""
+    rngs = (np.random.default_rng(1) for _ in range(2))
+    good, bad = (Scene(weld, VIEW, rng) for weld, rng in zip((GOOD, defect), rngs, strict=True))
+    assert np.abs(thumbnail(good.frame(0)) - thumbnail(bad.frame(0))).max() > 15 / 255
+
+
+def test_written_frames_are_class_folders_with_runs_and_a_table(
+    tmp_path: Path, handful: list[SyntheticFrame]
+) -> None:
+    """``write`` makes class/run/name.png and a table; the station's decoder reads the drawn pixels."""
+    done: list[int] = []
+    table = write(tmp_path / "new" / "set", frames(13, 7), progress=done.append)
+    rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert done == list(range(1, 14))
+    assert sorted(row["path"] for row in rows) == sorted(
+        path.relative_to(table.parent).as_posix() for path in table.parent.rglob("*.png")
+    )
+    for row, frame in zip(rows, handful, strict=True):
+        assert row["path"] == f"{row['label']}/{row['run']}/{frame.name}"
+        assert (row["label"], row["run"]) == (CLASSES[frame.label], frame.run)
+        file = table.parent / row["path"]
+        assert np.array_equal(decode(file.read_bytes()), frame.pixels)
+        assert 200_000 < file.stat().st_size < 700_000  # a real frame of this size has about 435 KiB
+
+
+def test_names_carry_what_a_station_reads_from_them(handful: list[SyntheticFrame]) -> None:
+    """Camera, part, seam and camera time come out of a frame's name by a ``name_pattern``."""
+    pattern = re.compile(r"(?P<camera>cam\d+)_(?P<part>part-\d+)_(?P<seam>seam-\d+)_(?P<time>\d{8}T\d{6})")
+    found = parse(handful[1].name, pattern, UTC)
+    assert (found.camera, found.part, found.seam) == ("cam2", "part-0001", "seam-2")
+    at = datetime(2026, 1, 5, 6, 10, tzinfo=UTC)
+    assert found.camera_time_us == round(at.timestamp() * 1_000_000)

@@ -1,0 +1,74 @@
+"""Synthetic textures: repeatable, balanced, and a task that more can be learnt from than brightness."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from trainer.synthetic.frames import SyntheticFrame
+from trainer.synthetic.textures import FRAMES_PER_CLASS, HEIGHT, WIDTH, class_names, frames
+
+
+@pytest.fixture(scope="module")
+def drawn() -> list[SyntheticFrame]:
+    """All frames of twelve classes."""
+    return list(frames(12 * FRAMES_PER_CLASS, seed=3))
+
+
+def spectra(drawn: list[SyntheticFrame]) -> NDArray[np.float64]:
+    """Logarithms of the power in 8 × 8 fields of the plane of frequencies, brightness left out: [n, 63]."""
+    power = [np.abs(np.fft.fft2(f.pixels / 255.0)[:48, :48]) ** 2 for f in drawn]
+    fields = np.log(np.array(power).reshape(-1, 8, 6, 8, 6).sum((2, 4)) + 1e-6).reshape(len(drawn), -1)
+    return fields[:, 1:]
+
+
+def discriminant(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """Top-1 accuracy on every second frame of Fisher's linear discriminant, fitted to the others."""
+    features = (features - features.mean(0)) / features.std(0)
+    seen, unseen, own = features[::2], features[1::2], labels[::2]
+    means = np.array([seen[own == label].mean(0) for label in np.unique(labels)])
+    within = seen - means[own]
+    weights = np.linalg.inv(within.T @ within / len(within) + 0.1 * np.eye(features.shape[1]))
+    away = unseen[:, None] - means
+    nearest = np.einsum("nki,ij,nkj->nk", away, weights, away).argmin(1)
+    return float((nearest == labels[1::2]).mean())
+
+
+def test_the_same_arguments_give_the_same_frames() -> None:
+    """Seed and count decide each pixel; another seed gives other textures."""
+    one, again, other = (next(frames(100, seed)).pixels for seed in (1, 1, 2))
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("count", [1, 7, 149, 151])
+def test_all_frames_are_drawn_and_classes_differ_by_one(count: int) -> None:
+    """Any count is met, over two classes at least; each name is there once, each run has one class."""
+    some = list(frames(count, seed=0))
+    assert len({frame.name for frame in some}) == len(some) == count
+    sizes = Counter(frame.label for frame in some)
+    assert max(sizes.values()) - min(sizes.values()) <= 1
+    assert max(sizes) < len(class_names(count)) == max(2, count // FRAMES_PER_CLASS)
+    assert len({(frame.run, frame.label) for frame in some}) == len({frame.run for frame in some})
+
+
+def test_frames_are_grey_pictures_that_show_something(drawn: list[SyntheticFrame]) -> None:
+    """Every frame has the promised size, and more than the camera's noise in it."""
+    assert all(frame.pixels.shape == (HEIGHT, WIDTH) and frame.pixels.dtype == np.uint8 for frame in drawn)
+    assert min(frame.pixels.std() for frame in drawn) > 1
+
+
+def test_classes_differ_in_more_than_brightness(drawn: list[SyntheticFrame]) -> None:
+    """Held-out frames find their class by their frequencies far more often than by mean and spread."""
+    labels = np.array([frame.label for frame in drawn])
+    light = np.array([[frame.pixels.mean(), frame.pixels.std()] for frame in drawn])
+    by_frequency, by_light = discriminant(spectra(drawn), labels), discriminant(light, labels)
+    assert by_frequency > 0.75
+    assert by_light < by_frequency - 0.2
+
+
+def test_labels_that_are_shuffled_are_chance(drawn: list[SyntheticFrame]) -> None:
+    """What the frequencies find is in the labels."""
+    labels = np.random.default_rng(0).permutation([frame.label for frame in drawn])
+    assert discriminant(spectra(drawn), labels) < 2 / 12

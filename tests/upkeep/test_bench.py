@@ -1,0 +1,92 @@
+"""The bench measures what it says, on images of the user's or its own."""
+
+import json
+import tempfile
+
+import pytest
+from artifact_samples import compiled, picture
+from PIL import Image
+
+from inspector.errors import ArtifactError, FolderError
+from inspector.upkeep import bench
+
+
+@pytest.fixture(scope="module")
+def artifact(tmp_path_factory):
+    """A tiny artifact."""
+    out = tmp_path_factory.mktemp("bench") / "tiny.pt"
+    compiled(out)
+    return out
+
+
+def test_figures_agree_with_each_other(artifact, tmp_path):
+    """The ideal follows from threads and stages, efficiency is the share of it, quartiles hold the median."""
+    for seed in range(3):
+        Image.fromarray(picture(seed)).save(tmp_path / f"{seed}.png")
+    (tmp_path / "notes.txt").write_text("no image")
+    result = bench.bench(artifact, tmp_path, rounds=3, frames=10)
+    assert json.loads(json.dumps(result)).keys() >= {
+        "decode_ms",
+        "prepare_ms",
+        "batch1_all_threads_ms",
+        "batch8_all_threads_ms",
+        "processor_ms",
+        "memory_mb",
+        "threads",
+        "batch1_ms",
+        "batch8_ms",
+        "images_per_second",
+        "ideal_images_per_second",
+        "efficiency",
+    }
+    stages = result["decode_ms"] + result["prepare_ms"] + result["batch8_ms"]
+    assert result["ideal_images_per_second"] == pytest.approx(result["threads"] * 1000 / stages, rel=0.02)
+    assert result["efficiency"] == pytest.approx(
+        result["images_per_second"] / result["ideal_images_per_second"], rel=0.02
+    )
+    assert result["memory_mb"] > 50  # torch alone takes that
+    for name, (low, high) in result["spread"].items():
+        assert 0 < low <= high, name
+        assert low * 0.99 <= result[name] <= high * 1.01, name
+
+
+def test_table_tells_every_stage(artifact, tmp_path):
+    """The table for people names the artifact and shows each stage's figure."""
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    result = bench.bench(artifact, tmp_path, rounds=1, frames=2)
+    text = bench.table(result)
+    assert "tiny 1, dynamic" in text
+    for name, _ in bench.ROWS:
+        assert f"{result[name]:g}" in text
+
+
+def test_without_images_it_makes_some(artifact, monkeypatch, tmp_path):
+    """Without a folder, frames of the camera's size are made, measured and taken away."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    result = bench.bench(artifact, rounds=1, frames=4)
+    assert result["frames"] == 4
+    assert result["decode_ms"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_keeps_off_the_real_station(artifact, monkeypatch, tmp_path):
+    """Settings in the environment, such as the real station's database, are not the bench's."""
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    monkeypatch.setenv("WELD_DATABASE_URL", f"sqlite:///{tmp_path / 'quality.db'}")
+    monkeypatch.setenv("WELD_DROP_FOLDER", str(tmp_path))
+    assert bench.bench(artifact, tmp_path, rounds=1, frames=2)["images_per_second"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_folder_without_images_is_refused(artifact, tmp_path):
+    """A folder that is not there, or holds no image, is one line."""
+    with pytest.raises(FolderError, match="no image"):
+        bench.bench(artifact, tmp_path)
+    with pytest.raises(FolderError, match="no folder"):
+        bench.bench(artifact, tmp_path / "missing")
+
+
+def test_a_wrong_artifact_is_refused(tmp_path):
+    """A missing artifact is one line, before anything is measured."""
+    with pytest.raises(ArtifactError, match="no such file"):
+        bench.bench(tmp_path / "missing.pt")

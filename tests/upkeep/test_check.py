@@ -1,0 +1,172 @@
+"""Each mistake that an installer makes is found by a real trial, and the line says what to do about it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector import filesystems, permissions, resources
+from inspector.errors import FolderError, UsageError
+from inspector.settings import load
+from inspector.upkeep.check import Finding, Level, findings
+
+_OTHER = "nobody"  # an account that every Linux has
+
+
+@pytest.fixture
+def drop() -> Iterator[Path]:
+    """A drop folder that other accounts can reach, which pytest's own folders are not."""
+    folder = Path(tempfile.mkdtemp(prefix="weldnet-check-"))
+    folder.chmod(0o755)
+    (folder / "drop").mkdir()
+    yield folder / "drop"
+    shutil.rmtree(folder)
+
+
+def found(station: Station, camera_user: str | None = None) -> dict[str, Finding]:
+    """Findings by what was tried."""
+    return {finding.what: finding for finding in findings(station.config, load(station.config), camera_user)}
+
+
+def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """Every trial of a sound station ends well, or with a note on what this machine lacks."""
+    result = found(Station(tmp_path, tiny, url_of("sqlite"), min_free_gigabytes=0))
+    assert list(result) == [
+        "settings",
+        "folders",
+        "file system",
+        "camera",
+        "disk",
+        "artifact",
+        "clock",
+        "database",
+        "names",
+        "results",
+    ]
+    assert not [finding for finding in result.values() if finding.level is Level.WRONG]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "level", "says"),
+    [
+        (r"cam(?P<camera>\d)_(?P<part>P\d+)", Level.OK, "reads all 2 names"),
+        (r"(?P<part>Q\d+)", Level.WRONG, "matches none of 2 names, such as cam"),
+        (r"(?P<part>P1)_", Level.NOTE, "does not match 1 of 2 names, such as cam2_P2_99.png"),
+        (r"(?P<part>P\d+)_(?P<time>\d+)", Level.NOTE, "gives no time in 2 of 2 names"),
+    ],
+)
+def test_the_pattern_is_tried_on_the_names_that_are_there(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], pattern: str, level: Level, says: str
+):
+    """A pattern that reads all names is right, one that reads none is wrong, one that reads some is noted."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), name_pattern=pattern)
+    station.put("cam1_P1_99.png", seed=1)
+    station.put("cam2_P2_99.png", seed=2)
+    finding = found(station)["names"]
+    assert finding.level is level
+    assert says in finding.detail
+
+
+def test_a_full_disk_and_a_clock_that_stands_behind_are_wrong(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """Less space than the settings ask for, and a clock before the artifact's own time, are told."""
+    later = tmp_path / "later.pt"
+    shutil.copy(tiny, later)
+    os.utime(later, (4e9, 4e9))
+    result = found(Station(tmp_path, later, url_of("sqlite"), min_free_gigabytes=1e9))
+    assert result["disk"].level is Level.WRONG
+    assert "GiB left, min_free_gigabytes asks for 1e+09" in result["disk"].detail
+    assert result["clock"].level is Level.WRONG
+    assert "timedatectl" in result["clock"].detail
+
+
+def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """The owner is noted, the daemon's role is right, and a reader is told which rights it lacks."""
+    url = url_of("postgresql")
+    owner = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with owner.connect() as connection:
+        connection.exec_driver_sql((resources.folder("sql") / "roles.sql").read_text())
+        for user, role in (("check_daemon", "weldnet_daemon"), ("check_reader", "weldnet_reporter")):
+            connection.exec_driver_sql(f"DROP USER IF EXISTS {user}")
+            connection.exec_driver_sql(f"CREATE USER {user} IN ROLE {role}")
+    for user, level, says in (
+        (None, Level.NOTE, "weldnet_daemon"),
+        ("check_daemon", Level.OK, "may add rows and change none"),
+        ("check_reader", Level.WRONG, "database"),
+    ):
+        station = Station(tmp_path, tiny, url.set(username=user) if user else url)
+        finding = found(station)["database"]
+        assert (finding.level, says in finding.detail) == (level, True), finding
+    owner.dispose()
+
+
+def test_the_camera_may_write_where_group_and_bits_are_right(drop: Path):
+    """Another account may deliver where it may write, and where what it writes takes the folder's group."""
+    drop.chmod(0o2777)
+    permissions.may_deliver(_OTHER, drop)
+    drop.chmod(0o0777)
+    with pytest.raises(FolderError, match=r"set-group-ID bit.*chmod g\+s"):
+        permissions.may_deliver(_OTHER, drop)
+    drop.chmod(0o2770)
+    with pytest.raises(FolderError, match=rf"{_OTHER} may not write to .*usermod -aG"):
+        permissions.may_deliver(_OTHER, drop)
+    drop.parent.chmod(0o700)
+    with pytest.raises(FolderError, match=rf"{_OTHER} may not pass through {drop.parent}; chmod o\+x"):
+        permissions.may_deliver(_OTHER, drop)
+    with pytest.raises(UsageError, match="no account 'no-such-user'"):
+        permissions.may_deliver("no-such-user", drop)
+
+
+def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
+    """To a user who is not root a sticky drop folder, and a private file in it, are told with the cure."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can try as another user")
+    (drop / "private.png").touch(mode=0o600)
+    # It changes its user after the imports: another user may not be let in to where this Python lies.
+    program = (
+        "import os, sys, pathlib\nfrom inspector.permissions import may_move_from as it\n"
+        "os.setgroups([]); os.setuid(int(sys.argv[2])); it(pathlib.Path(sys.argv[1]))"
+    )
+    for mode, says in ((0o1777, "chmod -t"), (0o0777, "private.png")):
+        drop.chmod(mode)
+        told = subprocess.run(
+            [sys.executable, "-c", program, str(drop), str(pwd.getpwnam(_OTHER).pw_uid)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert says in told.stderr
+
+
+def test_the_kind_of_a_file_system_is_the_kernels(tmp_path: Path):
+    """The kind agrees with what the system's own tool says."""
+    told = subprocess.run(["stat", "-f", "-c", "%T", "/proc"], capture_output=True, text=True, check=True)
+    assert filesystems.file_system(Path("/proc/self")) == told.stdout.strip() == "proc"
+    assert filesystems.file_system(tmp_path) != "unknown"
+
+
+def test_a_results_folder_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """Where results are asked for, their folder must take a file; nothing is left there."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
+    finding = found(station)["results"]
+    assert (finding.level, "No such file or directory; mount or create it" in finding.detail) == (
+        Level.WRONG,
+        True,
+    )
+    (tmp_path / "results").mkdir()
+    assert found(station)["results"].level is Level.OK
+    assert list((tmp_path / "results").iterdir()) == []

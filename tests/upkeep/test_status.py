@@ -1,0 +1,70 @@
+"""``weld-inspect status``: one screen that tells how a real station does, running or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from managers import running, wait_until
+from ports import free_port
+from sqlalchemy.engine import URL
+from stations import Station
+
+from inspector import filesystems
+from inspector.settings import load
+from inspector.upkeep import status
+
+
+def screen(station: Station) -> dict[str, str]:
+    """The lines by name; of several events the oldest."""
+    return dict(status.lines(load(station.config)))
+
+
+def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """It tells process, health, artifact, what waits, verdicts, quarantine and the latest events."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=free_port(), min_free_gigabytes=0)
+    with running(station.start()) as daemon:
+        for n in range(3):
+            station.put(f"w{n}.png", seed=n)
+        (station.drop / "bad.png").write_text("no picture")
+        wait_until(lambda: station.is_idle() and screen(station)["health"] == "all is well", daemon)
+        (station.drop / "half.png.part").touch()
+        told = screen(station)
+        shown = station.command("status").stdout
+    assert told["daemon"] == f"running (process {daemon.pid})"
+    assert told["artifact"].startswith("tiny 1 (")
+    assert told["waiting"] == "nothing"
+    assert sum(int(part.split()[0]) for part in told["last 24 h"].split(", ")) == 3
+    assert told["quarantined"] == "1 not_an_image"
+    assert "start: tiny 1" in told["event"]
+    assert len(shown.splitlines()) <= 24
+
+
+def test_a_polled_folder_is_told(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+):
+    """On a network file system the screen says that scans find new files, and how often."""
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    assert "polling" not in screen(station)
+    table = tmp_path / "mountinfo"
+    table.write_text(
+        f"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:9 / {station.drop} rw - nfs4 server:/share rw\n"
+    )
+    monkeypatch.setattr(filesystems, "_MOUNTS", table)
+    assert screen(station)["polling"] == "the drop folder is on nfs4: a scan every 0.5 s finds new files"
+
+
+def test_a_stopped_station_and_a_missing_database_are_told(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """Where nothing runs, what waits is told with its age, and a database that is not there in one line."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=free_port())
+    assert screen(station)["database"] == "the station has never opened it"
+    station.put("w.png", seed=1)
+    Path(str(station.url.database)).unlink()
+    told = screen(station)
+    assert told["daemon"].startswith("not running")
+    assert told["health"].startswith("nobody answers on port")
+    assert told["waiting"].startswith("1 files, the oldest for ")
+    assert "there is no database yet" in told["database"]

@@ -1,0 +1,1 @@
+"""The student, and the TorchScript file that is compiled from it."""

@@ -1,0 +1,109 @@
+"""The student's file: all that ``weld-train compile`` needs, with no run folder or data set beside it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from inspector.network.metadata import Metadata, Thresholds, WeldClass
+from trainer.artifact.artifact import compile_artifact
+from trainer.evaluation.novelty import Novelty
+from trainer.int8.ranges import Ranges
+from trainer.network import student_file
+from trainer.network.weldnet import WeldNet
+from trainer.recipe import checked
+from trainer.run.saving import save
+
+_AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")
+
+
+@dataclass(frozen=True)
+class Student:
+    """A trained network and what its artifact's metadata will say of it.
+
+    ``golden`` are raw frames uint8[h, w] from training, which the artifact proves itself with.
+    ``temperature`` and ``thresholds`` were fitted on held-out frames where ``calibrated`` and
+    ``thresholds.chosen`` say so.
+    """
+
+    network: WeldNet
+    classes: list[WeldClass]
+    golden: list[Tensor]
+    metrics: dict[str, Any]
+    recipe: dict[str, Any]
+    git_commit: str | None
+    temperature: float = 1.0
+    calibrated: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    ranges: Ranges | None = None  # of its maps on training frames, for static int8
+    novelty: Novelty | None = None  # fitted on the training frames' pooled features
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        content = {
+            "format": 3,
+            "network": asdict(self.network.config),
+            "weights": self.network.state_dict(),
+            "classes": [c.model_dump() for c in self.classes],
+            "thresholds": self.thresholds.model_dump(),
+            "novelty": self.novelty.state_dict() if self.novelty else None,
+            **{name: getattr(self, name) for name in _AS_THEY_ARE},
+        }
+        save(content, path)
+
+    def compile(self, scheme: str, out: Path) -> Metadata:
+        """Write the artifact, with the figures and the recipe that the student carries.
+
+        Raises:
+            ArtifactError: see :func:`trainer.artifact.artifact.compile_artifact`.
+            RecipeError: it was trained by a version with other keys.
+        """
+        recipe = checked(self.recipe, "the student is another version's: compile it with that, or train anew")
+        return compile_artifact(
+            self.network,
+            out=out,
+            scheme=scheme,
+            classes=self.classes,
+            golden_images=[frame.numpy() for frame in self.golden],
+            metrics=self.metrics,
+            recipe=self.recipe,
+            name=recipe.name,
+            version=recipe.artifact.version,
+            bit_depth=recipe.data.bit_depth,
+            git_commit=self.git_commit,
+            thresholds=self.thresholds,
+            temperature=self.temperature,
+            calibrated=self.calibrated,
+            ranges=self.ranges,
+            novelty=self.novelty,
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> Student:
+        """Read the file.
+
+        Raises:
+            UsageError: it is missing, or is no student.
+        """
+        network, content = student_file.read(path)
+        try:
+            return cls(
+                network,
+                [WeldClass(**c) for c in content["classes"]],
+                thresholds=Thresholds(**content["thresholds"]),
+                novelty=_novelty(network, content["novelty"]),
+                **{name: content[name] for name in _AS_THEY_ARE},
+            )
+        except student_file.NOT_A_STUDENT:
+            raise student_file.not_a_student(path) from None
+
+
+def _novelty(network: WeldNet, state: dict[str, Tensor] | None) -> Novelty | None:
+    if state is None:
+        return None
+    novelty = Novelty(network.head.in_features)
+    novelty.load_state_dict(state)
+    return novelty

@@ -1,0 +1,1 @@
+"""``weld-train``: the commands, and their tables for people."""

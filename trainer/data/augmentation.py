@@ -1,0 +1,122 @@
+"""The paper's augmentation (section 3.1, Figure 10) through torchvision's transforms.
+
+Printed order: crop, rotation, flip, brightness and contrast, resize. Frames come already scaled
+(:mod:`trainer.data.frames`), so the resize is part of the crop, and none at all at the paper's one crop size.
+
+On a GPU each frame by itself would be hundreds of small kernels: there :class:`BatchAugmentation` does the
+same to all frames of a batch at once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trainer.network.torchvision import InterpolationMode, transforms
+
+
+class Augmentation:
+    """Kept frames → training frames, each varied on its own.
+
+    Random numbers come from torch's global generator: seed that for the same views again.
+    """
+
+    def __init__(
+        self,
+        height: int,
+        width: int,
+        *,
+        crop: tuple[float, float],
+        rotation: float,
+        flip: float,
+        brightness: float,
+        contrast: float,
+        aspect: float = 1.0,
+        flip_vertical: float = 0.0,
+    ) -> None:
+        """Set the strengths.
+
+        Args:
+            height: of a result, pixels.
+            width: of a result, pixels.
+            crop: smallest and largest share of each side.
+            rotation: largest angle either way, degrees; the corners turn black.
+            flip: probability of a horizontal flip.
+            brightness: largest change either way, share.
+            contrast: largest change either way, share.
+            aspect: a crop's largest stretch against the frame's shape, either way; 1: none.
+            flip_vertical: probability of a vertical flip.
+        """
+        self._size = (height, width)
+        self._crop, self._aspect, self._rotation = crop, aspect, rotation
+        self._flips, self._light = (flip, flip_vertical), (brightness, contrast)
+        self._transform = transforms.Compose(
+            [
+                transforms.RandomRotation(rotation, interpolation=InterpolationMode.BILINEAR),
+                transforms.RandomHorizontalFlip(flip),
+                transforms.RandomVerticalFlip(flip_vertical),
+                transforms.ColorJitter(brightness=brightness, contrast=contrast),
+            ]
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """``uint8[N, 1, h, w]`` as kept → ``uint8[N, 1, height, width]``."""
+        return torch.stack([self._transform(self._cropped(image)) for image in images])
+
+    def _cropped(self, image: Tensor) -> Tensor:
+        low, high = self._crop
+        share = low + (high - low) * torch.rand(()).item()
+        stretch = self._aspect ** (torch.rand(()).item() - 0.5)  # of each side: the shape's root
+        height = min(image.shape[1], round(share / stretch * image.shape[1]))
+        width = min(image.shape[2], round(share * stretch * image.shape[2]))
+        top = int(torch.randint(image.shape[1] - height + 1, ()))
+        left = int(torch.randint(image.shape[2] - width + 1, ()))
+        cropped: Tensor = transforms.functional.resized_crop(
+            image, top, left, height, width, list(self._size), antialias=True
+        )
+        return cropped
+
+
+class BatchAugmentation(Augmentation):
+    """The same for whole batches, where the frames are: one sampling grid for crop, rotation and flips.
+
+    Without the filter against aliasing, which at the trainer's scales (1.3 at most for ``best``) does little,
+    and with brightness always before contrast.
+    """
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """``uint8[N, 1, h, w]`` as kept → ``uint8[N, 1, height, width]``, on the images' device."""
+        # Drawn on the processor: one copy to the device, and the same numbers wherever that is.
+        draws = torch.rand(9, len(images), 1, 1).to(images.device)
+        grid, inside = self._grid(draws[:7], images.shape[2], images.shape[3])
+        sampled = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+        return self._lit(sampled * inside.unsqueeze(1), draws[7:].unsqueeze(2)).round().to(torch.uint8)
+
+    def _grid(self, draws: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Where each pixel of a view lies in its frame, ``[N, H, W, 2]`` from -1 to 1; if in its crop."""
+        low, high = self._crop
+        share, stretch = low + (high - low) * draws[0], self._aspect ** (draws[1] - 0.5)
+        tall = (share / stretch * height).round().clamp(max=height)
+        wide = (share * stretch * width).round().clamp(max=width)
+        top, left = (draws[2] * (height - tall + 1)).floor(), (draws[3] * (width - wide + 1)).floor()
+        y, x = (((torch.arange(n, device=draws.device) * 2 + 1) / n - 1) for n in self._size)
+        y, x = y.view(1, -1, 1), x.view(1, 1, -1)
+        x = torch.where(draws[4] < self._flips[0], -x, x)
+        y = torch.where(draws[5] < self._flips[1], -y, y)
+        angle = (draws[6] * 2 - 1) * math.radians(self._rotation)
+        shape = self._size[0] / self._size[1]  # a unit of y against one of x, pixels
+        x, y = angle.cos() * x - angle.sin() * shape * y, angle.sin() / shape * x + angle.cos() * y
+        inside = (x.abs() <= 1) & (y.abs() <= 1)
+        across, down = (x * wide + 2 * left + wide) / width - 1, (y * tall + 2 * top + tall) / height - 1
+        return torch.stack([across.expand_as(inside), down.expand_as(inside)], dim=3), inside
+
+    def _lit(self, views: Tensor, draws: Tensor) -> Tensor:
+        """Brightness and then contrast, as torchvision defines them."""
+        brightness, contrast = (1 + (2 * u - 1) * most for u, most in zip(draws, self._light, strict=True))
+        views = (views * brightness).clamp(0, 255)
+        mean = views.mean((1, 2, 3), keepdim=True)
+        lit: Tensor = ((views - mean) * contrast + mean).clamp(0, 255)
+        return lit

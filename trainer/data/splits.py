@@ -1,0 +1,121 @@
+"""Which frames are held out: by welding run, because frames of one run are near-copies of each other."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
+
+from trainer.data.datasets import Frame
+from trainer.errors import DataError, Problem
+
+log = logging.getLogger(__name__)
+
+
+def hold_out(
+    frames: Sequence[Frame], *, share: float, seed: int, shared_runs: Sequence[str] = ()
+) -> list[Frame]:
+    """The same frames, each with its part: the given one, else ``train`` or a fresh ``valid``.
+
+    Where the data names a ``valid`` part, that stands. Otherwise whole runs are held out until each class
+    has about ``share`` of its frames in ``valid``, and each keeps at least one run in ``train``. Frames
+    without a run are runs of one: for them the split is random and stratified, and a warning says so.
+
+    Args:
+        frames: of one data set.
+        share: of each class's training frames to hold out, 0 to 1.
+        seed: decides between splits that are equally good.
+        shared_runs: runs that may stand in both parts of the data, because the user says so.
+
+    Raises:
+        DataError: other runs stand in both parts: their frames are near-copies, so the result would flatter.
+    """
+    if any(frame.part == "valid" for frame in frames):
+        _refuse_shared_runs(frames, shared_runs)
+        return list(frames)
+    pool = [frame for frame in frames if frame.part in (None, "train")]
+    runless = sum(frame.run is None for frame in pool)
+    if runless:
+        log.warning(
+            "%d of %d frames belong to no run: their split is random, which flatters if they are near-copies",
+            runless,
+            len(pool),
+        )
+    held = _choose_runs(pool, share, random.Random(seed))
+    missing = {frame.label for frame in pool} - {frame.label for frame in pool if _run(frame) in held}
+    if missing:
+        log.warning(
+            "classes with one run only stay in train, so 'valid' lacks class numbers %s", sorted(missing)
+        )
+    return [
+        replace(frame, part="valid" if _run(frame) in held else "train")
+        if frame.part in (None, "train")
+        else frame
+        for frame in frames
+    ]
+
+
+def fingerprint(frames: Iterable[Frame], classes: Sequence[str]) -> str:
+    """SHA-256 over every frame's part, class and name: two results are comparable where it is equal."""
+    lines = sorted(f"{frame.part}\t{classes[frame.label]}\t{frame.name}\n" for frame in frames)
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _refuse_shared_runs(frames: Sequence[Frame], allowed: Sequence[str]) -> None:
+    runs = {part: {f.run for f in frames if f.part == part and f.run} for part in ("train", "valid")}
+    shared = sorted(runs["train"] & runs["valid"])
+    refused = [run for run in shared if run not in allowed]
+    if refused:
+        raise DataError(
+            f"'train' and 'valid' share {len(refused)} runs, which flatters; part them, or allow it by name: "
+            f"--set 'data.shared_runs={shared}'",
+            [Problem("run in train and valid", run) for run in refused],
+        )
+    if shared:
+        log.warning("'train' and 'valid' share runs, which flatters: %s", ", ".join(shared))
+    if any(frame.run is None for frame in frames):
+        log.warning("some frames belong to no run: whether 'train' and 'valid' share one cannot be told")
+
+
+def _run(frame: Frame) -> Hashable:
+    return frame.run if frame.run is not None else (frame.name,)
+
+
+def _choose_runs(pool: Sequence[Frame], share: float, shuffled: random.Random) -> set[Hashable]:
+    """Runs to hold out, greedily: first one for each class that can spare one, then whatever comes nearer."""
+    runs: dict[Hashable, Counter[int]] = {}
+    for frame in pool:
+        runs.setdefault(_run(frame), Counter())[frame.label] += 1
+    order = sorted(runs, key=str)
+    shuffled.shuffle(order)
+    total = Counter(frame.label for frame in pool)
+    kept = Counter(label for counts in runs.values() for label in counts)  # runs in train, by class
+    held: set[Hashable] = set()
+    count: Counter[int] = Counter()  # frames in valid, by class
+
+    def gain(run: Hashable) -> float:
+        """How much nearer to ``share`` holding this run out brings its classes."""
+        return sum(
+            abs(count[label] / total[label] - share) - abs((count[label] + n) / total[label] - share)
+            for label, n in runs[run].items()
+        )
+
+    def spared(run: Hashable) -> bool:
+        return run not in held and all(kept[label] > 1 for label in runs[run])
+
+    def hold(run: Hashable) -> None:
+        held.add(run)
+        count.update(runs[run])
+        kept.subtract(dict.fromkeys(runs[run], 1))
+
+    for label in sorted(total, key=lambda label: (kept[label], label)):
+        candidates = [run for run in order if label in runs[run] and spared(run)]
+        if not count[label] and candidates:
+            hold(max(candidates, key=gain))
+    for run in order:
+        if spared(run) and gain(run) > 0:
+            hold(run)
+    return held

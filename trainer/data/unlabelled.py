@@ -1,0 +1,96 @@
+"""Frames that nobody labelled, for the student alone: the paper's conclusion asks for them.
+
+The station's archive is full of them. The ensemble labels each as the student sees it; frames of which it is
+not sure are left out, since the student would learn its guesses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from trainer.data.datasets import IMAGE_SUFFIXES, Frame
+from trainer.data.frames import load
+from trainer.data.resizing import prepare
+from trainer.errors import DataError, Problem
+from trainer.network import ensemble
+from trainer.network.prediction import predict
+from trainer.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 256  # frames in memory while they are judged
+NO_LABEL = -1
+
+
+def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
+    """Every image below ``folder`` that is none of the labelled frames, held-out ones among them, by name.
+
+    Raises:
+        DataError: there is none.
+    """
+    known = {frame.path.resolve() for frame in labelled}
+    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    frames = [
+        Frame(path, path.relative_to(folder).as_posix(), NO_LABEL, part="unlabelled")
+        for path in paths
+        if path.resolve() not in known and not path.name.startswith(".")
+    ]
+    if not frames:
+        raise DataError(folder, [Problem("nothing to read", "there are no images in it but labelled ones")])
+    return frames
+
+
+def fingerprint(frames: Sequence[Frame]) -> str:
+    """SHA-256 over the frames' names."""
+    return hashlib.sha256("\n".join(f.name for f in frames).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def confident(
+    frames: Sequence[Frame], teachers: Sequence[nn.Module], recipe: Recipe, advance: Callable[[], None]
+) -> list[Frame]:
+    """The frames of which the ensemble is sure; those that cannot be read are left out, too, and counted.
+
+    Args:
+        frames: without labels.
+        teachers: trained networks.
+        recipe: size, ensemble, ``distillation.confidence``.
+        advance: called after each frame.
+    """
+    height, width = recipe.network.size
+    resize = partial(prepare, height=height, width=width)
+    kept: list[Frame] = []
+    problems: list[Problem] = []
+    for start in range(0, len(frames), _AT_ONCE):
+        batch = load(
+            frames[start : start + _AT_ONCE],
+            size=(height, width),
+            resize=resize,
+            bit_depth=recipe.data.bit_depth,
+            problems=problems,
+            advance=advance,
+        )
+        each = torch.stack([predict(teacher, batch.images) for teacher in teachers])
+        said = ensemble.pseudo_label(each, recipe.ensemble.kind, recipe.ensemble.k)
+        sure = said.amax(dim=1) >= recipe.distillation.confidence
+        unreadable = {problem.what.split(" (")[0] for problem in problems}
+        kept += [
+            f
+            for f, yes in zip(batch.frames, sure.tolist(), strict=True)
+            if yes and str(f.path) not in unreadable
+        ]
+    log.info(
+        "of %d of %d unlabelled frames the ensemble is %.0f%% sure, and the student learns from them; "
+        "%d cannot be read",
+        len(kept),
+        len(frames),
+        100 * recipe.distillation.confidence,
+        len(problems),
+    )
+    return kept

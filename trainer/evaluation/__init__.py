@@ -1,0 +1,1 @@
+"""How good a network is: metrics, baseline, calibration, thresholds, novelty, and pictures of them."""

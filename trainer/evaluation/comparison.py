@@ -1,0 +1,74 @@
+"""A new artifact against the one in service, on the same frames, before anyone installs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from inspector.network.metadata import read as read_metadata
+from trainer.errors import UsageError
+from trainer.evaluation.metrics import mcnemar, wilson
+from trainer.evaluation.report import judge
+from trainer.run.progress import Progress
+
+CLEAR = 0.05  # a p-value below this is called a difference
+
+
+def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
+    """Judge both on the same labelled frames; each prepares the frames in its own way.
+
+    Args:
+        old: the artifact in service.
+        new: the one that may replace it.
+        data: any form of ``--data``.
+        part: of the data; None takes ``test``, else ``valid``, else everything.
+        progress: shown while frames are judged.
+
+    Returns:
+        ``n``; each one's ``accuracy`` with interval; ``only_old`` and ``only_new``, the frames that one alone
+        has right; ``p``, McNemar's exact p-value; ``verdict``; the same by class in ``per_class``;
+        ``changed``, the frames on which right became wrong.
+
+    Raises:
+        UsageError: they do not know the same classes in the same order.
+        ArtifactError, DataError: see there.
+    """
+    metadata = [read_metadata(path) for path in (old, new)]
+    names = metadata[0].class_names
+    if names != metadata[1].class_names:
+        raise UsageError(
+            f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(metadata[1].class_names)}"
+        )
+    rights = []
+    with progress:
+        for path, told in zip((old, new), metadata, strict=True):
+            answers, frames, chosen = judge(path, told, data, part, progress)
+            rights.append((answers.argmax(dim=1) == frames.labels).tolist())
+    true = [names[label] for label in frames.labels.tolist()]
+    result = {"n": len(true), "part": chosen, **_counted(*rights)}
+    result["per_class"] = {
+        name: _counted(*([right[i] for i, other in enumerate(true) if other == name] for right in rights))
+        for name in names
+        if name in true
+    }
+    pairs = zip(frames.frames, *rights, strict=True)
+    result["changed"] = [frame.name for frame, before, after in pairs if before and not after]
+    return result
+
+
+def _counted(old: list[bool], new: list[bool]) -> dict[str, Any]:
+    only_old = sum(before and not after for before, after in zip(old, new, strict=True))
+    only_new = sum(after and not before for before, after in zip(old, new, strict=True))
+    p = mcnemar(only_old, only_new)
+    verdict = "no clear difference"
+    if p < CLEAR:
+        verdict = "new is better" if only_new > only_old else "new is worse"
+    return {
+        "frames": len(old),
+        "old": {"accuracy": sum(old) / len(old), "accuracy_interval": list(wilson(sum(old), len(old)))},
+        "new": {"accuracy": sum(new) / len(new), "accuracy_interval": list(wilson(sum(new), len(new)))},
+        "only_old": only_old,
+        "only_new": only_new,
+        "p": p,
+        "verdict": verdict,
+    }

@@ -1,0 +1,142 @@
+"""What a network's answers are worth: torchmetrics' definitions, with n, an interval, and by welding run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import trainer.network.torchvision  # noqa: F401 - before torchmetrics, which imports torchvision wherever there is one
+
+from torchmetrics.functional.classification import (  # isort: skip
+    multiclass_calibration_error,
+    multiclass_confusion_matrix,
+    multiclass_f1_score,
+    multiclass_precision,
+    multiclass_recall,
+)
+
+_FEWEST_RUNS = 5  # fewer give a bootstrap nothing to vary
+
+
+def evaluate(
+    probabilities: Tensor, labels: Tensor, classes: Sequence[str], runs: Sequence[str | None] = ()
+) -> dict[str, Any]:
+    """Judge answers against true labels; all shares run from 0 to 1.
+
+    Args:
+        probabilities: ``[N, C]``.
+        labels: int64[N].
+        classes: names, in label order.
+        runs: of each frame; empty or None where there are none.
+
+    Returns:
+        ``n``; ``accuracy`` (top-1) with its 95% ``accuracy_interval`` (Wilson) and ``accuracy_interval_runs``
+        (bootstrap over runs; None with fewer than five); ``macro_f1``, the plain mean over the classes that
+        occur; ``calibration_error``, see :func:`calibration_error`; ``per_class`` with
+        ``n precision recall f1`` (0 where nothing was answered); ``confusion`` (rows true, columns answered);
+        ``by_run`` with ``n accuracy``.
+    """
+    answers, count = probabilities.argmax(dim=1), len(classes)
+    right = answers == labels
+    confusion = multiclass_confusion_matrix(answers, labels, count)
+    each = {
+        name: [round(share, 6) for share in metric(answers, labels, count, average="none").tolist()]
+        for name, metric in (
+            ("precision", multiclass_precision),
+            ("recall", multiclass_recall),
+            ("f1", multiclass_f1_score),
+        )
+    }
+    return {
+        "n": len(labels),
+        "accuracy": right.double().mean().item(),
+        "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
+        "accuracy_interval_runs": _over_runs(right, runs),
+        "calibration_error": calibration_error(probabilities, labels),
+        "macro_f1": round(multiclass_f1_score(answers, labels, count, average="macro").item(), 6),
+        "per_class": {
+            name: {"n": int(confusion[i].sum()), **{metric: values[i] for metric, values in each.items()}}
+            for i, name in enumerate(classes)
+        },
+        "confusion": confusion.tolist(),
+        "by_run": _by_run(right, runs),
+    }
+
+
+def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
+    """Expected calibration error: mean distance of accuracy from confidence over bins of it, 0 to 1."""
+    error = multiclass_calibration_error(
+        probabilities, labels, probabilities.shape[1], n_bins=bins, norm="l1"
+    )
+    return round(error.item(), 6)
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> list[dict[str, float]]:
+    """Mean ``confidence``, ``accuracy`` and ``n`` of each bin of confidence that holds frames."""
+    confidence, answers = probabilities.max(dim=1)
+    right = (answers == labels).double()
+    number = (confidence * bins).long().clamp(0, bins - 1)
+    return [
+        {
+            "confidence": confidence[number == i].double().mean().item(),
+            "accuracy": right[number == i].mean().item(),
+            "n": int((number == i).sum()),
+        }
+        for i in range(bins)
+        if (number == i).any()
+    ]
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Exact two-sided p that two networks are equally good (McNemar 1947).
+
+    Args:
+        only_first: frames that only the first has right.
+        only_second: frames that only the second has right.
+    """
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail: int = sum(math.comb(n, i) for i in range(fewer + 1))
+    return min(1.0, float(2 * tail / 2**n))  # whole numbers up to here: no rounding however many frames
+
+
+def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval for a share, 95% at ``z`` = 1.96.
+
+    It takes frames as independent. Those of one welding run are not, so the truth is wider: see ``by_run``.
+    """
+    share, shrink = right / n, 1 + z * z / n
+    centre = (share + z * z / (2 * n)) / shrink
+    half = z / shrink * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def agreement(one: Tensor, other: Tensor) -> float:
+    """Share of frames for which two networks' probabilities ``[N, C]`` name the same class."""
+    return (one.argmax(dim=1) == other.argmax(dim=1)).double().mean().item()
+
+
+def _over_runs(right: Tensor, runs: Sequence[str | None], draws: int = 2000) -> list[float] | None:
+    """95% interval of accuracy, resampling whole runs: frames of one run are right or wrong together."""
+    names = sorted({run for run in runs if run is not None})
+    if len(names) < _FEWEST_RUNS or None in runs:
+        return None
+    place = torch.tensor([names.index(str(run)) for run in runs])
+    total = torch.bincount(place, minlength=len(names)).double()
+    hits = torch.bincount(place, weights=right.double(), minlength=len(names))
+    fixed = torch.Generator().manual_seed(0)  # the same frames give the same interval
+    chosen = torch.randint(len(names), (draws, len(names)), generator=fixed)
+    shares = hits[chosen].sum(dim=1) / total[chosen].sum(dim=1)
+    low, high = torch.quantile(shares, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return [low, high]
+
+
+def _by_run(right: Tensor, runs: Sequence[str | None]) -> dict[str, dict[str, float]]:
+    result = {}
+    for run in sorted({run for run in runs if run is not None}):
+        chosen = right[torch.tensor([other == run for other in runs])]
+        result[run] = {"n": len(chosen), "accuracy": chosen.double().mean().item()}
+    return result

@@ -1,0 +1,116 @@
+"""Pictures of a run for people; figures are in the CSV and JSON files beside them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from trainer.data.frames import FrameSet
+from trainer.evaluation.metrics import reliability
+
+_DPI = 120
+_COLUMNS, _ROWS = 6, 4  # of a contact sheet, at most
+
+
+def curves(logs: Sequence[Path], out: Path) -> None:
+    """Loss and accuracy by epoch of every network, as the paper's Figures 12 and 14.
+
+    Solid: on the training views. Dashed: on the held-out frames, which nothing was chosen by. A student's
+    training loss is against soft labels and ends above zero.
+
+    Args:
+        logs: the run folder's CSV files, one a network.
+        out: PNG to write.
+    """
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    axes = dict(zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True))
+    for number, log in enumerate(logs):
+        with log.open(encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        epochs = [int(row["epoch"]) for row in rows]
+        for name, axis in axes.items():
+            for part, style in (("train", "-"), ("valid", "--")):
+                values = [float(row[f"{part}_{name}"]) for row in rows]
+                label = log.stem if part == "train" else None
+                axis.plot(epochs, values, style, color=f"C{number}", label=label)
+            axis.set(xlabel="epoch", ylabel=name)
+    axes["loss"].set_yscale("log")  # a diverging epoch would flatten all others
+    axes["accuracy"].set_ylim(0, 1)
+    axes["accuracy"].legend(title="solid: training, dashed: held out")
+    figure.savefig(out, dpi=_DPI)
+
+
+def confusion(judged: dict[str, Any], out: Path) -> None:
+    """The confusion matrix of :func:`~trainer.evaluation.metrics.evaluate`: rows true, columns answered."""
+    names, counts = list(judged["per_class"]), judged["confusion"]
+    side = 2.5 + 0.55 * len(names)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axis = figure.subplots()
+    shares = [[count / max(sum(row), 1) for count in row] for row in counts]
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for y, row in enumerate(counts):
+        for x, count in enumerate(row):
+            if count:
+                axis.text(x, y, str(count), ha="center", va="center", color="wk"[shares[y][x] < 0.5])
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel="answered", ylabel="true", title=f"{judged['accuracy']:.1%} of {judged['n']} frames")
+    figure.savefig(out, dpi=_DPI)
+
+
+def calibration(probabilities: Tensor, labels: Tensor, error: float, out: Path) -> None:
+    """Reliability: how often an answer is right, by how sure it was; on the diagonal where it is honest."""
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], ":", color="grey")
+    bins = reliability(probabilities, labels)
+    axis.plot([each["confidence"] for each in bins], [each["accuracy"] for each in bins], "o-")
+    for each in bins:
+        axis.annotate(f"n={each['n']}", (each["confidence"], each["accuracy"]), fontsize=7, rotation=30)
+    axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.05))
+    axis.set_title(f"expected calibration error {error:.3f}, n = {len(labels)}")
+    figure.savefig(out, dpi=_DPI)
+
+
+def mistakes(probabilities: Tensor, frames: FrameSet, classes: Sequence[str], out: Path) -> None:
+    """A contact sheet of the wrong answers that were surest, each with its file, its class and the answer."""
+    confidence, answers = probabilities.max(dim=1)
+    wrong = (answers != frames.labels).nonzero().flatten()
+    worst = wrong[confidence[wrong].argsort(descending=True)].tolist()
+    rows = min(_ROWS, max(1, math.ceil(len(worst) / _COLUMNS)))
+    figure = Figure(figsize=(2.3 * _COLUMNS, 0.6 + 2.8 * rows), layout="constrained")
+    figure.suptitle(f"{len(worst)} of {len(frames)} answers are wrong; the surest of them")
+    cells: Sequence[Axes] = figure.subplots(rows, _COLUMNS).flatten()
+    for axis in cells:
+        axis.set_axis_off()
+    for row, axis in zip(worst, cells, strict=False):
+        axis.imshow(frames.images[row, 0].numpy(), cmap="gray", vmin=0, vmax=255)
+        true, said = classes[int(frames.labels[row])], classes[int(answers[row])]
+        told = f"{true}\n→ {said} {confidence[row]:.0%}\n{frames.frames[row].name[-36:]}"
+        axis.set_title(told, fontsize=6)
+    figure.savefig(out, dpi=_DPI)
+
+
+def trade(thresholds: dict[str, Any], out: Path) -> None:
+    """What each PASS threshold would have let escape and sent to people, and which one was chosen."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.subplots()
+    points = thresholds["trade"]
+    for name, told in (
+        ("escape", "defective frames that PASS"),
+        ("overkill", "good frames that FAIL"),
+        ("review", "frames in REVIEW"),
+    ):
+        axis.plot([p["accept"] for p in points], [100 * p[name] for p in points], label=told)
+    axis.axvline(thresholds["accept"], color="grey", linestyle=":", label="chosen")
+    axis.set(xlabel="PASS threshold", ylabel="%")
+    axis.set_title(f"FAIL threshold {thresholds['defect']:.2f}")
+    axis.legend()
+    figure.savefig(out, dpi=_DPI)

@@ -1,0 +1,182 @@
+"""Figures of a run's networks on held-out frames, and of an artifact on any labelled frames."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from inspector.network.metadata import ArtifactError, Metadata
+from inspector.network.metadata import read as read_metadata
+from trainer.data import datasets
+from trainer.data.frames import FrameSet, load
+from trainer.errors import DataError, Problem
+from trainer.evaluation import pictures
+from trainer.evaluation.calibration import least_cross_entropy
+from trainer.evaluation.linear_baseline import ridge
+from trainer.evaluation.metrics import agreement, evaluate
+from trainer.network import ensemble
+from trainer.network.architectures import parameters
+from trainer.network.prediction import predict
+from trainer.recipe import Recipe
+from trainer.run.progress import Progress
+
+
+def report_teachers(
+    recipe: Recipe,
+    teachers: Sequence[nn.Module],
+    *,
+    train: FrameSet,
+    valid: FrameSet,
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Each teacher, both ensembles and a linear model to beat, on the held-out frames; a network's size."""
+    each = torch.stack([predict(teacher, valid.images) for teacher in teachers])
+    answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
+    answers["mean"] = ensemble.mean(each)
+    answers["focal"] = ensemble.pseudo_label(each, "focal", recipe.ensemble.k)
+    answers["ridge"] = ridge(train, valid, len(classes))
+    return {
+        "parameters": parameters(teachers[0]),
+        "models": {name: _judged(probabilities, valid, classes) for name, probabilities in answers.items()},
+    }
+
+
+def report_student(
+    results: dict[str, Any], student: nn.Module, valid: FrameSet, classes: Sequence[str]
+) -> dict[str, Any]:
+    """The fp32 student beside its teachers."""
+    judged = _judged(predict(student, valid.images), valid, classes)
+    return {"models": results["models"] | {"student": judged}}
+
+
+def report_artifact(
+    path: Path, student: nn.Module, valid: FrameSet, classes: Sequence[str], results: dict[str, Any]
+) -> dict[str, Any]:
+    """The artifact itself on the same prepared frames, with pictures beside it.
+
+    Told with it: how often it agrees with the fp32 student.
+    """
+    answers = artifact_probabilities(open_network(path), valid.images)
+    judged = _judged(answers, valid, classes)
+    draw(answers, valid, judged, path.parent)
+    return {
+        "models": results["models"] | {"artifact": judged},
+        "artifact": {
+            "file": path.name,
+            "scheme": read_metadata(path).quantization,
+            "bytes": path.stat().st_size,
+            "agreement_with_student": agreement(answers, predict(student, valid.images)),
+        },
+    }
+
+
+def draw(answers: Tensor, frames: FrameSet, judged: dict[str, Any], folder: Path) -> None:
+    """``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures.confusion(judged, folder / "confusion.png")
+    pictures.calibration(answers, frames.labels, judged["calibration_error"], folder / "reliability.png")
+    pictures.mistakes(answers, frames, list(judged["per_class"]), folder / "mistakes.png")
+
+
+def _judged(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> dict[str, Any]:
+    judged = evaluate(probabilities, frames.labels, classes, frames.runs)
+    return judged | {"cross_entropy": least_cross_entropy(probabilities, frames.labels)}
+
+
+def metrics(results: dict[str, Any]) -> dict[str, Any]:
+    """What an artifact tells of its student: the fp32 student's figures, with n, seeds and split."""
+    student = results["models"]["student"]
+    return {name: results[name] for name in ("part", "n", "n_train", "seeds", "split_fingerprint")} | {
+        name: student[name] for name in ("accuracy", "accuracy_interval", "macro_f1", "per_class", "by_run")
+    }
+
+
+def open_network(path: Path) -> torch.jit.ScriptModule:
+    """An artifact's network, frozen as the station runs it.
+
+    Raises:
+        ArtifactError: it does not load on this machine.
+    """
+    try:
+        network = torch.jit.load(path)  # type: ignore[no-untyped-call]
+        frozen: torch.jit.ScriptModule = torch.jit.freeze(network.eval(), preserved_attrs=["prepare"])
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ArtifactError(f"{path}: does not load here ({reason}); compile it again") from None
+    return frozen
+
+
+def artifact_probabilities(
+    network: torch.jit.ScriptModule, images: Tensor, advance: Callable[[float], None] = lambda frames: None
+) -> Tensor:
+    """Probabilities ``[N, C]`` that an artifact gives prepared frames ``uint8[N, 1, H, W]``."""
+    answers = []
+    with torch.inference_mode():
+        for start in range(0, len(images), 8):
+            answers.append(network(images[start : start + 8])[0])
+            advance(len(answers[-1]))
+    return torch.cat(answers)
+
+
+def evaluate_artifact(
+    path: Path, data: Path, part: str | None, progress: Progress, out: Path | None = None
+) -> dict[str, Any]:
+    """An artifact's own ``prepare`` and ``forward`` on labelled frames.
+
+    Args:
+        path: the artifact.
+        data: any form of ``--data``; a class may have no frames here.
+        part: of the data; None takes ``test``, else ``valid``, else everything.
+        progress: shown while frames are read and judged.
+        out: folder for :func:`pictures`; None draws none.
+
+    Raises:
+        ArtifactError, DataError: see there.
+    """
+    started = time.monotonic()
+    metadata = read_metadata(path)
+    with progress:
+        answers, loaded, chosen = judge(path, metadata, data, part, progress)
+    result = _judged(answers, loaded, metadata.class_names)
+    if out:
+        draw(answers, loaded, result, out)
+    return {
+        "artifact": metadata.name,
+        "part": chosen,
+        **result,
+        "seconds": time.monotonic() - started,
+    }
+
+
+def judge(
+    path: Path, metadata: Metadata, data: Path, part: str | None, progress: Progress
+) -> tuple[Tensor, FrameSet, str]:
+    """An artifact's answers ``[N, C]`` to labelled frames, the frames, and which part of the data they are.
+
+    Raises:
+        ArtifactError, DataError: see there.
+    """
+    network = open_network(path)
+    listing = datasets.read(data, metadata.class_names)
+    parts = {frame.part for frame in listing.frames}
+    chosen = part or next((name for name in ("test", "valid") if name in parts), None)
+    frames = listing.part(chosen) if chosen else listing.frames
+    if not frames:
+        raise DataError(data, [Problem("no such part", f"'{chosen}'")])
+    progress.begin("judging frames", 2 * len(frames))
+    loaded = load(
+        frames,
+        size=(metadata.height, metadata.width),
+        resize=network.prepare,
+        bit_depth=metadata.bit_depth,
+        problems=listing.problems,
+        advance=progress.advance,
+    )
+    if listing.problems:
+        raise DataError(data, listing.problems)
+    return artifact_probabilities(network, loaded.images, progress.advance), loaded, chosen or "all"

@@ -1,0 +1,1 @@
+"""WeldNet in int8 arithmetic: dynamic and static, layer by layer."""

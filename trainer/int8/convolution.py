@@ -1,0 +1,175 @@
+"""The int8 convolution: weights laid out once, for the maps to come and the processor that loads them.
+
+What oneDNN would do anew in each call is most of what a quick network can lose: docs/speed.md.
+"""
+
+# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+import torch
+from torch import Tensor, nn
+
+from trainer.int8.linear import round_weight
+
+
+def pools_apart() -> bool:
+    """Whether this processor pools better in a call of its own than by more rows of the convolution.
+
+    Where it multiplies whole tiles (AMX) rows are nothing beside a call's cost; elsewhere they are a tenth of
+    all of WeldNet's sums. No operator tells of tiles, but processors that have half floats have them.
+    """
+    half_floats: bool = torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return not half_floats
+
+
+def holds_bytes() -> bool:
+    """Whether this processor's sums hold products of numbers up to 255: no operator tells of VNNI."""
+    q, weight = torch.full([1, 64], 255, dtype=torch.uint8), torch.full([16, 64], 127, dtype=torch.int8)
+    packed = torch.ops.onednn.qlinear_prepack(weight, None)
+    one, zero = torch.ones([16]), torch.zeros([16], dtype=torch.int64)
+    sums: Tensor = torch.ops.onednn.qlinear_pointwise(
+        q, 1.0, 0, packed, one, zero, None, 1.0, 0, torch.float32, "none", [], ""
+    )
+    return bool((sums == 255.0 * 127.0 * 64.0).all())
+
+
+class Int8Conv2d(nn.Module):
+    """Convolution and ReLU with int8 weights, and, where asked, the input's average pool beside its channels.
+
+    Pixels keep their 255 levels, without which SS304's logits lie 1.6 times as far from fp32's
+    (docs/speed.md). Where sums do not hold them, the same weights multiply them as floats, which sum such
+    integers exactly: that takes longer, and the answer is the same.
+
+    Packed weights do not survive ``torch.jit.save``: the state carries the plain ones and packs on load, for
+    the processor that loads.
+    """
+
+    packed: Tensor
+    scales: Tensor  # of all of the product's channels, as the next two
+    biases: Tensor
+    zero: Tensor
+    # Whether this processor's kernels write it: with AVX2 alone they take twenty times as long.
+    has_bf16: bool
+    whole: bool  # this processor's sums hold pixels
+    apart: bool  # the pool is a product of its own, not rows of the convolution's
+    pooling: Tensor  # its packed weights, and the one scale and zero of them all; else empty
+    pool_scale: Tensor
+    pool_zero: Tensor
+
+    def __init__(
+        self,
+        weight: Tensor,
+        bias: Tensor,
+        stride: int,
+        padding: int,
+        *,
+        size: tuple[int, int],
+        pool: float = 0.0,
+        pixels: bool = False,
+    ) -> None:
+        """Round and pack.
+
+        Args:
+            weight: float32[out, in, k, k].
+            bias: float32[out].
+            stride: either way.
+            padding: either way.
+            size: height and width of the maps to come, pixels. Others work too, but oneDNN may then lay the
+                weights out anew in each call: with one layer of WeldNet that is 1.1 ms.
+            pool: 0, or what the average pool of the input, by the same kernel and stride, is multiplied by;
+                it takes ``in`` more channels after the convolution's.
+            pixels: the input may reach 255; not with a pool, which has no sums of floats.
+        """
+        super().__init__()
+        if pixels and pool > 0:
+            raise ValueError("a convolution of pixels has no pool beside it")
+        self.weight, self.scale = round_weight(weight)
+        self.bias = bias
+        self.stride, self.padding, self.size = [stride, stride], [padding, padding], list(size)
+        self.pool, self.pixels = pool, pixels
+        self.pack(pools_apart())
+
+    def pack(self, apart: bool) -> None:
+        """Lay the weights out as this processor's kernels want them."""
+        self.has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        self.whole = not self.pixels or holds_bytes()
+        self.apart = apart and self.pool > 0
+        channels, height, width = self.weight.size(1), self.weight.size(2), self.weight.size(3)
+        mean = torch.full([channels if self.pool > 0 else 0, 1, height, width], 127, dtype=torch.int8)
+        self.pool_scale = torch.full([1], self.pool / (127.0 * height * width))
+        self.pool_zero = torch.zeros([1], dtype=torch.int64)
+        weight, self.scales, self.biases, self.pooling = self.weight, self.scale, self.bias, torch.empty(0)
+        if self.apart:
+            self.pooling = self._packed(mean, self.pool_scale, channels)
+        elif self.pool > 0:
+            own = torch.eye(channels, dtype=torch.int8).view(channels, channels, 1, 1)
+            weight = torch.cat([weight, own * mean])
+            self.scales = torch.cat([self.scale, self.pool_scale.expand(channels)])
+            self.biases = torch.cat([self.bias, torch.zeros(channels)])
+        self.zero = torch.zeros_like(self.scales, dtype=torch.int64)
+        self.packed = self._packed(weight, self.scales, 1)
+
+    def _packed(self, weight: Tensor, scales: Tensor, groups: int) -> Tensor:
+        packed: Tensor = torch.ops.onednn.qconv_prepack(
+            weight, scales, 1.0, 0, self.stride, self.padding, [1, 1], groups,
+            [1, weight.size(1) * groups, self.size[0], self.size[1]],
+        )  # fmt: skip
+        return packed
+
+    @torch.jit.export
+    def __getstate__(
+        self,
+    ) -> tuple[Tensor, Tensor, Tensor, list[int], list[int], list[int], float, bool, bool]:
+        return (
+            self.weight, self.scale, self.bias, self.stride, self.padding, self.size, self.pool,
+            self.pixels, self.training,
+        )  # fmt: skip
+
+    @torch.jit.export
+    def __setstate__(
+        self, state: tuple[Tensor, Tensor, Tensor, list[int], list[int], list[int], float, bool, bool]
+    ) -> None:
+        (
+            self.weight, self.scale, self.bias, self.stride, self.padding, self.size, self.pool,
+            self.pixels, self.training,
+        ) = state  # fmt: skip
+        self.pack(pools_apart())
+
+    def forward(self, q: Tensor, scale: float) -> list[Tensor]:
+        """``uint8[N, C, h, w]`` of levels, each worth ``scale`` → ``float32[N, C', h', w']``.
+
+        Two maps have the channels of the convolution and of the pool.
+        """
+        return self._products(q, scale, dtype=torch.float32, post="relu")
+
+    @torch.jit.export
+    def halves(self, q: Tensor, scale: float) -> Tensor:
+        """The same as ``bfloat16``, without a pool: half the memory, and 8 bits like the levels to come."""
+        return self._products(q, scale, dtype=torch.bfloat16, post="relu")[0]
+
+    @torch.jit.export
+    def levels(self, q: Tensor) -> Tensor:
+        """The same as levels up to 255, ``uint8[N, C', h', w']``; a pool's channels are the last ones."""
+        maps = self._products(q, 1.0, dtype=torch.uint8, post="none")
+        return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
+
+    def _products(self, q: Tensor, scale: float, *, dtype: torch.dtype, post: str) -> list[Tensor]:
+        if not self.whole:
+            return [self._product_of_floats(q, scale, dtype)]
+        maps = [torch.ops.onednn.qconv2d_pointwise(
+            q, scale, 0, self.packed, self.scales, self.zero, self.biases, self.stride, self.padding, [1, 1],
+            1, 1.0, 0, dtype, post, [], "",
+        )]  # fmt: skip
+        if self.apart:
+            maps.append(torch.ops.onednn.qconv2d_pointwise(
+                q, scale, 0, self.pooling, self.pool_scale, self.pool_zero, None, self.stride, self.padding,
+                [1, 1], q.size(1), 1.0, 0, dtype, post, [], "",
+            ))  # fmt: skip
+        return maps
+
+    def _product_of_floats(self, q: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+        sums = torch.conv2d(
+            q.to(torch.float32), self.weight.to(torch.float32), None, self.stride, self.padding
+        )
+        y = (sums * (self.scale * scale).view(-1, 1, 1) + self.bias.view(-1, 1, 1)).clamp_min_(0)
+        if dtype == torch.uint8:
+            y = y.round_().clamp_(max=255)
+        return y.to(dtype, memory_format=torch.channels_last)

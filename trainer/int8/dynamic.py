@@ -1,0 +1,101 @@
+"""Dynamic int8: a map's scale is the frame's own peak over 127, so nothing is calibrated and nothing clipped.
+
+Networks here take one frame: a scale over a batch would make a frame's result depend on its neighbours. Maps
+between layers are floats, since a peak is known only when the whole map is.
+"""
+
+# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+import torch
+from torch import Tensor, nn
+
+from trainer.int8.folding import (
+    Size,
+    as_map,
+    as_rows,
+    blocks_of,
+    down_layers,
+    max_pool,
+    plain_layers,
+    stem_conv,
+)
+from trainer.int8.linear import Int8Linear, quantize, same_memory
+from trainer.network.weldnet import WeldBlock, WeldNet
+
+
+class DynamicStem(nn.Module):
+    """Stem and max pool.
+
+    Its map is the network's largest, 6 MB as float: where the processor can, it is written and pooled as
+    bfloat16, and only what is left of it becomes float.
+    """
+
+    def __init__(self, stem: nn.Sequential, size: Size) -> None:
+        super().__init__()
+        self.conv = stem_conv(stem, size)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
+        if self.conv.has_bf16:
+            # Behind a ReLU bfloat16 and int16 have one order, and integers are compared faster.
+            bits = same_memory(self.conv.halves(frame, 1.0), torch.int16)
+            return same_memory(max_pool(bits), torch.bfloat16).to(torch.float32)
+        return max_pool(self.conv(frame, 1.0)[0])
+
+
+class DynamicBlock(nn.Module):
+    """A WeldBlock whose shortcut is the identity."""
+
+    def __init__(self, block: WeldBlock, size: Size) -> None:
+        super().__init__()
+        self.spatial, self.pointwise = plain_layers(block, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``float32[1, C, h, w]``, which is overwritten → the same shape."""
+        q, worth = quantize([x], False)
+        h = self.spatial(q, worth)
+        hq, h_worth = quantize(h, True)
+        return as_map(self.pointwise.add_relu(as_rows(hq), h_worth, as_rows(x)))
+
+
+class DynamicDownBlock(nn.Module):
+    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
+
+    def __init__(self, block: WeldBlock, size: Size, balance: float) -> None:
+        super().__init__()
+        self.spatial, self.pointwise = down_layers(block, size, balance)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
+        q, worth = quantize([x], True)
+        h = self.spatial(q, worth)
+        hq, h_worth = quantize(h, True)
+        return as_map(self.pointwise.relu(as_rows(hq), h_worth))
+
+
+class DynamicWeldNet(nn.Module):
+    """WeldNet with every convolution and the linear layer dynamically quantized, for one frame."""
+
+    def __init__(self, student: WeldNet, balances: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.at_once = 1  # frame: its own peaks give its scales
+        self.stem = DynamicStem(student.stem, (student.config.height, student.config.width))
+        self.blocks = nn.Sequential(
+            *(
+                DynamicBlock(block, size)
+                if isinstance(block.shortcut, nn.Identity)
+                else DynamicDownBlock(block, size, (balances or {}).get(name, 1.0))
+                for name, block, size in blocks_of(student)
+            )
+        )
+        self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """``uint8[1, 1, H, W]`` → features ``float32[1, h, w, F]``, their mean ``[1, F]``, logits ``[1, C]``.
+
+        The last layer runs over each pixel, and the mean of that is the logits: the layer is linear, and
+        errors of rounding meet in the mean.
+        """
+        features: Tensor = self.blocks(self.stem(frame))
+        q, worth = quantize([features], False)
+        logits = self.head(as_rows(q), worth).mean((1, 2))
+        return as_rows(features), features.mean((2, 3)), logits

@@ -1,0 +1,128 @@
+"""WeldNet as layers of :mod:`trainer.int8.linear`: batch norm folded, shortcuts merged, maps as rows.
+
+Maps are ``[N, C, h, w]`` in channels-last memory, where a 1×1 convolution is a linear layer over pixels; as
+such oneDNN runs it with less overhead and sums into the residual in place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+
+from trainer.int8.convolution import Int8Conv2d
+from trainer.int8.linear import Int8Linear
+from trainer.network.weldnet import WeldBlock, WeldNet
+
+Size = tuple[int, int]  # height and width of a map, pixels
+
+
+class Worths(NamedTuple):
+    """What one level of a block's input, of the map between its layers and of its output is worth."""
+
+    x: float
+    h: float
+    out: float
+
+
+FLOATS = Worths(1.0, 1.0, 1.0)
+
+
+def fold(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the one convolution that equals ``norm(conv(x))`` in evaluation mode."""
+    conv, norm = cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm)
+    each = factor(norm)
+    bias = norm.bias.detach() - cast(Tensor, norm.running_mean) * each
+    return conv.weight.detach() * each.view(-1, 1, 1, 1), bias
+
+
+def factor(norm: nn.Module) -> Tensor:
+    """What a batch norm in evaluation mode multiplies each channel by, ``float32[C]``."""
+    norm = cast(nn.BatchNorm2d, norm)
+    return (norm.weight / torch.sqrt(cast(Tensor, norm.running_var) + norm.eps)).detach()
+
+
+def blocks_of(student: WeldNet) -> Iterator[tuple[str, WeldBlock, Size]]:
+    """Each block with its name in the student and the size of its input."""
+    size = _halved(_halved((student.config.height, student.config.width)))
+    for i, block in enumerate(cast("list[WeldBlock]", student.blocks)):
+        yield f"blocks.{i}", block, size
+        if cast(nn.Conv2d, block.main[0]).stride[0] == 2:
+            size = _halved(size)
+
+
+def _halved(size: Size) -> Size:
+    """What stride 2 leaves."""
+    return (size[0] + 1) // 2, (size[1] + 1) // 2
+
+
+def stem_conv(stem: nn.Sequential, size: Size, out: float = 1.0) -> Int8Conv2d:
+    """The stem's convolution of pixels; ``out`` is what one level of its map is worth."""
+    weight, bias = fold(stem[0], stem[1])
+    return Int8Conv2d(weight / (255 * out), bias / out, stride=2, padding=3, size=size, pixels=True)
+
+
+def plain_layers(block: WeldBlock, size: Size, worths: Worths = FLOATS) -> tuple[Int8Conv2d, Int8Linear]:
+    """Spatial and pointwise convolution of a block whose shortcut is the identity."""
+    return _spatial(block, size, worths), _pointwise(*fold(block.main[3], block.main[4]), worths)
+
+
+def down_layers(
+    block: WeldBlock, size: Size, balance: float, worths: Worths = FLOATS
+) -> tuple[Int8Conv2d, Int8Linear]:
+    """The two layers that a block with a pooled shortcut comes to.
+
+    The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool stands beside the
+    channels of the spatial convolution: neither has signs, so one ReLU does for both. Both then share a
+    scale; ``balance`` brings the pool to the reach of the others, and the weights behind it take it back.
+    """
+    shortcut = cast(nn.Sequential, block.shortcut)
+    main, main_bias = fold(block.main[3], block.main[4])
+    side, side_bias = fold(shortcut[1], shortcut[2])
+    both = torch.cat([main, side / balance], dim=1)
+    return _spatial(block, size, worths, balance), _pointwise(both, main_bias + side_bias, worths)
+
+
+def _spatial(block: WeldBlock, size: Size, worths: Worths, balance: float = 0.0) -> Int8Conv2d:
+    weight, bias = fold(block.main[0], block.main[1])
+    stride, gain = cast(nn.Conv2d, block.main[0]).stride[0], worths.x / worths.h
+    return Int8Conv2d(weight * gain, bias / worths.h, stride, 1, size=size, pool=balance * gain)
+
+
+def _pointwise(weight: Tensor, bias: Tensor, worths: Worths) -> Int8Linear:
+    return Int8Linear(weight * (worths.h / worths.out), bias / worths.out)
+
+
+def as_rows(x: Tensor) -> Tensor:
+    """Channels-last ``[N, C, h, w]`` seen as one row for each pixel, ``[N, h, w, C]``."""
+    return x.permute(0, 2, 3, 1)
+
+
+def as_map(rows: Tensor) -> Tensor:
+    """One row for each pixel, ``[N, h, w, C]``, seen as channels-last ``[N, C, h, w]``."""
+    return rows.permute(0, 3, 1, 2)
+
+
+def max_pool(x: Tensor) -> Tensor:
+    """3×3 max pool, stride 2, padding 1, of what is behind a ReLU, whatever its type.
+
+    Rows and then columns, each one vectorized: torch's own also tracks where each maximum was, and refuses
+    integers that cannot count a map's places.
+    """
+    return _halve(_halve(x, 2), 3)
+
+
+def _halve(x: Tensor, dim: int) -> Tensor:
+    """The maximum of each even place along ``dim`` and its neighbours, which places 0 and last may lack."""
+    even, odd = torch.ops.aten.slice(x, dim, 0, None, 2), torch.ops.aten.slice(x, dim, 1, None, 2)
+    if even.size(dim) == odd.size(dim):
+        y = torch.maximum(even, odd)
+    else:
+        y = even.contiguous(memory_format=torch.channels_last)
+        before = y.narrow(dim, 0, odd.size(dim))
+        torch.maximum(before, odd, out=before)
+    behind = y.narrow(dim, 1, y.size(dim) - 1)
+    torch.maximum(behind, odd.narrow(dim, 0, y.size(dim) - 1), out=behind)
+    return y

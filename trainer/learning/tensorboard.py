@@ -1,0 +1,48 @@
+"""A network's curves for TensorBoard, beside the CSV: ``tensorboard --logdir RUN/logs/tensorboard``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from trainer.learning.training import Epoch
+
+_CURVES = {
+    "loss/train": "train_loss",
+    "loss/valid": "valid_loss",
+    "accuracy/train": "train_accuracy",
+    "accuracy/valid": "valid_accuracy",
+    "learning rate": "learning_rate",
+    "seconds an epoch": "seconds",
+}
+
+
+class Board:
+    """Event files in ``folder`` of one network; a context manager.
+
+    What a killed run wrote is drawn anew: it may lack an epoch that the checkpoint holds, or have one more.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - a second of imports
+
+        self._writer = SummaryWriter(folder, purge_step=1)
+        self._shown = 0  # epochs
+
+    def show(self, history: Sequence[Epoch]) -> None:
+        """One point of each curve for every epoch that is not there yet; ``history`` is whole."""
+        for epoch in history[self._shown :]:
+            for name, key in _CURVES.items():
+                if (value := getattr(epoch, key)) is not None:
+                    self._writer.add_scalar(name, value, epoch.epoch)
+        self._shown = len(history)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()

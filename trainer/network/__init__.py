@@ -1,0 +1,1 @@
+"""WeldNet, the networks that it is compared with, ensembles, and where weights start."""

@@ -1,0 +1,54 @@
+"""Every network that the paper compares, with one input channel and the data's number of classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+from torch import nn
+
+from trainer.network.torchvision import models
+from trainer.network.weldnet import WeldNet, WeldNetConfig
+from trainer.recipe import Network
+
+_BASELINES: dict[str, tuple[Callable[..., nn.Module], str]] = {  # maker, and where its first convolution is
+    "mobilenet_v3_small": (models.mobilenet_v3_small, "features.0.0"),
+    "mobilenet_v3_large": (models.mobilenet_v3_large, "features.0.0"),
+    "resnet18": (models.resnet18, "conv1"),
+    "resnet34": (models.resnet34, "conv1"),
+    "resnet50": (models.resnet50, "conv1"),
+    # Without the auxiliary head: so it has the 2.18×10⁷ parameters that the paper prints.
+    "inception_v3": (
+        lambda **options: models.inception_v3(**options, aux_logits=False, init_weights=True),
+        "Conv2d_1a_3x3.conv",
+    ),
+}
+SMALLEST = {"inception_v3": 75}  # pixels a side, below which a feature map would be empty
+
+
+def build(network: Network, classes: int) -> nn.Module:
+    """The recipe's network, untrained: float frames ``[N, 1, H, W]`` from 0 to 1 → logits ``[N, C]``."""
+    if network.architecture == "weldnet":
+        fields = {field.name for field in dataclasses.fields(WeldNetConfig)}
+        return WeldNet(WeldNetConfig(classes=classes, **network.model_dump(include=fields)))
+    make, first = _BASELINES[network.architecture]
+    made = make(num_classes=classes)
+    parent, _, name = first.rpartition(".")
+    convolution = made.get_submodule(first)
+    assert isinstance(convolution, nn.Conv2d)  # noqa: S101 - torchvision's, for the type checker
+    grey = nn.Conv2d(
+        1,
+        convolution.out_channels,
+        convolution.kernel_size,  # type: ignore[arg-type]
+        stride=convolution.stride,  # type: ignore[arg-type]
+        padding=convolution.padding,  # type: ignore[arg-type]
+        bias=convolution.bias is not None,
+    )
+    nn.init.kaiming_normal_(grey.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
+    setattr(made.get_submodule(parent), name, grey)
+    return made
+
+
+def parameters(network: nn.Module) -> int:
+    """Number of learnt weights."""
+    return sum(weight.numel() for weight in network.parameters())

@@ -1,0 +1,40 @@
+"""The student's file as it is stored: plain values and the weights of one WeldNet."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import UsageError
+from trainer.network.weldnet import WeldNet, WeldNetConfig
+
+# What the values of a file that is no student can raise
+NOT_A_STUDENT = (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
+
+
+def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
+    """Read the network, in evaluation mode, and the other values of a ``student.pt``.
+
+    Raises:
+        UsageError: the file is missing, or is not a student.
+    """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise not_a_student(path)  # torch would take it for a bare pickle, and fail in any way
+    try:
+        content = torch.load(path, weights_only=True)
+        network = WeldNet(WeldNetConfig(**content["network"]))
+        network.load_state_dict(content["weights"])
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; a run writes it as student.pt") from None
+    except NOT_A_STUDENT:
+        raise not_a_student(path) from None
+    return network.eval(), content
+
+
+def not_a_student(path: Path) -> UsageError:
+    """The error for a file that this trainer did not write as a student."""
+    return UsageError(f"{path}: is no student.pt of this program's trainer")

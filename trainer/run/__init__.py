@@ -1,0 +1,1 @@
+"""The run folder, what a run reads, and how far it is."""

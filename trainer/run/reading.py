@@ -1,0 +1,111 @@
+"""What a run reads: labelled frames before anything is trained, unlabelled ones once there are teachers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from trainer.data import unlabelled
+from trainer.data.datasets import Frame, Listing
+from trainer.data.frames import FrameSet, fitting_size, load, training_size
+from trainer.data.resizing import prepare
+from trainer.errors import DataError, Problem
+from trainer.recipe import Network, Recipe
+from trainer.run.folder import RunFolder
+from trainer.run.progress import Progress
+
+log = logging.getLogger(__name__)
+
+_GROWTH = 1 / 3  # of a side at most: a half more no longer helped (docs/training.md)
+
+
+def sized(recipe: Recipe, listing: Listing) -> Recipe:
+    """The recipe with the network's height and width, from the training frames where it leaves them open.
+
+    ``network.grow`` is 0 where there is no room for it.
+    """
+    network = recipe.network
+    if network.height is None:
+        frames, most = listing.part("train"), network.pixels
+        if network.pixels_a_frame is not None:
+            most = min(most, network.pixels_a_frame * len(frames))
+        view = fitting_size(frames, most, recipe.data.bit_depth, network.enlarge)
+        grow = _growth(view, network)
+        height, width = view[0] + grow, view[1] + grow
+    else:
+        height, width = network.size
+        grow = _growth(network.view, network)
+    log.info("networks take %d×%d pixels, and learn from %d×%d", width, height, width - grow, height - grow)
+    network = network.model_copy(update={"height": height, "width": width, "grow": grow})
+    return recipe.model_copy(update={"network": network})
+
+
+def _growth(view: tuple[int, int], network: Network) -> int:
+    """``network.grow`` where views of this height and width leave room for it, else 0."""
+    grow = network.grow
+    within = (view[0] + grow) * (view[1] + grow) <= network.pixels
+    return grow if within and grow <= _GROWTH * min(view) else 0
+
+
+class Reader:
+    """Decodes a run's frames: training ones at the size that cropping wants, held-out ones prepared."""
+
+    def __init__(self, recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
+        """Take the run's parts; frames too many for memory go to a file in its folder."""
+        self._recipe, self._folder, self._progress = recipe, folder, progress
+        self._valid_size = recipe.network.size
+        self._train_size = training_size(*recipe.network.view, recipe.augmentation.crop[0])
+
+    def labelled(self, listing: Listing) -> tuple[FrameSet, FrameSet]:
+        """Frames to train on and held-out ones.
+
+        Raises:
+            DataError: with every problem of the listing and of the images.
+        """
+        self._progress.begin("reading frames", len(listing.part("train", "valid")))
+        train = self._read(listing.part("train"), self._train_size, listing.problems)
+        valid = self._read(listing.part("valid"), self._valid_size, listing.problems)
+        if not len(valid):
+            listing.problems.append(
+                Problem("nothing to hold out", "every class has one run; name a 'valid' part")
+            )
+        if listing.problems:
+            raise DataError(listing.source, listing.problems)
+        log.info(
+            "%d frames to train on, %d held out, %d classes", len(train), len(valid), len(listing.classes)
+        )
+        return train, valid
+
+    def with_unlabelled(
+        self, train: FrameSet, source: Path | None, listing: Listing, teachers: Sequence[nn.Module]
+    ) -> FrameSet:
+        """The training frames, and those of a folder without labels of which the teachers are sure.
+
+        Raises:
+            DataError: there are none.
+            RunError: the folder's student began with others.
+        """
+        if source is None:
+            self._folder.claim_unlabelled(None)
+            return train
+        frames = unlabelled.find(source, listing.frames)
+        self._folder.claim_unlabelled(unlabelled.fingerprint(frames))
+        self._progress.begin("judging unlabelled frames", len(frames))
+        sure = unlabelled.confident(frames, teachers, self._recipe, self._progress.advance)
+        self._progress.begin("reading frames", len(train) + len(sure))
+        return self._read([*train.frames, *sure], self._train_size, [])
+
+    def _read(self, frames: Sequence[Frame], size: tuple[int, int], problems: list[Problem]) -> FrameSet:
+        return load(
+            frames,
+            size=size,
+            resize=partial(prepare, height=size[0], width=size[1]),
+            bit_depth=self._recipe.data.bit_depth,
+            problems=problems,
+            spill=self._folder.path,
+            advance=self._progress.advance,
+        )

@@ -1,0 +1,1 @@
+"""Synthetic frames: weld pools and textures, drawn on any machine."""

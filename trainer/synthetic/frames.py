@@ -1,0 +1,176 @@
+"""Synthetic weld-pool frames with the six Al5083 classes, in runs, for demos and tests on any machine.
+
+A network that has learnt them knows nothing of real welds: they show that the station works, not how well.
+Each run is one class with its own camera place, exposure, zoom, plates and current, and its frames are
+near-copies, as in real welding runs: a split by frame flatters, a split by run is the honest one.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainer.synthetic.weld_pools import Scene, View, Weld
+
+CLASSES = (
+    "good_weld",
+    "burn_through",
+    "contamination",
+    "lack_of_fusion",
+    "misalignment",
+    "lack_of_penetration",
+)
+FRAMES_PER_RUN = 5  # few near-copies and many runs: what a network can learn from is the runs
+
+_FIRST_SHOT = datetime(2026, 1, 5, 6)  # of the camera's clock, which knows no zone
+_RUN_EVERY = timedelta(minutes=10)  # sixty runs fill a working day, so that reports by shift have rows
+_PNG_LEVEL = 2  # of 9: files a sixth larger than the usual level 6 makes, in a quarter of its time
+
+
+@dataclass(frozen=True)
+class SyntheticFrame:
+    """One frame and its truth."""
+
+    pixels: NDArray[np.uint8]  # [974, 800] of a weld pool, grey
+    label: int  # index in CLASSES, or of a texture's class
+    run: str  # unique over all classes
+    index: int  # within the run
+    name: str  # a weld pool's as a camera gives it: camera, part, seam and time; nothing of the class
+
+
+def frames(count: int, seed: int, *, runs_per_class: int | None = None) -> Iterator[SyntheticFrame]:
+    """Yield ``count`` frames, run by run; classes, and runs within a class, differ by one frame at most.
+
+    The same arguments give the same frames; by default a run has about FRAMES_PER_RUN of them. The order of
+    runs is drawn from the seed, so that neither a run's number nor its time tells the class.
+    """
+    runs_per_class = runs_per_class or max(2, count // (len(CLASSES) * FRAMES_PER_RUN))
+    runs = len(CLASSES) * runs_per_class
+    order = np.random.default_rng(seed).permutation(runs)
+    for number, slot in enumerate(order.tolist()):
+        label, turn = slot % len(CLASSES), slot // len(CLASSES)
+        shots = _share(_share(count, len(CLASSES), label), runs_per_class, turn)
+        if not shots:
+            continue
+        rng = np.random.default_rng([seed, number])
+        scene = Scene(_weld(CLASSES[label], rng), _view(rng), rng)
+        for index in range(shots):
+            run, name = _names(number, index)
+            yield SyntheticFrame(scene.frame(index), label, run, index, name)
+
+
+def write(
+    out: Path,
+    drawn: Iterable[SyntheticFrame],
+    names: Sequence[str] = CLASSES,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """Write frames as PNG to ``out/<class>/<run>/<name>.png``, and ``out/labels.csv`` (path, label, run).
+
+    File names of weld pools look like ``cam1_part-0007_seam-2_20260105T060003.png``: unique over all classes,
+    made for a station's ``name_pattern``, and silent on the class.
+
+    Args:
+        out: folder to write into; made where it is missing.
+        drawn: what to write.
+        names: of the classes.
+        progress: called after each frame with the number of frames written so far.
+
+    Returns:
+        Path of ``labels.csv``; its paths count from ``out``, its labels are class names.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    table = out / "labels.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["path", "label", "run"])
+        for done, frame in enumerate(drawn, start=1):
+            path = out / names[frame.label] / frame.run / frame.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(frame.pixels).save(path, compress_level=_PNG_LEVEL)
+            rows.writerow([path.relative_to(out).as_posix(), names[frame.label], frame.run])
+            if progress:
+                progress(done)
+    return table
+
+
+def _share(count: int, parts: int, part: int) -> int:
+    """How many of ``count`` fall to one of ``parts``; the first ones take what does not divide."""
+    return count // parts + (part < count % parts)
+
+
+def _names(number: int, index: int) -> tuple[str, str]:
+    """Run and file name: two seams a part, two cameras that take turns by part, a frame each second."""
+    part, seam = number // 2 + 1, number % 2 + 1
+    run = f"cam{part % 2 + 1}_part-{part:04d}_seam-{seam}"
+    return run, f"{run}_{_FIRST_SHOT + number * _RUN_EVERY + timedelta(seconds=index):%Y%m%dT%H%M%S}.png"
+
+
+def _sign(rng: np.random.Generator) -> float:
+    return 1.0 if rng.random() < 0.5 else -1.0
+
+
+def _weld(name: str, rng: np.random.Generator) -> Weld:
+    """A weld of the class; every weld has the other defects' harmless cousins, so that classes lie close."""
+    draw = rng.uniform
+    half = draw(4.2, 5.6)
+    good = Weld(
+        half_width=half,
+        front=half * draw(0.8, 1.0),
+        tail=half * draw(1.5, 2.3),
+        joint=float(np.clip(rng.normal(0, 0.5), -1.0, 1.0)),
+        gap=draw(0.2, 0.36),
+        step=draw(-0.2, 0.2),
+        hole=0.0,
+        shade=draw(0, 1) if rng.random() < 0.45 else 0.0,
+        dross=draw(0, 0.2),
+        soot=draw(0, 0.4),
+        heat=draw(0.75, 1.15),
+        pitch=draw(0.55, 1.2),
+        speed=draw(0.5, 1.6),
+    )
+    if name == "burn_through":
+        return replace(good, hole=draw(1.5, 2.4))
+    if name == "contamination":
+        return replace(good, dross=draw(0.7, 1.0), soot=draw(0.3, 1.0))
+    if name == "lack_of_fusion":
+        return replace(good, joint=half * draw(1.24, 1.45) * _sign(rng))
+    if name == "misalignment":
+        return replace(good, step=draw(1.0, 1.8) * _sign(rng))
+    if name == "lack_of_penetration":
+        narrow = half * draw(0.45, 0.57)
+        return replace(
+            good,
+            half_width=narrow,
+            front=narrow * draw(0.8, 1.1),
+            tail=narrow * draw(1.3, 2.3),
+            heat=good.heat * draw(0.5, 0.75),
+            pitch=good.pitch * 0.6,
+        )
+    return good
+
+
+def _view(rng: np.random.Generator) -> View:
+    draw = rng.uniform
+    return View(
+        column=draw(198, 232),
+        row=draw(158, 190),
+        scale=0.05 * draw(0.92, 1.1),
+        yaw=draw(0.2, 0.44),
+        slope=draw(0.62, 0.76),
+        nozzle=draw(90, 150),
+        stickout=draw(20, 60),
+        arc=draw(45, 75),
+        exposure=draw(0.7, 1.35),
+        haze=draw(0.4, 1.0),
+        blur=int(rng.integers(0, 3)),
+        noise=draw(1.6, 3.5),
+        vignette=draw(0.1, 0.4),
+    )

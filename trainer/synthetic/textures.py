@@ -1,0 +1,170 @@
+"""Synthetic textures with marks, in as many classes as one likes: what a network can learn before any weld.
+
+A class is a programme drawn at random: a ground, marks laid over it (scratches, pits, patches, rings), light.
+Its frames share the programme and nothing else, so that a network has to learn grain, direction, outline and
+place to tell classes apart. None of them is drawn after real frames. That networks learn what real ones take
+from such programmes is known of fractals (Kataoka et al. 2020) and of noise (Baradad et al. 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.synthetic.drawing import Field, bell, length, over, ramp
+from trainer.synthetic.frames import SyntheticFrame
+
+FRAMES_PER_CLASS = 50  # many classes of few frames: what a network learns from is the programmes
+_FRAMES_PER_RUN = 10  # a fifth of a class, the least of it that a split by run holds out
+WIDTH, HEIGHT = 100, 120  # pixels: 12,000, as many as sixty training frames are given by 'best'
+_GRID = 128  # pixels a side of a periodic field: a power of two, larger than a frame
+_SHORTEST_BAND, _LONGEST_BAND = 3.0, 40.0  # pixels a wave
+_FEW = 4  # marks: so few are large and have their place, more are small and lie anywhere
+
+_FREQUENCY_Y = np.fft.fftfreq(_GRID).astype(np.float32)[:, None]
+_FREQUENCY_X = np.fft.rfftfreq(_GRID).astype(np.float32)
+_ROWS = (np.arange(HEIGHT, dtype=np.float32) - HEIGHT / 2)[:, None]
+_COLUMNS = np.arange(WIDTH, dtype=np.float32) - WIDTH / 2
+
+
+def class_names(count: int) -> list[str]:
+    """Names of the classes of ``count`` frames."""
+    return [f"texture_{number:04d}" for number in range(max(2, count // FRAMES_PER_CLASS))]
+
+
+def frames(count: int, seed: int) -> Iterator[SyntheticFrame]:
+    """Yield ``count`` frames, class by class; the same arguments give the same ones.
+
+    A run is ten frames that a split keeps together, though they are no nearer to each other than to the rest.
+    """
+    names = class_names(count)
+    for label, name in enumerate(names):
+        texture = _Texture(np.random.default_rng([seed, label]))
+        for index in range(count // len(names) + (label < count % len(names))):
+            pixels = texture.frame(np.random.default_rng([seed, label, index]))
+            run = f"{name}_{index // _FRAMES_PER_RUN}"
+            yield SyntheticFrame(pixels, label, run, index % _FRAMES_PER_RUN, f"{name}_{index:04d}.png")
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Log-uniform: as often within a factor of the one as of the other."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+class _Grain:
+    """Filtered noise behind a curve: clouds, brushed metal, ridges, contours, patches, terraces."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.curve = str(rng.choice(["bent", "ridges", "ridges", "contours", "patches", "terraces"]))
+        self.one_band = rng.random() < 0.5
+        self.fall = rng.uniform(0.3, 2.6)  # of amplitude with frequency, an exponent
+        self.wave = _between(rng, _SHORTEST_BAND, _LONGEST_BAND)  # pixels
+        self.stretch = _between(rng, 1, 8) if rng.random() < 0.6 else 1.0
+        self.angle = rng.uniform(0, np.pi / 2)  # radians; flips make the other half
+        self.steps = rng.uniform(1, 5)  # contours or terraces a standard deviation, about
+        self.skew = rng.uniform(-1, 1)
+
+    def field(self, rng: np.random.Generator) -> Field:
+        """Another sample, float32[HEIGHT, WIDTH], of about zero mean and unit variance."""
+        zoom, angle = np.exp(rng.uniform(-0.22, 0.22)), self.angle + rng.normal(0, 0.08)
+        c, s = float(np.cos(angle)), float(np.sin(angle))
+        along = (_FREQUENCY_X * c + _FREQUENCY_Y * s) * self.stretch
+        frequency = length(along, _FREQUENCY_Y * c - _FREQUENCY_X * s) * np.float32(zoom) + 1e-4
+        if self.one_band:
+            amplitude = bell(np.log2(frequency * self.wave), 0.7)
+        else:
+            amplitude = frequency ** np.float32(-self.fall) * (frequency > 1.5 / _GRID)
+        white = rng.standard_normal((_GRID, _GRID // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
+        wave: Field = np.fft.irfft2(white * amplitude, s=(_GRID, _GRID)).astype(np.float32)
+        wave = wave[:HEIGHT, :WIDTH] / (wave.std() + 1e-6)
+        if self.curve == "ridges":
+            return 1.2 - 1.5 * np.abs(wave)
+        if self.curve == "contours":
+            return 1.3 * np.sin(wave * self.steps + rng.uniform(0, 2 * np.pi))
+        if self.curve == "patches":
+            return np.tanh((wave - self.skew) * 6)
+        if self.curve == "terraces":
+            return np.floor(wave * self.steps * 0.7) / (self.steps * 0.5)
+        return wave + 0.35 * self.skew * np.square(wave)
+
+
+class _Marks:
+    """Shapes of one outline, one size and one inner grain."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.count = _between(rng, 1, 14)
+        few = self.count < _FEW
+        self.size = _between(rng, 10, 42) if few else _between(rng, 3, 11)  # pixels: mean radius
+        self.aspect = _between(rng, 1, 7) if rng.random() < 0.6 else _between(rng, 1, 1.6)
+        self.turned = rng.random() < 0.3  # each its own way
+        self.angle = rng.uniform(0, np.pi / 2)
+        self.lobes = rng.normal(0, 0.22, 5) / (1, 1, 1.3, 1.6, 2)  # of the outline, shares of the radius
+        self.phases = rng.uniform(0, 2 * np.pi, 5)
+        self.ragged = rng.uniform(0, 0.35) if rng.random() < 0.5 else 0.0
+        self.soft = _between(rng, 0.6, 8)  # pixels of an edge
+        self.level = 0.5 + 0.5 * rng.uniform(0.25, 1.1) * rng.choice([-1, 1])  # of its light
+        self.rim = rng.uniform(-0.5, 0.5) if rng.random() < 0.5 else 0.0
+        self.rim_width = rng.uniform(0.8, 3)  # pixels
+        self.grain, self.depth = _Grain(rng), rng.uniform(0, 0.2)
+        self.place = rng.uniform(-0.25, 0.25, 2)  # shares of a frame's sides from its middle
+        self.scatter = rng.uniform(0.06, 0.5) if few else 0.5
+
+    def over(self, light: Field, rng: np.random.Generator) -> Field:
+        """The light with another sample of the marks over it."""
+        inner, ragged = self.grain.field(rng), self.grain.field(rng)
+        for _ in range(max(1, round(self.count * rng.uniform(0.7, 1.35)))):
+            inside = self._inside(rng) + self.ragged * 0.5 * min(self.size, 12) * ragged
+            filled = np.maximum(0.35 * light + 0.5 * self.level + self.depth * inner, 0)
+            light = over(light, filled, ramp(inside, self.soft))
+            light += self.rim * bell(inside, self.rim_width)
+        return light
+
+    def _inside(self, rng: np.random.Generator) -> Field:
+        """Pixels to the outline of one mark, about; positive within."""
+        row, column = (self.place + rng.uniform(-self.scatter, self.scatter, 2)) * (HEIGHT, WIDTH)
+        angle = rng.uniform(0, np.pi) if self.turned else self.angle + rng.normal(0, 0.12)
+        c, s, squeeze = float(np.cos(angle)), float(np.sin(angle)), float(np.sqrt(self.aspect))
+        y, x = _ROWS - np.float32(row), _COLUMNS - np.float32(column)
+        along, across = (x * c + y * s) / squeeze, (y * c - x * s) * squeeze
+        around = np.arctan2(across, along)
+        outline = np.ones_like(around)
+        for n, depth, phase in zip((2, 3, 4, 5, 7), self.lobes, self.phases, strict=True):
+            outline += depth * (1 + 0.2 * rng.normal()) * np.cos(n * around + (phase + rng.normal(0, 0.15)))
+        radius = self.size * np.exp(rng.normal(0, 0.2))
+        return np.float32(radius) * np.maximum(outline, 0.15) - length(along, across)
+
+
+class _Texture:
+    """A class: its programme, from the ground up to the camera."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.ground, self.contrast = _Grain(rng), _between(rng, 0.05, 0.45)
+        self.second, self.share = _Grain(rng), rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0
+        self.marks = [_Marks(rng) for _ in range(rng.choice([0, 1, 1, 1, 2, 2]))]
+        self.bright = rng.uniform(0.3, 0.75)
+        self.spot = rng.uniform(-0.7, 0.9) if rng.random() < 0.4 else 0.0  # of light, or a shadow
+        self.spot_width = rng.uniform(0.15, 0.6)  # share of a side
+        self.spot_place = rng.uniform(-0.35, 0.35, 2)
+
+    def frame(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Another sample, uint8[HEIGHT, WIDTH]."""
+        grain = self.ground.field(rng)
+        if self.share:
+            grain += self.share * (self.second.field(rng) - grain)
+        light = self.bright * (1 + self.contrast * np.exp(rng.normal(0, 0.2)) * grain)
+        for marks in self.marks:
+            light = marks.over(light, rng)
+        row, column = self.spot_place + rng.normal(0, 0.05, 2)
+        away = length(_ROWS / HEIGHT - row, _COLUMNS / WIDTH - column)
+        light = light * (1 + self.spot * bell(away, 1.4 * self.spot_width))
+        slope = rng.normal(0, 0.25, 2)
+        exposure = np.exp(slope[0] * _ROWS / HEIGHT + slope[1] * _COLUMNS / WIDTH + rng.normal(0, 0.2))
+        level = 8 + 240 * (1 - np.exp(-1.4 * np.maximum(light, 0) * exposure))
+        if rng.random() < 0.5:
+            level[1:-1] = (level[:-2] + 2 * level[1:-1] + level[2:]) * 0.25
+            level[:, 1:-1] = (level[:, :-2] + 2 * level[:, 1:-1] + level[:, 2:]) * 0.25
+        noisy = level + rng.normal(0, rng.uniform(0.5, 4), level.shape)
+        pixels: NDArray[np.uint8] = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
+        return pixels
