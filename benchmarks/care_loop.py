@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from inspector.commands.cli import app
 from inspector.records import Verdict
-from inspector.reports.query import query  # noqa: F401 - loaded before the fork: quick kills
+from inspector.reports import query  # noqa: F401 - loaded before the fork: quick kills
 
 EVERYTHING = ["prune", "--older-than", "0", "--unreviewed", "--delete"]
 EVERYTHING += [word for verdict in Verdict for word in ("--verdict", verdict.value)]

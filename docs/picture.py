@@ -15,8 +15,7 @@ import numpy as np
 from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.records import Verdict
-from trainer.synthetic import frames
-from trainer.synthetic.frames import CLASSES, SyntheticFrame
+from trainer.synthetic.frames import CLASSES, SyntheticFrame, frames
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

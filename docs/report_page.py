@@ -33,8 +33,7 @@ from inspector.reports.page import html
 from inspector.reports.page.facts import Source, period
 from inspector.reports.page.pictures import Archived
 from inspector.times import local_day_and_shift
-from trainer.synthetic import frames
-from trainer.synthetic.frames import CLASSES
+from trainer.synthetic.frames import CLASSES, frames
 
 HERE = Path(__file__).resolve().parent
 ARTIFACT = HERE.parent / "deploy" / "demo" / "weldnet-synthetic.pt"

@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from inspector import resources
 
 DEPLOY = resources.folder("deploy")
-UNIT = DEPLOY / "weldnet-inspector.station.service"
+UNIT = DEPLOY / "weldnet-inspector.service"
 REPORT, TIMER = DEPLOY / "weldnet-report.service", DEPLOY / "weldnet-report.timer"
 PRUNE, PRUNE_TIMER = DEPLOY / "weld-inspect-prune.service", DEPLOY / "weld-inspect-prune.timer"
 _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
