@@ -223,7 +223,7 @@ def environment() -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """Commit of this program's checkout, ``-dirty`` where files differ from it; None where installed."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

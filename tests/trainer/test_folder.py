@@ -1,0 +1,24 @@
+"""The run folder: the commit that a result was made with."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from trainer.run.folder import git_commit
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_checkout_reports_its_commit() -> None:
+    """Results from a git checkout carry the checkout's commit."""
+    head = subprocess.run(
+        ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    if head.returncode or not (ROOT / ".git").exists():
+        pytest.skip("this copy of the program is no git checkout")
+    commit = git_commit()
+    assert commit is not None
+    assert commit.removesuffix("-dirty") == head.stdout.strip()
