@@ -1,6 +1,7 @@
 # Two commands do all the set-up on a fresh machine that has only Python 3.11+ and make:
 #   make demo   the whole job on synthetic frames, from dropped files to reports
 #   make test   everything that CI runs
+# A line that ends in '## …' is what `make` alone prints.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,37 +12,46 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BUNDLE := dist/weldnet-bundle
 
-.PHONY: demo test lint bench bigdb schema bundle sigterm-loop chaos care-loop fuzz soak latency clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast lint bench bigdb schema reference bundle sigterm-loop chaos care-loop fuzz soak latency clean
 
-demo: $(VENV)/.installed
+help: ## list the targets
+	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed ## inspect synthetic frames and print a report, in half a minute
 	$(BIN)/python deploy/demo/demo.py
 
-test: lint
+test: lint ## everything that CI runs: static checks and all tests (12 minutes on 2 cores)
 	$(BIN)/python -m pytest
 
-lint: $(VENV)/.installed
+# No server, no training, no crash loop: for the minute after an edit.
+test-fast: $(VENV)/.installed ## the quick tests (under 90 seconds on 2 cores)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/.installed ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The int8 file beside fp32, and beside other runtimes: 1 minute each on a quiet core
-bench: $(VENV)/.installed
+bench: $(VENV)/.installed ## time the int8 file beside fp32 and beside other runtimes (2 minutes on a quiet core)
 	$(PIP) install --editable ".[train,bench]"
 	$(BIN)/python benchmarks/int8_vs_fp32.py
 	$(BIN)/python benchmarks/peers.py
 
-# A year of inspections in a temporary folder: 1,000,000 on SQLite, 5,000,000 on PostgreSQL (some 10 GB, 20 minutes)
-bigdb: $(VENV)/.installed
+# 1,000,000 inspections on SQLite and 5,000,000 on PostgreSQL, in a temporary folder.
+bigdb: $(VENV)/.installed ## time every report on a year of inspections (10 GB, 20 minutes)
 	$(BIN)/python benchmarks/quality_database.py
 
-# The DDL for people, from the models
-schema: $(VENV)/.installed
+schema: $(VENV)/.installed ## write sql/schema.*.sql from the models
 	$(BIN)/python sql/write_schema.py
+
+reference: $(VENV)/.installed ## write docs/reference from the code
+	$(BIN)/python docs/reference_pages.py
 
 # Everything that a station without a network needs: the wheels of this program and of all it stands on, for this
 # machine's Python and processor, and the files to install. INSTALL.md in it says how.
-bundle: $(VENV)/.installed
+bundle: $(VENV)/.installed ## pack all that a station without a network needs into one .tar
 	rm -rf $(BUNDLE) $(BUNDLE).tar
 	mkdir -p $(BUNDLE)/wheelhouse
 	$(PIP) wheel --no-deps --wheel-dir $(BUNDLE)/wheelhouse .
@@ -53,30 +63,24 @@ bundle: $(VENV)/.installed
 	tar --create --file $(BUNDLE).tar --directory dist weldnet-bundle
 	@du -sh $(BUNDLE).tar
 
-# SIGTERM to a loaded station, 50 times: each exit 0 within 10 s, nothing lost.
-sigterm-loop: $(VENV)/.installed
+sigterm-loop: $(VENV)/.installed ## SIGTERM to a loaded station, 50 times: exit 0 within 10 s, nothing lost
 	$(BIN)/python benchmarks/sigterm_loop.py
 
-# kill -9, database restarts, full disks, lost mounts and odd cameras, each many times: nothing lost, nothing twice.
-# About an hour; the mounts need root. A failing leg says how to do it again.
-chaos: $(VENV)/.installed
+# The mounts need root. A failing leg prints the command that repeats it.
+chaos: $(VENV)/.installed ## kill -9, database restarts, full disks, lost mounts, odd cameras (an hour)
 	$(BIN)/python benchmarks/chaos.py
 
-# kill -9 to prune and requeue 200 times on each back end, beside a daemon at work: nothing lost, nothing twice.
-care-loop: $(VENV)/.installed
+care-loop: $(VENV)/.installed ## kill -9 to prune and requeue 200 times per back end, beside a daemon at work
 	$(BIN)/python benchmarks/care_loop.py --backend sqlite
 	$(BIN)/python benchmarks/care_loop.py --backend postgresql
 
-# 12,000 damaged images through a real station: no crash, no hang, each accounted for, none judged in part.
-fuzz: $(VENV)/.installed
+fuzz: $(VENV)/.installed ## 12,000 damaged images through a real station: each accounted for, none judged in part
 	$(BIN)/python benchmarks/fuzz.py
 
-# 100,000 frames through one daemon: memory, handles, threads and throughput, drawn to soak.png.
-soak: $(VENV)/.installed
+soak: $(VENV)/.installed ## 100,000 frames through one daemon: memory, handles and throughput, drawn to soak.png
 	$(BIN)/python benchmarks/soak.py
 
-# 1,000 files, one at a time: from the close to the committed row. On a quiet machine, if it is to mean anything.
-latency: $(VENV)/.installed
+latency: $(VENV)/.installed ## 1,000 files, one at a time: from the close to the committed row (on a quiet machine)
 	$(BIN)/python benchmarks/latency.py
 
 # CPU build first where the configured index offers one, then PyTorch's own CPU index, then whatever there is.
@@ -89,6 +93,6 @@ $(VENV)/.installed: pyproject.toml
 	$(PIP) install --editable ".[train,postgres,dev]"
 	@touch $@
 
-clean:
+clean: ## remove the environment, runs and caches
 	rm -rf $(VENV) demo runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
