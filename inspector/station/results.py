@@ -30,14 +30,14 @@ from inspector.ledger import database
 from inspector.ledger.schema import arrival
 from inspector.ledger.store import Store
 from inspector.records import NameParts
-from inspector.station import result
+from inspector.station import result_file
 
 log = logging.getLogger("weldnet")
 
-_AT_ONCE = 100  # results between two notes of the position: at most so many are told again after a crash
+_RESULTS_PER_READ = 100  # between two notes of the position: at most so many are told again after a crash
 _RETRY_S = 5.0  # a folder that failed is tried again this often
-_SILENCE_S = 10.0  # a network folder that hangs says nothing: so long without an answer is an answer
-_LAST_S = 5.0  # at the end: for what is left; the rest is told after the next start
+_MAX_SILENCE_S = 10.0  # a network folder that hangs says nothing: so long without an answer is an answer
+_MAX_STOP_S = 5.0  # at the end: for what is left; the rest is told after the next start
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class _Position:
     since_us: int  # UTC epoch microseconds; counts only until there is a row to count from
     after: int = 0  # the arrival whose result was told last
     is_mount: bool | None = None  # whether the folder was a mount point then
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The folder takes no results."""
+
+    since: float  # monotonic seconds
+    text: str
 
 
 class Results:
@@ -76,22 +84,22 @@ class Results:
         woken: threading.Event,
     ) -> None:
         self._folder = folder
-        self._file = position
+        self._position_file = position
         self._url = url
         self._station = station
         self._zone = zone
         self._describe = describe
         self._woken = woken
         self._ending = threading.Event()
-        self._error: str | None = None
+        self._failure: _Failure | None = None
         self._busy_since: float | None = None
         self._position = self._stored_position()
         self._engine: sa.Engine | None = None
-        self._thread = threading.Thread(target=self._tell_on, name="results", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="results", daemon=True)
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):  # it is noted again with the first result
-            self._note(self._position)
+            self._save_position(self._position)
         self._thread.start()
         return self
 
@@ -100,50 +108,51 @@ class Results:
     ) -> None:
         self._ending.set()
         self._woken.set()
-        self._thread.join(_LAST_S)  # one that hangs in a network folder is left behind: it is a daemon thread
-        if self._thread.is_alive() or self._error:
+        self._thread.join(_MAX_STOP_S)  # one that hangs in a share is left behind: it is a daemon thread
+        if self._thread.is_alive() or self._failure:
             log.warning("results_folder %s: what is missing there is told after the next start", self._folder)
 
     def fault(self) -> str | None:
         """What is wrong with the folder, or None; for any thread."""
         if self._thread.ident is not None and not self._thread.is_alive():
             return f"{self._folder} is told no more: restart the service; its log says why"
-        since = self._busy_since
-        hangs = since is not None and time.monotonic() - since > _SILENCE_S
-        return f"{self._folder} has not answered for over {_SILENCE_S:.0f} s" if hangs else self._error
+        since, failure = self._busy_since, self._failure
+        if since is not None and time.monotonic() - since > _MAX_SILENCE_S:
+            return f"{self._folder} has not answered for over {_MAX_SILENCE_S:.0f} s"
+        return failure.text if failure else None
 
     # --- the thread -----------------------------------------------------------------------------------
 
-    def _tell_on(self) -> None:
-        began: float | None = None
-        while True:
-            is_last = self._ending.is_set()
+    def _run(self) -> None:
+        """Write results after each commit, and what is left once the end is asked for."""
+        self._woken.set()  # what the last run left
+        while not self._ending.is_set():
+            self._woken.wait()
             self._woken.clear()
-            try:
-                self._catch_up()
-                if began is not None:
-                    self._happened("results_back", f"over after {time.monotonic() - began:.1f} s")
-                self._error = began = None
-            except OSError as error:
-                self._error = f"{self._folder}: {error.strerror}; its results wait in the database"
-                if began is None:
-                    began = time.monotonic()
-                    self._happened("results_failed", self._error)
-            except StationError as error:  # the daemon tells of it, and waits for the same
-                log.debug("results wait: %s", error)
-                self._woken.set()
-            self._busy_since = None
-            if is_last:
-                break
-            if self._error or self._woken.is_set():
-                self._ending.wait(_RETRY_S)
-            else:
-                self._woken.wait()
+            while not self._catch_up():
+                if self._ending.wait(_RETRY_S):
+                    break
+        self._catch_up()
         if self._engine:
             self._engine.dispose()
 
-    def _catch_up(self) -> None:
-        """Tell all that the ledger has beyond the position.
+    def _catch_up(self) -> bool:
+        """Write what the ledger has beyond the position; False where folder or database refuse for now."""
+        try:
+            self._write_new_results()
+        except OSError as error:
+            self._note_failure(error)
+            return False
+        except StationError as error:  # the daemon tells of it, and waits for the same
+            log.debug("results wait: %s", error)
+            return False
+        finally:
+            self._busy_since = None
+        self._note_recovery()
+        return True
+
+    def _write_new_results(self) -> None:
+        """Write all that the ledger has beyond the position.
 
         Raises:
             OSError: the folder does not take a result.
@@ -151,36 +160,40 @@ class Results:
         """
         if self._engine is None:
             self._engine = database.engine(self._url, read_only=True)
-            self._begin_anew_in_another_ledger(self._engine)
-        while some := self._next(self._engine):
+            self._reset_for_another_ledger(self._engine)
+        while some := self._read_next(self._engine):
             self._busy_since = time.monotonic()
             self._require_mount()
             for row in some:
                 self._write(row)
                 self._busy_since = time.monotonic()
             is_mount = os.path.ismount(self._folder)
-            self._note(replace(self._position, after=some[-1]["id"], is_mount=is_mount))
+            self._save_position(replace(self._position, after=some[-1]["id"], is_mount=is_mount))
 
-    def _next(self, engine: sa.Engine) -> list[sa.RowMapping]:
+    def _read_next(self, engine: sa.Engine) -> list[sa.RowMapping]:
         at = self._position
-        query = result.beyond(at.after, self._station, _AT_ONCE, since_us=None if at.after else at.since_us)
+        query = result_file.next_rows(
+            at.after, self._station, _RESULTS_PER_READ, since_us=None if at.after else at.since_us
+        )
         with database.transaction(engine) as connection:
             return list(connection.execute(query).mappings())
 
-    def _begin_anew_in_another_ledger(self, engine: sa.Engine) -> None:
+    def _reset_for_another_ledger(self, engine: sa.Engine) -> None:
         """A position beyond the last row is of a database that was since replaced or restored."""
         with database.transaction(engine) as connection:
             last = connection.scalar(sa.select(sa.func.max(arrival.c.id)))
         if (last or 0) < self._position.after:
-            self._note(replace(self._position, after=0))
+            self._save_position(replace(self._position, after=0))
             self._happened("results_anew", "the database is another or an older one: told from this start on")
 
     def _require_mount(self) -> None:
         if self._position.is_mount and not os.path.ismount(self._folder):
-            raise OSError(errno.ENODEV, f"was a mount point and is none now (else remove {self._file})")
+            raise OSError(
+                errno.ENODEV, f"was a mount point and is none now (else remove {self._position_file})"
+            )
 
     def _write(self, row: sa.RowMapping) -> None:
-        told = result.content(row, self._station, self._zone, self._describe)
+        told = result_file.content(row, self._station, self._zone, self._describe)
         content = json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
         unfinished = self._folder / f".{row['id']}.tmp"
         try:
@@ -188,7 +201,7 @@ class Results:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            unfinished.replace(self._folder / result.file_name(row))
+            unfinished.replace(self._folder / result_file.name(row))
         except OSError:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
@@ -199,11 +212,11 @@ class Results:
     def _stored_position(self) -> _Position:
         fresh = _Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
         try:
-            stored = _Position(**json.loads(self._file.read_text(encoding="utf-8")))
+            stored = _Position(**json.loads(self._position_file.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return fresh
         except (OSError, ValueError, TypeError) as error:
-            log.warning("%s cannot be read, results are told from now on: %s", self._file, error)
+            log.warning("%s cannot be read, results are told from now on: %s", self._position_file, error)
             return fresh
         if stored.database != fresh.database:
             return fresh
@@ -212,14 +225,26 @@ class Results:
         # Should the ledger turn out to be another one, it is told from this start on.
         return replace(stored, since_us=fresh.since_us) if stored.after else stored
 
-    def _note(self, position: _Position) -> None:
-        unfinished = self._file.with_name(f"{self._file.name}.new")
+    def _save_position(self, position: _Position) -> None:
+        unfinished = self._position_file.with_name(f"{self._position_file.name}.new")
         with unfinished.open("w", encoding="utf-8") as stream:
             json.dump(asdict(position), stream)
             stream.flush()
             os.fsync(stream.fileno())
-        unfinished.replace(self._file)
+        unfinished.replace(self._position_file)
         self._position = position
+
+    def _note_failure(self, error: OSError) -> None:
+        """Keep the latest reason for the health page; the first one is an event."""
+        before, text = self._failure, f"{self._folder}: {error.strerror}; its results wait in the database"
+        self._failure = _Failure(before.since if before else time.monotonic(), text)
+        if before is None:
+            self._happened("results_failed", text)
+
+    def _note_recovery(self) -> None:
+        if self._failure:
+            self._happened("results_back", f"over after {time.monotonic() - self._failure.since:.1f} s")
+            self._failure = None
 
     def _happened(self, kind: str, detail: str) -> None:
         log.warning("%s: %s", kind, detail)

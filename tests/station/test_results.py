@@ -238,7 +238,7 @@ def test_a_folder_that_hangs_does_not_hold_up_anything(
     on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A share that does not answer is told as a fault, while commits go on; then the results come."""
-    monkeypatch.setattr(results, "_SILENCE_S", 0.05)
+    monkeypatch.setattr(results, "_MAX_SILENCE_S", 0.05)
     with on_sqlite.at_work() as (store, at_work):
         [_] = store.record([inspected("a.png", **now())], in_force(store))
         row = on_sqlite.told(1)[0]["row"] + 1
@@ -277,7 +277,7 @@ def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "point", ["inspector.station.results.Results._write", "inspector.station.results.Results._note"]
+    "point", ["inspector.station.results.Results._write", "inspector.station.results.Results._save_position"]
 )
 def test_a_kill_leaves_no_result_out_and_none_in_half(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], point: str

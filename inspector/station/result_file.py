@@ -17,12 +17,12 @@ from inspector.records import Json, NameParts, Outcome
 from inspector.times import iso
 
 SCHEMA: Final = 1
-_NAME_BYTES = 255  # the limit of a file name on Linux file systems and on shares
-_NOT_ON_SHARES = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
-_TOLD = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
+_MAX_NAME_BYTES = 255  # the limit of a file name on Linux file systems and on shares
+_FORBIDDEN_ON_WINDOWS = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
+_REPORTED_OUTCOMES = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
 
 
-def beyond(after: int, station: str, limit: int, *, since_us: int | None) -> sa.Select[Any]:
+def next_rows(after: int, station: str, limit: int, *, since_us: int | None) -> sa.Select[Any]:
     """A station's next results in the order of their rows.
 
     Args:
@@ -42,7 +42,7 @@ def beyond(after: int, station: str, limit: int, *, since_us: int | None) -> sa.
         .join(stations, stations.c.id == arrival.c.station_id)
         .outerjoin(inspection, inspection.c.id == arrival.c.inspection_id)
         .outerjoin(quarantine, quarantine.c.id == arrival.c.quarantine_id)
-        .where(stations.c.name == station, arrival.c.id > after, arrival.c.outcome.in_(_TOLD))
+        .where(stations.c.name == station, arrival.c.id > after, arrival.c.outcome.in_(_REPORTED_OUTCOMES))
         .order_by(arrival.c.id)
         .limit(limit)
     )
@@ -50,7 +50,7 @@ def beyond(after: int, station: str, limit: int, *, since_us: int | None) -> sa.
 
 
 def content(row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[str], NameParts]) -> Json:
-    """The fields of one row of :func:`beyond`.
+    """The fields of one row of :func:`next_rows`.
 
     Args:
         row: the arrival with its inspection or quarantine row.
@@ -81,8 +81,8 @@ def content(row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[
     }
 
 
-def file_name(row: sa.RowMapping) -> str:
+def name(row: sa.RowMapping) -> str:
     """As in the archive, ``<stem>.<first 8 of sha256>``, and the row's number: no two results share it."""
     ending = f".{row['id']}.json"
-    stem = _NOT_ON_SHARES.sub("_", PurePosixPath(row["path"]).stem)
-    return stem.encode()[: _NAME_BYTES - len(ending)].decode(errors="ignore") + ending
+    stem = _FORBIDDEN_ON_WINDOWS.sub("_", PurePosixPath(row["path"]).stem)
+    return stem.encode()[: _MAX_NAME_BYTES - len(ending)].decode(errors="ignore") + ending
