@@ -1,9 +1,9 @@
-"""Makes a made-up shop to look at, its report in three languages, and docs/report.png (with Chromium).
+"""Write a made-up shop, its report in three languages, and docs/images/report.png (if Chromium is installed).
 
-    .venv/bin/python docs/report_page.py FOLDER
+    .venv/bin/python docs/images/draw_report.py FOLDER
 
-Frames are the demo's synthetic ones with a little noise, verdicts and heat maps the demo network's own;
-times, parts, people's verdicts and the other events are made up. In the last week more seams have defects.
+Frames are the demo's synthetic ones with a little noise. Verdicts and heat maps come from the demo's network.
+Times, parts, people's verdicts and the other events are made up. In the last week more seams have defects.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from inspector.times import local_day_and_shift
 from trainer.synthetic.frames import CLASSES, frames
 
 HERE = Path(__file__).resolve().parent
-ARTIFACT = HERE.parent / "deploy" / "demo" / "weldnet-synthetic.pt"
+ARTIFACT = HERE.parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
 BERLIN = ZoneInfo("Europe/Berlin")
 SHIFTS = {"early": time(6), "late": time(14), "night": time(22)}
 FIRST, DAYS = datetime(2026, 3, 2, 6, 10, tzinfo=BERLIN), 28
@@ -210,7 +210,7 @@ def photograph(page: Path, out: Path) -> None:
     more = ("--disable-background-networking", "--disable-component-update", "--disable-sync")
     places = []
     for first in ("summary", "p_chart", "images"):
-        # A screenshot begins at the top: what stands before this section goes out of its way.
+        # A screenshot begins at the top of the page, so hide everything above this section.
         rest = "" if first == "summary" else f"body > header, main > :has(~ #{first}) {{ display: none; }}"
         part, shot = page.with_name("part.html"), page.with_name("shot.png")
         part.write_text(

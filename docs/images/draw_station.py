@@ -1,8 +1,8 @@
-"""Draws docs/station.png: what the demo's network says of frames it has never seen, and where it looked.
+"""Draw docs/images/station.png: six frames that the demo's network has never seen, with verdict and heat map.
 
-    .venv/bin/python docs/picture.py
+    .venv/bin/python docs/images/draw_station.py
 
-The frames are the demo's own synthetic ones (same seed), the verdicts and heat maps the real artifact's.
+The frames are the demo's own synthetic ones (same seed). Verdicts and heat maps come from the real artifact.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).resolve().parent
-ARTIFACT = HERE.parent / "deploy" / "demo" / "weldnet-synthetic.pt"
+ARTIFACT = HERE.parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
 SEED, COUNT = 2026, 240  # as in the demo
 COLOURS = {Verdict.PASS: "#1b7837", Verdict.FAIL: "#b2182b", Verdict.REVIEW: "#8c6d1f"}
 
