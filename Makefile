@@ -13,7 +13,7 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 BUNDLE := dist/weldnet-bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference bundle sigterm-loop chaos care-loop fuzz soak latency clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop chaos care-loop fuzz soak latency clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ lint: $(VENV)/.installed ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A broken link or any other warning stops it.
+docs: $(VENV)/.installed ## build the documentation as a site, in site/index.html
+	$(PIP) install --editable ".[docs]"
+	rm -rf site
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet -d $(VENV)/.doctrees docs site
+	@echo "Open site/index.html in a browser"
 
 bench: $(VENV)/.installed ## time the int8 file beside fp32 and beside other runtimes (2 minutes on a quiet core)
 	$(PIP) install --editable ".[train,bench]"
@@ -59,6 +66,7 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 	  || $(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX)
 	$(PIP) download --dest $(BUNDLE)/wheelhouse --find-links $(BUNDLE)/wheelhouse "weldnet-station[postgres]" pip
 	cp deploy/INSTALL.md deploy/*.service deploy/*.timer deploy/*.conf deploy/*.yaml deploy/*.json sql/roles.sql $(BUNDLE)
+	cp -r docs $(BUNDLE)/docs
 	cd $(BUNDLE) && find . -type f ! -name SHA256SUMS | sort | xargs sha256sum > SHA256SUMS
 	tar --create --file $(BUNDLE).tar --directory dist weldnet-bundle
 	@du -sh $(BUNDLE).tar
@@ -94,5 +102,5 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 clean: ## remove the environment, runs and caches
-	rm -rf $(VENV) demo runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo runs dist build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
