@@ -7,7 +7,8 @@ from typing import Final
 
 # <malloc.h>. Maps of some MB come and go with every frame: glibc would give them back to the system and take
 # fresh, zeroed pages for the next, and keep a heap for each worker. Measured over 1000 frames on two workers
-# (docs/speed.md): 50 page faults a frame for 200, 0.3 ms in the kernel for 1.1, as much memory.
+# (docs/measurements/pipeline.md): 50 page faults per frame instead of 200, 0.3 ms in the kernel instead of
+# 1.1, and as much memory.
 _SETTINGS: Final = (
     (-1, 32 << 20),  # M_TRIM_THRESHOLD, bytes at the heap's end: glibc's own is 128 KiB
     (-3, 32 << 20),  # M_MMAP_THRESHOLD, bytes: the most that glibc allows

@@ -1,4 +1,4 @@
-"""One result as a PLC or a manufacturing execution system reads it; docs/results.md describes the fields."""
+"""One result for a PLC or a manufacturing execution system; see docs/reference/result-files.md."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """How far a frame's pooled features lie from those of the training frames: an artifact's ``novelty``.
 
 The Mahalanobis distance from one Gaussian over all training frames, with a shrunk covariance (Ledoit and Wolf
-2004). Lee et al. 2018 take one mean for each class; measured (docs/novelty.md), one for all does as well and
-needs no labels. The ``AXES`` strongest directions have a variance of their own, all others share one: that
-costs no detection, and keeps a file of 3.5 MB from growing by 1 MB.
+2004). Lee et al. 2018 take one mean per class. One mean for all catches as much, and needs no labels
+(docs/measurements/novelty.md). The ``AXES`` strongest directions have a variance of their own, all others
+share one: that costs no detection, and keeps a file of 3.5 MB from growing by 1 MB.
 """
 
 # no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
@@ -18,7 +18,7 @@ from trainer.network.weldnet import WeldNet
 
 AXES = 32  # directions with a variance of their own
 # Share of known frames that may count as novel: each costs a person's look. 1% let four of ten X-SDD-foreign
-# frames through where 2% let one of ten (docs/novelty.md).
+# frames through where 2% let one of ten (docs/measurements/novelty.md).
 FALSE_ALARMS = 0.02
 
 

@@ -1,6 +1,7 @@
 """The int8 convolution: weights laid out once, for the maps to come and the processor that loads them.
 
-What oneDNN would do anew in each call is most of what a quick network can lose: docs/speed.md.
+Work that oneDNN would repeat in each call is most of what a fast network can lose
+(docs/explanation/dynamic-int8.md).
 """
 
 # no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
@@ -35,8 +36,8 @@ class Int8Conv2d(nn.Module):
     """Convolution and ReLU with int8 weights, and, where asked, the input's average pool beside its channels.
 
     Pixels keep their 255 levels, without which SS304's logits lie 1.6 times as far from fp32's
-    (docs/speed.md). Where sums do not hold them, the same weights multiply them as floats, which sum such
-    integers exactly: that takes longer, and the answer is the same.
+    (docs/explanation/dynamic-int8.md). If the sums cannot hold them, the same weights multiply them as
+    floats, which sum such integers exactly: that takes longer, and the answer is the same.
 
     Packed weights do not survive ``torch.jit.save``: the state carries the plain ones and packs on load, for
     the processor that loads.

@@ -13,10 +13,11 @@ oneDNN adds pairs of u8×s8 products in 16 bits, which 2·127·127 fits and 2·2
 keep their 255: see :class:`trainer.int8.convolution.Int8Conv2d`.
 
 From levels to levels (static int8) what a level is worth is part of the weights, which no call then has to be
-told, and no ReLU is asked for, since a byte ends at 0. Both would cost time (docs/speed.md).
+told, and no ReLU is asked for, since a byte ends at 0. Both would cost time
+(docs/explanation/dynamic-int8.md).
 
 Every call of these operators costs some 50 µs beside its sums, for what oneDNN works out anew each time
-(docs/speed.md): the fewer calls, the better.
+(docs/explanation/dynamic-int8.md): the fewer calls, the better.
 """
 
 # no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects

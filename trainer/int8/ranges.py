@@ -3,7 +3,7 @@
 Dynamic int8 takes from them only how the two inputs of one layer compare (:func:`balances`).
 
 A range is the one that rounds and cuts with the least squared error. Measured against the plain peak and
-percentiles: docs/speed.md.
+percentiles: docs/explanation/dynamic-int8.md.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from trainer.recipe import Network
 log = logging.getLogger(__name__)
 
 SHIPPED = Path(__file__).parent / "weights" / "weldpool.pt"  # what it has learnt: README there
-FEW = 300  # training frames: 190 gained from it, 382 did not (docs/training.md)
+FEW = 300  # training frames: 190 gained from it, 382 did not (docs/measurements/few-frames.md)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-_GROWTH = 1 / 3  # of a side at most: a half more no longer helped (docs/training.md)
+_GROWTH = 1 / 3  # of a side at most: a half more no longer helped (docs/measurements/xsdd.md)
 
 
 def sized(recipe: Recipe, listing: Listing) -> Recipe:
