@@ -171,7 +171,7 @@ def reports() -> str:
         _NOTICE,
         "# Reports\n",
         "Run one with `weld-inspect report NAME --config FILE`. The texts come from the heads of the files\n"
-        "in [`sql/reports`](../../sql/reports), which also run in any SQL client with their parameters\n"
+        "in `sql/reports/`, which also run in any SQL client with their parameters\n"
         "bound.\n",
     ]
     for name, question in query.names().items():
@@ -243,7 +243,7 @@ def metrics() -> str:
         "# Metrics\n",
         "With `metrics_port` set, the daemon serves `/metrics` in Prometheus's text format on 127.0.0.1,\n"
         "with the usual `process_*` metrics beside these. Alert rules and a dashboard are in\n"
-        "[`deploy/`](../../deploy).\n",
+        "`deploy/`.\n",
         "| metric | type | labels | meaning |",
         "|---|---|---|---|",
     ]
