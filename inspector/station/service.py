@@ -123,7 +123,7 @@ class Notifier:
 
     def alive(self) -> None:
         """The main loop has come round: feed the watchdog when half its time is over, and work gets on."""
-        self._progress.round()
+        self._progress.beat()
         now = time.monotonic()
         if self._ping_s is None or now < self._next_ping:
             return

@@ -1,4 +1,4 @@
-"""The threads that decode and judge; each piece of work is under the watchdog's eye until it ends."""
+"""The threads that decode and judge; each running task is under the watchdog's eye until it ends."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ class Workers:
 
     Args:
         threads: how many.
-        progress: told of each piece of work, from when it is given out: a worker that is stuck before it
-            begins stands still, too.
-        wake: called after a piece of work, from its thread, unless plenty waits for a thread still: whoever
-            gives out work then has time, and does the more at once when it is called.
+        progress: has a heartbeat of the queue and of each running task.
+        wake: called after a task, from its thread, unless plenty waits for a thread still: whoever gives out
+            work then has time, and does the more at once when it is called.
     """
 
     def __init__(self, threads: int, progress: Progress, wake: Callable[[], None]) -> None:
         self._pool = ThreadPoolExecutor(threads, "worker")
-        self._plenty = 4 * threads  # pieces: with half as many a thread stood idle now and then
+        self._plenty = 4 * threads  # tasks: with half as many a thread stood idle now and then
         self._progress = progress
         self._wake = wake
 
@@ -37,14 +36,15 @@ class Workers:
 
     def submit(self, work: Callable[[V], R], item: V) -> Future[R]:
         """Have this done as soon as a thread is free."""
-        token = object()  # the work's name: its future is not known before it may have ended
-        self._progress.begin(token)
-        future = self._pool.submit(work, item)
-
-        def ended(_: Future[R]) -> None:
-            self._progress.end(token)
-            if self._progress.under_way <= self._plenty:
-                self._wake()
-
-        future.add_done_callback(ended)
+        self._progress.queued()
+        future = self._pool.submit(self._run, work, item)
+        future.add_done_callback(self._wake_unless_plenty_waits)
         return future
+
+    def _run(self, work: Callable[[V], R], item: V) -> R:
+        with self._progress.running():
+            return work(item)
+
+    def _wake_unless_plenty_waits(self, _: Future[R]) -> None:
+        if self._progress.unfinished <= self._plenty:
+            self._wake()

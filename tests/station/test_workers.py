@@ -15,12 +15,12 @@ def test_the_giver_is_woken_before_the_workers_run_dry_and_not_while_plenty_wait
     """Of many pieces the first end unheard; from a few before the last on, each end is told."""
     progress, left, may_go_on = Progress(), [], threading.Semaphore(0)
     pieces = 10 * threads
-    with Workers(threads, progress, lambda: left.append(progress.under_way)) as workers:
+    with Workers(threads, progress, lambda: left.append(progress.unfinished)) as workers:
         given = [workers.submit(lambda _: may_go_on.acquire(), None) for _ in range(pieces)]
         may_go_on.release(pieces)
         for piece in given:
             piece.result(timeout=30)
-    assert progress.under_way == 0
+    assert progress.unfinished == 0
     assert max(left) < pieces // 2, "it was woken while half of the work still waited"
     assert max(left) > threads, "it was woken only when a thread had nothing left to do"
     assert min(left) == 0, "the last end was not told"
