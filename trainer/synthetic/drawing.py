@@ -36,30 +36,35 @@ def over(below: Field, above: Field, mask: Field) -> Field:
     return mixed
 
 
-def length(x: Field, y: Field) -> Field:
+def length(across: Field, along: Field) -> Field:
     """Euclidean length, in a third of the time of ``hypot``, whose care is not needed here."""
-    euclidean: Field = np.sqrt(x * x + y * y)
+    euclidean: Field = np.sqrt(across * across + along * along)
     return euclidean
 
 
-def texels(x: Texels, y: Texels) -> Texels:
+def blur(field: Field) -> None:
+    """Blur with a 1-2-1 filter down and across, in place."""
+    field[1:-1] = (field[:-2] + 2 * field[1:-1] + field[2:]) * 0.25
+    field[:, 1:-1] = (field[:, :-2] + 2 * field[:, 1:-1] + field[:, 2:]) * 0.25
+
+
+def texture_positions(across: Texels, along: Texels) -> Texels:
     """Positions in a raveled texture for whole texel coordinates of any size."""
-    return (y & (TILE - 1)) * TILE + (x & (TILE - 1))
+    return (along & (TILE - 1)) * TILE + (across & (TILE - 1))
 
 
-def whole(millimetres: Field) -> Texels:
+def texel_coordinates(millimetres: Field) -> Texels:
     """Whole texel coordinates."""
     return np.floor(millimetres * (1 / TEXEL)).astype(np.int32)
 
 
-def noise(rng: np.random.Generator, wavelength: float, stretch: float = 1.0) -> Field:
+def noise_texture(rng: np.random.Generator, wavelength: float, stretch: float = 1.0) -> Field:
     """A periodic texture, float32[TILE, TILE], of unit variance around one wavelength (mm)."""
     white = rng.standard_normal((TILE, TILE // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    frequency_y = (
-        np.fft.fftfreq(TILE, TEXEL).astype(np.float32)[:, None] * stretch
-    )  # stretch > 1: longer in y
-    frequency_x = np.fft.rfftfreq(TILE, TEXEL).astype(np.float32)
-    octaves = np.log2(length(frequency_x, frequency_y) * wavelength + 1e-6)
+    # A stretch above 1 makes the texture longer from row to row
+    row_frequency = np.fft.fftfreq(TILE, TEXEL).astype(np.float32)[:, None] * stretch
+    column_frequency = np.fft.rfftfreq(TILE, TEXEL).astype(np.float32)
+    octaves = np.log2(length(column_frequency, row_frequency) * wavelength + 1e-6)
     band = np.exp(-np.square(octaves / 0.8))
     tile: Field = np.fft.irfft2(white * band, s=(TILE, TILE))
     tile /= tile.std()

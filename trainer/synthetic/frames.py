@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.synthetic.weld_pools import Scene, View, Weld
+from trainer.synthetic.weld_pools import draw
+from trainer.synthetic.weld_scenes import Scene, View, Weld
 
 CLASSES = (
     "good_weld",
@@ -63,7 +64,7 @@ def frames(count: int, seed: int, *, runs_per_class: int | None = None) -> Itera
         scene = Scene(_weld(CLASSES[label], rng), _view(rng), rng)
         for index in range(shots):
             run, name = _names(number, index)
-            yield SyntheticFrame(scene.frame(index), label, run, index, name)
+            yield SyntheticFrame(draw(scene, index), label, run, index, name)
 
 
 def write(
@@ -119,58 +120,58 @@ def _sign(rng: np.random.Generator) -> float:
 
 def _weld(name: str, rng: np.random.Generator) -> Weld:
     """A weld of the class; every weld has the other defects' harmless cousins, so that classes lie close."""
-    draw = rng.uniform
-    half = draw(4.2, 5.6)
+    between = rng.uniform
+    half = between(4.2, 5.6)
     good = Weld(
         half_width=half,
-        front=half * draw(0.8, 1.0),
-        tail=half * draw(1.5, 2.3),
-        joint=float(np.clip(rng.normal(0, 0.5), -1.0, 1.0)),
-        gap=draw(0.2, 0.36),
-        step=draw(-0.2, 0.2),
-        hole=0.0,
-        shade=draw(0, 1) if rng.random() < 0.45 else 0.0,
-        dross=draw(0, 0.2),
-        soot=draw(0, 0.4),
-        heat=draw(0.75, 1.15),
-        pitch=draw(0.55, 1.2),
-        speed=draw(0.5, 1.6),
+        front=half * between(0.8, 1.0),
+        tail=half * between(1.5, 2.3),
+        joint_offset=float(np.clip(rng.normal(0, 0.5), -1.0, 1.0)),
+        joint_gap=between(0.2, 0.36),
+        step=between(-0.2, 0.2),
+        hole_radius=0.0,
+        dark_reflection=between(0, 1) if rng.random() < 0.45 else 0.0,
+        dross=between(0, 0.2),
+        soot=between(0, 0.4),
+        brightness=between(0.75, 1.15),
+        ripple_pitch=between(0.55, 1.2),
+        travel=between(0.5, 1.6),
     )
     if name == "burn_through":
-        return replace(good, hole=draw(1.5, 2.4))
+        return replace(good, hole_radius=between(1.5, 2.4))
     if name == "contamination":
-        return replace(good, dross=draw(0.7, 1.0), soot=draw(0.3, 1.0))
+        return replace(good, dross=between(0.7, 1.0), soot=between(0.3, 1.0))
     if name == "lack_of_fusion":
-        return replace(good, joint=half * draw(1.24, 1.45) * _sign(rng))
+        return replace(good, joint_offset=half * between(1.24, 1.45) * _sign(rng))
     if name == "misalignment":
-        return replace(good, step=draw(1.0, 1.8) * _sign(rng))
+        return replace(good, step=between(1.0, 1.8) * _sign(rng))
     if name == "lack_of_penetration":
-        narrow = half * draw(0.45, 0.57)
+        narrow = half * between(0.45, 0.57)
         return replace(
             good,
             half_width=narrow,
-            front=narrow * draw(0.8, 1.1),
-            tail=narrow * draw(1.3, 2.3),
-            heat=good.heat * draw(0.5, 0.75),
-            pitch=good.pitch * 0.6,
+            front=narrow * between(0.8, 1.1),
+            tail=narrow * between(1.3, 2.3),
+            brightness=good.brightness * between(0.5, 0.75),
+            ripple_pitch=good.ripple_pitch * 0.6,
         )
     return good
 
 
 def _view(rng: np.random.Generator) -> View:
-    draw = rng.uniform
+    between = rng.uniform
     return View(
-        column=draw(198, 232),
-        row=draw(158, 190),
-        scale=0.05 * draw(0.92, 1.1),
-        yaw=draw(0.2, 0.44),
-        slope=draw(0.62, 0.76),
-        nozzle=draw(90, 150),
-        stickout=draw(20, 60),
-        arc=draw(45, 75),
-        exposure=draw(0.7, 1.35),
-        haze=draw(0.4, 1.0),
-        blur=int(rng.integers(0, 3)),
-        noise=draw(1.6, 3.5),
-        vignette=draw(0.1, 0.4),
+        column=between(198, 232),
+        row=between(158, 190),
+        scale=0.05 * between(0.92, 1.1),
+        yaw=between(0.2, 0.44),
+        elevation_sine=between(0.62, 0.76),
+        nozzle_half_width=between(90, 150),
+        stickout=between(20, 60),
+        arc_length=between(45, 75),
+        exposure=between(0.7, 1.35),
+        haze=between(0.4, 1.0),
+        blur_passes=int(rng.integers(0, 3)),
+        noise=between(1.6, 3.5),
+        vignette=between(0.1, 0.4),
     )

@@ -13,18 +13,18 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.synthetic.drawing import Field, bell, length, over, ramp
+from trainer.synthetic.drawing import Field, bell, blur, length, over, ramp
 from trainer.synthetic.frames import SyntheticFrame
 
 FRAMES_PER_CLASS = 50  # many classes of few frames: what a network learns from is the programmes
 _FRAMES_PER_RUN = 10  # a fifth of a class, the least of it that a split by run holds out
 WIDTH, HEIGHT = 100, 120  # pixels: 12,000, as many as sixty training frames are given by 'best'
-_GRID = 128  # pixels a side of a periodic field: a power of two, larger than a frame
-_SHORTEST_BAND, _LONGEST_BAND = 3.0, 40.0  # pixels a wave
-_FEW = 4  # marks: so few are large and have their place, more are small and lie anywhere
+_GRID_SIDE = 128  # pixels of a periodic field: a power of two, larger than a frame
+_MIN_WAVELENGTH, _MAX_WAVELENGTH = 3.0, 40.0  # pixels
+_FEW_MARKS = 4  # so few are large and have their place, more are small and lie anywhere
 
-_FREQUENCY_Y = np.fft.fftfreq(_GRID).astype(np.float32)[:, None]
-_FREQUENCY_X = np.fft.rfftfreq(_GRID).astype(np.float32)
+_ROW_FREQUENCY = np.fft.fftfreq(_GRID_SIDE).astype(np.float32)[:, None]
+_COLUMN_FREQUENCY = np.fft.rfftfreq(_GRID_SIDE).astype(np.float32)
 _ROWS = (np.arange(HEIGHT, dtype=np.float32) - HEIGHT / 2)[:, None]
 _COLUMNS = np.arange(WIDTH, dtype=np.float32) - WIDTH / 2
 
@@ -59,8 +59,8 @@ class _Grain:
     def __init__(self, rng: np.random.Generator) -> None:
         self.curve = str(rng.choice(["bent", "ridges", "ridges", "contours", "patches", "terraces"]))
         self.one_band = rng.random() < 0.5
-        self.fall = rng.uniform(0.3, 2.6)  # of amplitude with frequency, an exponent
-        self.wave = _between(rng, _SHORTEST_BAND, _LONGEST_BAND)  # pixels
+        self.falloff = rng.uniform(0.3, 2.6)  # of amplitude with frequency, an exponent
+        self.wavelength = _between(rng, _MIN_WAVELENGTH, _MAX_WAVELENGTH)  # pixels
         self.stretch = _between(rng, 1, 8) if rng.random() < 0.6 else 1.0
         self.angle = rng.uniform(0, np.pi / 2)  # radians; flips make the other half
         self.steps = rng.uniform(1, 5)  # contours or terraces a standard deviation, about
@@ -69,25 +69,31 @@ class _Grain:
     def field(self, rng: np.random.Generator) -> Field:
         """Another sample, float32[HEIGHT, WIDTH], of about zero mean and unit variance."""
         zoom, angle = np.exp(rng.uniform(-0.22, 0.22)), self.angle + rng.normal(0, 0.08)
-        c, s = float(np.cos(angle)), float(np.sin(angle))
-        along = (_FREQUENCY_X * c + _FREQUENCY_Y * s) * self.stretch
-        frequency = length(along, _FREQUENCY_Y * c - _FREQUENCY_X * s) * np.float32(zoom) + 1e-4
+        cosine, sine = float(np.cos(angle)), float(np.sin(angle))
+        along = (_COLUMN_FREQUENCY * cosine + _ROW_FREQUENCY * sine) * self.stretch
+        across = _ROW_FREQUENCY * cosine - _COLUMN_FREQUENCY * sine
+        frequency = length(along, across) * np.float32(zoom) + 1e-4
         if self.one_band:
-            amplitude = bell(np.log2(frequency * self.wave), 0.7)
+            amplitude = bell(np.log2(frequency * self.wavelength), 0.7)
         else:
-            amplitude = frequency ** np.float32(-self.fall) * (frequency > 1.5 / _GRID)
-        white = rng.standard_normal((_GRID, _GRID // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
-        wave: Field = np.fft.irfft2(white * amplitude, s=(_GRID, _GRID)).astype(np.float32)
-        wave = wave[:HEIGHT, :WIDTH] / (wave.std() + 1e-6)
+            amplitude = frequency ** np.float32(-self.falloff) * (frequency > 1.5 / _GRID_SIDE)
+        white = rng.standard_normal((_GRID_SIDE, _GRID_SIDE // 2 + 1, 2), dtype=np.float32).view(
+            np.complex64
+        )[..., 0]
+        noise: Field = np.fft.irfft2(white * amplitude, s=(_GRID_SIDE, _GRID_SIDE)).astype(np.float32)
+        return self._bent(noise[:HEIGHT, :WIDTH] / (noise.std() + 1e-6), rng)
+
+    def _bent(self, noise: Field, rng: np.random.Generator) -> Field:
+        """The noise of unit variance behind the curve."""
         if self.curve == "ridges":
-            return 1.2 - 1.5 * np.abs(wave)
+            return 1.2 - 1.5 * np.abs(noise)
         if self.curve == "contours":
-            return 1.3 * np.sin(wave * self.steps + rng.uniform(0, 2 * np.pi))
+            return 1.3 * np.sin(noise * self.steps + rng.uniform(0, 2 * np.pi))
         if self.curve == "patches":
-            return np.tanh((wave - self.skew) * 6)
+            return np.tanh((noise - self.skew) * 6)
         if self.curve == "terraces":
-            return np.floor(wave * self.steps * 0.7) / (self.steps * 0.5)
-        return wave + 0.35 * self.skew * np.square(wave)
+            return np.floor(noise * self.steps * 0.7) / (self.steps * 0.5)
+        return noise + 0.35 * self.skew * np.square(noise)
 
 
 class _Marks:
@@ -95,7 +101,7 @@ class _Marks:
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.count = _between(rng, 1, 14)
-        few = self.count < _FEW
+        few = self.count < _FEW_MARKS
         self.size = _between(rng, 10, 42) if few else _between(rng, 3, 11)  # pixels: mean radius
         self.aspect = _between(rng, 1, 7) if rng.random() < 0.6 else _between(rng, 1, 1.6)
         self.turned = rng.random() < 0.3  # each its own way
@@ -125,13 +131,15 @@ class _Marks:
         """Pixels to the outline of one mark, about; positive within."""
         row, column = (self.place + rng.uniform(-self.scatter, self.scatter, 2)) * (HEIGHT, WIDTH)
         angle = rng.uniform(0, np.pi) if self.turned else self.angle + rng.normal(0, 0.12)
-        c, s, squeeze = float(np.cos(angle)), float(np.sin(angle)), float(np.sqrt(self.aspect))
-        y, x = _ROWS - np.float32(row), _COLUMNS - np.float32(column)
-        along, across = (x * c + y * s) / squeeze, (y * c - x * s) * squeeze
+        cosine, sine, squeeze = float(np.cos(angle)), float(np.sin(angle)), float(np.sqrt(self.aspect))
+        down, right = _ROWS - np.float32(row), _COLUMNS - np.float32(column)
+        along = (right * cosine + down * sine) / squeeze
+        across = (down * cosine - right * sine) * squeeze
         around = np.arctan2(across, along)
         outline = np.ones_like(around)
-        for n, depth, phase in zip((2, 3, 4, 5, 7), self.lobes, self.phases, strict=True):
-            outline += depth * (1 + 0.2 * rng.normal()) * np.cos(n * around + (phase + rng.normal(0, 0.15)))
+        for lobes, depth, phase in zip((2, 3, 4, 5, 7), self.lobes, self.phases, strict=True):
+            depth_here, phase_here = depth * (1 + 0.2 * rng.normal()), phase + rng.normal(0, 0.15)
+            outline += depth_here * np.cos(lobes * around + phase_here)
         radius = self.size * np.exp(rng.normal(0, 0.2))
         return np.float32(radius) * np.maximum(outline, 0.15) - length(along, across)
 
@@ -163,8 +171,7 @@ class _Texture:
         exposure = np.exp(slope[0] * _ROWS / HEIGHT + slope[1] * _COLUMNS / WIDTH + rng.normal(0, 0.2))
         level = 8 + 240 * (1 - np.exp(-1.4 * np.maximum(light, 0) * exposure))
         if rng.random() < 0.5:
-            level[1:-1] = (level[:-2] + 2 * level[1:-1] + level[2:]) * 0.25
-            level[:, 1:-1] = (level[:, :-2] + 2 * level[:, 1:-1] + level[:, 2:]) * 0.25
+            blur(level)
         noisy = level + rng.normal(0, rng.uniform(0.5, 4), level.shape)
         pixels: NDArray[np.uint8] = np.clip(noisy + 0.5, 0, 255).astype(np.uint8)
         return pixels
