@@ -2,6 +2,7 @@
 
 TrainerError                exit status 1: the work failed, what was saved stays
 ├── TrainingError           the loss is no longer a number
+├── ProcessFailed           one of the processes that learn together failed; with that one's exit status
 └── UsageError              exit status 2: trying again will not help
     ├── RecipeError         a key, a value or the file itself
     ├── DataError           labels or images, all that is wrong with them at once
@@ -27,6 +28,19 @@ class TrainerError(Exception):
 
 class TrainingError(TrainerError):
     """Training cannot go on: the loss is no longer a number."""
+
+
+class ProcessFailed(TrainerError):
+    """One of the processes that learn together failed.
+
+    Attributes:
+        exit_status: of that process; 1 if a signal ended it.
+        output: the lines that it wrote before its last words, to be shown before this error.
+    """
+
+    def __init__(self, message: str, exit_status: int, output: str = "") -> None:
+        super().__init__(message)
+        self.exit_status, self.output = exit_status, output
 
 
 class UsageError(TrainerError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from trainer.errors import DataError, MissingExtra, TrainerError
+from trainer.errors import DataError, MissingExtra, ProcessFailed, TrainerError
 
 if TYPE_CHECKING:
     from trainer.learning.processes import Hardware
@@ -217,17 +217,17 @@ def sweep(
     with _friendly(out) as progress:
         from trainer.sweep import sweep as run_all
 
-        hardware = _hardware(accelerator, devices, nodes)
-        result = run_all(
-            recipe,
-            data,
-            out,
-            progress,
-            overrides=overrides or [],
-            vary=vary or [],
-            seeds=[seed.strip() for seed in seeds.split(",")],
-            hardware=hardware,
-        )
+        with _launch(accelerator, devices, nodes) as hardware:
+            result = run_all(
+                recipe,
+                data,
+                out,
+                progress,
+                overrides=overrides or [],
+                vary=vary or [],
+                seeds=[seed.strip() for seed in seeds.split(",")],
+                hardware=hardware,
+            )
         if not hardware.leader:
             return
         _print(result, as_json)
@@ -296,10 +296,10 @@ def _run(
         from trainer.pipeline import Stage
         from trainer.pipeline import run as run_pipeline
 
-        hardware = _hardware(*where)
-        result = run_pipeline(
-            resolved, data, out, progress, Stage(stage), unlabelled=unlabelled, hardware=hardware
-        )
+        with _launch(*where) as hardware:
+            result = run_pipeline(
+                resolved, data, out, progress, Stage(stage), unlabelled=unlabelled, hardware=hardware
+            )
         if not hardware.leader:
             return
         if as_json or "models" not in result:
@@ -310,14 +310,15 @@ def _run(
         console.show_run(result, out)
 
 
-def _hardware(accelerator: Accelerator, devices: int, nodes: int) -> Hardware:
-    """What to learn on; of several processes the leader alone tells how it goes."""
-    from trainer.learning.processes import Hardware
+@contextmanager
+def _launch(accelerator: Accelerator, devices: int, nodes: int) -> Iterator[Hardware]:
+    """The processes that learn together; the leader alone logs how it goes."""
+    from trainer.learning.processes import launch
 
-    hardware = Hardware(accelerator.value, devices, nodes)
-    if not hardware.leader:
-        logging.getLogger().setLevel(logging.WARNING)
-    return hardware
+    with launch(accelerator.value, devices, nodes) as hardware:
+        if not hardware.leader:
+            logging.getLogger().setLevel(logging.WARNING)
+        yield hardware
 
 
 @contextmanager
@@ -339,6 +340,9 @@ def _friendly(out: Path | None = None) -> Iterator[Progress]:
         yield Progress(console)
     except DataError as error:
         _fail(f"{error}{_name_all(error, out)}", error.exit_status)
+    except ProcessFailed as error:
+        typer.echo(error.output, err=True, nl=False)
+        _fail(str(error), error.exit_status)
     except (TrainerError, ArtifactError, ImageError) as error:
         _fail(str(error), getattr(error, "exit_status", 1))
     except ModuleNotFoundError as error:

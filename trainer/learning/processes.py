@@ -1,36 +1,83 @@
 """Where networks learn: a processor or a GPU, or several processes of either on one host or many.
 
-Lightning Fabric starts the processes and averages their gradients; the rest of the trainer does not know how
-many there are. All of them run the same program. The *leader* alone writes; the others only learn.
+:func:`launch` starts the processes and ends them together. Lightning Fabric averages their gradients. The
+rest of the trainer does not know how many there are. All run the same program. The *leader* alone writes; the
+others only learn.
 """
 
 from __future__ import annotations
 
+import gc
+import importlib
 import math
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from trainer.errors import UsageError
+from trainer.learning.followers import GRACE_S, Followers, follow
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
     from torch.optim import Optimizer
+
+Accelerator = Literal["auto", "cpu", "gpu"]
 
 _PATIENCE = timedelta(minutes=60)  # the others wait while the leader assesses, reports, or reads a slow disk
 
 
-class Hardware:
-    """Devices and processes of this training; one device, a GPU where there is one, unless told otherwise.
+@contextmanager
+def launch(accelerator: Accelerator = "auto", devices: int = 1, nodes: int = 1) -> Iterator[Hardware]:
+    """Start the processes of a training, run the block in each of them, and end them together.
+
+    If the block fails in one process, the others are ended, and the process that the user started raises the
+    error. Under ``torchrun`` or a scheduler, that starts and ends the processes.
 
     Args:
-        accelerator: ``auto`` is a GPU where torch has one.
+        accelerator: ``auto`` is a GPU if torch has one.
         devices: processes on each node, each with a GPU of its own or a share of the processor's cores.
         nodes: hosts; each runs the same command under ``torchrun`` or a cluster's scheduler.
 
     Raises:
         UsageError: this host does not have that.
+        ProcessFailed: another process failed.
+    """
+    # This module keeps the group that exists at its import for ever, and DDP imports it. A group that is kept
+    # does not end its threads, and those can abort the process while Python shuts down. So import it now.
+    importlib.import_module("torch.distributed.nn")
+
+    fabric = _fabric(accelerator, devices, nodes)
+    if devices * nodes == 1:
+        yield Hardware(fabric)
+        return
+    follow()
+    followers, server = _start(fabric, devices)
+    try:
+        fabric.launch()
+        del server  # the group has it now
+        yield Hardware(fabric)
+        fabric.barrier()  # all leave together, so that none misses another
+    except BaseException as error:
+        # A process that waits for one that is lost gets a RuntimeError.
+        failed = followers.failure(GRACE_S) if isinstance(error, RuntimeError) else None
+        followers.end()
+        _release_networks(error)
+        _destroy_group(abort=True)
+        if failed:
+            raise failed from None
+        raise
+    _destroy_group()
+    followers.wait()
+
+
+class Hardware:
+    """Devices and processes of this training: those of :func:`launch`, or one device, a GPU if there is one.
 
     Attributes:
         device: of this process.
@@ -38,24 +85,8 @@ class Hardware:
         leader: whether this one writes.
     """
 
-    def __init__(
-        self, accelerator: Literal["auto", "cpu", "gpu"] = "auto", devices: int = 1, nodes: int = 1
-    ) -> None:
-        from lightning_fabric import Fabric  # noqa: PLC0415 - seconds of imports, for those who train
-        from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
-        from lightning_fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
-
-        several = devices * nodes > 1
-        strategy = DDPStrategy(timeout=_PATIENCE) if several else "auto"
-        try:
-            self._fabric = Fabric(
-                accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy
-            )
-        except (RuntimeError, ValueError, MisconfigurationException) as error:
-            asked = f"--accelerator {accelerator} --devices {devices} --nodes {nodes}"
-            raise UsageError(f"{asked}: not here: {' '.join(str(error).split())}") from None
-        if several:
-            self._fabric.launch()
+    def __init__(self, fabric: Fabric | None = None) -> None:
+        self._fabric = fabric or _fabric("auto", 1, 1)
         self.device: torch.device = self._fabric.device
         self.processes: int = self._fabric.world_size
         self.leader: bool = self._fabric.global_rank == 0
@@ -104,3 +135,55 @@ class Hardware:
     def wait(self) -> None:
         """Until all processes are here."""
         self._fabric.barrier()
+
+
+def _fabric(accelerator: Accelerator, devices: int, nodes: int) -> Fabric:
+    from lightning_fabric import Fabric  # noqa: PLC0415 - seconds of imports, for those who train
+    from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
+    from lightning_fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
+
+    strategy = DDPStrategy(timeout=_PATIENCE) if devices * nodes > 1 else "auto"
+    try:
+        return Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        asked = f"--accelerator {accelerator} --devices {devices} --nodes {nodes}"
+        raise UsageError(f"{asked}: not here: {' '.join(str(error).split())}") from None
+
+
+def _start(fabric: Fabric, devices: int) -> tuple[Followers, object]:
+    """The other processes of this host, and where all meet; none if torchrun or a scheduler starts them."""
+    from lightning_fabric.strategies.parallel import ParallelStrategy  # noqa: PLC0415
+
+    assert isinstance(fabric.strategy, ParallelStrategy)  # noqa: S101 - several processes
+    environment = fabric.strategy.cluster_environment
+    if environment is None or environment.creates_processes_externally:
+        return Followers(0), None
+    os.environ["LOCAL_RANK"] = "0"  # so Fabric starts no processes of its own
+    os.environ["MASTER_ADDR"] = environment.main_address
+    if "MASTER_PORT" in os.environ:
+        return Followers(devices - 1), None
+    # Fabric chooses a free port and opens it seconds later: another program may have it by then.
+    server = distributed.TCPStore(  # type: ignore[attr-defined]
+        environment.main_address, 0, is_master=True, wait_for_workers=False, multi_tenant=True
+    )
+    os.environ["MASTER_PORT"] = str(server.port)
+    return Followers(devices - 1), server
+
+
+def _release_networks(error: BaseException | None) -> None:
+    """Clear an error's frames: networks in them keep the process group, which would not end its threads."""
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+
+
+def _destroy_group(*, abort: bool = False) -> None:
+    """End the threads of the process group; with ``abort``, without waiting for the other processes."""
+    group = distributed.group.WORLD
+    if group is None:
+        return
+    if abort:
+        group.abort()
+    del group
+    distributed.destroy_process_group()
+    gc.collect()  # wrapped networks are reference cycles, and each keeps the group
