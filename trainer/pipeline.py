@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -26,21 +26,26 @@ from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
 from trainer.evaluation.calibration import calibrate, warm
-from trainer.evaluation.report import metrics, report_artifact, report_student, report_teachers
+from trainer.evaluation.report import evaluate_compiled, evaluate_networks, student_metrics
+from trainer.evaluation.results import Results, StudentFit
 from trainer.evaluation.thresholds import choose
-from trainer.learning.networks import Networks, seeds
+from trainer.learning.networks import Networks, network_seeds
 from trainer.learning.processes import Hardware
 from trainer.network import initial_weights
+from trainer.network.architectures import parameters
 from trainer.network.prediction import predict
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
-from trainer.run.folder import RunFolder, environment, git_commit
+from trainer.run.folder import RESULTS_FILE, RunFolder
+from trainer.run.identity import Identity, environment, git_commit
 from trainer.run.progress import Progress
 from trainer.run.reading import Reader, sized
 
 log = logging.getLogger(__name__)
 
-ARTIFACT = "weldnet.pt"  # its name in the run folder, and the name a station's settings expect
+ARTIFACT_FILE = "weldnet.pt"  # its name in the run folder, and the name a station's settings expect
+STUDENT_FILE = "student.pt"
+MAX_GOLDEN_FRAMES = 6  # one for each class, as far as that goes: they are stored in the artifact
 
 
 class Stage(StrEnum):
@@ -51,6 +56,19 @@ class Stage(StrEnum):
     RESULTS = "results"
 
 
+@dataclass(frozen=True)
+class StageSummary:
+    """What a run that stops at an earlier stage reports."""
+
+    stage: Stage
+    out: Path
+    made: dict[str, Any]  # ``teachers``, their number, or ``student``, its file
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields that the stage's command prints."""
+        return {"stage": self.stage, "out": str(self.out), **self.made}
+
+
 def run(
     recipe: Recipe,
     data: Path,
@@ -59,73 +77,60 @@ def run(
     until: Stage = Stage.RESULTS,
     *,
     unlabelled: Path | None = None,
-    lender: Path | None = None,
+    teachers_from: Path | None = None,
     hardware: Hardware | None = None,
-) -> dict[str, Any]:
-    """Run or resume a recipe, and return its results (of an earlier stage: what is done).
+) -> Results | StageSummary | None:
+    """Run or resume a recipe up to a stage; of several processes, the leader alone writes and has results.
 
-    ``unlabelled`` is a folder of frames that the student learns from besides the labelled ones. ``lender`` is
-    a finished run whose teachers are taken where this one's would be the same. Where ``hardware`` is several
-    processes, each runs this; only their leader writes, and has results.
+    ``unlabelled`` is a folder of more frames for the student. ``teachers_from`` is a finished run whose
+    teachers are taken if this one's would be the same.
 
     Raises:
-        RecipeError, DataError, RunError: nothing was started; see :mod:`trainer.errors`.
-        TrainingError: the loss is no longer a number.
+        TrainerError: see :mod:`trainer.errors`; after a UsageError nothing was started.
     """
-    listing = listed(recipe, data)
+    hardware = hardware or Hardware()
+    listing = list_frames(recipe, data)
     recipe = sized(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
-    begin = initial_weights.read(recipe.network, len(listing.part("train")))
-    hardware = hardware or Hardware()
+    start = initial_weights.read(recipe.network, len(listing.part("train")))
+    identity = identify(recipe, listing, start.sha256, hardware)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
-        identity = describe(recipe, listing, begin, hardware)
-        folder.refuse_other(recipe.resolved(), identity)
-        reader = Reader(recipe, folder, progress)
-        if lender:
-            folder.borrow(lender, [n for n in seeds(recipe) if n != "student"], recipe.resolved(), identity)
+        folder.check_identity(recipe.resolved(), identity)
+        if teachers_from:
+            folder.link_teachers(teachers_from, recipe.resolved(), identity)
             hardware.wait()
+        reader = Reader(recipe, folder, progress)
         train, valid = reader.labelled(listing)
-        folder.claim(recipe.resolved(), identity, listing.frames, listing.classes)
+        folder.write_identity(recipe.resolved(), identity, listing.frames, listing.classes)
+
         networks = Networks(
-            recipe,
-            len(classes),
-            begin,
-            train=train,
-            valid=valid,
-            folder=folder,
-            progress=progress,
-            hardware=hardware,
+            recipe, len(classes), start, hardware, train=train, valid=valid, folder=folder, progress=progress
         )
-
-        teachers = networks.teachers()
+        teachers = networks.train_teachers()
         if until is Stage.TEACHERS:
-            return {"stage": until, "out": str(out), "teachers": len(teachers)}
-
-        results = identity | report_teachers(
-            recipe, teachers, train=train, valid=valid, classes=listing.classes
-        )
+            return StageSummary(until, out, {"teachers": len(teachers)})
         network = None
-        if "student" in seeds(recipe):
-            network = networks.student(teachers, reader.with_unlabelled(train, unlabelled, listing, teachers))
+        if recipe.trains_student:
+            frames = reader.with_unlabelled(train, unlabelled, listing, teachers)
+            network = networks.train_student(teachers, frames)
         if not hardware.leader:
-            return {}
-        if network:
-            results |= report_student(results, network, valid, listing.classes)
-            student = finish(recipe, network, classes, train=train, valid=valid, results=results)
-            student.save(out / "student.pt")
-            if until is Stage.STUDENT:
-                return {"stage": until, "out": str(out), "student": str(out / "student.pt")}
+            return None
 
-            if not (out / ARTIFACT).exists():
-                student.compile(recipe.artifact.scheme, out / ARTIFACT)
-            results |= report_artifact(out / ARTIFACT, network, valid, listing.classes, results)
-        else:
-            log.info("no student, so no artifact: this run stands beside others for comparison")
-        leave(folder, results, list(seeds(recipe)))
+        models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
+        results = Results(identity, parameters(teachers[0]), models)
+        if network:
+            student, results.student = finish(recipe, network, classes, results, train=train, valid=valid)
+            student.save(out / STUDENT_FILE)
+            if until is Stage.STUDENT:
+                return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
+            if not (out / ARTIFACT_FILE).exists():
+                student.compile(recipe.artifact.scheme, out / ARTIFACT_FILE)
+            models["artifact"], results.artifact = evaluate_compiled(out / ARTIFACT_FILE, network, valid)
+        write_results(folder, results)
         return results
 
 
-def listed(recipe: Recipe, data: Path) -> datasets.Listing:
+def list_frames(recipe: Recipe, data: Path) -> datasets.Listing:
     """The data's frames, each with its part.
 
     Raises:
@@ -161,75 +166,80 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
 
 
-def describe(
-    recipe: Recipe, listing: datasets.Listing, begin: initial_weights.Start, hardware: Hardware
-) -> dict[str, Any]:
-    """What a result depends on, for ``run.json`` and the head of ``results.json``."""
-    return {
-        "recipe": recipe.name,
-        "architecture": recipe.network.architecture,
-        "split_fingerprint": splits.fingerprint(listing.frames, listing.classes),
-        "start": begin.sha256,
-        "part": "valid",
-        "data": str(listing.source.resolve()),
-        "n_train": len(listing.part("train")),
-        "n": len(listing.part("valid")),
-        "seeds": {"recipe": recipe.seed} | seeds(recipe),
-        "git_commit": git_commit(),
-        "environment": environment() | {"hardware": str(hardware)},
-    }
+def identify(recipe: Recipe, listing: datasets.Listing, start: str | None, hardware: Hardware) -> Identity:
+    """What the run's result depends on; ``start`` is the SHA-256 of the student that networks start from."""
+    return Identity(
+        recipe=recipe.name,
+        architecture=recipe.network.architecture,
+        split_fingerprint=splits.fingerprint(listing.frames, listing.classes),
+        start=start,
+        part="valid",
+        data=str(listing.source.resolve()),
+        n_train=len(listing.part("train")),
+        n=len(listing.part("valid")),
+        seeds={"recipe": recipe.seed} | network_seeds(recipe),
+        git_commit=git_commit(),
+        environment=environment() | {"hardware": str(hardware)},
+    )
 
 
 def finish(
     recipe: Recipe,
     network: nn.Module,
     classes: list[WeldClass],
+    results: Results,
     *,
     train: FrameSet,
     valid: FrameSet,
-    results: dict[str, Any],
-) -> Student:
-    """The student with what was fitted: temperature, thresholds and novelty; ``results`` tell of them.
+) -> tuple[Student, StudentFit]:
+    """The student with what is fitted on held-out frames: temperature, thresholds and novelty.
 
     The figures of accuracy stay what they were: a temperature changes no top class.
     """
+    assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
     answers = predict(network, valid.images)
     calibration = calibrate(answers, valid.labels, valid.runs)
     thresholds, trade = choose(
         warm(answers, calibration.temperature), valid.labels, classes, **recipe.thresholds.model_dump()
     )
     log.info("%s; thresholds %s", calibration.why, thresholds.chosen)
-    assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
     seen = observe(network, train.images, valid.images)
-    thresholds = thresholds.model_copy(update={"novelty": seen.threshold.value})
-    results["calibration"] = asdict(calibration)
-    results["thresholds"] = thresholds.model_dump() | {"trade": [asdict(point) for point in trade]}
-    results["novelty"] = seen.threshold.told
-    return Student(
+    fit = StudentFit(
+        calibration,
+        thresholds.model_copy(update={"novelty": seen.threshold.value}),
+        trade,
+        seen.threshold.told,
+    )
+    student = Student(
         network,
         classes,
         golden_frames(recipe, train),
-        metrics(results) | {"novelty": seen.threshold.told},
+        student_metrics(results) | {"novelty": fit.novelty},
         recipe.resolved(),
-        git_commit(),
+        results.identity.git_commit,
         calibration.temperature,
         calibration.calibrated,
-        thresholds,
+        fit.thresholds,
         seen.ranges,
         seen.novelty,
     )
+    return student, fit
 
 
-def leave(folder: RunFolder, results: dict[str, Any], networks: Sequence[str]) -> None:
-    """Write what a finished run is known by: curves, the thresholds' trade, ``results.json``."""
-    pictures.curves([log for log in map(folder.log, networks) if log.exists()], folder.path / "curves.png")
-    if results.get("thresholds", {}).get("trade"):
-        pictures.trade(results["thresholds"], folder.path / "thresholds.png")
-    folder.write_json("results.json", results)  # last: a sweep takes a run that has it for done
-
-
-def golden_frames(recipe: Recipe, train: FrameSet, most: int = 6) -> list[Tensor]:
+def golden_frames(recipe: Recipe, train: FrameSet) -> list[Tensor]:
     """The first training frame of each class as the camera gave it, uint8[h, w], for the golden frames."""
     firsts = {frame.label: frame.path for frame in reversed(train.frames)}
-    paths = [firsts[label] for label in sorted(firsts)][:most]
+    paths = [firsts[label] for label in sorted(firsts)][:MAX_GOLDEN_FRAMES]
     return [torch.from_numpy(read_image(path, bit_depth=recipe.data.bit_depth)) for path in paths]
+
+
+def write_results(folder: RunFolder, results: Results) -> None:
+    """Write what a finished run is known by: curves, the thresholds' trade, ``results.json``."""
+    if not results.artifact:
+        log.info("no student, so no artifact: this run stands beside others for comparison")
+    logs = [folder.log(name) for name in results.identity.seeds if name != "recipe"]
+    pictures.curves([log for log in logs if log.exists()], folder.path / "curves.png")
+    content = results.as_json()
+    if results.student and results.student.trade:
+        pictures.trade(content["thresholds"], folder.path / "thresholds.png")
+    folder.write_json(RESULTS_FILE, content)  # last: a sweep takes a run that has it for done

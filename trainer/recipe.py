@@ -179,6 +179,11 @@ class Recipe(_Strict):
             raise ValueError("accept is for classes named by the folders; these have roles of their own")
         return self
 
+    @property
+    def trains_student(self) -> bool:
+        """Whether the run has a student: only a WeldNet can be one, since only that becomes an artifact."""
+        return self.network.architecture == "weldnet" and self.distillation.epochs > 0
+
     def resolved(self) -> dict[str, Any]:
         """Plain values for YAML and for the artifact's metadata; ``Recipe(**resolved)`` gives it back."""
         return self.model_dump(mode="json")

@@ -15,11 +15,11 @@ from trainer import pipeline
 from trainer import recipe as settings
 from trainer.errors import RecipeError, TrainingError
 from trainer.learning.processes import Hardware
+from trainer.run.folder import RESULTS_FILE
 from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-RESULTS = "results.json"
 _UNCHANGED = "recipe"  # what runs of the recipe as it is are called
 
 
@@ -63,16 +63,16 @@ def sweep(
     done: list[str] = []
     failed: dict[str, str] = {}
     for name, resolved in planned.items():
-        if not (out / name / RESULTS).exists():
+        if not (out / name / RESULTS_FILE).exists():
             log.info("run %s (%d of %d)", name, len(done) + len(failed) + 1, len(planned))
-            lender = f"{_UNCHANGED}-seed{resolved.seed}"
+            unchanged = f"{_UNCHANGED}-seed{resolved.seed}"
             try:
                 pipeline.run(
                     resolved,
                     data,
                     out / name,
                     progress,
-                    lender=out / lender if lender in done else None,
+                    teachers_from=out / unchanged if unchanged in done else None,
                     hardware=hardware,
                 )
             except TrainingError as error:
@@ -89,10 +89,10 @@ def finished(run: Path) -> dict[str, dict[str, Any]]:
     Raises:
         RecipeError: there are none.
     """
-    found = [run / RESULTS] if (run / RESULTS).is_file() else sorted(run.glob(f"*/{RESULTS}"))
+    found = [run / RESULTS_FILE] if (run / RESULTS_FILE).is_file() else sorted(run.glob(f"*/{RESULTS_FILE}"))
     found.sort(key=lambda path: not path.parent.name.startswith(f"{_UNCHANGED}-"))
     if not found:
-        raise RecipeError(f"{run}: holds no finished run (no {RESULTS}); make one with weld-train run")
+        raise RecipeError(f"{run}: holds no finished run (no {RESULTS_FILE}); make one with weld-train run")
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
 
 

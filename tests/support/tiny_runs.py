@@ -34,7 +34,8 @@ def run(
 ) -> dict[str, Any]:
     """Run the tiny recipe with changes, as the commands do."""
     progress = Progress(Console(file=io.StringIO()))
-    return pipeline.run(Recipe(**RECIPE | changes), data, out, progress, until, unlabelled=unlabelled)
+    recipe = Recipe(**RECIPE | changes)
+    return pipeline.run(recipe, data, out, progress, until, unlabelled=unlabelled).as_json()
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

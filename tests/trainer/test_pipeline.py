@@ -144,7 +144,7 @@ def test_teachers_differ(finished: Finished) -> None:
 
 def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> None:
     """The artifact's metadata say what it accepts, how it was made and what its student was worth."""
-    told = metadata.read(finished.out / pipeline.ARTIFACT)
+    told = metadata.read(finished.out / pipeline.ARTIFACT_FILE)
     assert [(c.name, c.role) for c in told.classes] == [("bad", "defect"), ("good", "accept")]
     assert told.quantization == "dynamic"
     assert (told.height, told.width) == (80, 80)
@@ -191,8 +191,8 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     short.append("network.pixels_a_frame=600")  # 12 frames to train on
     recipe = settings.load("best", [*short, "accept=[good]"])
     results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
-    assert len(results["models"]["artifact"]["per_class"]) == 3
-    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
+    assert len(results.models["artifact"]["per_class"]) == 3
+    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
     assert (told.height, told.width) == (84, 84), "enlarged from 80, as far as 7,200 pixels allow"
     few = settings.load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
     pipeline.run(few, data, tmp_path / "few", Progress(Console(file=io.StringIO())), Stage.TEACHERS)
@@ -227,7 +227,7 @@ def test_frames_are_larger_than_views_where_there_is_room(
     data = class_folders(tmp_path / "data")
     whole = {"height": None, "width": None, "grow": 64} | network
     recipe = settings.Recipe(name="grown", network=whole)
-    listing = pipeline.listed(recipe, data)
+    listing = pipeline.list_frames(recipe, data)
     done = reading.sized(recipe, listing)
     assert (done.network.size, done.network.view) == (size, view)
     assert reading.sized(done, listing) == done
@@ -238,7 +238,7 @@ def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path)
     grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
     recipe = settings.Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
     reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
-    train, valid = reader.labelled(pipeline.listed(recipe, class_folders(tmp_path / "data")))
+    train, valid = reader.labelled(pipeline.list_frames(recipe, class_folders(tmp_path / "data")))
     assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
     assert valid.images.shape[2:] == (96, 96)
 
@@ -255,7 +255,7 @@ def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path)
         watching.remove()
     assert seen[True] == {(72, 72)}, "what networks learn from"
     assert seen[False] == {(72, 72), (96, 96)}, "views that teachers label, and whole frames"
-    told = metadata.read(tmp_path / "run" / pipeline.ARTIFACT)
+    told = metadata.read(tmp_path / "run" / pipeline.ARTIFACT_FILE)
     assert (told.height, told.width) == (96, 96)
 
 
@@ -264,7 +264,7 @@ def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
     data = class_folders(tmp_path / "data", runs=20, frames=16)
     quick = {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
     results = run(data, tmp_path / "out", **quick, ensemble={"teachers": 1})
-    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT)
+    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
     assert results["n"] >= 200
     assert told.temperature == results["calibration"]["temperature"]
     assert told.calibrated == results["calibration"]["calibrated"]
@@ -275,11 +275,11 @@ def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
 
 def test_a_finished_run_trains_nothing_again(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
     """The same command on a finished folder gives the same figures from the same artifact."""
-    before = (finished.out / pipeline.ARTIFACT).read_bytes()
+    before = (finished.out / pipeline.ARTIFACT_FILE).read_bytes()
     with caplog.at_level(logging.INFO):
         again = run(finished.data, finished.out)
     assert again["models"] == finished.results["models"]
-    assert (finished.out / pipeline.ARTIFACT).read_bytes() == before
+    assert (finished.out / pipeline.ARTIFACT_FILE).read_bytes() == before
     assert "epoch" not in caplog.text
 
 
@@ -288,7 +288,7 @@ def test_stages_one_by_one_end_like_the_whole(finished: Finished, tmp_path: Path
     assert run(finished.data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
     assert not (tmp_path / "out" / "checkpoints" / "student.pt").exists()
     run(finished.data, tmp_path / "out", Stage.STUDENT)
-    assert not (tmp_path / "out" / pipeline.ARTIFACT).exists()
+    assert not (tmp_path / "out" / pipeline.ARTIFACT_FILE).exists()
     assert run(finished.data, tmp_path / "out")["models"] == finished.results["models"]
 
 
@@ -301,7 +301,7 @@ def test_evaluation_of_the_artifact_gives_the_runs_own_figures(finished: Finishe
         + "".join(f"{finished.data / row['path']},{row['label']},{row['run']}\n" for row in held)
     )
     progress = Progress(Console(file=io.StringIO()))
-    result = report.evaluate_artifact(finished.out / pipeline.ARTIFACT, table, None, progress)
+    result = report.evaluate_artifact(finished.out / pipeline.ARTIFACT_FILE, table, None, progress)
     reported = finished.results["models"]["artifact"]
     assert {name: result[name] for name in reported} == reported
     assert result["part"] == "all"

@@ -22,6 +22,7 @@ from trainer.evaluation.comparison import compare
 from trainer.evaluation.metrics import mcnemar
 from trainer.paper import tables
 from trainer.run.folder import RunFolder
+from trainer.run.identity import Identity
 from trainer.run.progress import Progress
 
 DECISIVE = ("split_fingerprint", "start", "git_commit", "environment")  # in run.json, besides the recipe
@@ -104,23 +105,23 @@ def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
 
 def test_teachers_are_lent_only_where_a_runs_own_would_be_the_same(swept: Swept, tmp_path: Path) -> None:
     """Another split, start, commit, machine or training: none; and none from a folder without its mark."""
-    lender = swept.out / "recipe-seed0"
-    mark = json.loads((lender / "run.json").read_text())
-    recipe = yaml.safe_load((lender / "recipe.yaml").read_text())
+    finished = swept.out / "recipe-seed0"
+    mark = json.loads((finished / "run.json").read_text())
+    recipe = yaml.safe_load((finished / "recipe.yaml").read_text())
     bare = tmp_path / "bare"
     bare.mkdir()
     for number, (source, asked, identity, lent) in enumerate(
         [
-            (lender, recipe, mark, True),
-            (lender, recipe | {"distillation": {}, "ensemble": {}}, mark, True),
-            (lender, recipe | {"training": {}}, mark, False),
-            (lender, recipe | {"seed": 1}, mark, False),
-            *((lender, recipe, mark | {key: "another"}, False) for key in DECISIVE),
+            (finished, recipe, mark, True),
+            (finished, recipe | {"distillation": {}, "ensemble": {}}, mark, True),
+            (finished, recipe | {"training": {}}, mark, False),
+            (finished, recipe | {"seed": 1}, mark, False),
+            *((finished, recipe, mark | {key: "another"}, False) for key in DECISIVE),
             (bare, recipe, mark, False),
         ]
     ):
         with RunFolder(tmp_path / str(number)) as folder:
-            folder.borrow(source, ["teacher-1"], asked, identity)
+            folder.link_teachers(source, asked, Identity(**identity))
         assert folder.checkpoint("teacher-1").exists() == lent, number
 
 

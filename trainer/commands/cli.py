@@ -293,7 +293,7 @@ def _run(
         from trainer.recipe import load
 
         resolved = load(recipe, overrides or [])
-        from trainer.pipeline import Stage
+        from trainer.pipeline import Stage, StageSummary
         from trainer.pipeline import run as run_pipeline
 
         with _launch(*where) as hardware:
@@ -302,12 +302,13 @@ def _run(
             )
         if not hardware.leader:
             return
-        if as_json or "models" not in result:
-            _print(result, as_json)
+        assert result is not None  # noqa: S101 - the leader has results
+        if as_json or isinstance(result, StageSummary):
+            _print(result.as_json(), as_json)
             return
         from trainer.commands import console
 
-        console.show_run(result, out)
+        console.show_run(result.as_json(), out)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -22,9 +22,40 @@ from torchmetrics.functional.classification import (  # isort: skip
 _FEWEST_RUNS = 5  # fewer give a bootstrap nothing to vary
 
 
+class ClassMetrics(TypedDict):
+    """One class; shares from 0 to 1, and 0 if no frame was answered as this class."""
+
+    n: int  # frames of the class
+    precision: float
+    recall: float
+    f1: float
+
+
+class RunMetrics(TypedDict):
+    """One welding run."""
+
+    n: int  # frames of the run
+    accuracy: float
+
+
+class ModelMetrics(TypedDict):
+    """One network's or ensemble's answers, judged against the true labels; shares from 0 to 1."""
+
+    n: int
+    accuracy: float  # of the top class
+    accuracy_interval: list[float]  # 95%, Wilson: as if frames were independent
+    accuracy_interval_runs: list[float] | None  # 95%, bootstrap over runs; None with fewer than five
+    calibration_error: float  # expected calibration error
+    macro_f1: float  # plain mean over the classes that occur
+    per_class: dict[str, ClassMetrics]
+    confusion: list[list[int]]  # rows true, columns answered
+    by_run: dict[str, RunMetrics]
+    cross_entropy: NotRequired[float]  # nats; runs of earlier versions lack it
+
+
 def evaluate(
     probabilities: Tensor, labels: Tensor, classes: Sequence[str], runs: Sequence[str | None] = ()
-) -> dict[str, Any]:
+) -> ModelMetrics:
     """Judge answers against true labels; all shares run from 0 to 1.
 
     Args:
@@ -32,13 +63,6 @@ def evaluate(
         labels: int64[N].
         classes: names, in label order.
         runs: of each frame; empty or None where there are none.
-
-    Returns:
-        ``n``; ``accuracy`` (top-1) with its 95% ``accuracy_interval`` (Wilson) and ``accuracy_interval_runs``
-        (bootstrap over runs; None with fewer than five); ``macro_f1``, the plain mean over the classes that
-        occur; ``calibration_error``, see :func:`calibration_error`; ``per_class`` with
-        ``n precision recall f1`` (0 where nothing was answered); ``confusion`` (rows true, columns answered);
-        ``by_run`` with ``n accuracy``.
     """
     answers, count = probabilities.argmax(dim=1), len(classes)
     right = answers == labels
@@ -59,7 +83,12 @@ def evaluate(
         "calibration_error": calibration_error(probabilities, labels),
         "macro_f1": round(multiclass_f1_score(answers, labels, count, average="macro").item(), 6),
         "per_class": {
-            name: {"n": int(confusion[i].sum()), **{metric: values[i] for metric, values in each.items()}}
+            name: {
+                "n": int(confusion[i].sum()),
+                "precision": each["precision"][i],
+                "recall": each["recall"][i],
+                "f1": each["f1"][i],
+            }
             for i, name in enumerate(classes)
         },
         "confusion": confusion.tolist(),
@@ -134,8 +163,8 @@ def _over_runs(right: Tensor, runs: Sequence[str | None], draws: int = 2000) -> 
     return [low, high]
 
 
-def _by_run(right: Tensor, runs: Sequence[str | None]) -> dict[str, dict[str, float]]:
-    result = {}
+def _by_run(right: Tensor, runs: Sequence[str | None]) -> dict[str, RunMetrics]:
+    result: dict[str, RunMetrics] = {}
     for run in sorted({run for run in runs if run is not None}):
         chosen = right[torch.tensor([other == run for other in runs])]
         result[run] = {"n": len(chosen), "accuracy": chosen.double().mean().item()}

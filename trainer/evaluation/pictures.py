@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from trainer.data.frames import FrameSet
-from trainer.evaluation.metrics import reliability
+from trainer.evaluation.metrics import ModelMetrics, reliability
 
 _DPI = 120
 _COLUMNS, _ROWS = 6, 4  # of a contact sheet, at most
@@ -47,7 +47,7 @@ def curves(logs: Sequence[Path], out: Path) -> None:
     figure.savefig(out, dpi=_DPI)
 
 
-def confusion(judged: dict[str, Any], out: Path) -> None:
+def confusion(judged: ModelMetrics, out: Path) -> None:
     """The confusion matrix of :func:`~trainer.evaluation.metrics.evaluate`: rows true, columns answered."""
     names, counts = list(judged["per_class"]), judged["confusion"]
     side = 2.5 + 0.55 * len(names)

@@ -18,81 +18,77 @@ from trainer.errors import DataError, Problem
 from trainer.evaluation import pictures
 from trainer.evaluation.calibration import least_cross_entropy
 from trainer.evaluation.linear_baseline import ridge
-from trainer.evaluation.metrics import agreement, evaluate
+from trainer.evaluation.metrics import ModelMetrics, agreement, evaluate
+from trainer.evaluation.results import ArtifactSummary, Results
 from trainer.network import ensemble
-from trainer.network.architectures import parameters
 from trainer.network.prediction import predict
-from trainer.recipe import Recipe
 from trainer.run.progress import Progress
 
 
-def report_teachers(
-    recipe: Recipe,
+def evaluate_networks(
     teachers: Sequence[nn.Module],
-    *,
+    student: nn.Module | None,
     train: FrameSet,
     valid: FrameSet,
     classes: Sequence[str],
-) -> dict[str, Any]:
-    """Each teacher, both ensembles and a linear model to beat, on the held-out frames; a network's size."""
+    *,
+    k: float,
+) -> dict[str, ModelMetrics]:
+    """Each teacher, both ensembles, a linear model to beat and the fp32 student, on the held-out frames."""
     each = torch.stack([predict(teacher, valid.images) for teacher in teachers])
     answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
     answers["mean"] = ensemble.mean(each)
-    answers["focal"] = ensemble.pseudo_label(each, "focal", recipe.ensemble.k)
+    answers["focal"] = ensemble.pseudo_label(each, "focal", k)
     answers["ridge"] = ridge(train, valid, len(classes))
-    return {
-        "parameters": parameters(teachers[0]),
-        "models": {name: _judged(probabilities, valid, classes) for name, probabilities in answers.items()},
+    if student:
+        answers["student"] = predict(student, valid.images)
+    return {name: _metrics(probabilities, valid, classes) for name, probabilities in answers.items()}
+
+
+def evaluate_compiled(
+    path: Path, student: nn.Module, frames: FrameSet
+) -> tuple[ModelMetrics, ArtifactSummary]:
+    """The artifact of ``student`` on prepared frames, with pictures beside it."""
+    metadata = read_metadata(path)
+    answers = artifact_probabilities(open_network(path), frames.images)
+    metrics = _metrics(answers, frames, metadata.class_names)
+    draw(answers, frames, metrics, path.parent)
+    return metrics, {
+        "file": path.name,
+        "scheme": metadata.quantization,
+        "bytes": path.stat().st_size,
+        "agreement_with_student": agreement(answers, predict(student, frames.images)),
     }
 
 
-def report_student(
-    results: dict[str, Any], student: nn.Module, valid: FrameSet, classes: Sequence[str]
-) -> dict[str, Any]:
-    """The fp32 student beside its teachers."""
-    judged = _judged(predict(student, valid.images), valid, classes)
-    return {"models": results["models"] | {"student": judged}}
-
-
-def report_artifact(
-    path: Path, student: nn.Module, valid: FrameSet, classes: Sequence[str], results: dict[str, Any]
-) -> dict[str, Any]:
-    """The artifact itself on the same prepared frames, with pictures beside it.
-
-    Told with it: how often it agrees with the fp32 student.
-    """
-    answers = artifact_probabilities(open_network(path), valid.images)
-    judged = _judged(answers, valid, classes)
-    draw(answers, valid, judged, path.parent)
-    return {
-        "models": results["models"] | {"artifact": judged},
-        "artifact": {
-            "file": path.name,
-            "scheme": read_metadata(path).quantization,
-            "bytes": path.stat().st_size,
-            "agreement_with_student": agreement(answers, predict(student, valid.images)),
-        },
-    }
-
-
-def draw(answers: Tensor, frames: FrameSet, judged: dict[str, Any], folder: Path) -> None:
+def draw(answers: Tensor, frames: FrameSet, metrics: ModelMetrics, folder: Path) -> None:
     """``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
     folder.mkdir(parents=True, exist_ok=True)
-    pictures.confusion(judged, folder / "confusion.png")
-    pictures.calibration(answers, frames.labels, judged["calibration_error"], folder / "reliability.png")
-    pictures.mistakes(answers, frames, list(judged["per_class"]), folder / "mistakes.png")
+    pictures.confusion(metrics, folder / "confusion.png")
+    pictures.calibration(answers, frames.labels, metrics["calibration_error"], folder / "reliability.png")
+    pictures.mistakes(answers, frames, list(metrics["per_class"]), folder / "mistakes.png")
 
 
-def _judged(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> dict[str, Any]:
-    judged = evaluate(probabilities, frames.labels, classes, frames.runs)
-    return judged | {"cross_entropy": least_cross_entropy(probabilities, frames.labels)}
+def _metrics(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> ModelMetrics:
+    metrics = evaluate(probabilities, frames.labels, classes, frames.runs)
+    metrics["cross_entropy"] = least_cross_entropy(probabilities, frames.labels)
+    return metrics
 
 
-def metrics(results: dict[str, Any]) -> dict[str, Any]:
-    """What an artifact tells of its student: the fp32 student's figures, with n, seeds and split."""
-    student = results["models"]["student"]
-    return {name: results[name] for name in ("part", "n", "n_train", "seeds", "split_fingerprint")} | {
-        name: student[name] for name in ("accuracy", "accuracy_interval", "macro_f1", "per_class", "by_run")
+def student_metrics(results: Results) -> dict[str, Any]:
+    """What an artifact's metadata report of its fp32 student: metrics, with n, seeds and split."""
+    identity, student = results.identity, results.models["student"]
+    return {
+        "part": identity.part,
+        "n": identity.n,
+        "n_train": identity.n_train,
+        "seeds": identity.seeds,
+        "split_fingerprint": identity.split_fingerprint,
+        "accuracy": student["accuracy"],
+        "accuracy_interval": student["accuracy_interval"],
+        "macro_f1": student["macro_f1"],
+        "per_class": student["per_class"],
+        "by_run": student["by_run"],
     }
 
 
@@ -142,7 +138,7 @@ def evaluate_artifact(
     metadata = read_metadata(path)
     with progress:
         answers, loaded, chosen = judge(path, metadata, data, part, progress)
-    result = _judged(answers, loaded, metadata.class_names)
+    result = _metrics(answers, loaded, metadata.class_names)
     if out:
         draw(answers, loaded, result, out)
     return {

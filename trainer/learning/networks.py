@@ -29,13 +29,9 @@ log = logging.getLogger(__name__)
 _TEACHER_COST = 0.25  # of labelling a frame against learning from it, measured: for the estimate alone
 
 
-def seeds(recipe: Recipe) -> dict[str, int]:
-    """Seed of each network's initial weights, order and augmentations.
-
-    Only a WeldNet becomes a student, since only that becomes an artifact.
-    """
-    distilled = recipe.network.architecture == "weldnet" and recipe.distillation.epochs > 0
-    numbers = {"student": 0} if distilled else {}
+def network_seeds(recipe: Recipe) -> dict[str, int]:
+    """Seed of each network's initial weights, order and augmentations."""
+    numbers = {"student": 0} if recipe.trains_student else {}
     numbers |= {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
     return {name: recipe.seed * 1000 + number for name, number in numbers.items()}
 
@@ -48,12 +44,12 @@ class Networks:
         recipe: Recipe,
         classes: int,
         start: Start,
+        hardware: Hardware,
         *,
         train: FrameSet,
         valid: FrameSet,
         folder: RunFolder,
         progress: Progress,
-        hardware: Hardware,
     ) -> None:
         """Take the run's parts.
 
@@ -61,28 +57,28 @@ class Networks:
             recipe: shape, augmentation, schedule, ensemble, seed.
             classes: number of outputs.
             start: the weights that each begins with.
+            hardware: where they learn.
             train: frames as kept for augmentation.
             valid: prepared frames, for the curves alone.
             folder: keeps checkpoints and logs.
             progress: told of every batch.
-            hardware: where they learn.
         """
         self._classes, self._start = classes, start
         kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
         self._augment = kind(*recipe.network.view, **recipe.augmentation.model_dump())
         self._recipe, self._train, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
-        self._plans = {name: self._plan(name, seed) for name, seed in seeds(recipe).items()}
+        self._plans = {name: self._plan(name, seed) for name, seed in network_seeds(recipe).items()}
         self._costs = dict.fromkeys(self._plans, 1.0)
         self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
         self._progress.begin("training", sum(self._cost_ahead(name, len(train)) for name in self._plans))
 
-    def teachers(self) -> list[nn.Module]:
+    def train_teachers(self) -> list[nn.Module]:
         """Algorithm 1, lines 1 to 7; they stay where they learnt, for they have more frames to answer for."""
         device = self._hardware.device
         return [self._fit(name, self._train).to(device) for name in self._plans if name != "student"]
 
-    def student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
+    def train_student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
         """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
         self._progress.begin("training", self._cost_ahead("student", len(train)))
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels

@@ -24,21 +24,20 @@ import io
 import json
 import logging
 import os
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from trainer.data.datasets import Frame
 from trainer.errors import RunError, TrainerError
+from trainer.run.identity import Identity
 
 log = logging.getLogger(__name__)
 
+RESULTS_FILE = "results.json"
 _MARK = "run.json"
 _UNLABELLED = "unlabelled.json"
 _AFTER_TEACHERS = ("distillation", "ensemble", "thresholds", "artifact")  # keys that no teacher depends on
@@ -82,7 +81,7 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def refuse_other(self, recipe: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    def check_identity(self, recipe: Mapping[str, Any], identity: Identity) -> None:
         """Check that the folder is fresh, or holds this recipe's run on this split.
 
         Raises:
@@ -93,47 +92,46 @@ class RunFolder:
         before = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
         differences = list(_differences(before, json.loads(json.dumps(recipe))))
         mark = json.loads((self.path / _MARK).read_text(encoding="utf-8"))
-        there, here = mark["split_fingerprint"], identity["split_fingerprint"]
+        there, here = mark["split_fingerprint"], identity.split_fingerprint
         if there != here:
             differences.append(f"the data's split is {there[:12]} there, {here[:12]} here")
-        if mark.get("start") != identity["start"]:
+        if mark.get("start") != identity.start:
             differences.append("the student that networks start from has changed since")
         if differences:
             raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
-        changed = list(_differences(mark["environment"], identity["environment"]))
+        changed = list(_differences(mark["environment"], identity.environment))
         if changed:
             log.warning("the run began elsewhere (%s): its last digits may differ", "; ".join(changed))
 
-    def borrow(
+    def link_teachers(
         self,
-        lender: Path,
-        teachers: Sequence[str],
+        finished: Path,
         recipe: Mapping[str, Any],
-        identity: Mapping[str, Any],
+        identity: Identity,
     ) -> None:
         """Begin a fresh run with a finished run's teachers, where its own would be the same to the bit.
 
         As links: whole or not at all, and whoever trains on replaces his own. Where the file system has none,
         the teachers are trained.
         """
-        if not self._leader or (self.path / _MARK).exists() or not (lender / _MARK).exists():
+        if not self._leader or (self.path / _MARK).exists() or not (finished / _MARK).exists():
             return
-        recipes = yaml.safe_load((lender / "recipe.yaml").read_text(encoding="utf-8")), dict(recipe)
+        recipes = yaml.safe_load((finished / "recipe.yaml").read_text(encoding="utf-8")), dict(recipe)
         before, here = ({k: v for k, v in each.items() if k not in _AFTER_TEACHERS} for each in recipes)
-        mark = json.loads((lender / _MARK).read_text(encoding="utf-8"))
-        if before != here or any(mark.get(key) != identity[key] for key in _DECIDES_BITS):
+        mark = json.loads((finished / _MARK).read_text(encoding="utf-8"))
+        if before != here or any(mark.get(key) != getattr(identity, key) for key in _DECIDES_BITS):
             return
-        for name in teachers:
+        for name in (name for name in identity.seeds if name.startswith("teacher-")):
             for kind, file in (("checkpoints", f"{name}.pt"), ("logs", f"{name}.csv")):
                 try:
-                    os.link(lender / kind / file, self.path / kind / file)
+                    os.link(finished / kind / file, self.path / kind / file)
                 except OSError as error:  # also where a killed run had come as far before
-                    log.debug("%s is not taken from %s: %s", file, lender, error.strerror)
+                    log.debug("%s is not taken from %s: %s", file, finished, error.strerror)
 
-    def claim(
+    def write_identity(
         self,
         recipe: Mapping[str, Any],
-        identity: Mapping[str, Any],
+        identity: Identity,
         frames: Sequence[Frame],
         classes: Sequence[str],
     ) -> None:
@@ -143,7 +141,7 @@ class RunFolder:
         self.write("recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True))
         rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
         self._write_csv("split.csv", ("path", "label", "run", "part"), rows)
-        self.write_json(_MARK, identity)  # last: a folder that has it has all that came before
+        self.write_json(_MARK, asdict(identity))  # last: a folder that has it has all that came before
 
     def claim_unlabelled(self, fingerprint: str | None) -> None:
         """Mark which unlabelled frames the student learns from; None: no such frames.
@@ -207,44 +205,6 @@ class RunFolder:
         writer.writerow(header)
         writer.writerows(rows)
         self.write(name, text.getvalue())
-
-
-def environment() -> dict[str, Any]:
-    """Versions and processor: what a result depends on besides recipe, seed and data."""
-    return {
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "torchvision", "torchmetrics", "numpy", "pillow")},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def git_commit() -> str | None:
-    """Commit of this program's checkout, ``-dirty`` where files differ from it; None where installed."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, changed = (_git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "-uno"))
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return commit + ("-dirty" if changed else "")
-
-
-def _git(root: Path, *command: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *command], capture_output=True, text=True, check=True)  # noqa: S603, S607 - fixed commands of the user's own git
-    return done.stdout.strip()
-
-
-def _processor() -> str:
-    names = [
-        line.split(":", 1)[1].strip()
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(names)} × {names[0]}" if names else platform.machine()
 
 
 def _differences(there: Any, here: Any, key: str = "") -> Iterable[str]:

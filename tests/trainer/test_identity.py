@@ -1,4 +1,4 @@
-"""The run folder: the commit that a result was made with."""
+"""What a result depends on: the commit that it was made with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.run.folder import git_commit
+from trainer.run.identity import git_commit
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,54 @@
+"""The shape of ``results.json``: every network's metrics, and what was fitted to the student."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, TypedDict
+
+from inspector.network.metadata import Thresholds
+from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.metrics import ModelMetrics
+from trainer.evaluation.thresholds import Trade
+from trainer.run.identity import Identity
+
+
+class ArtifactSummary(TypedDict):
+    """The compiled file."""
+
+    file: str  # its name in the run folder
+    scheme: str
+    bytes: int
+    agreement_with_student: float  # share of held-out frames with the same top class
+
+
+@dataclass(frozen=True)
+class StudentFit:
+    """What was fitted to the trained student on held-out frames."""
+
+    calibration: Calibration
+    thresholds: Thresholds
+    trade: list[Trade]  # what each PASS threshold would have done; empty if there were too few frames
+    novelty: dict[str, Any]  # how often a known frame is expected to count as novel
+
+
+@dataclass
+class Results:
+    """What a run reports. ``models`` has each teacher, ensemble and baseline, then student and artifact."""
+
+    identity: Identity
+    parameters: int  # of one network
+    models: dict[str, ModelMetrics]
+    student: StudentFit | None = None  # None if the recipe trains no student
+    artifact: ArtifactSummary | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields of ``results.json`` in their order; without a student, none of its fields."""
+        content = asdict(self.identity) | {"parameters": self.parameters, "models": self.models}
+        if self.student:
+            trade = [asdict(point) for point in self.student.trade]
+            content["calibration"] = asdict(self.student.calibration)
+            content["thresholds"] = self.student.thresholds.model_dump() | {"trade": trade}
+            content["novelty"] = self.student.novelty
+        if self.artifact:
+            content["artifact"] = self.artifact
+        return content
