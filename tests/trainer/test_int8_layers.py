@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from trainer.int8.convolution import Int8Conv2d
-from trainer.int8.dynamic import DynamicDownBlock, DynamicStem
-from trainer.int8.folding import as_rows, fold, max_pool
-from trainer.int8.linear import Int8Linear, quantize, round_weight
+from trainer.int8.dynamic import DynamicDownBlock, DynamicStem, quantize_by_peak
+from trainer.int8.folding import as_rows, fold_norm, max_pool
+from trainer.int8.linear import Int8Linear, round_weight
 from trainer.int8.schemes import compile_network
 from trainer.network.weldnet import WeldBlock, WeldNet, WeldNetConfig
 
@@ -37,25 +37,25 @@ def test_levels_are_within_half_a_level(peak, seed):
     """Every value is at most half a level from what its level is worth, and the peak has the top level."""
     torch.manual_seed(seed)
     x = torch.rand(1, 3, 8, 9) * peak
-    q, worth = quantize([x.clone()], spend=True)
-    assert q.dtype == torch.uint8
-    assert int(q.max()) == 127
-    assert float((q * worth - x).abs().max()) <= worth * 0.501
+    levels, scale = quantize_by_peak([x.clone()], overwrite=True)
+    assert levels.dtype == torch.uint8
+    assert int(levels.max()) == 127
+    assert float((levels * scale - x).abs().max()) <= scale * 0.501
 
 
 def test_an_activation_that_is_needed_again_is_kept():
     """Without leave to spend it, the activation is as it was."""
     x = _activation(1, 4, 5, 6)
     before = x.clone()
-    quantize([x], spend=False)
+    quantize_by_peak([x], overwrite=False)
     assert torch.equal(x, before)
 
 
 def test_a_blank_map_gives_zeros():
     """A map of zeros has level 0 everywhere, and no division by zero."""
-    q, worth = quantize([torch.zeros(1, 2, 3, 3)], spend=True)
-    assert int(q.max()) == 0
-    assert worth > 0
+    levels, scale = quantize_by_peak([torch.zeros(1, 2, 3, 3)], overwrite=True)
+    assert int(levels.max()) == 0
+    assert scale > 0
 
 
 def test_weights_are_rounded_channel_by_channel():
@@ -75,10 +75,10 @@ def test_convolution_matches_float_with_the_same_weights(c_in, c_out, kernel, st
     weight, bias = torch.randn(c_out, c_in, kernel, kernel), torch.randn(c_out)
     layer = Int8Conv2d(weight, bias, stride, kernel // 2, size=(33, 26))
     x = _activation(1, c_in, 33, 26)
-    q, worth = quantize([x], spend=False)
+    levels, scale = quantize_by_peak([x], overwrite=False)
     rounded = layer.weight * layer.scale.view(-1, 1, 1, 1)
     reference = F.conv2d(x, rounded, bias, stride, kernel // 2).relu()
-    assert _error(layer(q, worth)[0], reference) < 0.01
+    assert _error(layer(levels, scale)[0], reference) < 0.01
 
 
 def test_negative_results_survive():
@@ -86,11 +86,11 @@ def test_negative_results_survive():
     torch.manual_seed(2)
     layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
     x = torch.rand(50, 32)
-    q, worth = quantize([x], spend=False)
+    levels, scale = quantize_by_peak([x], overwrite=False)
     reference = F.linear(x, layer.weight * layer.scale[:, None], layer.bias)
     assert (reference < 0).float().mean() > 0.3
-    assert _error(layer(q, worth), reference) < 0.01
-    assert _error(layer(q, worth).clamp_max(0), reference.clamp_max(0)) < 0.01
+    assert _error(layer(levels, scale), reference) < 0.01
+    assert _error(layer(levels, scale).clamp_max(0), reference.clamp_max(0)) < 0.01
 
 
 def test_residual_sum_comes_before_the_relu():
@@ -98,9 +98,9 @@ def test_residual_sum_comes_before_the_relu():
     torch.manual_seed(3)
     layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
     x, residual = torch.rand(50, 32), torch.rand(50, 16) * 5
-    q, worth = quantize([x], spend=False)
+    levels, scale = quantize_by_peak([x], overwrite=False)
     reference = (F.linear(x, layer.weight * layer.scale[:, None], layer.bias) + residual).relu()
-    assert _error(layer.add_relu(q, worth, residual.clone()), reference) < 0.01
+    assert _error(layer.add_relu(levels, scale, residual.clone()), reference) < 0.01
 
 
 @pytest.mark.parametrize("apart", [True, False])
@@ -109,25 +109,25 @@ def test_the_average_pool_stands_beside_the_convolution(stride, factor, apart):
     """The channels after the convolution's own are torch's average pool, times the factor, either way."""
     torch.manual_seed(4)
     weight, bias = torch.randn(6, 5, 3, 3), torch.randn(6)
-    q, worth = quantize([_activation(1, 5, 13, 18)], spend=True)
+    levels, scale = quantize_by_peak([_activation(1, 5, 13, 18)], overwrite=True)
     layer = Int8Conv2d(weight, bias, stride, 1, size=(13, 18), pool=factor)
     layer.pack(apart)
-    maps = layer(q, worth)
+    maps = layer(levels, scale)
     assert len(maps) == 1 + apart
     y = torch.cat(maps, 1)
-    assert torch.equal(y[:, :6], Int8Conv2d(weight, bias, stride, 1, size=(13, 18))(q, worth)[0])
-    torch.testing.assert_close(y[:, 6:], factor * F.avg_pool2d(q * worth, 3, stride, 1))
+    assert torch.equal(y[:, :6], Int8Conv2d(weight, bias, stride, 1, size=(13, 18))(levels, scale)[0])
+    torch.testing.assert_close(y[:, 6:], factor * F.avg_pool2d(levels * scale, 3, stride, 1))
 
 
 def test_a_pool_apart_has_the_levels_of_a_pool_within():
     """Whichever way this processor takes, the next layer gets the same levels."""
     torch.manual_seed(5)
     layer = Int8Conv2d(torch.randn(6, 5, 3, 3) * 0.1, torch.randn(6), 2, 1, size=(13, 18), pool=5.0)
-    q, _ = quantize([_activation(1, 5, 13, 18)], spend=True)
-    layer.pack(apart=True)
-    apart = layer.levels(q)
-    layer.pack(apart=False)
-    assert torch.equal(apart, layer.levels(q))
+    levels, _ = quantize_by_peak([_activation(1, 5, 13, 18)], overwrite=True)
+    layer.pack(separate_pool=True)
+    apart = layer.to_levels(levels)
+    layer.pack(separate_pool=False)
+    assert torch.equal(apart, layer.to_levels(levels))
     assert int(apart[:, 6:].max()) > 127  # some are to be cut
 
 
@@ -140,9 +140,9 @@ PIXELS = """if True:
     weight = layer.weight * layer.scale.view(-1, 1, 1, 1)
     exact = torch.conv2d(pixels.double(), weight.double(), layer.bias.double(), 2, 3).relu()
     torch.testing.assert_close(layer(pixels, 1.0)[0].double(), exact, rtol=1e-5, atol=1e-3)
-    torch.testing.assert_close(layer.halves(pixels, 1.0).double(), exact, rtol=1 / 256, atol=1e-3)
+    torch.testing.assert_close(layer.to_bfloat16(pixels, 1.0).double(), exact, rtol=1 / 256, atol=1e-3)
     dimmer = Int8Conv2d(torch.full((32, 1, 7, 7), 0.03), torch.zeros(32), 2, 3, size=(40, 40), pixels=True)
-    levels = dimmer.levels(pixels)
+    levels = dimmer.to_levels(pixels)
     assert levels.dtype == torch.uint8
     assert int(levels.max()) == 255
     assert levels.is_contiguous(memory_format=torch.channels_last)
@@ -241,7 +241,7 @@ def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
 def test_folded_convolution_does_both():
     """One convolution with the folded weights is the convolution with its batch norm."""
     conv, norm = student().stem[0], student().stem[1]
-    weight, bias = fold(conv, norm)
+    weight, bias = fold_norm(conv, norm)
     x = torch.rand(1, 1, 20, 20)
     torch.testing.assert_close(F.conv2d(x, weight, bias, 2, 3), norm(conv(x)), rtol=1e-4, atol=1e-5)
 
@@ -255,7 +255,7 @@ def _with_rounded_weights(network: WeldNet) -> WeldNet:
         if list(block.shortcut.children()):
             layers[-1].append((block.shortcut[1], block.shortcut[2]))  # both are one layer
     for pairs in layers:
-        folded = [fold(conv, norm) for conv, norm in pairs]
+        folded = [fold_norm(conv, norm) for conv, norm in pairs]
         q, scale = round_weight(torch.cat([weight for weight, _ in folded], dim=1))
         rounded = (q * scale.view(-1, 1, 1, 1)).split([weight.shape[1] for weight, _ in folded], dim=1)
         for (conv, norm), (_, bias), weight in zip(pairs, folded, rounded, strict=True):

@@ -11,16 +11,16 @@ from inspector.errors import ArtifactError
 from inspector.network import artifact as artifacts
 from trainer.int8.convolution import Int8Conv2d
 from trainer.int8.folding import as_rows
-from trainer.int8.linear import LEVELS, Int8Linear, round_weight
-from trainer.int8.ranges import balances, calibrate
+from trainer.int8.linear import MAX_LEVEL, Int8Linear, round_weight
+from trainer.int8.ranges import calibrate, pool_balances
 from trainer.int8.schemes import compile_network
-from trainer.int8.static import StaticStem, cut
+from trainer.int8.static import StaticStem, clamp_levels
 from trainer.network.weldnet import WeldNetConfig
 
 
 def _levels(*shape, seed=0):
     torch.manual_seed(seed)
-    q = torch.randint(0, LEVELS + 1, shape, dtype=torch.uint8)
+    q = torch.randint(0, MAX_LEVEL + 1, shape, dtype=torch.uint8)
     return q.contiguous(memory_format=torch.channels_last) if q.dim() == 4 else q
 
 
@@ -30,11 +30,11 @@ def test_a_layer_gives_the_nearest_level():
     layer = Int8Conv2d(torch.randn(16, 8, 3, 3) * 0.1, torch.randn(16), 1, 1, size=(21, 18))
     q = _levels(1, 8, 21, 18)
     exact = layer(q, 1.0)[0]
-    levels = layer.levels(q)
+    levels = layer.to_levels(q)
     assert levels.dtype == torch.uint8
-    assert float(exact.max()) > LEVELS
+    assert float(exact.max()) > MAX_LEVEL
     assert float((levels - exact.clamp_max(255)).abs().max()) <= 0.51
-    assert torch.equal(cut(levels.clone()), levels.clamp(max=LEVELS))
+    assert torch.equal(clamp_levels(levels.clone()), levels.clamp(max=MAX_LEVEL))
 
 
 def test_the_residual_is_summed_before_the_relu():
@@ -43,7 +43,7 @@ def test_the_residual_is_summed_before_the_relu():
     layer, q = Int8Linear(torch.randn(16, 32) * 0.1, torch.randn(16)), _levels(50, 32)
     residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
     exact = F.linear(q.float(), layer.weight * layer.scale[:, None], layer.bias) + residual * 0.3
-    levels = layer.add_levels(q, residual.clone(), 0.3)
+    levels = layer.add_to_levels(q, residual.clone(), 0.3)
     assert float(exact.max()) < 255
     assert float(exact.min()) < -1
     assert float((levels - exact.relu()).abs().max()) <= 0.51
@@ -56,11 +56,11 @@ def test_a_linear_layer_gives_the_nearest_level():
     exact = layer.relu(q, 1.0)
     torch.testing.assert_close(exact, layer(q, 1.0).relu())
     assert float(exact.max()) > 255
-    assert float((layer.levels(q) - exact.clamp_max(255)).abs().max()) <= 0.51
+    assert float((layer.to_levels(q) - exact.clamp_max(255)).abs().max()) <= 0.51
 
 
 @pytest.mark.parametrize(
-    ("kind", "call"), [(Int8Conv2d, "levels"), (Int8Linear, "levels"), (Int8Linear, "add_levels")]
+    ("kind", "call"), [(Int8Conv2d, "to_levels"), (Int8Linear, "to_levels"), (Int8Linear, "add_to_levels")]
 )
 def test_no_layer_meets_a_level_that_sums_may_not_hold(monkeypatch, kind, call):
     """Of frames twice as bright as those that it was calibrated on, what a layer is given is cut at 127."""
@@ -76,13 +76,13 @@ def test_no_layer_meets_a_level_that_sums_may_not_hold(monkeypatch, kind, call):
     monkeypatch.setattr(kind, call, note)
     with torch.inference_mode():
         static(seen)
-    assert max(met) == LEVELS
+    assert max(met) == MAX_LEVEL
 
 
 def test_a_balance_brings_both_maps_to_one_reach():
     """It is the ratio of the two maps' ranges, and no more than sixteenfold where one of them is blank."""
     maps = {"a.main.2": 6.0, "a.shortcut.0": 2.0, "b.main.2": 1e-6, "b.shortcut.0": 1.0, "stem": 1.0}
-    assert balances(maps) == {"a": 3.0, "b": 1 / 16}
+    assert pool_balances(maps) == {"a": 3.0, "b": 1 / 16}
 
 
 def test_a_range_covers_what_is_common():
@@ -126,11 +126,11 @@ def test_static_takes_any_size(height, width):
 def test_the_stems_pool_is_torchs(height, width):
     """At any size the stem gives torch's max pool of its convolution's levels, cut."""
     network = untrained(WeldNetConfig(height=height, width=width, stem=8))
-    stem = StaticStem(network.stem, (height, width), out=0.01)
+    stem = StaticStem(network.stem, (height, width), output_scale=0.01)
     batch = frames(2, height, width)
     with torch.inference_mode():
-        pooled = F.max_pool2d(stem.conv.levels(batch).float(), 3, 2, 1)
-        assert torch.equal(stem(batch).float(), as_rows(pooled.clamp_max(LEVELS)))
+        pooled = F.max_pool2d(stem.conv.to_levels(batch).float(), 3, 2, 1)
+        assert torch.equal(stem(batch).float(), as_rows(pooled.clamp_max(MAX_LEVEL)))
 
 
 def test_features_tell_the_same_logits():

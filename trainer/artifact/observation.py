@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.data.resizing import prepare
 from trainer.evaluation.novelty import Novelty, Threshold, choose, fit, pooled_features
-from trainer.int8.ranges import FRAMES, Ranges, calibrate
+from trainer.int8.ranges import CALIBRATION_FRAMES, Ranges, calibrate
 from trainer.network.weldnet import WeldNet
 
 _FRAMES = 2000  # training frames for the novelty's covariance of 512 features: some 40 s
@@ -36,7 +36,7 @@ def observe(student: WeldNet, train: Tensor, held_out: Tensor) -> Observation:
     known = torch.stack([prepare(frame, config.height, config.width) for frame in _spread(train, _FRAMES)])
     fitted = fit(pooled_features(student, known))
     threshold = choose(torch.tensor([fitted(pooled) for pooled in pooled_features(student, held_out)]))
-    return Observation(calibrate(student, _spread(known, FRAMES)), fitted, threshold)
+    return Observation(calibrate(student, _spread(known, CALIBRATION_FRAMES)), fitted, threshold)
 
 
 def _spread(frames: Tensor, most: int) -> Tensor:

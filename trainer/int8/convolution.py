@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainer.int8.linear import round_weight
 
 
-def pools_apart() -> bool:
+def prefers_separate_pool() -> bool:
     """Whether this processor pools better in a call of its own than by more rows of the convolution.
 
     Where it multiplies whole tiles (AMX) rows are nothing beside a call's cost; elsewhere they are a tenth of
@@ -21,13 +21,13 @@ def pools_apart() -> bool:
     return not half_floats
 
 
-def holds_bytes() -> bool:
+def sums_hold_bytes() -> bool:
     """Whether this processor's sums hold products of numbers up to 255: no operator tells of VNNI."""
-    q, weight = torch.full([1, 64], 255, dtype=torch.uint8), torch.full([16, 64], 127, dtype=torch.int8)
+    pixels, weight = torch.full([1, 64], 255, dtype=torch.uint8), torch.full([16, 64], 127, dtype=torch.int8)
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     one, zero = torch.ones([16]), torch.zeros([16], dtype=torch.int64)
     sums: Tensor = torch.ops.onednn.qlinear_pointwise(
-        q, 1.0, 0, packed, one, zero, None, 1.0, 0, torch.float32, "none", [], ""
+        pixels, 1.0, 0, packed, one, zero, None, 1.0, 0, torch.float32, "none", [], ""
     )
     return bool((sums == 255.0 * 127.0 * 64.0).all())
 
@@ -86,13 +86,13 @@ class Int8Conv2d(nn.Module):
         self.bias = bias
         self.stride, self.padding, self.size = [stride, stride], [padding, padding], list(size)
         self.pool, self.pixels = pool, pixels
-        self.pack(pools_apart())
+        self.pack(prefers_separate_pool())
 
-    def pack(self, apart: bool) -> None:
+    def pack(self, separate_pool: bool) -> None:
         """Lay the weights out as this processor's kernels want them."""
         self.has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-        self.whole = not self.pixels or holds_bytes()
-        self.apart = apart and self.pool > 0
+        self.whole = not self.pixels or sums_hold_bytes()
+        self.apart = separate_pool and self.pool > 0
         channels, height, width = self.weight.size(1), self.weight.size(2), self.weight.size(3)
         mean = torch.full([channels if self.pool > 0 else 0, 1, height, width], 127, dtype=torch.int8)
         self.pool_scale = torch.full([1], self.pool / (127.0 * height * width))
@@ -101,8 +101,8 @@ class Int8Conv2d(nn.Module):
         if self.apart:
             self.pooling = self._packed(mean, self.pool_scale, channels)
         elif self.pool > 0:
-            own = torch.eye(channels, dtype=torch.int8).view(channels, channels, 1, 1)
-            weight = torch.cat([weight, own * mean])
+            identity = torch.eye(channels, dtype=torch.int8).view(channels, channels, 1, 1)
+            weight = torch.cat([weight, identity * mean])
             self.scales = torch.cat([self.scale, self.pool_scale.expand(channels)])
             self.biases = torch.cat([self.bias, torch.zeros(channels)])
         self.zero = torch.zeros_like(self.scales, dtype=torch.int64)
@@ -132,45 +132,45 @@ class Int8Conv2d(nn.Module):
             self.weight, self.scale, self.bias, self.stride, self.padding, self.size, self.pool,
             self.pixels, self.training,
         ) = state  # fmt: skip
-        self.pack(pools_apart())
+        self.pack(prefers_separate_pool())
 
-    def forward(self, q: Tensor, scale: float) -> list[Tensor]:
+    def forward(self, levels: Tensor, scale: float) -> list[Tensor]:
         """``uint8[N, C, h, w]`` of levels, each worth ``scale`` → ``float32[N, C', h', w']``.
 
         Two maps have the channels of the convolution and of the pool.
         """
-        return self._products(q, scale, dtype=torch.float32, post="relu")
+        return self._products(levels, scale, dtype=torch.float32, post="relu")
 
     @torch.jit.export
-    def halves(self, q: Tensor, scale: float) -> Tensor:
+    def to_bfloat16(self, levels: Tensor, scale: float) -> Tensor:
         """The same as ``bfloat16``, without a pool: half the memory, and 8 bits like the levels to come."""
-        return self._products(q, scale, dtype=torch.bfloat16, post="relu")[0]
+        return self._products(levels, scale, dtype=torch.bfloat16, post="relu")[0]
 
     @torch.jit.export
-    def levels(self, q: Tensor) -> Tensor:
+    def to_levels(self, levels: Tensor) -> Tensor:
         """The same as levels up to 255, ``uint8[N, C', h', w']``; a pool's channels are the last ones."""
-        maps = self._products(q, 1.0, dtype=torch.uint8, post="none")
+        maps = self._products(levels, 1.0, dtype=torch.uint8, post="none")
         return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 
-    def _products(self, q: Tensor, scale: float, *, dtype: torch.dtype, post: str) -> list[Tensor]:
+    def _products(self, levels: Tensor, scale: float, *, dtype: torch.dtype, post: str) -> list[Tensor]:
         if not self.whole:
-            return [self._product_of_floats(q, scale, dtype)]
+            return [self._product_of_floats(levels, scale, dtype)]
         maps = [torch.ops.onednn.qconv2d_pointwise(
-            q, scale, 0, self.packed, self.scales, self.zero, self.biases, self.stride, self.padding, [1, 1],
-            1, 1.0, 0, dtype, post, [], "",
+            levels, scale, 0, self.packed, self.scales, self.zero, self.biases, self.stride, self.padding,
+            [1, 1], 1, 1.0, 0, dtype, post, [], "",
         )]  # fmt: skip
         if self.apart:
             maps.append(torch.ops.onednn.qconv2d_pointwise(
-                q, scale, 0, self.pooling, self.pool_scale, self.pool_zero, None, self.stride, self.padding,
-                [1, 1], q.size(1), 1.0, 0, dtype, post, [], "",
+                levels, scale, 0, self.pooling, self.pool_scale, self.pool_zero, None, self.stride,
+                self.padding, [1, 1], levels.size(1), 1.0, 0, dtype, post, [], "",
             ))  # fmt: skip
         return maps
 
-    def _product_of_floats(self, q: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
+    def _product_of_floats(self, levels: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
         sums = torch.conv2d(
-            q.to(torch.float32), self.weight.to(torch.float32), None, self.stride, self.padding
+            levels.to(torch.float32), self.weight.to(torch.float32), None, self.stride, self.padding
         )
-        y = (sums * (self.scale * scale).view(-1, 1, 1) + self.bias.view(-1, 1, 1)).clamp_min_(0)
+        outputs = (sums * (self.scale * scale).view(-1, 1, 1) + self.bias.view(-1, 1, 1)).clamp_min_(0)
         if dtype == torch.uint8:
-            y = y.round_().clamp_(max=255)
-        return y.to(dtype, memory_format=torch.channels_last)
+            outputs = outputs.round_().clamp_(max=255)
+        return outputs.to(dtype, memory_format=torch.channels_last)

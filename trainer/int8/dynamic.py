@@ -12,14 +12,34 @@ from trainer.int8.folding import (
     Size,
     as_map,
     as_rows,
-    blocks_of,
+    blocks_with_sizes,
     down_layers,
     max_pool,
     plain_layers,
     stem_conv,
 )
-from trainer.int8.linear import Int8Linear, quantize, same_memory
+from trainer.int8.linear import Int8Linear, reinterpret
 from trainer.network.weldnet import WeldBlock, WeldNet
+
+
+def quantize_by_peak(maps: list[Tensor], overwrite: bool) -> tuple[Tensor, float]:
+    """Levels 0 to 127 of float maps ≥ 0, uint8, their channels side by side, and their scale: peak / 127.
+
+    ``overwrite`` allows the maps' memory to be used.
+
+    Rounds by adding one half before the cut to int8, which is vectorized where float→uint8 is not; up to 127
+    both have the same bits. ``amax`` reads in place where ``max`` and ``aminmax`` copy.
+    """
+    peak = 1e-30  # a blank map needs some scale: any will do
+    for x in maps:
+        peak = max(peak, float(torch.amax(x)))
+    levels: list[Tensor] = []
+    for x in maps:
+        y = x if overwrite else torch.empty_like(x)
+        torch.add(torch.full([], 0.5), x, alpha=127.0 / peak, out=y)
+        levels.append(y.to(torch.int8))
+    joined = levels[0] if len(levels) == 1 else torch.cat(levels, 1)
+    return reinterpret(joined, torch.uint8), peak / 127.0
 
 
 class DynamicStem(nn.Module):
@@ -37,8 +57,8 @@ class DynamicStem(nn.Module):
         """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
         if self.conv.has_bf16:
             # Behind a ReLU bfloat16 and int16 have one order, and integers are compared faster.
-            bits = same_memory(self.conv.halves(frame, 1.0), torch.int16)
-            return same_memory(max_pool(bits), torch.bfloat16).to(torch.float32)
+            bits = reinterpret(self.conv.to_bfloat16(frame, 1.0), torch.int16)
+            return reinterpret(max_pool(bits), torch.bfloat16).to(torch.float32)
         return max_pool(self.conv(frame, 1.0)[0])
 
 
@@ -51,10 +71,9 @@ class DynamicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → the same shape."""
-        q, worth = quantize([x], False)
-        h = self.spatial(q, worth)
-        hq, h_worth = quantize(h, True)
-        return as_map(self.pointwise.add_relu(as_rows(hq), h_worth, as_rows(x)))
+        levels, scale = quantize_by_peak([x], False)
+        hidden_levels, hidden_scale = quantize_by_peak(self.spatial(levels, scale), True)
+        return as_map(self.pointwise.add_relu(as_rows(hidden_levels), hidden_scale, as_rows(x)))
 
 
 class DynamicDownBlock(nn.Module):
@@ -66,10 +85,9 @@ class DynamicDownBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C·e, ⌈h/s⌉, ⌈w/s⌉]``."""
-        q, worth = quantize([x], True)
-        h = self.spatial(q, worth)
-        hq, h_worth = quantize(h, True)
-        return as_map(self.pointwise.relu(as_rows(hq), h_worth))
+        levels, scale = quantize_by_peak([x], True)
+        hidden_levels, hidden_scale = quantize_by_peak(self.spatial(levels, scale), True)
+        return as_map(self.pointwise.relu(as_rows(hidden_levels), hidden_scale))
 
 
 class DynamicWeldNet(nn.Module):
@@ -84,7 +102,7 @@ class DynamicWeldNet(nn.Module):
                 DynamicBlock(block, size)
                 if isinstance(block.shortcut, nn.Identity)
                 else DynamicDownBlock(block, size, (balances or {}).get(name, 1.0))
-                for name, block, size in blocks_of(student)
+                for name, block, size in blocks_with_sizes(student)
             )
         )
         self.head = Int8Linear(student.head.weight.detach(), student.head.bias.detach())
@@ -96,6 +114,6 @@ class DynamicWeldNet(nn.Module):
         errors of rounding meet in the mean.
         """
         features: Tensor = self.blocks(self.stem(frame))
-        q, worth = quantize([features], False)
-        logits = self.head(as_rows(q), worth).mean((1, 2))
+        levels, scale = quantize_by_peak([features], False)
+        logits = self.head(as_rows(levels), scale).mean((1, 2))
         return as_rows(features), features.mean((2, 3)), logits

@@ -19,32 +19,32 @@ from trainer.network.weldnet import WeldBlock, WeldNet
 Size = tuple[int, int]  # height and width of a map, pixels
 
 
-class Worths(NamedTuple):
-    """What one level of a block's input, of the map between its layers and of its output is worth."""
+class Scales(NamedTuple):
+    """The scales of a block's input, of the map between its layers, and of its output."""
 
-    x: float
-    h: float
-    out: float
-
-
-FLOATS = Worths(1.0, 1.0, 1.0)
+    input: float
+    hidden: float
+    output: float
 
 
-def fold(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+NO_SCALES = Scales(1.0, 1.0, 1.0)  # for layers that take and give floats
+
+
+def fold_norm(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias of the one convolution that equals ``norm(conv(x))`` in evaluation mode."""
     conv, norm = cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm)
-    each = factor(norm)
-    bias = norm.bias.detach() - cast(Tensor, norm.running_mean) * each
-    return conv.weight.detach() * each.view(-1, 1, 1, 1), bias
+    factor = norm_factor(norm)
+    bias = norm.bias.detach() - cast(Tensor, norm.running_mean) * factor
+    return conv.weight.detach() * factor.view(-1, 1, 1, 1), bias
 
 
-def factor(norm: nn.Module) -> Tensor:
+def norm_factor(norm: nn.Module) -> Tensor:
     """What a batch norm in evaluation mode multiplies each channel by, ``float32[C]``."""
     norm = cast(nn.BatchNorm2d, norm)
     return (norm.weight / torch.sqrt(cast(Tensor, norm.running_var) + norm.eps)).detach()
 
 
-def blocks_of(student: WeldNet) -> Iterator[tuple[str, WeldBlock, Size]]:
+def blocks_with_sizes(student: WeldNet) -> Iterator[tuple[str, WeldBlock, Size]]:
     """Each block with its name in the student and the size of its input."""
     size = _halved(_halved((student.config.height, student.config.width)))
     for i, block in enumerate(cast("list[WeldBlock]", student.blocks)):
@@ -58,19 +58,21 @@ def _halved(size: Size) -> Size:
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
-def stem_conv(stem: nn.Sequential, size: Size, out: float = 1.0) -> Int8Conv2d:
-    """The stem's convolution of pixels; ``out`` is what one level of its map is worth."""
-    weight, bias = fold(stem[0], stem[1])
-    return Int8Conv2d(weight / (255 * out), bias / out, stride=2, padding=3, size=size, pixels=True)
+def stem_conv(stem: nn.Sequential, size: Size, output_scale: float = 1.0) -> Int8Conv2d:
+    """The stem's convolution of pixels; ``output_scale`` is that of its map."""
+    weight, bias = fold_norm(stem[0], stem[1])
+    return Int8Conv2d(
+        weight / (255 * output_scale), bias / output_scale, stride=2, padding=3, size=size, pixels=True
+    )
 
 
-def plain_layers(block: WeldBlock, size: Size, worths: Worths = FLOATS) -> tuple[Int8Conv2d, Int8Linear]:
+def plain_layers(block: WeldBlock, size: Size, scales: Scales = NO_SCALES) -> tuple[Int8Conv2d, Int8Linear]:
     """Spatial and pointwise convolution of a block whose shortcut is the identity."""
-    return _spatial(block, size, worths), _pointwise(*fold(block.main[3], block.main[4]), worths)
+    return _spatial(block, size, scales), _pointwise(*fold_norm(block.main[3], block.main[4]), scales)
 
 
 def down_layers(
-    block: WeldBlock, size: Size, balance: float, worths: Worths = FLOATS
+    block: WeldBlock, size: Size, balance: float, scales: Scales = NO_SCALES
 ) -> tuple[Int8Conv2d, Int8Linear]:
     """The two layers that a block with a pooled shortcut comes to.
 
@@ -79,20 +81,20 @@ def down_layers(
     scale; ``balance`` brings the pool to the reach of the others, and the weights behind it take it back.
     """
     shortcut = cast(nn.Sequential, block.shortcut)
-    main, main_bias = fold(block.main[3], block.main[4])
-    side, side_bias = fold(shortcut[1], shortcut[2])
-    both = torch.cat([main, side / balance], dim=1)
-    return _spatial(block, size, worths, balance), _pointwise(both, main_bias + side_bias, worths)
+    main, main_bias = fold_norm(block.main[3], block.main[4])
+    side, side_bias = fold_norm(shortcut[1], shortcut[2])
+    merged = torch.cat([main, side / balance], dim=1)
+    return _spatial(block, size, scales, balance), _pointwise(merged, main_bias + side_bias, scales)
 
 
-def _spatial(block: WeldBlock, size: Size, worths: Worths, balance: float = 0.0) -> Int8Conv2d:
-    weight, bias = fold(block.main[0], block.main[1])
-    stride, gain = cast(nn.Conv2d, block.main[0]).stride[0], worths.x / worths.h
-    return Int8Conv2d(weight * gain, bias / worths.h, stride, 1, size=size, pool=balance * gain)
+def _spatial(block: WeldBlock, size: Size, scales: Scales, balance: float = 0.0) -> Int8Conv2d:
+    weight, bias = fold_norm(block.main[0], block.main[1])
+    stride, gain = cast(nn.Conv2d, block.main[0]).stride[0], scales.input / scales.hidden
+    return Int8Conv2d(weight * gain, bias / scales.hidden, stride, 1, size=size, pool=balance * gain)
 
 
-def _pointwise(weight: Tensor, bias: Tensor, worths: Worths) -> Int8Linear:
-    return Int8Linear(weight * (worths.h / worths.out), bias / worths.out)
+def _pointwise(weight: Tensor, bias: Tensor, scales: Scales) -> Int8Linear:
+    return Int8Linear(weight * (scales.hidden / scales.output), bias / scales.output)
 
 
 def as_rows(x: Tensor) -> Tensor:

@@ -24,41 +24,21 @@ Every call of these operators costs some 50 µs beside its sums, for what oneDNN
 import torch
 from torch import Tensor, nn
 
-LEVELS = 127  # largest level of an activation, and of a weight's magnitude
+MAX_LEVEL = 127  # of an activation, and of a weight's magnitude
 
 
-def quantize(parts: list[Tensor], spend: bool) -> tuple[Tensor, float]:
-    """Float maps ≥ 0 as uint8 levels 0..127, their channels side by side, and what one level is worth.
-
-    ``spend``: may overwrite the maps.
-
-    Rounds by adding one half before the cut to int8, which is vectorized where float→uint8 is not; up to 127
-    both have the same bits. ``amax`` reads in place where ``max`` and ``aminmax`` copy.
-    """
-    peak = 1e-30  # a blank map needs some scale: any will do
-    for x in parts:
-        peak = max(peak, float(torch.amax(x)))
-    levels: list[Tensor] = []
-    for x in parts:
-        y = x if spend else torch.empty_like(x)
-        torch.add(torch.full([], 0.5), x, alpha=127.0 / peak, out=y)
-        levels.append(y.to(torch.int8))
-    joined = levels[0] if len(levels) == 1 else torch.cat(levels, 1)
-    return same_memory(joined, torch.uint8), peak / 127.0
-
-
-def same_memory(x: Tensor, dtype: torch.dtype) -> Tensor:
+def reinterpret(x: Tensor, dtype: torch.dtype) -> Tensor:
     """``x`` seen as another type of as many bits, without a copy.
 
     By ``set_``, since TorchScript has no ``view(dtype)``.
     """
-    seen: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=dtype), x)
-    return seen
+    view: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=dtype), x)
+    return view
 
 
 def round_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     """``(int8 weight, float32 scale[out])``: symmetric, one scale for each output channel (dimension 0)."""
-    scale = weight.flatten(1).abs().amax(1).clamp_min(1e-30) / LEVELS
+    scale = weight.flatten(1).abs().amax(1).clamp_min(1e-30) / MAX_LEVEL
     return torch.round(weight / scale.view(-1, *[1] * (weight.dim() - 1))).to(torch.int8), scale
 
 
@@ -88,43 +68,67 @@ class Int8Linear(nn.Module):
         self.weight, self.scale, self.bias, self.training = state
         self.pack()
 
-    def forward(self, q: Tensor, scale: float) -> Tensor:
+    def forward(self, levels: Tensor, scale: float) -> Tensor:
         """``uint8[..., C]`` of levels, each worth ``scale`` → ``float32[..., C']``."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, torch.float32, "none", [], ""
+            levels,
+            scale,
+            0,
+            self.packed,
+            self.scale,
+            self.zero,
+            self.bias,
+            1.0,
+            0,
+            torch.float32,
+            "none",
+            [],
+            "",
         )
         return y
 
     @torch.jit.export
-    def add_relu(self, q: Tensor, scale: float, residual: Tensor) -> Tensor:
+    def add_relu(self, levels: Tensor, scale: float, residual: Tensor) -> Tensor:
         """ReLU of :meth:`forward` plus ``float32[..., C']``, which is overwritten."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.float32,
+            levels, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.float32,
             1.0, 0, "sum", 1.0, "relu", [], "",
         )  # fmt: skip
         return y
 
     @torch.jit.export
-    def relu(self, q: Tensor, scale: float) -> Tensor:
+    def relu(self, levels: Tensor, scale: float) -> Tensor:
         """ReLU of :meth:`forward`."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, scale, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, torch.float32, "relu", [], ""
+            levels,
+            scale,
+            0,
+            self.packed,
+            self.scale,
+            self.zero,
+            self.bias,
+            1.0,
+            0,
+            torch.float32,
+            "relu",
+            [],
+            "",
         )
         return y
 
     @torch.jit.export
-    def levels(self, q: Tensor) -> Tensor:
+    def to_levels(self, levels: Tensor) -> Tensor:
         """Levels ``uint8[..., C]`` → levels ``uint8[..., C']``: the product's ReLU, rounded, up to 255."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, 1.0, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, torch.uint8, "none", [], ""
+            levels, 1.0, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, torch.uint8, "none", [], ""
         )
         return y
 
     @torch.jit.export
-    def add_levels(self, q: Tensor, residual: Tensor, worth: float) -> Tensor:
-        """The same of product plus residual: ``uint8[..., C']``, overwritten, of levels ``worth`` so much."""
+    def add_to_levels(self, levels: Tensor, residual: Tensor, residual_scale: float) -> Tensor:
+        """The same of product plus residual: ``uint8[..., C']``, overwritten, at ``residual_scale``."""
         y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            q, 1.0, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.uint8,
-            worth, 0, "sum", 1.0, "none", [], "",
+            levels, 1.0, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.uint8,
+            residual_scale, 0, "sum", 1.0, "none", [], "",
         )  # fmt: skip
         return y

@@ -1,6 +1,6 @@
 """How far a student's maps reach on training frames: what static int8 spreads its levels over.
 
-Dynamic int8 takes from them only how the two inputs of one layer compare (:func:`balances`).
+Dynamic int8 takes from them only how the two inputs of one layer compare (:func:`pool_balances`).
 
 A range is the one that rounds and cuts with the least squared error. Measured against the plain peak and
 percentiles: docs/explanation/dynamic-int8.md.
@@ -15,14 +15,14 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from trainer.int8.linear import LEVELS
+from trainer.int8.linear import MAX_LEVEL
 from trainer.network.weldnet import WeldBlock, WeldNet
 
 Ranges = dict[str, float]  # by the name of the student's module: the magnitude of its output at the top level
 
-FRAMES = 64  # to calibrate with: spread over the training frames; some seconds of work
-_SAMPLES = 4096  # values of each map of each frame, beside its peak
-_CANDIDATES = torch.arange(0.4, 1.005, 0.01)  # shares of the peak that a range may be
+CALIBRATION_FRAMES = 64  # at most: spread over the training frames; some seconds of work
+_SAMPLES_PER_MAP = 4096  # values of each map of each frame, beside its peak
+_SHARES_OF_PEAK = torch.arange(0.4, 1.005, 0.01)  # shares of the peak that a range may be
 
 
 def calibrate(student: WeldNet, frames: Tensor) -> Ranges:
@@ -32,11 +32,11 @@ def calibrate(student: WeldNet, frames: Tensor) -> Ranges:
         student: in evaluation mode.
         frames: prepared training frames, uint8[N, 1, H, W], N ≥ 1.
     """
-    magnitudes = _observe(student, frames)
-    return {name: _best(values) for name, values in magnitudes.items()}
+    magnitudes = _sample_magnitudes(student, frames)
+    return {name: _best_range(values) for name, values in magnitudes.items()}
 
 
-def balances(ranges: Ranges) -> dict[str, float]:
+def pool_balances(ranges: Ranges) -> dict[str, float]:
     """Of each block with a pooled shortcut: what brings the pool's reach to that of the main path's map.
 
     Within sixteenfold: beyond that one of them is blank on the training frames, and need not be elsewhere.
@@ -46,26 +46,29 @@ def balances(ranges: Ranges) -> dict[str, float]:
     return {name: min(max(ratio, 1 / 16), 16.0) for name, ratio in ratios.items()}
 
 
-def _best(values: Tensor) -> float:
+def _best_range(values: Tensor) -> float:
     """Of the candidates the one whose levels lie nearest to the values, in the mean of squares."""
     peak = values.max().clamp_min(1e-6)  # a map that is always blank needs some range: any will do
     errors = []
-    for share in _CANDIDATES:
-        worth = peak * share / LEVELS
-        rounded = (values / worth).round_().clamp_(max=LEVELS).mul_(worth)
+    for share in _SHARES_OF_PEAK:
+        scale = peak * share / MAX_LEVEL
+        rounded = (values / scale).round_().clamp_(max=MAX_LEVEL).mul_(scale)
         errors.append(rounded.sub_(values).square_().mean())
-    return float(peak * _CANDIDATES[int(torch.stack(errors).argmin())])
+    return float(peak * _SHARES_OF_PEAK[int(torch.stack(errors).argmin())])
 
 
-def _observe(student: WeldNet, frames: Tensor) -> dict[str, Tensor]:
+def _sample_magnitudes(student: WeldNet, frames: Tensor) -> dict[str, Tensor]:
     """Of each map of each frame a sample of the magnitudes and their peak, float32[n]."""
-    seen: dict[str, list[Tensor]] = defaultdict(list)
+    samples: dict[str, list[Tensor]] = defaultdict(list)
 
-    def note(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def sample(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
         values = output.abs().flatten()
-        seen[name] += [values[:: max(1, len(values) // _SAMPLES)].clone(), values.max().view(1)]
+        samples[name] += [values[:: max(1, len(values) // _SAMPLES_PER_MAP)].clone(), values.max().view(1)]
 
-    handles = [module.register_forward_hook(partial(note, name)) for name, module in _maps(student).items()]
+    handles = [
+        module.register_forward_hook(partial(sample, name))
+        for name, module in _quantized_maps(student).items()
+    ]
     try:
         with torch.no_grad():
             for frame in torch.split(frames, 1):
@@ -73,10 +76,10 @@ def _observe(student: WeldNet, frames: Tensor) -> dict[str, Tensor]:
     finally:
         for handle in handles:
             handle.remove()
-    return {name: torch.cat(values) for name, values in seen.items()}
+    return {name: torch.cat(values) for name, values in samples.items()}
 
 
-def _maps(student: WeldNet) -> dict[str, nn.Module]:
+def _quantized_maps(student: WeldNet) -> dict[str, nn.Module]:
     """The modules whose outputs static int8 keeps as levels, by their names in the student."""
     maps: dict[str, nn.Module] = {"stem": student.stem}
     for i, block in enumerate(cast("list[WeldBlock]", student.blocks)):

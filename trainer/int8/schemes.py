@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trainer.int8.dynamic import DynamicWeldNet
 from trainer.int8.folding import as_rows
-from trainer.int8.ranges import Ranges, balances
+from trainer.int8.ranges import Ranges, pool_balances
 from trainer.int8.static import StaticWeldNet
 from trainer.network.weldnet import WeldNet
 
@@ -53,7 +53,7 @@ def compile_network(
     if scheme == "none":
         return FloatWeldNet(copy).eval()
     if scheme == "dynamic":
-        return DynamicWeldNet(copy, balances(ranges) if ranges else None).eval()
+        return DynamicWeldNet(copy, pool_balances(ranges) if ranges else None).eval()
     if ranges is None:
         raise ValueError("static int8 needs the ranges that it was calibrated to")
     return StaticWeldNet(copy, ranges).eval()

@@ -12,63 +12,65 @@ import torch
 from torch import Tensor, nn
 
 from trainer.int8.folding import (
+    Scales,
     Size,
-    Worths,
     as_map,
     as_rows,
-    blocks_of,
+    blocks_with_sizes,
     down_layers,
     plain_layers,
     stem_conv,
 )
-from trainer.int8.linear import LEVELS, round_weight
-from trainer.int8.ranges import Ranges, balances
+from trainer.int8.linear import MAX_LEVEL, round_weight
+from trainer.int8.ranges import Ranges, pool_balances
 from trainer.network.weldnet import WeldBlock, WeldNet
 
 
-def cut(q: Tensor) -> Tensor:
+def clamp_levels(levels: Tensor) -> Tensor:
     """Levels above 127 become 127, in place: oneDNN's own cut costs as much, and it has none behind a sum."""
-    return q.clamp_(max=127)
+    return levels.clamp_(max=127)
 
 
 class StaticStem(nn.Module):
     """Stem and max pool; see :class:`trainer.int8.dynamic.DynamicStem`."""
 
-    def __init__(self, stem: nn.Sequential, size: Size, out: float) -> None:
+    def __init__(self, stem: nn.Sequential, size: Size, output_scale: float) -> None:
         super().__init__()
-        self.conv = stem_conv(stem, size, out)
+        self.conv = stem_conv(stem, size, output_scale)
 
     def forward(self, frames: Tensor) -> Tensor:
         """``uint8[N, 1, H, W]`` → ``uint8[N, h, w, C]`` of levels."""
-        levels = self.conv.levels(frames)
-        return as_rows(cut(torch.ops.quantized.max_pool2d(levels, [3, 3], [2, 2], [1, 1], [1, 1], False)))
+        levels = self.conv.to_levels(frames)
+        return as_rows(
+            clamp_levels(torch.ops.quantized.max_pool2d(levels, [3, 3], [2, 2], [1, 1], [1, 1], False))
+        )
 
 
 class StaticBlock(nn.Module):
     """A WeldBlock whose shortcut is the identity."""
 
-    def __init__(self, block: WeldBlock, size: Size, worths: Worths) -> None:
+    def __init__(self, block: WeldBlock, size: Size, scales: Scales) -> None:
         super().__init__()
-        self.spatial, self.pointwise = plain_layers(block, size, worths)
-        self.worth = worths.x / worths.out  # of a level of the input, in those of the output
+        self.spatial, self.pointwise = plain_layers(block, size, scales)
+        self.worth = scales.input / scales.output  # of the residual, in levels of the output
 
     def forward(self, x: Tensor) -> Tensor:
         """``uint8[N, h, w, C]``, which is overwritten → the same shape."""
-        h = cut(self.spatial.levels(as_map(x)))
-        return cut(self.pointwise.add_levels(as_rows(h), x, self.worth))
+        hidden = clamp_levels(self.spatial.to_levels(as_map(x)))
+        return clamp_levels(self.pointwise.add_to_levels(as_rows(hidden), x, self.worth))
 
 
 class StaticDownBlock(nn.Module):
     """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
 
-    def __init__(self, block: WeldBlock, size: Size, balance: float, worths: Worths) -> None:
+    def __init__(self, block: WeldBlock, size: Size, balance: float, scales: Scales) -> None:
         super().__init__()
-        self.spatial, self.pointwise = down_layers(block, size, balance, worths)
+        self.spatial, self.pointwise = down_layers(block, size, balance, scales)
 
     def forward(self, x: Tensor) -> Tensor:
         """``uint8[N, h, w, C]`` → ``uint8[N, ⌈h/s⌉, ⌈w/s⌉, C·e]``."""
-        h = cut(self.spatial.levels(as_map(x)))
-        return cut(self.pointwise.levels(as_rows(h)))
+        hidden = clamp_levels(self.spatial.to_levels(as_map(x)))
+        return clamp_levels(self.pointwise.to_levels(as_rows(hidden)))
 
 
 class StaticWeldNet(nn.Module):
@@ -82,21 +84,21 @@ class StaticWeldNet(nn.Module):
     def __init__(self, student: WeldNet, ranges: Ranges) -> None:
         super().__init__()
         self.at_once = 8  # frames: the daemon's default batch; more would only hold more memory
-        worth = {name: peak / LEVELS for name, peak in ranges.items()}
-        self.stem = StaticStem(student.stem, (student.config.height, student.config.width), worth["stem"])
+        scale = {name: reach / MAX_LEVEL for name, reach in ranges.items()}
+        self.stem = StaticStem(student.stem, (student.config.height, student.config.width), scale["stem"])
         blocks: list[nn.Module] = []
-        before = "stem"
-        for name, block, size in blocks_of(student):
-            worths = Worths(worth[before], worth[f"{name}.main.2"], worth[name])
+        balances, previous = pool_balances(ranges), "stem"
+        for name, block, size in blocks_with_sizes(student):
+            scales = Scales(scale[previous], scale[f"{name}.main.2"], scale[name])
             if isinstance(block.shortcut, nn.Identity):
-                blocks.append(StaticBlock(block, size, worths))
+                blocks.append(StaticBlock(block, size, scales))
             else:
-                blocks.append(StaticDownBlock(block, size, balances(ranges)[name], worths))
-            before = name
+                blocks.append(StaticDownBlock(block, size, balances[name], scales))
+            previous = name
         self.blocks = nn.Sequential(*blocks)
-        self.out = worth[before]
-        weight, scale = round_weight(student.head.weight.detach())
-        self.weight, self.bias = weight * scale[:, None], student.head.bias.detach()
+        self.out = scale[previous]  # of the last map
+        weight, weight_scale = round_weight(student.head.weight.detach())
+        self.weight, self.bias = weight * weight_scale[:, None], student.head.bias.detach()
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As :meth:`trainer.int8.dynamic.DynamicWeldNet.forward`, for N frames; features are in levels."""
@@ -104,6 +106,6 @@ class StaticWeldNet(nn.Module):
         features = levels.to(torch.float32)
         pooled = features.mean((1, 2)).mul_(self.out)  # of integers: floats sum them exactly, in any order
         logits: list[Tensor] = []
-        for one in pooled.unbind():  # one by one, as no sum of other floats may depend on N
-            logits.append(torch.addmv(self.bias, self.weight, one))
+        for frame in pooled.unbind():  # one by one, as no sum of other floats may depend on N
+            logits.append(torch.addmv(self.bias, self.weight, frame))
         return features, pooled, torch.stack(logits)

@@ -13,7 +13,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from trainer.int8.folding import factor, fold
+from trainer.int8.folding import fold_norm, norm_factor
 from trainer.int8.linear import round_weight
 from trainer.network.weldnet import WeldBlock
 
@@ -28,9 +28,9 @@ def rounded_weights(network: nn.Module) -> Iterator[None]:
     kept = {layer: layer.weight.detach().clone() for layer in _layers(network)}
     scales = {layer: round_weight(weight)[1] for layer, weight in kept.items()}
     for pairs in _merged(network):
-        folded = torch.cat([fold(conv, norm)[0] for conv, norm in pairs], dim=1)
+        folded = torch.cat([fold_norm(conv, norm)[0] for conv, norm in pairs], dim=1)
         for conv, norm in pairs:  # a factor of 0 leaves nothing to round, but must not divide
-            scales[conv] = round_weight(folded)[1] / factor(norm).abs().clamp_min(1e-12)
+            scales[conv] = round_weight(folded)[1] / norm_factor(norm).abs().clamp_min(1e-12)
     with torch.no_grad():
         for layer, weight in kept.items():
             scale = scales[layer].view(-1, *[1] * (weight.dim() - 1))
