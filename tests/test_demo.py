@@ -4,7 +4,7 @@ from inspector import resources
 from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.network.metadata import WeldClass
-from trainer.recipe import load
+from trainer.recipe_file import load
 from trainer.synthetic.frames import CLASSES, frames
 
 ARTIFACT = resources.folder("deploy") / "demo" / "weldnet-synthetic.pt"

@@ -1,4 +1,4 @@
-"""A recipe: YAML and ``--set`` become one frozen ``Recipe``; an unknown key is an error by name.
+"""A recipe: every key of a training run, with its default, its unit and the reason for it.
 
 The defaults are the paper's printed recipe (sections 3.1 and 3.3, Algorithm 1). Where the paper prints no
 value, the comment says so and why this one was taken.
@@ -6,17 +6,13 @@ value, the comment says so and why this one was taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inspector.network.metadata import WeldClass
 from trainer.errors import RecipeError, did_you_mean
-
-RECIPES = Path(__file__).parent / "recipes"
 
 Architecture = Literal[
     "weldnet", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet34", "inception_v3", "resnet50"
@@ -25,11 +21,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
-class _Strict(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-class Network(_Strict):
+class Network(_StrictModel):
     """The network and its shape."""
 
     architecture: Architecture = "weldnet"  # what Tables 2 to 4 compare; only WeldNet becomes an artifact
@@ -75,7 +71,7 @@ class Network(_Strict):
         return height - self.grow, width - self.grow
 
 
-class Data(_Strict):
+class Data(_StrictModel):
     """What is read, and what is held out where the data names no ``valid`` part."""
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of frames: the paper's 4:1 (section 2.1)
@@ -84,7 +80,7 @@ class Data(_Strict):
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 8  # significant bits of a pixel above 8 bits
 
 
-class Augmentation(_Strict):
+class Augmentation(_StrictModel):
     """What is varied in each training frame (section 3.1)."""
 
     crop: tuple[Share, Share] = (0.75, 0.75)  # share of each side, from–to: 600×731 of 800×974
@@ -102,7 +98,7 @@ class Augmentation(_Strict):
         return self
 
 
-class Training(_Strict):
+class Training(_StrictModel):
     """How one network learns (section 3.3); the student learns the same way."""
 
     epochs: Positive = 25
@@ -121,7 +117,7 @@ class Training(_Strict):
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where that is quicker
 
 
-class Distillation(_Strict):
+class Distillation(_StrictModel):
     """What the student learns from (Algorithm 1, lines 8 to 14)."""
 
     epochs: Annotated[int, Field(ge=0)] = 25  # Algorithm 1: the same as a teacher's; 0: no student
@@ -131,7 +127,7 @@ class Distillation(_Strict):
     confidence: Share = 0.8  # of the ensemble's top class, from which a frame without a label is learnt from
 
 
-class Ensemble(_Strict):
+class Ensemble(_StrictModel):
     """The teachers, and how they speak as one (section 2.5)."""
 
     teachers: Positive = 5  # networks (section 3.3)
@@ -139,21 +135,21 @@ class Ensemble(_Strict):
     k: Annotated[float, Field(gt=0)] = 2.0  # eq. 2's exponent (section 3.3)
 
 
-class Thresholds(_Strict):
+class Thresholds(_StrictModel):
     """What PASS and FAIL thresholds are chosen for on the held-out frames: a shop's wishes."""
 
     escape: Annotated[float, Field(gt=0, lt=1)] = 0.01  # share of defective frames that may PASS
     review: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of all frames that people can look at
 
 
-class Artifact(_Strict):
+class Artifact(_StrictModel):
     """What the run compiles at its end."""
 
     scheme: Literal["dynamic", "static", "none"] = "dynamic"  # int8 with each frame's own scales
     version: Annotated[str, Field(min_length=1)] = "1"  # the shop's own count of its models
 
 
-class Recipe(_Strict):
+class Recipe(_StrictModel):
     """Everything a training run can be told."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
@@ -184,74 +180,21 @@ class Recipe(_Strict):
         """Whether the run has a student: only a WeldNet can be one, since only that becomes an artifact."""
         return self.network.architecture == "weldnet" and self.distillation.epochs > 0
 
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], source: str) -> Recipe:
+        """Check plain values and make a recipe of them.
+
+        Raises:
+            RecipeError: one line that names ``source`` and the first key that is wrong, or another version's.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise RecipeError(f"{source}: {_first_mistake(error)}") from None
+
     def resolved(self) -> dict[str, Any]:
         """Plain values for YAML and for the artifact's metadata; ``Recipe(**resolved)`` gives it back."""
         return self.model_dump(mode="json")
-
-
-def shipped() -> list[str]:
-    """Names of the recipes that come with the program."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
-
-
-def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by its shipped name or its path, apply ``a.b=c`` overrides, check.
-
-    Raises:
-        RecipeError: one line that names the recipe and the first key that is wrong, and how to mend it.
-    """
-    content = _content(recipe)
-    for override in overrides:
-        _apply(content, override)
-    return checked(content, f"recipe {recipe}")
-
-
-def checked(content: Mapping[str, Any], source: str) -> Recipe:
-    """The recipe that plain values make.
-
-    Raises:
-        RecipeError: one line that names ``source`` and the first key that is wrong, or another version's.
-    """
-    try:
-        return Recipe(**content)
-    except ValidationError as error:
-        raise RecipeError(f"{source}: {_first_mistake(error)}") from None
-
-
-def _content(recipe: str) -> dict[str, Any]:
-    path = Path(recipe)
-    if recipe in shipped():
-        path = RECIPES / f"{recipe}.yaml"
-    elif not path.is_file():
-        raise RecipeError(
-            f"recipe '{recipe}': neither a file nor one of {', '.join(shipped())}"
-            f"{did_you_mean(recipe, shipped())}"
-        )
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path}: cannot read the recipe: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise RecipeError(f"{path}: holds no 'key: value' lines; start from a shipped recipe")
-    return {str(key): value for key, value in content.items()}
-
-
-def _apply(content: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"--set {override}: write it as key=value, for instance training.epochs=5")
-    *groups, last = key.strip().split(".")
-    place = content
-    for group in groups:
-        place = place.setdefault(group, {})
-        if not isinstance(place, dict):
-            raise RecipeError(f"--set {override}: '{group}' has no keys of its own")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {override}: the value is not YAML") from None
 
 
 def _first_mistake(error: ValidationError) -> str:

@@ -12,9 +12,9 @@ from typing import Any
 import yaml
 
 from trainer import pipeline
-from trainer import recipe as settings
 from trainer.errors import RecipeError, TrainingError
 from trainer.learning.processes import Hardware
+from trainer.recipe_file import load
 from trainer.run.folder import RESULTS_FILE
 from trainer.run.progress import Progress
 
@@ -56,7 +56,7 @@ def sweep(
         KeyboardInterrupt: the same command goes on.
     """
     planned = {
-        f"{name}-seed{seed}": settings.load(recipe, [*overrides, *change, f"seed={seed}"])
+        f"{name}-seed{seed}": load(recipe, [*overrides, *change, f"seed={seed}"])
         for seed in seeds  # so that a sweep that is stopped has compared all changes on its first seed
         for name, change in {_UNCHANGED: [], **_changes(vary)}.items()
     }

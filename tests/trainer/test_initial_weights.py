@@ -15,7 +15,8 @@ from trainer.network import initial_weights
 from trainer.network.architectures import build
 from trainer.network.weldnet import WeldNetConfig
 from trainer.pipeline import Stage
-from trainer.recipe import Network, Recipe, load
+from trainer.recipe import Network, Recipe
+from trainer.recipe_file import load
 from trainer.synthetic.frames import CLASSES as WELD_POOLS
 
 SHAPE = WeldNetConfig(classes=3, stem=8, plan=((1, 1), (2, 2)), height=72, width=64)

@@ -26,12 +26,12 @@ from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector.network import metadata
 from trainer import pipeline
-from trainer import recipe as settings
 from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError
 from trainer.evaluation import report
 from trainer.network.weldnet import WeldNet
 from trainer.pipeline import Stage
 from trainer.recipe import Recipe
+from trainer.recipe_file import load
 from trainer.run import reading
 from trainer.run.folder import RunFolder
 from trainer.run.progress import Progress
@@ -189,12 +189,12 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     data = class_folders(tmp_path / "data", runs=2, frames=4, classes=("bad", "good", "odd"))
     short = ["training.epochs=1", "training.min_steps=4", "distillation.epochs=1", "ensemble.teachers=1"]
     short.append("network.pixels_a_frame=600")  # 12 frames to train on
-    recipe = settings.load("best", [*short, "accept=[good]"])
+    recipe = load("best", [*short, "accept=[good]"])
     results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
     assert len(results.models["artifact"]["per_class"]) == 3
     told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
     assert (told.height, told.width) == (84, 84), "enlarged from 80, as far as 7,200 pixels allow"
-    few = settings.load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
+    few = load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
     pipeline.run(few, data, tmp_path / "few", Progress(Console(file=io.StringIO())), Stage.TEACHERS)
     kept = yaml.safe_load((tmp_path / "few" / "recipe.yaml").read_text())["network"]
     assert (kept["height"], kept["width"]) == (70, 70), "few frames, small ones"
@@ -226,7 +226,7 @@ def test_frames_are_larger_than_views_where_there_is_room(
     """80×80 pixels enlarged: what networks take, and what they learn from; sized again, it stays."""
     data = class_folders(tmp_path / "data")
     whole = {"height": None, "width": None, "grow": 64} | network
-    recipe = settings.Recipe(name="grown", network=whole)
+    recipe = Recipe(name="grown", network=whole)
     listing = pipeline.list_frames(recipe, data)
     done = reading.sized(recipe, listing)
     assert (done.network.size, done.network.view) == (size, view)
@@ -236,7 +236,7 @@ def test_frames_are_larger_than_views_where_there_is_room(
 def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
     """Kept frames and views follow ``network.grow``; what networks are judged by and made for does not."""
     grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
-    recipe = settings.Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
+    recipe = Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
     reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
     train, valid = reader.labelled(pipeline.list_frames(recipe, class_folders(tmp_path / "data")))
     assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"

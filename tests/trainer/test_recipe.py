@@ -1,35 +1,15 @@
-"""Recipes: what ships, what may be set, and what is refused by name."""
+"""Recipes: the printed values, and the classes of the recipes that ship."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-import yaml
-
-from trainer import recipe as settings
-from trainer.errors import RecipeError
 from trainer.recipe import Recipe
+from trainer.recipe_file import load
 from trainer.synthetic import frames
-
-
-@pytest.mark.parametrize("name", settings.shipped())
-def test_shipped_recipes_load_and_survive_their_resolved_form(name: str) -> None:
-    """Every shipped recipe is valid, carries its own file's name, and comes back from its resolved form."""
-    recipe = settings.load(name)
-    assert recipe.name == name
-    assert recipe.classes or name == "best"  # which takes any data's
-    assert Recipe(**yaml.safe_load(yaml.safe_dump(recipe.resolved()))) == recipe
-
-
-def test_the_recipes_ship() -> None:
-    """The recipes that the README names are there."""
-    assert {"al5083", "best", "ss304", "synthetic", "xsdd"} <= set(settings.shipped())
 
 
 def test_al5083_is_the_printed_recipe_and_so_are_the_defaults() -> None:
     """Section 3's numbers stand in al5083, and a recipe that says nothing means them, too."""
-    recipe = settings.load("al5083")
+    recipe = load("al5083")
     assert (recipe.network.height, recipe.network.width) == (487, 400)
     assert recipe.augmentation.crop == (0.75, 0.75)
     assert recipe.augmentation.rotation == 30
@@ -44,81 +24,9 @@ def test_al5083_is_the_printed_recipe_and_so_are_the_defaults() -> None:
 
 def test_the_synthetic_recipe_has_the_synthetic_classes() -> None:
     """Label numbers of the generator and of the recipe mean the same."""
-    assert [c.name for c in settings.load("synthetic").classes] == list(frames.CLASSES)
+    assert [c.name for c in load("synthetic").classes] == list(frames.CLASSES)
 
 
 def test_a_defects_only_data_set_accepts_nothing() -> None:
     """X-SDD shows defects alone: no class of it may ever pass a part."""
-    assert {c.role for c in settings.load("xsdd").classes} == {"defect"}
-
-
-def test_overrides_reach_any_key_and_are_yaml() -> None:
-    """--set a.b=c changes nested keys, lists and numbers, also in groups that the file lacks."""
-    recipe = settings.load(
-        "xsdd", ["training.epochs=3", "augmentation.crop=[0.5, 1]", "seed=7", "artifact.scheme=none"]
-    )
-    assert recipe.training.epochs == 3
-    assert recipe.augmentation.crop == (0.5, 1)
-    assert recipe.seed == 7
-    assert recipe.artifact.scheme == "none"
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [
-        ("training.epoch=3", "no key 'training.epoch'; did you mean 'training.epochs'?"),
-        ("trainning.epochs=3", "no key 'trainning'; did you mean 'training'?"),
-        ("training.epochs=0", "'training.epochs' Input should be greater than or equal to 1"),
-        ("training.epochs=many", "it is 'many'"),
-        ("training.epochs", "write it as key=value"),
-        ("=3", "write it as key=value"),
-        ("seed.x=3", "'seed' has no keys of its own"),
-        ("seed={", "the value is not YAML"),
-        ("augmentation.crop=[0.9, 0.5]", "crop must run from a smaller share"),
-        ("classes=[{name: a, role: defect}]", "two or more different names"),
-        ("accept=[good_weld]", "accept is for classes named by the folders"),
-        ("artifact.scheme=dynamik", "(it is 'dynamik')"),
-        ("network.height=10", "'network.height"),
-        ("network.height=null", "give both network.height and network.width"),
-        ("network.architecture=resnet", "'resnet18'"),
-    ],
-)
-def test_mistakes_are_one_line_that_names_the_key(override: str, words: str) -> None:
-    """Every wrong override is refused with the key, the reason and exit status 2."""
-    with pytest.raises(RecipeError) as caught:
-        settings.load("ss304", [override])
-    assert words in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert caught.value.exit_status == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("name: [", "is not YAML"),
-        ("just words", "holds no 'key: value' lines"),
-        ("seed: 1", "'name' is missing"),
-        ("name: a/b", "'name'"),
-        (b"\xff\xfe\x00", "is not YAML"),
-    ],
-)
-def test_broken_files_are_named(tmp_path: Path, text: str | bytes, words: str) -> None:
-    """A recipe file that cannot be read as one is refused with its path."""
-    path = tmp_path / "mine.yaml"
-    path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(RecipeError, match=words) as caught:
-        settings.load(str(path))
-    assert str(path) in str(caught.value)
-
-
-def test_unknown_recipes_are_answered_with_the_known_ones() -> None:
-    """A name that is neither shipped nor a file lists what is, and guesses."""
-    with pytest.raises(RecipeError, match=r"one of al5083, .*; did you mean 'ss304'\?"):
-        settings.load("ss305")
-
-
-def test_own_files_are_recipes(tmp_path: Path) -> None:
-    """A path to a YAML file works like a shipped name."""
-    path = tmp_path / "mine.yaml"
-    path.write_text("name: mine\naccept: [good]\n")
-    assert settings.load(str(path)).accept == ["good"]
+    assert {c.role for c in load("xsdd").classes} == {"defect"}

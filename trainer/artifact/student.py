@@ -14,7 +14,7 @@ from trainer.evaluation.novelty import Novelty
 from trainer.int8.ranges import Ranges
 from trainer.network import student_file
 from trainer.network.weldnet import WeldNet
-from trainer.recipe import checked
+from trainer.recipe import Recipe
 from trainer.run.saving import save
 
 _AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")
@@ -61,7 +61,9 @@ class Student:
             ArtifactError: see :func:`trainer.artifact.artifact.compile_artifact`.
             RecipeError: it was trained by a version with other keys.
         """
-        recipe = checked(self.recipe, "the student is another version's: compile it with that, or train anew")
+        recipe = Recipe.from_values(
+            self.recipe, "the student is another version's: compile it with that, or train anew"
+        )
         return compile_artifact(
             self.network,
             out=out,

@@ -290,7 +290,7 @@ def _run(
     as_json: bool,
 ) -> None:
     with _friendly(out) as progress:
-        from trainer.recipe import load
+        from trainer.recipe_file import load
 
         resolved = load(recipe, overrides or [])
         from trainer.pipeline import Stage, StageSummary

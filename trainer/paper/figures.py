@@ -15,11 +15,11 @@ import torch
 from matplotlib.figure import Figure
 
 from inspector.imaging.decoder import ImageError, read_image
-from trainer import recipe as settings
 from trainer.data.augmentation import Augmentation
 from trainer.data.frames import training_size
 from trainer.data.resizing import prepare
 from trainer.evaluation import pictures
+from trainer.recipe_file import load
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def draw(folder: Path, where: dict[str, Path], rows: dict[str, dict[str, Any]]) 
 
 def _samples(run: Path, out: Path) -> None:
     """A training frame of each class, and what augmentation makes of it."""
-    recipe = settings.load(str(run / "recipe.yaml"))
+    recipe = load(str(run / "recipe.yaml"))
     data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
     root = data if data.is_dir() else data.parent
     with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape") as stream:

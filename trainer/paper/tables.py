@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-from trainer import recipe as settings
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.report import open_network
 from trainer.network.architectures import build
 from trainer.paper import figures
 from trainer.paper.speed import frames_per_second, frozen
+from trainer.recipe_file import load
 from trainer.sweep import finished
 
 Runs = dict[str, dict[str, Any]]  # results by run folder's name
@@ -171,7 +171,7 @@ def _speed(where: dict[str, Path], rows: dict[str, Runs]) -> dict[str, float]:
     """Of each network and each artifact, in one go; weights do not matter to it."""
     networks: dict[str, Any] = {}
     for name, run in where.items():
-        recipe = settings.load(str(run / "recipe.yaml"))
+        recipe = load(str(run / "recipe.yaml"))
         first = next(iter(rows[name].values()))
         classes = len(first["models"]["mean"]["per_class"])
         frame = torch.randint(256, (1, 1, *recipe.network.size), dtype=torch.uint8)
