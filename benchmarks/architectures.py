@@ -19,7 +19,7 @@ from rich.table import Table
 from inspector.network.metadata import WeldClass
 from trainer.artifact.artifact import compile_artifact
 from trainer.evaluation.report import open_network
-from trainer.network.architectures import build, parameters
+from trainer.network.architectures import build, parameter_count
 from trainer.network.weldnet import WeldNet
 from trainer.paper.speed import frames_per_second, frozen
 from trainer.recipe import Architecture, Network
@@ -37,7 +37,7 @@ def main(
         name: build(Network(architecture=name, height=height, width=width), classes).eval()
         for name in get_args(Architecture)
     }
-    size = {name: parameters(network) / 1e7 for name, network in networks.items()}
+    size = {name: parameter_count(network) / 1e7 for name, network in networks.items()}
     runs = {name: (frozen(network, pixels), pixels) for name, network in networks.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weldnet.pt"

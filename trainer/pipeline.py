@@ -19,20 +19,20 @@ from torch import Tensor, nn
 
 from inspector.imaging.decoder import read_image
 from inspector.network.metadata import WeldClass
-from trainer.artifact.observation import observe
+from trainer.artifact.fitting import fit_ranges_and_novelty
 from trainer.artifact.student import Student
 from trainer.data import datasets, splits
 from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
-from trainer.evaluation.calibration import calibrate, warm
+from trainer.evaluation.calibration import at_temperature, calibrate
 from trainer.evaluation.report import evaluate_compiled, evaluate_networks, student_metrics
 from trainer.evaluation.results import Results, StudentFit
-from trainer.evaluation.thresholds import choose
+from trainer.evaluation.thresholds import choose_thresholds
 from trainer.learning.networks import Networks, network_seeds
 from trainer.learning.processes import Hardware
 from trainer.network import initial_weights
-from trainer.network.architectures import parameters
+from trainer.network.architectures import parameter_count
 from trainer.network.prediction import predict
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
@@ -117,7 +117,7 @@ def run(
             return None
 
         models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
-        results = Results(identity, parameters(teachers[0]), models)
+        results = Results(identity, parameter_count(teachers[0]), models)
         if network:
             student, results.student = finish(recipe, network, classes, results, train=train, valid=valid)
             student.save(out / STUDENT_FILE)
@@ -199,16 +199,17 @@ def finish(
     assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
     answers = predict(network, valid.images)
     calibration = calibrate(answers, valid.labels, valid.runs)
-    thresholds, trade = choose(
-        warm(answers, calibration.temperature), valid.labels, classes, **recipe.thresholds.model_dump()
+    probabilities = at_temperature(answers, calibration.temperature)
+    thresholds, trade = choose_thresholds(
+        probabilities, valid.labels, classes, **recipe.thresholds.model_dump()
     )
     log.info("%s; thresholds %s", calibration.why, thresholds.chosen)
-    seen = observe(network, train.images, valid.images)
+    fitted = fit_ranges_and_novelty(network, train.images, valid.images)
     fit = StudentFit(
         calibration,
-        thresholds.model_copy(update={"novelty": seen.threshold.value}),
+        thresholds.model_copy(update={"novelty": fitted.novelty_threshold.value}),
         trade,
-        seen.threshold.told,
+        fitted.novelty_threshold.metadata,
     )
     student = Student(
         network,
@@ -220,8 +221,8 @@ def finish(
         calibration.temperature,
         calibration.calibrated,
         fit.thresholds,
-        seen.ranges,
-        seen.novelty,
+        fitted.ranges,
+        fitted.novelty,
     )
     return student, fit
 
@@ -241,5 +242,5 @@ def write_results(folder: RunFolder, results: Results) -> None:
     pictures.curves([log for log in logs if log.exists()], folder.path / "curves.png")
     content = results.as_json()
     if results.student and results.student.trade:
-        pictures.trade(content["thresholds"], folder.path / "thresholds.png")
+        pictures.trade_off(content["thresholds"], folder.path / "thresholds.png")
     folder.write_json(RESULTS_FILE, content)  # last: a sweep takes a run that has it for done

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.evaluation.calibration import FEWEST, calibrate, least_cross_entropy, warm
+from trainer.evaluation.calibration import MIN_FRAMES, at_temperature, calibrate, least_cross_entropy
 from trainer.evaluation.metrics import calibration_error, reliability
 
 
@@ -34,10 +34,10 @@ def test_a_temperature_changes_no_top_class() -> None:
     """Warmer or colder probabilities sum to one and keep their order; 1 changes nothing."""
     probabilities, _ = answers(50, 1.0)
     for temperature in (0.2, 1.0, 5.0):
-        warmed = warm(probabilities, temperature)
+        warmed = at_temperature(probabilities, temperature)
         assert torch.equal(warmed.argmax(1), probabilities.argmax(1))
         assert torch.allclose(warmed.sum(1), torch.ones(50).double())
-    assert torch.allclose(warm(probabilities, 1.0), probabilities)
+    assert torch.allclose(at_temperature(probabilities, 1.0), probabilities)
 
 
 @pytest.mark.parametrize("boldness", [0.5, 3.0])
@@ -53,9 +53,9 @@ def test_cross_entropy_tells_networks_apart_whatever_made_them_shy(boldness: flo
 
 def test_too_few_frames_stay_uncalibrated_and_say_so() -> None:
     """Below the fewest the temperature is 1 and the reason names both numbers."""
-    found = calibrate(*answers(FEWEST - 1, 3.0))
+    found = calibrate(*answers(MIN_FRAMES - 1, 3.0))
     assert (found.temperature, found.calibrated, found.error_after) == (1.0, False, None)
-    assert f"{FEWEST - 1} held-out frames are too few, {FEWEST} are needed" in found.why
+    assert f"{MIN_FRAMES - 1} held-out frames are too few, {MIN_FRAMES} are needed" in found.why
 
 
 def test_what_does_not_help_on_other_frames_is_not_taken() -> None:

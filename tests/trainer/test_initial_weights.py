@@ -39,7 +39,7 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
     recipe = Network(**_network(tmp_path / "student.pt"))
     fresh = build(recipe, classes=5)
     own = fresh.head.weight.detach().clone()
-    initial_weights.read(recipe, 8).put_into(fresh)
+    initial_weights.read(recipe, 8).load_into(fresh)
     there, here = other.state_dict(), fresh.state_dict()
     body = [name for name in there if not name.startswith("head.")]
     assert len(body) == len(there) - 2
@@ -51,24 +51,22 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
 def test_auto_is_the_shipped_student_where_it_fits(architecture):
     """``best`` starts WeldNets of the paper's plan from it where frames are few; others start at random."""
     recipe = load("best", [f"network.architecture={architecture}"]).network
-    begin = initial_weights.read(recipe, initial_weights.FEW)
+    begin = initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO)
     fits = architecture == "weldnet"
     assert (begin.sha256 is not None) == fits
     fresh = build(recipe.model_copy(update={"height": 64, "width": 64}), classes=3)
     before = copy.deepcopy(fresh.state_dict())
-    begin.put_into(fresh)
+    begin.load_into(fresh)
     changed = [name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])]
     assert ("stem.0.weight" in changed) == fits
-    assert (
-        initial_weights.read(recipe.model_copy(update={"stem": 16}), initial_weights.FEW)
-        == initial_weights.Start()
-    )
-    assert initial_weights.read(recipe, initial_weights.FEW + 1) == initial_weights.Start()
+    other_shape, random = recipe.model_copy(update={"stem": 16}), initial_weights.InitialWeights()
+    assert initial_weights.read(other_shape, initial_weights.MAX_FRAMES_FOR_AUTO) == random
+    assert initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO + 1) == random
 
 
 def test_the_shipped_student_says_what_it_has_learnt():
     """It is a student like any other, whose figures name its frames; and it is no stranger to weld pools."""
-    shipped = Student.load(initial_weights.SHIPPED)
+    shipped = Student.load(initial_weights.SHIPPED_STUDENT)
     assert {c.name for c in shipped.classes} == set(WELD_POOLS)
     assert shipped.recipe["name"] == "best"
     assert shipped.metrics["n"] > 200

@@ -8,7 +8,7 @@ from inspector.network import artifact as artifacts
 from inspector.network.classifier import Classifier
 from inspector.network.metadata import Thresholds
 from inspector.records import Verdict
-from trainer.artifact.observation import observe
+from trainer.artifact.fitting import fit_ranges_and_novelty
 from trainer.artifact.student import Student
 from trainer.evaluation import novelty
 
@@ -56,41 +56,43 @@ def test_unfitted_is_zero():
 def test_the_threshold_tells_the_rate_to_expect(n, rank, rate):
     """The j-th largest of n is exceeded by the next frame with probability j/(n+1), and that is stated."""
     held_out = torch.randperm(n).float()
-    chosen = novelty.choose(held_out)
+    chosen = novelty.choose_threshold(held_out)
     assert chosen.value == n - rank
-    assert chosen.told["n"] == n
-    assert chosen.told["expected_false_alarms"] == pytest.approx(rate, abs=1e-4)
+    assert chosen.metadata["n"] == n
+    assert chosen.metadata["expected_false_alarms"] == pytest.approx(rate, abs=1e-4)
 
 
 def test_a_novel_frame_is_for_review_and_never_passes(tmp_path):
     """Through file and classifier: known frames keep their verdict, a frame unlike all others is REVIEW."""
     network = student()
     known = frames(40, TINY.height, TINY.width)
-    seen = observe(network, known[:30], known[30:])
-    limits = Thresholds(accept=0.0, defect=1.0, novelty=seen.threshold.value)  # all else would be PASS
-    compiled(tmp_path / "a.pt", network, novelty=seen.novelty, thresholds=limits)
+    fitted = fit_ranges_and_novelty(network, known[:30], known[30:])
+    limit = fitted.novelty_threshold.value
+    thresholds = Thresholds(accept=0.0, defect=1.0, novelty=limit)  # all else would be PASS
+    compiled(tmp_path / "a.pt", network, novelty=fitted.novelty, thresholds=thresholds)
     opened = artifacts.open(tmp_path / "a.pt")
     stripes = (torch.arange(TINY.width) % 2 * 255).to(torch.uint8).expand(1, TINY.height, TINY.width)
     judged = Classifier(opened).judge([*known[:8], stripes], [None] * 9)
     assert [j.verdict for j in judged[:8]].count(Verdict.PASS) >= 7
     assert (judged[8].verdict, judged[8].reason) == (Verdict.REVIEW, "novel")
-    assert judged[8].novelty > seen.threshold.value
+    assert judged[8].novelty > limit
 
 
 def test_the_student_file_carries_ranges_and_novelty(tmp_path):
     """Saved and loaded, a student compiles to every scheme with the same novelty."""
     network = student()
     known = frames(12, TINY.height, TINY.width)
-    seen = observe(network, known[:8], known[8:])
+    fitted = fit_ranges_and_novelty(network, known[:8], known[8:])
     classes = compiled(tmp_path / "other.pt").classes
     golden = [torch.from_numpy(known[0, 0].numpy())]
-    Student(
-        network, list(classes), golden, {}, {"name": "tiny"}, None, ranges=seen.ranges, novelty=seen.novelty
-    ).save(tmp_path / "student.pt")
+    fields = {"ranges": fitted.ranges, "novelty": fitted.novelty}
+    Student(network, list(classes), golden, {}, {"name": "tiny"}, None, **fields).save(
+        tmp_path / "student.pt"
+    )
     loaded = Student.load(tmp_path / "student.pt")
-    assert loaded.ranges == seen.ranges
+    assert loaded.ranges == fitted.ranges
     for scheme in ("dynamic", "static", "none"):
         loaded.compile(scheme, tmp_path / "a.pt")
         answers = artifacts.open(tmp_path / "a.pt").forward(known[:2])[2]
-        expected = _distances(seen.novelty, novelty.pooled_features(network, known[:2]))
+        expected = _distances(fitted.novelty, novelty.pooled_features(network, known[:2]))
         torch.testing.assert_close(answers, expected, rtol=0.2, atol=0.5)

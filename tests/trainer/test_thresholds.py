@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from inspector.network.metadata import WeldClass
-from trainer.evaluation.thresholds import FEWEST, choose
+from trainer.evaluation.thresholds import MIN_FRAMES_PER_ROLE, choose_thresholds
 
 CLASSES = [
     WeldClass(name="good", role="accept"),
@@ -28,10 +28,10 @@ def frames(good: list[float], bad: list[float]) -> tuple[Tensor, Tensor]:
 def test_the_lowest_pass_threshold_within_the_wanted_escapes() -> None:
     """Of 100 defective frames two look good at 0.70 and 0.90: 1% of escapes needs more than 0.70, no more."""
     probabilities, labels = frames([0.95] * 100, [0.05] * 98 + [0.70, 0.90])
-    thresholds, curve = choose(probabilities, labels, CLASSES, escape=0.01, review=0.1)
+    thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.1)
     assert thresholds.accept == pytest.approx(0.71)
     assert "1 of 100 defective frames pass (95% interval up to 5.4%)" in thresholds.chosen
-    strict, _ = choose(probabilities, labels, CLASSES, escape=0.001, review=0.1)
+    strict, _ = choose_thresholds(probabilities, labels, CLASSES, escape=0.001, review=0.1)
     assert strict.accept == pytest.approx(0.91)
     assert [point.escape for point in curve] == sorted((p.escape for p in curve), reverse=True)
 
@@ -39,20 +39,20 @@ def test_the_lowest_pass_threshold_within_the_wanted_escapes() -> None:
 def test_the_highest_fail_threshold_within_the_wanted_reviews() -> None:
     """Twenty doubtful defects of 0.75: with 5% of reviews they must FAIL, with 20% they may wait."""
     probabilities, labels = frames([0.95] * 100, [0.02] * 80 + [0.25] * 20)
-    few, _ = choose(probabilities, labels, CLASSES, escape=0.01, review=0.05)
-    many, _ = choose(probabilities, labels, CLASSES, escape=0.01, review=0.2)
+    few, _ = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.05)
+    many, _ = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.2)
     assert few.defect <= 0.75 < many.defect
 
 
 def test_too_few_frames_of_a_kind_leave_the_defaults_and_say_so() -> None:
     """Thresholds are not chosen on a handful of frames; the reason names the numbers."""
-    probabilities, labels = frames([0.9] * 100, [0.1] * (FEWEST - 1))
-    thresholds, curve = choose(probabilities, labels, CLASSES, escape=0.01, review=0.1)
+    probabilities, labels = frames([0.9] * 100, [0.1] * (MIN_FRAMES_PER_ROLE - 1))
+    thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.1)
     assert (thresholds.accept, thresholds.defect, curve) == (0.5, 0.5, [])
     assert thresholds.chosen.startswith("default: 100 good and 29 defective")
 
 
-shares = st.lists(st.floats(0, 1), min_size=FEWEST, max_size=60)
+shares = st.lists(st.floats(0, 1), min_size=MIN_FRAMES_PER_ROLE, max_size=60)
 
 
 @settings(max_examples=40, deadline=None)
@@ -60,7 +60,7 @@ shares = st.lists(st.floats(0, 1), min_size=FEWEST, max_size=60)
 def test_the_promise_holds_by_the_stations_rule(good: list[float], bad: list[float]) -> None:
     """Whatever the answers, frames that pass by the station's rule escape within the wish, if any can."""
     probabilities, labels = frames(good, bad)
-    thresholds, curve = choose(probabilities, labels, CLASSES, escape=0.1, review=0.3)
+    thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.1, review=0.3)
     fails = probabilities[:, 1:].amax(1) >= thresholds.defect
     passes = (probabilities[:, 0] >= thresholds.accept) & ~fails
     escape = passes[labels == 1].double().mean().item()

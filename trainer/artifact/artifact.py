@@ -35,8 +35,8 @@ from trainer.int8.ranges import Ranges
 from trainer.int8.schemes import Compiled, Scheme, compile_network
 from trainer.network.weldnet import WeldNet
 
-GOLDEN_FRAMES = 3  # enough to prove a network; more would make a 3 MB file a 5 MB one
-GOLDEN_SIDE = 512  # pixels of the raw golden PNG at most: it proves decoder and resize, not a camera
+MAX_GOLDEN_FRAMES = 3  # enough to prove a network; more would make a 3 MB file a 5 MB one
+MAX_GOLDEN_SIDE = 512  # pixels of the raw golden PNG: it proves decoder and resize, not a camera
 
 
 class ArtifactNetwork(nn.Module):
@@ -58,19 +58,19 @@ class ArtifactNetwork(nn.Module):
         if batch.dtype != torch.uint8 or list(batch.shape[1:]) != [1, self.height, self.width]:
             raise ValueError(f"frames must be uint8[N, 1, {self.height}, {self.width}]")
         logits: list[Tensor] = []
-        heat: list[Tensor] = []
+        heat_maps: list[Tensor] = []
         novelty: list[float] = []
         for frames in torch.split(batch, self.network.at_once):
-            features, pooled, told = self.network(frames)
-            logits.append(told)
-            labels: list[int] = told.argmax(1).tolist()
+            features, pooled, frames_logits = self.network(frames)
+            logits.append(frames_logits)
+            labels: list[int] = frames_logits.argmax(1).tolist()
             for i, label in enumerate(labels):  # one by one: no sum may depend on N
-                heat.append(self.heat(features[i], label))
+                heat_maps.append(self.heat_map(features[i], label))
                 novelty.append(self.novelty(pooled[i]))
         probabilities = torch.softmax(torch.cat(logits), 1)
-        return probabilities, torch.stack(heat), torch.tensor(novelty, dtype=torch.float32)
+        return probabilities, torch.stack(heat_maps), torch.tensor(novelty, dtype=torch.float32)
 
-    def heat(self, features: Tensor, label: int) -> Tensor:
+    def heat_map(self, features: Tensor, label: int) -> Tensor:
         """Where in ``float32[h, w, F]`` the evidence for a class lies, ``float32[h, w]`` from 0 to 1.
 
         The last layer is linear, so what it makes of each pixel's features is what that pixel adds to the
@@ -130,7 +130,7 @@ def compile_artifact(
     Raises:
         ArtifactError: student, classes or scheme do not fit, or the file does not answer as it should.
     """
-    chosen = _check(student, classes, scheme, golden_images, ranges)
+    checked_scheme = _check(student, classes, scheme, golden_images, ranges)
     metadata = Metadata(
         name=name,
         version=version,
@@ -141,7 +141,7 @@ def compile_artifact(
         thresholds=thresholds or Thresholds(),
         temperature=temperature,
         calibrated=calibrated,
-        quantization=chosen,
+        quantization=checked_scheme,
         network=asdict(student.config),
         metrics=metrics,
         recipe=recipe,
@@ -201,11 +201,11 @@ def _golden_inputs(
     module: torch.jit.ScriptModule, images: Sequence[NDArray[np.uint8]]
 ) -> tuple[bytes, Tensor]:
     """A raw PNG, and prepared frames ``uint8[n, 1, H, W]`` of which the first is that PNG's."""
-    height, width = (min(side, GOLDEN_SIDE) for side in images[0].shape)
+    height, width = (min(side, MAX_GOLDEN_SIDE) for side in images[0].shape)
     top, left = (images[0].shape[0] - height) // 2, (images[0].shape[1] - width) // 2
     png = io.BytesIO()
     Image.fromarray(images[0][top : top + height, left : left + width]).save(png, "PNG")
-    raw = [decode(png.getvalue()), *images[1:GOLDEN_FRAMES]]
+    raw = [decode(png.getvalue()), *images[1:MAX_GOLDEN_FRAMES]]
     prepared = [module.prepare(torch.from_numpy(np.array(pixels))[None]) for pixels in raw]
     return png.getvalue(), torch.stack(prepared)
 
@@ -215,10 +215,10 @@ def _answers(module: torch.jit.ScriptModule, frames: Tensor) -> dict[str, NDArra
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
     buffer.seek(0)
-    return _ask(torch.jit.load(buffer), frames)  # type: ignore[no-untyped-call]
+    return _run(torch.jit.load(buffer), frames)  # type: ignore[no-untyped-call]
 
 
-def _ask(module: torch.jit.ScriptModule, frames: Tensor) -> dict[str, NDArray[np.float32]]:
+def _run(module: torch.jit.ScriptModule, frames: Tensor) -> dict[str, NDArray[np.float32]]:
     frozen = torch.jit.freeze(module.eval(), preserved_attrs=["prepare"])
     with torch.inference_mode():
         answers = frozen(frames)
@@ -236,9 +236,9 @@ def _publish(
     try:
         torch.jit.save(module, str(temporary), _extra_files=extra)
         _prove(temporary, golden)
-        _sync(temporary)
+        _fsync(temporary)
         temporary.replace(out)
-        _sync(out.parent)
+        _fsync(out.parent)
     except OSError as error:
         raise ArtifactError(f"{out}: cannot be written: {error.strerror}") from None
     finally:
@@ -249,15 +249,15 @@ def _prove(path: Path, golden: dict[str, NDArray[Any]]) -> None:
     """The file's metadata reads, and it gives the golden answers, bit for bit on the machine that made it."""
     read_metadata(path)
     module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
-    again = _ask(module, torch.from_numpy(golden["frames"]))
-    for name, answer in again.items():
+    answers = _run(module, torch.from_numpy(golden["frames"]))
+    for name, answer in answers.items():
         if not np.array_equal(answer, golden[name]) or not np.isfinite(answer).all():
             raise ArtifactError(
                 f"the saved network gives other {name} than before it was saved; compile it again"
             )
 
 
-def _sync(path: Path) -> None:
+def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -17,7 +17,7 @@ from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
 from trainer.run.saving import save
 
-_AS_THEY_ARE = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")
+_PLAIN_FIELDS = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Student:
             "classes": [c.model_dump() for c in self.classes],
             "thresholds": self.thresholds.model_dump(),
             "novelty": self.novelty.state_dict() if self.novelty else None,
-            **{name: getattr(self, name) for name in _AS_THEY_ARE},
+            **{name: getattr(self, name) for name in _PLAIN_FIELDS},
         }
         save(content, path)
 
@@ -97,9 +97,9 @@ class Student:
                 [WeldClass(**c) for c in content["classes"]],
                 thresholds=Thresholds(**content["thresholds"]),
                 novelty=_novelty(network, content["novelty"]),
-                **{name: content[name] for name in _AS_THEY_ARE},
+                **{name: content[name] for name in _PLAIN_FIELDS},
             )
-        except student_file.NOT_A_STUDENT:
+        except student_file.STUDENT_FILE_ERRORS:
             raise student_file.not_a_student(path) from None
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from trainer.evaluation.metrics import calibration_error
 
-FEWEST = 100  # held-out frames: with fewer a handful of mistakes decides the temperature
+MIN_FRAMES = 100  # held out: with fewer a handful of mistakes decides the temperature
 _TEMPERATURES = torch.logspace(-1, 1, 233, dtype=torch.float64)  # 0.1 to 10 in steps of 2%
 
 
@@ -40,21 +40,22 @@ def calibrate(probabilities: Tensor, labels: Tensor, runs: Sequence[str | None] 
         runs: of each frame: a run's frames stay in one half.
     """
     n, before = len(labels), calibration_error(probabilities, labels)
-    if n < FEWEST:
-        why = f"uncalibrated: {n} held-out frames are too few, {FEWEST} are needed"
+    if n < MIN_FRAMES:
+        why = f"uncalibrated: {n} held-out frames are too few, {MIN_FRAMES} are needed"
         return Calibration(1.0, False, why, n, before, None)
     half = _half(n, runs)
-    crossed = torch.empty_like(probabilities)
+    cross_fitted = torch.empty_like(probabilities)
     for fitted, judged in ((half, ~half), (~half, half)):
-        crossed[judged] = warm(probabilities[judged], _fit(probabilities[fitted], labels[fitted]))
-    after, gain = calibration_error(crossed, labels), _loss(probabilities, labels) - _loss(crossed, labels)
-    if gain <= 0:
+        temperature = _fit(probabilities[fitted], labels[fitted])
+        cross_fitted[judged] = at_temperature(probabilities[judged], temperature)
+    after = calibration_error(cross_fitted, labels)
+    if _loss(cross_fitted, labels) >= _loss(probabilities, labels):
         why = f"uncalibrated: on the frames that it was not fitted on, a temperature does not help (n = {n})"
         return Calibration(1.0, False, why, n, before, after)
     return Calibration(_fit(probabilities, labels), True, f"fitted on {n} held-out frames", n, before, after)
 
 
-def warm(probabilities: Tensor, temperature: float) -> Tensor:
+def at_temperature(probabilities: Tensor, temperature: float) -> Tensor:
     """The probabilities that logits over ``temperature`` would have given."""
     return (probabilities.clamp_min(1e-12).log() / temperature).softmax(dim=1)
 
@@ -65,18 +66,18 @@ def least_cross_entropy(probabilities: Tensor, labels: Tensor) -> float:
     It tells networks apart where accuracy cannot, by how sure they are of what is right, whatever smoothing
     made them shy. One number is fitted on the frames that it is told of, so it flatters, all alike.
     """
-    return _loss(warm(probabilities, _fit(probabilities, labels)), labels)
+    return _loss(at_temperature(probabilities, _fit(probabilities, labels)), labels)
 
 
 def _half(n: int, runs: Sequence[str | None]) -> Tensor:
     """About half of the frames, bool[n]; every other run, and every other frame that has none."""
-    order: dict[object, int] = {}
-    keys = [run if run is not None else i for i, run in enumerate(runs or [None] * n)]
-    return torch.tensor([order.setdefault(key, len(order)) % 2 == 0 for key in keys])
+    numbers: dict[object, int] = {}
+    groups = [run if run is not None else i for i, run in enumerate(runs or [None] * n)]
+    return torch.tensor([numbers.setdefault(group, len(numbers)) % 2 == 0 for group in groups])
 
 
 def _fit(probabilities: Tensor, labels: Tensor) -> float:
-    losses = [_loss(warm(probabilities, float(t)), labels) for t in _TEMPERATURES]
+    losses = [_loss(at_temperature(probabilities, float(t)), labels) for t in _TEMPERATURES]
     return float(_TEMPERATURES[losses.index(min(losses))])
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from inspector.network.metadata import read as read_metadata
 from trainer.errors import UsageError
 from trainer.evaluation.metrics import mcnemar, wilson
-from trainer.evaluation.report import judge
+from trainer.evaluation.report import judge_frames
 from trainer.run.progress import Progress
 
-CLEAR = 0.05  # a p-value below this is called a difference
+SIGNIFICANCE_LEVEL = 0.05  # a p-value below this is called a difference
 
 
 def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
@@ -41,27 +41,29 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
         )
     rights = []
     with progress:
-        for path, told in zip((old, new), metadata, strict=True):
-            answers, frames, chosen = judge(path, told, data, part, progress)
+        for path, described in zip((old, new), metadata, strict=True):
+            answers, frames, chosen = judge_frames(path, described, data, part, progress)
             rights.append((answers.argmax(dim=1) == frames.labels).tolist())
-    true = [names[label] for label in frames.labels.tolist()]
-    result = {"n": len(true), "part": chosen, **_counted(*rights)}
+    true_names = [names[label] for label in frames.labels.tolist()]
+    result = {"n": len(true_names), "part": chosen, **_compare(*rights)}
     result["per_class"] = {
-        name: _counted(*([right[i] for i, other in enumerate(true) if other == name] for right in rights))
+        name: _compare(
+            *([right[i] for i, other in enumerate(true_names) if other == name] for right in rights)
+        )
         for name in names
-        if name in true
+        if name in true_names
     }
     pairs = zip(frames.frames, *rights, strict=True)
     result["changed"] = [frame.name for frame, before, after in pairs if before and not after]
     return result
 
 
-def _counted(old: list[bool], new: list[bool]) -> dict[str, Any]:
+def _compare(old: list[bool], new: list[bool]) -> dict[str, Any]:
     only_old = sum(before and not after for before, after in zip(old, new, strict=True))
     only_new = sum(after and not before for before, after in zip(old, new, strict=True))
     p = mcnemar(only_old, only_new)
     verdict = "no clear difference"
-    if p < CLEAR:
+    if p < SIGNIFICANCE_LEVEL:
         verdict = "new is better" if only_new > only_old else "new is worse"
     return {
         "frames": len(old),

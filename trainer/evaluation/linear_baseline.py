@@ -22,35 +22,35 @@ def ridge(train: FrameSet, valid: FrameSet, classes: int) -> Tensor:
     Its penalty is chosen by cross-validation over the training runs alone. The shares are a softmax of the
     regression's outputs: good for the top class, and no probabilities.
     """
-    x, unseen = _thumbnails(train), _thumbnails(valid)
-    mean, spread = x.mean(dim=0), x.std().clamp_min(1e-6)
-    x, unseen = (x - mean) / spread, (unseen - mean) / spread
-    y = F.one_hot(train.labels, classes).double()
-    fold = _folds(train)
-    right = [
-        sum(
-            int(
-                (
-                    _fit(x[fold != i], y[fold != i], penalty, x[fold == i]).argmax(1)
-                    == train.labels[fold == i]
-                ).sum()
-            )
-            for i in range(_FOLDS)
-            if (fold == i).any() and (fold != i).any()
-        )
-        for penalty in _PENALTIES
-    ]
-    penalty = _PENALTIES[right.index(max(right))]
-    return _fit(x, y, penalty, unseen).softmax(dim=1).float()
+    pixels, unseen = _thumbnails(train), _thumbnails(valid)
+    mean, spread = pixels.mean(dim=0), pixels.std().clamp_min(1e-6)
+    pixels, unseen = (pixels - mean) / spread, (unseen - mean) / spread
+    targets = F.one_hot(train.labels, classes).double()
+    folds = _folds(train)
+    right = [_right_answers(pixels, targets, folds, penalty) for penalty in _PENALTIES]
+    return _fit(pixels, targets, _PENALTIES[right.index(max(right))], unseen).softmax(dim=1).float()
 
 
-def _fit(x: Tensor, y: Tensor, penalty: float, unseen: Tensor) -> Tensor:
+def _right_answers(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: float) -> int:
+    """Number of frames that are answered correctly by a model of the other folds."""
+    right = 0
+    for fold in range(_FOLDS):
+        inside = folds == fold
+        if inside.any() and not inside.all():
+            answers = _fit(pixels[~inside], targets[~inside], penalty, pixels[inside]).argmax(1)
+            right += int((answers == targets[inside].argmax(1)).sum())
+    return right
+
+
+def _fit(pixels: Tensor, targets: Tensor, penalty: float, unseen: Tensor) -> Tensor:
     """Outputs for ``unseen`` in the dual form where frames are fewer than pixels, else in the primal."""
-    offset = y.mean(dim=0)
-    if len(x) < x.shape[1]:
-        weights: Tensor = torch.linalg.solve(x @ x.T + penalty * torch.eye(len(x)).double(), y - offset)
-        return torch.addmm(offset, unseen, x.T @ weights)
-    weights = torch.linalg.solve(x.T @ x + penalty * torch.eye(x.shape[1]).double(), x.T @ (y - offset))
+    offset = targets.mean(dim=0)
+    if len(pixels) < pixels.shape[1]:
+        gram = pixels @ pixels.T + penalty * torch.eye(len(pixels)).double()
+        weights: Tensor = pixels.T @ torch.linalg.solve(gram, targets - offset)
+    else:
+        gram = pixels.T @ pixels + penalty * torch.eye(pixels.shape[1]).double()
+        weights = torch.linalg.solve(gram, pixels.T @ (targets - offset))
     return torch.addmm(offset, unseen, weights)
 
 
@@ -62,5 +62,6 @@ def _folds(frames: FrameSet) -> Tensor:
     """Fold of each frame, int64[N]; a run's frames share one."""
     runs = sorted({run or frame.name for run, frame in zip(frames.runs, frames.frames, strict=True)})
     random.Random(0).shuffle(runs)
-    place = {run: i % _FOLDS for i, run in enumerate(runs)}
-    return torch.tensor([place[run or f.name] for run, f in zip(frames.runs, frames.frames, strict=True)])
+    folds = {run: i % _FOLDS for i, run in enumerate(runs)}
+    named = zip(frames.runs, frames.frames, strict=True)
+    return torch.tensor([folds[run or frame.name] for run, frame in named])

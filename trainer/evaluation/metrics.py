@@ -19,7 +19,8 @@ from torchmetrics.functional.classification import (  # isort: skip
     multiclass_recall,
 )
 
-_FEWEST_RUNS = 5  # fewer give a bootstrap nothing to vary
+_BOOTSTRAP_DRAWS = 2000
+_MIN_RUNS = 5  # fewer give a bootstrap nothing to vary
 
 
 class ClassMetrics(TypedDict):
@@ -79,7 +80,7 @@ def evaluate(
         "n": len(labels),
         "accuracy": right.double().mean().item(),
         "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
-        "accuracy_interval_runs": _over_runs(right, runs),
+        "accuracy_interval_runs": _interval_over_runs(right, runs),
         "calibration_error": calibration_error(probabilities, labels),
         "macro_f1": round(multiclass_f1_score(answers, labels, count, average="macro").item(), 6),
         "per_class": {
@@ -148,17 +149,17 @@ def agreement(one: Tensor, other: Tensor) -> float:
     return (one.argmax(dim=1) == other.argmax(dim=1)).double().mean().item()
 
 
-def _over_runs(right: Tensor, runs: Sequence[str | None], draws: int = 2000) -> list[float] | None:
+def _interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:
     """95% interval of accuracy, resampling whole runs: frames of one run are right or wrong together."""
     names = sorted({run for run in runs if run is not None})
-    if len(names) < _FEWEST_RUNS or None in runs:
+    if len(names) < _MIN_RUNS or None in runs:
         return None
-    place = torch.tensor([names.index(str(run)) for run in runs])
-    total = torch.bincount(place, minlength=len(names)).double()
-    hits = torch.bincount(place, weights=right.double(), minlength=len(names))
-    fixed = torch.Generator().manual_seed(0)  # the same frames give the same interval
-    chosen = torch.randint(len(names), (draws, len(names)), generator=fixed)
-    shares = hits[chosen].sum(dim=1) / total[chosen].sum(dim=1)
+    number = torch.tensor([names.index(str(run)) for run in runs])
+    total = torch.bincount(number, minlength=len(names)).double()
+    hits = torch.bincount(number, weights=right.double(), minlength=len(names))
+    generator = torch.Generator().manual_seed(0)  # the same frames give the same interval
+    drawn = torch.randint(len(names), (_BOOTSTRAP_DRAWS, len(names)), generator=generator)
+    shares = hits[drawn].sum(dim=1) / total[drawn].sum(dim=1)
     low, high = torch.quantile(shares, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return [low, high]
 

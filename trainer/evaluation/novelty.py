@@ -2,7 +2,7 @@
 
 The Mahalanobis distance from one Gaussian over all training frames, with a shrunk covariance (Ledoit and Wolf
 2004). Lee et al. 2018 take one mean per class. One mean for all catches as much, and needs no labels
-(docs/measurements/novelty.md). The ``AXES`` strongest directions have a variance of their own, all others
+(docs/measurements/novelty.md). The ``MAX_AXES`` strongest directions have a variance of their own, all others
 share one: that costs no detection, and keeps a file of 3.5 MB from growing by 1 MB.
 """
 
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from trainer.network.weldnet import WeldNet
 
-AXES = 32  # directions with a variance of their own
+MAX_AXES = 32  # directions with a variance of their own
 # Share of known frames that may count as novel: each costs a person's look. 1% let four of ten X-SDD-foreign
 # frames through where 2% let one of ten (docs/measurements/novelty.md).
-FALSE_ALARMS = 0.02
+FALSE_ALARM_SHARE = 0.02
 
 
 class Novelty(nn.Module):
@@ -33,15 +33,16 @@ class Novelty(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("axes", torch.zeros(features, min(AXES, features)))
-        self.register_buffer("gain", torch.zeros(min(AXES, features)))  # above that of all other directions
+        axes = min(MAX_AXES, features)
+        self.register_buffer("axes", torch.zeros(features, axes))
+        self.register_buffer("gain", torch.zeros(axes))  # 1 / variance, above that of all other directions
         self.register_buffer("rest", torch.zeros([]))  # 1 / variance of all other directions
 
     def forward(self, pooled: Tensor) -> float:
         """Of one frame's pooled features, ``float32[F]``."""
-        away = pooled - self.mean
-        along = torch.mv(self.axes.t(), away)
-        squared = float(torch.dot(away, away)) * float(self.rest)
+        deviation = pooled - self.mean
+        along = torch.mv(self.axes.t(), deviation)
+        squared = float(torch.dot(deviation, deviation)) * float(self.rest)
         squared += float(torch.dot(along * along, self.gain))
         return math.sqrt(max(squared, 0.0))
 
@@ -51,7 +52,7 @@ def fit(pooled: Tensor) -> Novelty:
     mean = pooled.double().mean(0)
     variances, directions = torch.linalg.eigh(_shrunk_covariance(pooled.double() - mean))
     variances = variances.clamp_min(1e-12)  # frames that are all the same
-    count = min(AXES, len(variances))
+    count = min(MAX_AXES, len(variances))
     others = variances[:-count] if len(variances) > count else variances[:1]
     rest = 1 / others.mean()
     novelty = Novelty(len(mean))
@@ -66,14 +67,14 @@ def fit(pooled: Tensor) -> Novelty:
     return novelty
 
 
-def _shrunk_covariance(away: Tensor) -> Tensor:
+def _shrunk_covariance(deviation: Tensor) -> Tensor:
     """Ledoit and Wolf 2004 (J. Multivariate Analysis 88): drawn to a multiple of the identity."""
-    count, features = away.shape
-    covariance = away.T @ away / count
+    count, features = deviation.shape
+    covariance = deviation.T @ deviation / count
     level = covariance.trace() / features
-    target = level.clamp_min(1e-12) * torch.eye(features, dtype=away.dtype)
+    target = level.clamp_min(1e-12) * torch.eye(features, dtype=deviation.dtype)
     spread = (covariance - target).square().sum()
-    noise = (away.square().T @ away.square() / count - covariance.square()).sum() / count
+    noise = (deviation.square().T @ deviation.square() / count - covariance.square()).sum() / count
     share = (noise / spread.clamp_min(1e-30)).clamp(0, 1)
     return (1 - share) * covariance + share * target
 
@@ -85,23 +86,23 @@ def pooled_features(student: WeldNet, frames: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Threshold:
+class NoveltyThreshold:
     """Above ``value`` a frame is novel."""
 
     value: float
-    told: dict[str, Any]  # for the metadata
+    metadata: dict[str, Any]  # number of frames, wanted and expected share of false alarms
 
 
-def choose(held_out: Tensor) -> Threshold:
-    """The distance that at most ``FALSE_ALARMS`` of held-out frames exceed; ``float32[n]``, n ≥ 1.
+def choose_threshold(held_out: Tensor) -> NoveltyThreshold:
+    """The distance that at most ``FALSE_ALARM_SHARE`` of held-out frames exceed; ``float32[n]``, n ≥ 1.
 
     Of n frames that are exchangeable with those to come, the j-th largest is exceeded by the next one with
     probability j / (n + 1), whatever the distribution: that, and not the share seen on the very frames that
     chose it, is the rate to expect. Few frames cannot promise a small one: of 60, the largest gives 1.6%.
     """
     n = len(held_out)
-    rank = max(1, round(FALSE_ALARMS * (n + 1)))
-    return Threshold(
+    rank = max(1, round(FALSE_ALARM_SHARE * (n + 1)))
+    return NoveltyThreshold(
         float(held_out.sort(descending=True).values[rank - 1]),
-        {"n": n, "wanted_false_alarms": FALSE_ALARMS, "expected_false_alarms": round(rank / (n + 1), 4)},
+        {"n": n, "wanted_false_alarms": FALSE_ALARM_SHARE, "expected_false_alarms": round(rank / (n + 1), 4)},
     )

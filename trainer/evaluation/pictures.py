@@ -47,9 +47,9 @@ def curves(logs: Sequence[Path], out: Path) -> None:
     figure.savefig(out, dpi=_DPI)
 
 
-def confusion(judged: ModelMetrics, out: Path) -> None:
+def confusion(metrics: ModelMetrics, out: Path) -> None:
     """The confusion matrix of :func:`~trainer.evaluation.metrics.evaluate`: rows true, columns answered."""
-    names, counts = list(judged["per_class"]), judged["confusion"]
+    names, counts = list(metrics["per_class"]), metrics["confusion"]
     side = 2.5 + 0.55 * len(names)
     figure = Figure(figsize=(side, side), layout="constrained")
     axis = figure.subplots()
@@ -61,7 +61,7 @@ def confusion(judged: ModelMetrics, out: Path) -> None:
                 axis.text(x, y, str(count), ha="center", va="center", color="wk"[shares[y][x] < 0.5])
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)
-    axis.set(xlabel="answered", ylabel="true", title=f"{judged['accuracy']:.1%} of {judged['n']} frames")
+    axis.set(xlabel="answered", ylabel="true", title=f"{metrics['accuracy']:.1%} of {metrics['n']} frames")
     figure.savefig(out, dpi=_DPI)
 
 
@@ -92,23 +92,23 @@ def mistakes(probabilities: Tensor, frames: FrameSet, classes: Sequence[str], ou
         axis.set_axis_off()
     for row, axis in zip(worst, cells, strict=False):
         axis.imshow(frames.images[row, 0].numpy(), cmap="gray", vmin=0, vmax=255)
-        true, said = classes[int(frames.labels[row])], classes[int(answers[row])]
-        told = f"{true}\n→ {said} {confidence[row]:.0%}\n{frames.frames[row].name[-36:]}"
-        axis.set_title(told, fontsize=6)
+        true, answer = classes[int(frames.labels[row])], classes[int(answers[row])]
+        title = f"{true}\n→ {answer} {confidence[row]:.0%}\n{frames.frames[row].name[-36:]}"
+        axis.set_title(title, fontsize=6)
     figure.savefig(out, dpi=_DPI)
 
 
-def trade(thresholds: dict[str, Any], out: Path) -> None:
+def trade_off(thresholds: dict[str, Any], out: Path) -> None:
     """What each PASS threshold would have let escape and sent to people, and which one was chosen."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     points = thresholds["trade"]
-    for name, told in (
+    for name, label in (
         ("escape", "defective frames that PASS"),
         ("overkill", "good frames that FAIL"),
         ("review", "frames in REVIEW"),
     ):
-        axis.plot([p["accept"] for p in points], [100 * p[name] for p in points], label=told)
+        axis.plot([point["accept"] for point in points], [100 * point[name] for point in points], label=label)
     axis.axvline(thresholds["accept"], color="grey", linestyle=":", label="chosen")
     axis.set(xlabel="PASS threshold", ylabel="%")
     axis.set_title(f"FAIL threshold {thresholds['defect']:.2f}")

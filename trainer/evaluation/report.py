@@ -52,7 +52,7 @@ def evaluate_compiled(
     metadata = read_metadata(path)
     answers = artifact_probabilities(open_network(path), frames.images)
     metrics = _metrics(answers, frames, metadata.class_names)
-    draw(answers, frames, metrics, path.parent)
+    draw_pictures(answers, frames, metrics, path.parent)
     return metrics, {
         "file": path.name,
         "scheme": metadata.quantization,
@@ -61,7 +61,7 @@ def evaluate_compiled(
     }
 
 
-def draw(answers: Tensor, frames: FrameSet, metrics: ModelMetrics, folder: Path) -> None:
+def draw_pictures(answers: Tensor, frames: FrameSet, metrics: ModelMetrics, folder: Path) -> None:
     """``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures.confusion(metrics, folder / "confusion.png")
@@ -107,20 +107,23 @@ def open_network(path: Path) -> torch.jit.ScriptModule:
     return frozen
 
 
+_FRAMES_PER_CALL = 8  # the daemon's default batch
+
+
 def artifact_probabilities(
     network: torch.jit.ScriptModule, images: Tensor, advance: Callable[[float], None] = lambda frames: None
 ) -> Tensor:
     """Probabilities ``[N, C]`` that an artifact gives prepared frames ``uint8[N, 1, H, W]``."""
     answers = []
     with torch.inference_mode():
-        for start in range(0, len(images), 8):
-            answers.append(network(images[start : start + 8])[0])
+        for frames in torch.split(images, _FRAMES_PER_CALL):
+            answers.append(network(frames)[0])
             advance(len(answers[-1]))
     return torch.cat(answers)
 
 
 def evaluate_artifact(
-    path: Path, data: Path, part: str | None, progress: Progress, out: Path | None = None
+    path: Path, data: Path, part: str | None, progress: Progress, pictures_folder: Path | None = None
 ) -> dict[str, Any]:
     """An artifact's own ``prepare`` and ``forward`` on labelled frames.
 
@@ -129,7 +132,7 @@ def evaluate_artifact(
         data: any form of ``--data``; a class may have no frames here.
         part: of the data; None takes ``test``, else ``valid``, else everything.
         progress: shown while frames are read and judged.
-        out: folder for :func:`pictures`; None draws none.
+        pictures_folder: see :func:`draw_pictures`; None draws none.
 
     Raises:
         ArtifactError, DataError: see there.
@@ -137,10 +140,10 @@ def evaluate_artifact(
     started = time.monotonic()
     metadata = read_metadata(path)
     with progress:
-        answers, loaded, chosen = judge(path, metadata, data, part, progress)
+        answers, loaded, chosen = judge_frames(path, metadata, data, part, progress)
     result = _metrics(answers, loaded, metadata.class_names)
-    if out:
-        draw(answers, loaded, result, out)
+    if pictures_folder:
+        draw_pictures(answers, loaded, result, pictures_folder)
     return {
         "artifact": metadata.name,
         "part": chosen,
@@ -149,7 +152,7 @@ def evaluate_artifact(
     }
 
 
-def judge(
+def judge_frames(
     path: Path, metadata: Metadata, data: Path, part: str | None, progress: Progress
 ) -> tuple[Tensor, FrameSet, str]:
     """An artifact's answers ``[N, C]`` to labelled frames, the frames, and which part of the data they are.

@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from inspector.network.metadata import Thresholds
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import ModelMetrics
-from trainer.evaluation.thresholds import Trade
+from trainer.evaluation.thresholds import TradeOff
 from trainer.run.identity import Identity
 
 
@@ -27,7 +27,7 @@ class StudentFit:
 
     calibration: Calibration
     thresholds: Thresholds
-    trade: list[Trade]  # what each PASS threshold would have done; empty if there were too few frames
+    trade: list[TradeOff]  # what each PASS threshold would have done; empty if there were too few frames
     novelty: dict[str, Any]  # how often a known frame is expected to count as novel
 
 

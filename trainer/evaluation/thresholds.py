@@ -16,12 +16,13 @@ from torch import Tensor
 from inspector.network.metadata import Thresholds, WeldClass
 from trainer.evaluation.metrics import wilson
 
-FEWEST = 30  # held-out frames of each kind, accepted and defective: the usual least for a share
-_GRID = [*(0.5 + 0.01 * step for step in range(50)), 0.995, 0.999]  # below 0.5 another class may be likelier
+MIN_FRAMES_PER_ROLE = 30  # held out, accepted and defective: the usual least for a share
+# Below 0.5 another class may be likelier
+_CANDIDATES = [*(0.5 + 0.01 * step for step in range(50)), 0.995, 0.999]
 
 
 @dataclass(frozen=True)
-class Trade:
+class TradeOff:
     """What a pair of thresholds would have done to the held-out frames; shares from 0 to 1."""
 
     accept: float
@@ -31,9 +32,9 @@ class Trade:
     review: float  # of all frames
 
 
-def choose(
+def choose_thresholds(
     probabilities: Tensor, labels: Tensor, classes: Sequence[WeldClass], *, escape: float, review: float
-) -> tuple[Thresholds, list[Trade]]:
+) -> tuple[Thresholds, list[TradeOff]]:
     """Thresholds for the wanted shares, and the curve of what each accept threshold would have done.
 
     ``accept`` is the lowest threshold whose escapes are within ``escape``: a higher one only sends more
@@ -47,19 +48,18 @@ def choose(
         escape: wanted share of defective frames that PASS.
         review: wanted share of frames that people look at.
     """
-    roles = torch.tensor([c.role == "accept" for c in classes])
-    accepted, defective = probabilities[:, roles].sum(dim=1), probabilities[:, ~roles].amax(dim=1)
-    good = roles[labels]
+    accepts = torch.tensor([c.role == "accept" for c in classes])
+    accepted, defective = probabilities[:, accepts].sum(dim=1), probabilities[:, ~accepts].amax(dim=1)
+    good = accepts[labels]
     counts = int(good.sum()), int((~good).sum())
-    if min(counts) < FEWEST:
-        held = f"{counts[0]} good and {counts[1]} defective held-out frames"
-        why = f"default: {held}, {FEWEST} of each are needed"
-        return Thresholds(chosen=why), []
+    if min(counts) < MIN_FRAMES_PER_ROLE:
+        found = f"{counts[0]} good and {counts[1]} defective held-out frames"
+        return Thresholds(chosen=f"default: {found}, {MIN_FRAMES_PER_ROLE} of each are needed"), []
 
-    def trade(accept: float, defect: float) -> Trade:
+    def trade_off(accept: float, defect: float) -> TradeOff:
         fails = defective >= defect
         passes = (accepted >= accept) & ~fails
-        return Trade(
+        return TradeOff(
             accept,
             defect,
             escape=_share(passes[~good]),
@@ -67,17 +67,16 @@ def choose(
             review=_share(~passes & ~fails),
         )
 
-    within = [t for t in _GRID if trade(t, 0.5).escape <= escape]
-    accept = within[0] if within else _GRID[-1]
-    quiet = [t for t in _GRID if trade(accept, t).review <= review]
-    best = trade(accept, quiet[-1] if quiet else 0.5)
-    curve = [trade(t, best.defect) for t in _GRID]
-    return Thresholds(
-        accept=best.accept, defect=best.defect, chosen=_told(best, counts, escape, review)
-    ), curve
+    safe = [accept for accept in _CANDIDATES if trade_off(accept, 0.5).escape <= escape]
+    accept = safe[0] if safe else _CANDIDATES[-1]
+    quiet = [defect for defect in _CANDIDATES if trade_off(accept, defect).review <= review]
+    best = trade_off(accept, quiet[-1] if quiet else 0.5)
+    curve = [trade_off(accept, best.defect) for accept in _CANDIDATES]
+    chosen = _describe(best, counts, escape, review)
+    return Thresholds(accept=best.accept, defect=best.defect, chosen=chosen), curve
 
 
-def _told(best: Trade, counts: tuple[int, int], escape: float, review: float) -> str:
+def _describe(best: TradeOff, counts: tuple[int, int], escape: float, review: float) -> str:
     good, bad = counts
     escaped = round(best.escape * bad)
     bound = wilson(escaped, bad)[1]

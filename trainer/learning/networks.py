@@ -19,7 +19,7 @@ from trainer.learning.processes import Hardware
 from trainer.learning.schedule import Plan
 from trainer.learning.tensorboard import Board
 from trainer.network.architectures import build
-from trainer.network.initial_weights import Start
+from trainer.network.initial_weights import InitialWeights
 from trainer.recipe import Recipe
 from trainer.run.folder import RunFolder
 from trainer.run.progress import Progress
@@ -43,7 +43,7 @@ class Networks:
         self,
         recipe: Recipe,
         classes: int,
-        start: Start,
+        start: InitialWeights,
         hardware: Hardware,
         *,
         train: FrameSet,
@@ -90,7 +90,7 @@ class Networks:
         self._progress.now(name)
         torch.manual_seed(plan.seed)
         network = build(self._recipe.network, self._classes)
-        self._start.put_into(network)
+        self._start.load_into(network)
         checkpoint = self._folder.checkpoint(name)
         done = training.epochs_done(checkpoint)
         draws = self._hardware.leader and done < plan.epochs

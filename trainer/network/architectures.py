@@ -23,7 +23,6 @@ _BASELINES: dict[str, tuple[Callable[..., nn.Module], str]] = {  # maker, and wh
         "Conv2d_1a_3x3.conv",
     ),
 }
-SMALLEST = {"inception_v3": 75}  # pixels a side, below which a feature map would be empty
 
 
 def build(network: Network, classes: int) -> nn.Module:
@@ -32,9 +31,9 @@ def build(network: Network, classes: int) -> nn.Module:
         fields = {field.name for field in dataclasses.fields(WeldNetConfig)}
         return WeldNet(WeldNetConfig(classes=classes, **network.model_dump(include=fields)))
     make, first = _BASELINES[network.architecture]
-    made = make(num_classes=classes)
+    baseline = make(num_classes=classes)
     parent, _, name = first.rpartition(".")
-    convolution = made.get_submodule(first)
+    convolution = baseline.get_submodule(first)
     assert isinstance(convolution, nn.Conv2d)  # noqa: S101 - torchvision's, for the type checker
     grey = nn.Conv2d(
         1,
@@ -45,10 +44,10 @@ def build(network: Network, classes: int) -> nn.Module:
         bias=convolution.bias is not None,
     )
     nn.init.kaiming_normal_(grey.weight, mode="fan_out", nonlinearity="relu")  # as torchvision does
-    setattr(made.get_submodule(parent), name, grey)
-    return made
+    setattr(baseline.get_submodule(parent), name, grey)
+    return baseline
 
 
-def parameters(network: nn.Module) -> int:
+def parameter_count(network: nn.Module) -> int:
     """Number of learnt weights."""
     return sum(weight.numel() for weight in network.parameters())

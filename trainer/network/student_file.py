@@ -13,7 +13,7 @@ from trainer.errors import UsageError
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 # What the values of a file that is no student can raise
-NOT_A_STUDENT = (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
+STUDENT_FILE_ERRORS = (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
 
 
 def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
@@ -30,7 +30,7 @@ def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
         network.load_state_dict(content["weights"])
     except FileNotFoundError:
         raise UsageError(f"{path}: no such file; a run writes it as student.pt") from None
-    except NOT_A_STUDENT:
+    except STUDENT_FILE_ERRORS:
         raise not_a_student(path) from None
     return network.eval(), content
 
