@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,13 @@ class Verdict(StrEnum):
     REVIEW = "REVIEW"
 
 
+class Place(StrEnum):
+    """The folder that a file from the drop folder ends in."""
+
+    ARCHIVE = "archive"
+    QUARANTINE = "quarantine"
+
+
 class Outcome(StrEnum):
     """Why a file left the drop folder (or the archive): the ``arrival`` table's vocabulary."""
 
@@ -32,6 +39,13 @@ class Outcome(StrEnum):
     QUARANTINED = "quarantined"
     REQUEUED = "requeued"
     PRUNED = "pruned"
+
+    @property
+    def place(self) -> Place | None:
+        """Where the file is afterwards; None if it has left the station's folders."""
+        if self in (Outcome.REQUEUED, Outcome.PRUNED):
+            return None
+        return Place.QUARANTINE if self is Outcome.QUARANTINED else Place.ARCHIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,7 @@ class Inspected:
     shift: str
     inspected_us: int
     final_path: str  # relative to the archive folder: the path that the file is about to get
+    place: ClassVar[Place] = Place.ARCHIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +149,8 @@ class Duplicate:
     source: SourceFile
     inspection_id: int
     recorded_us: int
-    final_path: str
+    final_path: str  # relative to the archive folder
+    place: ClassVar[Place] = Place.ARCHIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +163,7 @@ class Quarantined:
     detail: str
     recorded_us: int
     final_path: str  # relative to the quarantine folder
+    place: ClassVar[Place] = Place.QUARANTINE
 
 
 @dataclass(frozen=True, slots=True)

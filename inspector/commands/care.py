@@ -38,7 +38,7 @@ def prune(
 ) -> None:
     """Remove old images from the disk; their rows stay. Without --delete it only tells what would go."""
     from inspector.locks import alone
-    from inspector.records import Verdict
+    from inspector.records import Place, Verdict
     from inspector.upkeep.prune import KEPT, Policy
     from inspector.upkeep.prune import prune as work
 
@@ -50,7 +50,7 @@ def prune(
         before_us=time.time_ns() // 1000 - round(older_than * _DAY_US),
         verdicts=frozenset(Verdict(word) for word in wanted),
         unreviewed=unreviewed,
-        quarantined=quarantined,
+        places=(Place.ARCHIVE, Place.QUARANTINE) if quarantined else (Place.ARCHIVE,),
     )
     with alone(settings.quarantine_folder), _ledger(settings) as store:
         result = work(

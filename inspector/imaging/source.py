@@ -6,12 +6,13 @@ import errno
 import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from inspector.errors import ImageError
-from inspector.records import FileStamp, SourceFile
+from inspector.records import Arrival, FileStamp, SourceFile
 
 MAX_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
 _STATIONS_TROUBLE: Final = (
@@ -94,6 +95,36 @@ class OpenedFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class TakenFile:
+    """A file that is on its way from the drop folder to the archive or the quarantine.
+
+    Attributes:
+        arrival: its name, and when it was seen.
+        source: the file as it was read; without a hash where it could not be read.
+        opened: holds its inode and its bytes until it has moved; None where it could not be opened.
+    """
+
+    arrival: Arrival
+    source: SourceFile
+    opened: OpenedFile | None
+
+    @property
+    def path(self) -> Path:
+        """The file in the drop folder."""
+        return self.arrival.path
+
+    @property
+    def key(self) -> tuple[str, str | None]:
+        """What the ledger knows an image by, within one station."""
+        return self.arrival.source_name, self.source.sha256
+
+    def close(self) -> None:
+        """Close the descriptor, if there is one."""
+        if self.opened:
+            self.opened.close()
 
 
 def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> OpenedFile:

@@ -1,7 +1,7 @@
 """Moves inspected files to archive/ and unreadable ones to quarantine/: whole, verified, never overwriting.
 
 The ledger is written first, with the path that a file is about to get; the move follows the commit. So a
-crash in between leaves the file in the drop folder and a row whose path is empty, which :meth:`unfilled`
+crash in between leaves the file in the drop folder and a row whose path is empty, which :meth:`unfilled_path`
 finds at the next start. A file that was replaced or written to since it was read does not move.
 
 A file that was judged is never lost to the next one of its name: where a camera has replaced, overwritten or
@@ -23,15 +23,15 @@ import errno
 import logging
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Final
 
 from inspector.errors import ArchiveUnavailable, FolderError
-from inspector.imaging.source import OpenedFile
-from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
+from inspector.imaging.source import TakenFile
+from inspector.records import FileStamp, Outcome, Place
 from inspector.station import renames
 
 log = logging.getLogger("weldnet")
@@ -39,7 +39,7 @@ log = logging.getLogger("weldnet")
 _NAME_BYTES: Final = 255  # the limit of a file name on Linux file systems
 _SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
 _RESERVE_BYTES: Final = 24  # for '.', 8 to 16 hex digits and the counter
-_TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
+_MAX_TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED: Final = (*_FULL, errno.EIO, errno.EROFS)  # other errors are those of one file, or of a file server
 
@@ -74,8 +74,8 @@ class Archive:
 
     def __init__(self, drop: Path, archive: Path, quarantine: Path) -> None:
         self._drop = drop
-        self._roots = {False: archive, True: quarantine}
-        self._promised: set[tuple[bool, str]] = set()
+        self._folders = {Place.ARCHIVE: archive, Place.QUARANTINE: quarantine}
+        self._promised: set[tuple[Place, str]] = set()
         if not drop.is_dir():
             raise FolderError(
                 f"drop_folder {drop}: there is no such folder; create it, or correct the setting"
@@ -83,108 +83,102 @@ class Archive:
         for key, folder in (("archive_folder", archive), ("quarantine_folder", quarantine)):
             _check(key, folder, drop)
 
-    def inspected_path(self, arrival: Arrival, source: SourceFile, local_day: str, verdict: Verdict) -> str:
-        """Free path in the archive for a judged file; promised to it until it moves."""
-        return self._free_path(arrival, source, f"{local_day}/{verdict.value}", quarantine=False)
+    def free_path(self, taken: TakenFile, place: Place, folder: str) -> str:
+        """A free path for a taken file, as the ledger records it; promised to this file until it moves.
 
-    def duplicate_path(self, arrival: Arrival, source: SourceFile, local_day: str) -> str:
-        """Free path in the archive for a file delivered again."""
-        return self._free_path(arrival, source, f"{local_day}/duplicate", quarantine=False)
+        Args:
+            taken: the file.
+            place: which of the two folders.
+            folder: in it: local day, and verdict or reason.
+        """
+        *cameras, name = taken.arrival.source_name.split("/")
+        folder = "/".join([folder, *(_cut(camera, _NAME_BYTES - _RESERVE_BYTES) for camera in cameras)])
+        stem, suffix = _split(name)
+        source = taken.source
+        mark = source.sha256[:8] if source.sha256 else f"{source.stamp.inode:08x}"
+        number = 0
+        while True:
+            count = f"-{number}" if number else ""
+            path = f"{folder}/{stem}.{mark}{count}{suffix}"
+            if (place, path) not in self._promised and not os.path.lexists(self._folders[place] / path):
+                self._promised.add((place, path))
+                return path
+            number += 1
 
-    def quarantine_path(self, arrival: Arrival, source: SourceFile, local_day: str, reason: str) -> str:
-        """Free path in the quarantine for a file that cannot be inspected."""
-        return self._free_path(arrival, source, f"{local_day}/{reason}", quarantine=True)
-
-    def unfilled(self, paths: Iterable[tuple[Outcome, str]], *, quarantined: bool) -> str | None:
+    def unfilled_path(self, place: Place, paths: Iterable[tuple[Outcome, str]]) -> str | None:
         """The first recorded path that has no file: where a file was going when the daemon died.
 
         Paths that were emptied on purpose (pruned, requeued) are not among them.
         """
         latest = {path: outcome for outcome, path in paths}  # a path may be emptied, and given again
         for path, outcome in latest.items():
-            emptied = outcome in (Outcome.PRUNED, Outcome.REQUEUED)
-            fits = (outcome is Outcome.QUARANTINED) == quarantined and not emptied
-            if fits and not os.path.lexists(self._roots[quarantined] / path):
+            if outcome.place is place and not os.path.lexists(self._folders[place] / path):
                 return path
         return None
 
-    def give_back(self, relative: str, path: Path) -> str | None:
-        """Move a file from the quarantine to ``path`` in the drop folder; what was in its way, or None."""
+    def give_back(self, path: str, target: Path) -> str | None:
+        """Move a file from the quarantine to ``target`` in the drop folder; what was in its way, or None."""
         try:
-            renames.noreplace(self._roots[True] / relative, path)
+            renames.noreplace(self._folders[Place.QUARANTINE] / path, target)
         except OSError as error:
-            return f"{path}: {error.strerror}"
+            return f"{target}: {error.strerror}"
         return None
 
-    def deliver(
-        self, path: Path, source: SourceFile, file: OpenedFile | None, relative: str, *, quarantine: bool
-    ) -> Moved:
+    def deliver(self, taken: TakenFile, place: Place, path: str) -> Moved:
         """Bring a recorded file to its recorded path, in spite of what was done to it since it was read.
-
-        Args:
-            path: the file in the drop folder.
-            source: the file as it was read.
-            file: the same, still open; None where it never was.
-            relative: the path that was recorded.
-            quarantine: which of the two roots.
-
-        Raises:
-            ArchiveUnavailable: no file can be moved now; this one stands where it stood.
-        """
-        moved, stamp = Moved.CHANGED, source.stamp
-        for _ in range(_TOUCHES):
-            moved = self.move(path, stamp, relative, quarantine=quarantine)
-            if moved is not Moved.CHANGED or file is None or (now := file.stamp_now(path)) is None:
-                break
-            stamp = now
-        if moved in (Moved.CHANGED, Moved.GONE) and file and (content := file.content()) is not None:
-            moved = self._rescue(content, source.stamp.mtime_ns, self._roots[quarantine], relative)
-        if moved is Moved.FAILED:
-            self.require()
-        return moved
-
-    def move(self, path: Path, stamp: FileStamp, relative: str, *, quarantine: bool = False) -> Moved:
-        """Move what was read at ``path`` to ``relative`` in the archive or the quarantine.
 
         A replay ends in the same state: what stands there already, and is the very inode, is ``MOVED``;
         anything else there is never overwritten, and the file stays as a new arrival. Its next reading
         finds it in the ledger, with no path unfilled, and gives it a path of its own as a duplicate.
+
+        Args:
+            taken: the file.
+            place: which of the two folders.
+            path: the path in it that was recorded.
+
+        Raises:
+            ArchiveUnavailable: no file can be moved now; this one stands where it stood.
+        """
+        self._promised.discard((place, path))
+        root, opened = self._folders[place], taken.opened
+        target = root / path
+        moved, stamp = Moved.CHANGED, taken.source.stamp
+        for _ in range(_MAX_TOUCHES):
+            moved = self._move(taken.path, stamp, root, target)
+            if moved is not Moved.CHANGED or opened is None or (now := opened.stamp_now(taken.path)) is None:
+                break
+            stamp = now
+        if moved in (Moved.CHANGED, Moved.GONE) and opened and (content := opened.content()) is not None:
+            moved = _rescue(content, taken.source.stamp.mtime_ns, root, target)
+        if moved is Moved.FAILED:
+            self.require()
+        return moved
+
+    def _move(self, path: Path, stamp: FileStamp, root: Path, target: Path) -> Moved:
+        """Move what was read at ``path`` to ``target``.
+
         After the rename the moved inode is compared with ``stamp``, since the name may have been given to
         another file in between: such a one goes back. A writer that still holds the file open at that
         moment and writes later is not noticed.
-
-        Args:
-            path: the file in the drop folder.
-            stamp: the file as it was read.
-            relative: the path that was recorded.
-            quarantine: which of the two roots.
         """
-        root = self._roots[quarantine]
-        target = root / relative
-        self._promised.discard((quarantine, relative))
         try:
             before = path.lstat()
-            if FileStamp.of(before) != stamp and not _is_same_folder(before, stamp):
-                return Moved.CHANGED
-            renames.make_parent(target, root)
-            renames.noreplace(path, target)
-            after = target.lstat()
-            if _is_what_was_read(after, stamp):
-                return Moved.MOVED
-            renames.put_back(target, path)
-        except OSError as error:
-            return self._refused(error, path, stamp, root, target)
-        return Moved.CHANGED
-
-    def _refused(self, error: OSError, path: Path, stamp: FileStamp, root: Path, target: Path) -> Moved:
-        if isinstance(error, FileExistsError):
+            if FileStamp.of(before) == stamp or _is_same_folder(before, stamp):
+                renames.make_parent(target, root)
+                renames.noreplace(path, target)
+                if _is_what_was_read(target.lstat(), stamp):
+                    return Moved.MOVED
+                renames.put_back(target, path)
+        except FileExistsError:
             return Moved.TAKEN
-        if isinstance(error, FileNotFoundError) and _stands_at(target, stamp):
-            return Moved.MOVED
-        if isinstance(error, FileNotFoundError) and self._drop.is_dir() and root.is_dir():
-            return Moved.GONE
-        log.warning("cannot move %s to %s: %s", os.fsencode(path), target, error.strerror)
-        return Moved.FAILED
+        except FileNotFoundError as error:
+            if _stands_at(target, stamp):
+                return Moved.MOVED
+            is_gone = self._drop.is_dir() and root.is_dir()
+            return Moved.GONE if is_gone else _failed(path, target, error)
+        except OSError as error:
+            return _failed(path, target, error)
+        return Moved.CHANGED
 
     def require(self) -> None:
         """Find out by a real rename whether files can be moved at all, or only some cannot.
@@ -192,23 +186,18 @@ class Archive:
         Raises:
             ArchiveUnavailable: the disk is full, read-only or failing, or a folder is not there.
         """
-        for folder in self._roots.values():
+        for folder in self._folders.values():
             if error := renames.trial(folder, self._drop):
                 raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
 
-    def flush(self, files: Sequence[tuple[Path, OpenedFile | None]]) -> None:
+    def flush(self, taken: Sequence[TakenFile]) -> None:
         """Make the content of what is about to be recorded, and its names, survive a power cut.
-
-        Args:
-            files: path in the drop folder, and the file as it was opened.
 
         Raises:
             ArchiveUnavailable: the disk cannot take it: nothing is to be recorded yet.
         """
-        folders = {path.parent for path, _ in files}
-        flushes = [file.flush for _, file in files if file] + [
-            partial(renames.flush_folder, it) for it in folders
-        ]
+        flushes: list[Callable[[], None]] = [file.opened.flush for file in taken if file.opened]
+        flushes += [partial(renames.flush_folder, folder) for folder in {file.path.parent for file in taken}]
         for flush in flushes:
             try:
                 flush()
@@ -216,38 +205,28 @@ class Archive:
                 if error.errno in _REFUSED or not self._drop.is_dir():
                     raise ArchiveUnavailable(f"{self._drop} cannot be flushed: {error.strerror}") from None
 
-    def _rescue(self, content: bytes, mtime_ns: int, root: Path, relative: str) -> Moved:
-        """Write a judged file's bytes to its recorded path, whole or not at all."""
-        half = root / ".rescue"  # hidden: no arrival; one that a crash left is reused
-        target = root / relative
-        try:
-            renames.make_parent(target, root)
-            half.write_bytes(content)
-            os.utime(half, ns=(mtime_ns, mtime_ns))
-            with half.open("rb") as stream:
-                os.fsync(stream.fileno())
-            renames.noreplace(half, target)
-        except FileExistsError:
-            return Moved.TAKEN
-        except OSError as error:
-            log.warning("cannot write %s: %s", target, error.strerror)
-            return Moved.FAILED
-        return Moved.RESCUED
 
-    def _free_path(self, arrival: Arrival, source: SourceFile, folder: str, *, quarantine: bool) -> str:
-        *folders, name = arrival.source_name.split("/")
-        folder = "/".join([folder, *(_cut(name, _NAME_BYTES - _RESERVE_BYTES) for name in folders)])
-        stem, suffix = _split(name)
-        mark = source.sha256[:8] if source.sha256 else f"{source.stamp.inode:08x}"
-        number = 0
-        while True:
-            count = f"-{number}" if number else ""
-            relative = f"{folder}/{stem}.{mark}{count}{suffix}"
-            promise = (quarantine, relative)
-            if promise not in self._promised and not os.path.lexists(self._roots[quarantine] / relative):
-                self._promised.add(promise)
-                return relative
-            number += 1
+def _failed(path: Path, target: Path, error: OSError) -> Moved:
+    log.warning("cannot move %s to %s: %s", os.fsencode(path), target, error.strerror)
+    return Moved.FAILED
+
+
+def _rescue(content: bytes, mtime_ns: int, root: Path, target: Path) -> Moved:
+    """Write a judged file's bytes to its recorded path, whole or not at all."""
+    half = root / ".rescue"  # hidden: no arrival; one that a crash left is reused
+    try:
+        renames.make_parent(target, root)
+        half.write_bytes(content)
+        os.utime(half, ns=(mtime_ns, mtime_ns))
+        with half.open("rb") as stream:
+            os.fsync(stream.fileno())
+        renames.noreplace(half, target)
+    except FileExistsError:
+        return Moved.TAKEN
+    except OSError as error:
+        log.warning("cannot write %s: %s", target, error.strerror)
+        return Moved.FAILED
+    return Moved.RESCUED
 
 
 def _split(name: str) -> tuple[str, str]:

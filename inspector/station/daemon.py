@@ -11,17 +11,18 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 
 from inspector.errors import ImageError, RowRefused, Unavailable
+from inspector.imaging.source import TakenFile
 from inspector.ledger.store import Store
 from inspector.logs import fields
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
 from inspector.monitoring.totals import Totals, spell
-from inspector.records import Arrival, Duplicate, Inspected, Judgement, Quarantined
+from inspector.records import Arrival, Duplicate, Inspected, Judgement, Place, Quarantined
 from inspector.station.archive import Archive, Moved
 from inspector.station.crash_journal import Journal
 from inspector.station.intake import Intake
@@ -185,9 +186,9 @@ class Daemon:
 
     def _looks_again(self, item: Frame | Unreadable) -> bool:
         """Put back what may be half of a slow write; False once that has had its time."""
-        again = self.intake.retry(item.arrival)
+        again = self.intake.retry(item.taken.arrival)
         if again:
-            _close([item])
+            item.taken.close()
         return again
 
     # --- batch → classify -----------------------------------------------------------------------------
@@ -214,15 +215,15 @@ class Daemon:
 
     def _set_known_aside(self, frames: list[Frame]) -> list[Frame]:
         """Frames that the ledger does not know; the others are moved without a second judgement."""
-        known = self.outages.through(lambda: self.store.known([frame.key for frame in frames]))
+        known = self.outages.through(lambda: self.store.known([frame.taken.key for frame in frames]))
         fresh, duplicates = [], []
         for frame in frames:
-            entry = known.get(frame.key)
+            entry = known.get(frame.taken.key)
             if entry is None or entry.inspection_id is None:
                 fresh.append(frame)
-            elif place := self.archive.unfilled(entry.paths, quarantined=False):
+            elif path := self.archive.unfilled_path(Place.ARCHIVE, entry.paths):
                 # Recorded, then the power went: the file takes the place that its row names.
-                self._move(frame, place)
+                self._move(frame.taken, Place.ARCHIVE, path)
                 self.totals.inspected += 1
             else:
                 duplicates.append((frame, self.rules.bookkeeper.duplicate(frame, entry.inspection_id)))
@@ -251,15 +252,15 @@ class Daemon:
         """Set unreadable files aside; those that the ledger knows were on their way there already."""
         if not unreadable:
             return
-        known = self.outages.through(lambda: self.store.known([item.key for item in unreadable]))
+        known = self.outages.through(lambda: self.store.known([item.taken.key for item in unreadable]))
         rows: list[tuple[Unreadable, Quarantined]] = []
         for item in unreadable:
-            name, reason = item.arrival.source_name, item.error.reason
+            name, reason = item.taken.arrival.source_name, item.error.reason
             told = fields(event="quarantine", file=name, reason=reason)
             log.warning("quarantine: %s: %s", name, item.error, extra=told)
-            entry = known.get(item.key)
-            if entry and (place := self.archive.unfilled(entry.paths, quarantined=True)):
-                self._move(item, place)
+            entry = known.get(item.taken.key)
+            if entry and (path := self.archive.unfilled_path(Place.QUARANTINE, entry.paths)):
+                self._move(item.taken, Place.QUARANTINE, path)
                 self.totals.quarantined += 1
             else:
                 rows.append((item, self.rules.bookkeeper.quarantined(item)))
@@ -270,10 +271,8 @@ class Daemon:
         if not recorded:
             return
         rows = [row for _, row in recorded]
-        files = [(item.arrival.path, item.file) for item, _ in recorded]
-        self.outages.through(
-            lambda: self.archive.flush(files)
-        )  # no row shall outlive its image in a power cut
+        files = [item.taken for item, _ in recorded]
+        self.outages.through(lambda: self.archive.flush(files))  # no row outlives its image in a power cut
         try:
             self.outages.through(lambda: self.store.record(rows, self.in_force))
         except RowRefused as error:
@@ -281,7 +280,7 @@ class Daemon:
             return
         self.metrics.recorded(rows)
         for item, row in recorded:
-            self._move(item, row.final_path)
+            self._move(item.taken, row.place, row.final_path)
         self.totals.count(rows)
 
     def _part_with_what_is_refused(
@@ -295,25 +294,21 @@ class Daemon:
         item = recorded[0][0]
         if isinstance(item, Frame):
             refused = ImageError("row_refused", str(error))
-            self._quarantine([Unreadable(item.arrival, item.source, item.file, refused)])
+            self._quarantine([Unreadable(item.taken, refused)])
         else:  # its quarantine is refused, too: the file stays, and is tried again
-            _close([item])
-            self._postpone(item.arrival, "row_refused", str(error))
+            item.taken.close()
+            self._postpone(item.taken.arrival, "row_refused", str(error))
 
-    def _move(self, item: Frame | Unreadable, place: str) -> None:
+    def _move(self, taken: TakenFile, place: Place, path: str) -> None:
         """Move a recorded file; one that cannot move stays, is read again later, and goes to that path."""
-        arrival, to_quarantine = item.arrival, isinstance(item, Unreadable)
-        moved = self.outages.through(
-            lambda: self.archive.deliver(
-                arrival.path, item.source, item.file, place, quarantine=to_quarantine
-            )
-        )
-        _close([item])
+        arrival = taken.arrival
+        moved = self.outages.through(lambda: self.archive.deliver(taken, place, path))
+        taken.close()
         if moved is Moved.FAILED:
-            self._postpone(arrival, "move_failed", place)
+            self._postpone(arrival, "move_failed", path)
             return
         if moved is not Moved.MOVED:
-            self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {place}"))
+            self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {path}"))
         self.intake.release(arrival)
 
     def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:
@@ -397,9 +392,3 @@ class Daemon:
 
 def _done(futures: dict[Future[R], V]) -> list[Future[R]]:
     return [future for future in futures if future.done()]
-
-
-def _close(items: Iterable[Frame | Unreadable]) -> None:
-    for item in items:
-        if item.file:
-            item.file.close()

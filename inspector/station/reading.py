@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from inspector.errors import ImageError
 from inspector.imaging import decoder
-from inspector.imaging.source import OpenedFile, look, read_source
+from inspector.imaging.source import OpenedFile, TakenFile, look, read_source
 from inspector.records import Arrival, FileStamp, SourceFile
 from inspector.station.crash_journal import Journal
 
@@ -44,37 +44,19 @@ class Limits:
 class Frame:
     """One decoded image on its way to the network; its file stays open until it has been moved."""
 
-    arrival: Arrival
-    file: OpenedFile
+    taken: TakenFile
     prepared: Tensor  # uint8[1, H, W]
     flaw: str | None
     wait_ms: float
     decode_ms: float
 
-    @property
-    def source(self) -> SourceFile:
-        """The file as it was read."""
-        return self.file.source
-
-    @property
-    def key(self) -> tuple[str, str | None]:
-        """What the ledger knows an image by, within one station."""
-        return self.arrival.source_name, self.source.sha256
-
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that gave no image, and why; ``file`` is None where it could not be opened."""
+    """A file that gave no image, and why."""
 
-    arrival: Arrival
-    source: SourceFile
-    file: OpenedFile | None
+    taken: TakenFile
     error: ImageError
-
-    @property
-    def key(self) -> tuple[str, str | None]:
-        """What the ledger knows it by, within one station."""
-        return self.arrival.source_name, self.source.sha256
 
 
 def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -> Frame | Unreadable:
@@ -103,8 +85,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -
     if len(file.data) > _KEPT:
         file.data = b""  # read again where it is needed at all
     return Frame(
-        arrival=arrival,
-        file=file,
+        taken=TakenFile(arrival, file.source, file),
         prepared=prepared,
         flaw=flaw,
         wait_ms=(started - arrival.seen_monotonic) * 1000,
@@ -125,4 +106,4 @@ def _unreadable(arrival: Arrival, file: OpenedFile | None, error: ImageError) ->
         source = file.source if file else look(arrival.path)
     except ImageError as vanished:
         source, error = SourceFile(FileStamp(0, 0, 0, 0, 0), None), vanished
-    return Unreadable(arrival, source, file, error)
+    return Unreadable(TakenFile(arrival, source, file), error)

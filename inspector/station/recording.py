@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inspector.records import Duplicate, Inspected, Judgement, NameParts, Quarantined, Timings
+from inspector.records import Duplicate, Inspected, Judgement, NameParts, Place, Quarantined, Timings
 from inspector.station.archive import Archive
 from inspector.station.reading import Frame, Unreadable
 
@@ -21,46 +21,47 @@ class Bookkeeper:
 
     def inspected(self, frame: Frame, judgement: Judgement, infer_ms: float, batch_size: int) -> Inspected:
         """A judged image; its total time ends now, just before the commit."""
-        day, shift = self.calendar(frame.arrival.seen_us)
+        arrival = frame.taken.arrival
+        day, shift = self.calendar(arrival.seen_us)
         return Inspected(
-            arrival=frame.arrival,
-            source=frame.source,
-            name=self.describe(frame.arrival.source_name),
+            arrival=arrival,
+            source=frame.taken.source,
+            name=self.describe(arrival.source_name),
             judgement=judgement,
             timings=Timings(
                 wait_ms=frame.wait_ms,
                 decode_ms=frame.decode_ms,
                 infer_ms=infer_ms,
-                total_ms=(time.monotonic() - frame.arrival.seen_monotonic) * 1000,
+                total_ms=(time.monotonic() - arrival.seen_monotonic) * 1000,
                 batch_size=batch_size,
             ),
             local_day=day,
             shift=shift,
             inspected_us=_now_us(),
-            final_path=self.archive.inspected_path(frame.arrival, frame.source, day, judgement.verdict),
+            final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/{judgement.verdict}"),
         )
 
     def duplicate(self, frame: Frame, inspection_id: int) -> Duplicate:
         """A file delivered again, whose first judgement stands."""
-        day, _ = self.calendar(frame.arrival.seen_us)
+        day, _ = self.calendar(frame.taken.arrival.seen_us)
         return Duplicate(
-            arrival=frame.arrival,
-            source=frame.source,
+            arrival=frame.taken.arrival,
+            source=frame.taken.source,
             inspection_id=inspection_id,
             recorded_us=_now_us(),
-            final_path=self.archive.duplicate_path(frame.arrival, frame.source, day),
+            final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/duplicate"),
         )
 
     def quarantined(self, item: Unreadable) -> Quarantined:
         """A file that cannot be inspected."""
-        day, _ = self.calendar(item.arrival.seen_us)
+        day, _ = self.calendar(item.taken.arrival.seen_us)
         return Quarantined(
-            arrival=item.arrival,
-            source=item.source,
+            arrival=item.taken.arrival,
+            source=item.taken.source,
             reason=item.error.reason,
             detail=item.error.detail,
             recorded_us=_now_us(),
-            final_path=self.archive.quarantine_path(item.arrival, item.source, day, item.error.reason),
+            final_path=self.archive.free_path(item.taken, Place.QUARANTINE, f"{day}/{item.error.reason}"),
         )
 
 

@@ -24,7 +24,7 @@ from inspector.ledger import database
 from inspector.ledger.schema import arrival, audit_sample, inspection, review
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
-from inspector.records import Outcome, Verdict
+from inspector.records import Outcome, Place, Verdict
 
 KEPT = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _kept_for
 _AT_ONCE = 500  # files in one transaction: tens of milliseconds, which the daemon's next commit may wait
@@ -38,13 +38,13 @@ class Policy:
         before_us: only what was recorded before this instant, UTC epoch microseconds.
         verdicts: only images of these: by a person's verdict, where one decided, else by the station's.
         unreviewed: also what waits for a person: FAIL and REVIEW, and audit samples, without a decision.
-        quarantined: also what could not be inspected.
+        places: whose files: the archive's, or also the quarantine's.
     """
 
     before_us: int
     verdicts: frozenset[Verdict]
     unreviewed: bool = False
-    quarantined: bool = False
+    places: tuple[Place, ...] = (Place.ARCHIVE,)
 
 
 @dataclass(slots=True)
@@ -86,24 +86,22 @@ def prune(
         StoreUnavailable: an outage; what was not recorded still stands.
     """
     result = Pruned()
-    roots = {False: archive_folder} | ({True: quarantine_folder} if policy.quarantined else {})
-    folders = {
-        folder: quarantined for quarantined, root in roots.items() for folder in sorted(root.glob("*/*/"))
-    }
+    roots = {Place.ARCHIVE: archive_folder, Place.QUARANTINE: quarantine_folder}
+    folders = {folder: place for place in policy.places for folder in sorted(roots[place].glob("*/*/"))}
     with database.reading(url) as engine:
         for folder in track(list(folders)):
-            quarantined = folders[folder]
+            place = folders[folder]
             if delete and not os.access(folder, os.W_OK | os.X_OK):
                 raise FolderError(f"{folder}: this user may not remove files; run it as the station's user")
-            for standing in _standing(folder, roots[quarantined]):
+            for standing in _standing(folder, roots[place]):
                 with database.transaction(engine) as connection:
-                    found = _latest(connection, store.station, standing, quarantined=quarantined)
+                    found = _latest(connection, store.station, standing, place)
                 kept_for = {p: _kept_for(found.get(p), status, policy) for p, status in standing.items()}
                 result.kept.update(why for why in kept_for.values() if why)
                 going = [path for path, why in kept_for.items() if why is None]
                 if delete and going:
                     store.removed([found[path]["id"] for path in going], Outcome.PRUNED)
-                    _unlink(roots[quarantined] / path for path in going)
+                    _unlink(roots[place] / path for path in going)
                 result.files += len(going)
                 result.size_bytes += sum(standing[path].st_size for path in going)
     return result
@@ -135,7 +133,7 @@ def _unlink(files: Iterable[Path]) -> None:
 
 
 def _latest(
-    connection: sa.Connection, station: str, paths: Iterable[str], *, quarantined: bool
+    connection: sa.Connection, station: str, paths: Iterable[str], place: Place
 ) -> dict[str, sa.RowMapping]:
     """The latest arrival of each path, with what station and people said of the image."""
     said = review.alias()
@@ -151,7 +149,7 @@ def _latest(
         .where(
             stations.c.name == station,
             arrival.c.path.in_(list(paths)),
-            arrival.c.quarantine_id.is_not(None) if quarantined else arrival.c.inspection_id.is_not(None),
+            (arrival.c.quarantine_id if place is Place.QUARANTINE else arrival.c.inspection_id).is_not(None),
         )
         .order_by(arrival.c.id)
     )

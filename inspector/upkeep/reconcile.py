@@ -16,7 +16,7 @@ from inspector import file_names
 from inspector.ledger import database, statements
 from inspector.ledger.schema import arrival, signed
 from inspector.ledger.schema import station as stations
-from inspector.records import Outcome
+from inspector.records import Outcome, Place
 from inspector.reports import query as reports
 
 _PATHS_A_QUERY = 500  # bound parameters, far below either back end's limit
@@ -62,7 +62,7 @@ def reconcile(
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
-    folders = {False: archive_folder, True: quarantine_folder}
+    folders = {Place.ARCHIVE: archive_folder, Place.QUARANTINE: quarantine_folder}
     waiting = {file_names.to_text(path.relative_to(drop_folder)): path for path in pending}
     with database.reading(url) as engine:
         with database.transaction(engine) as connection:
@@ -71,15 +71,15 @@ def reconcile(
             back = connection.execute(statements.requeued(station)).all()
         strangers = [
             f"{path}: the ledger knows no such file"
-            for quarantined, folder in folders.items()
-            for path in _strangers(engine, station, folder, quarantined=quarantined)
+            for place, folder in folders.items()
+            for path in _strangers(engine, station, folder, place)
         ]
     going_back = sum(os.path.lexists(quarantine_folder / row.path) for row in back)  # a requeue was cut short
     on_the_way = {
         row.source_name for row in missing if _is_same_file(waiting.get(row.source_name), row.inode)
     }
     lost = [
-        f"{folders[row.quarantine_id is not None] / row.path}: {row.source_name} was recorded there"
+        f"{folders[_place(row)] / row.path}: {row.source_name} was recorded there"
         for row in missing
         if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
     ]
@@ -121,8 +121,12 @@ def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
     yield from connection.execution_options(yield_per=_PATHS_A_QUERY).execute(query)
 
 
-def _stands(row: Any, folders: Mapping[bool, Path]) -> bool:
-    return os.path.lexists(folders[row.quarantine_id is not None] / row.path)
+def _place(row: Any) -> Place:
+    return Place.ARCHIVE if row.quarantine_id is None else Place.QUARANTINE
+
+
+def _stands(row: Any, folders: Mapping[Place, Path]) -> bool:
+    return os.path.lexists(folders[_place(row)] / row.path)
 
 
 def _is_same_file(path: Path | None, inode: int) -> bool:
@@ -132,7 +136,7 @@ def _is_same_file(path: Path | None, inode: int) -> bool:
         return False
 
 
-def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bool) -> Iterator[str]:
+def _strangers(engine: sa.Engine, station: str, folder: Path, place: Place) -> Iterator[str]:
     """Files below ``folder`` that no arrival says are there; read in parts, however many there are.
 
     A quarantined folder is one arrival: what is in it came with it.
@@ -144,7 +148,7 @@ def _strangers(engine: sa.Engine, station: str, folder: Path, *, quarantined: bo
             for some in _batches(entries):
                 paths = {str(Path(entry.path).relative_to(folder)): entry for entry in some}
                 with database.transaction(engine) as connection:
-                    known = _known_paths(connection, station, paths, quarantined=quarantined)
+                    known = _known_paths(connection, station, paths, place)
                 for path in paths.keys() - known:
                     if paths[path].is_dir(follow_symlinks=False):
                         folders.append(folder / path)
@@ -158,12 +162,10 @@ def _batches(entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[s
         yield some
 
 
-def _known_paths(
-    connection: sa.Connection, station: str, paths: Iterable[str], *, quarantined: bool
-) -> set[str]:
+def _known_paths(connection: sa.Connection, station: str, paths: Iterable[str], place: Place) -> set[str]:
     # The archive gives safe names; one that is not UTF-8 is none of its own, and no text to ask with.
     askable = [path for path in paths if path.encode(errors="ignore").decode() == path]
-    column = arrival.c.quarantine_id if quarantined else arrival.c.inspection_id
+    column = arrival.c.quarantine_id if place is Place.QUARANTINE else arrival.c.inspection_id
     query = (
         sa.select(arrival.c.path)
         .join(stations)

@@ -6,8 +6,8 @@ import ctypes
 import errno
 import os
 import tempfile
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePath
 
 import pytest
@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.file_names import to_text
-from inspector.imaging.source import look, read_source
-from inspector.records import Arrival, FileStamp, Outcome, SourceFile, Verdict
+from inspector.imaging.source import TakenFile, look, read_source
+from inspector.records import Arrival, FileStamp, Outcome, Place, SourceFile
 from inspector.station import renames
 from inspector.station.archive import Archive, Moved
 
@@ -45,9 +45,9 @@ def arrival(path: Path) -> Arrival:
     return Arrival(path, to_text(PurePath(path.name)), 0, 0.0)
 
 
-def stand_in(name: str) -> Arrival:
-    """An arrival of which only the name counts."""
-    return arrival(Path("/drop") / name)
+def stand_in(name: str, source: SourceFile | None = None) -> TakenFile:
+    """A file of which only the name and the hash count."""
+    return TakenFile(arrival(Path("/drop") / name), source or SourceFile(STAMP, SHA), None)
 
 
 def read(path: Path) -> SourceFile:
@@ -56,11 +56,23 @@ def read(path: Path) -> SourceFile:
         return opened.source
 
 
-def dropped(root: Path, name: str = "weld.png", content: bytes = b"pixels") -> tuple[Arrival, SourceFile]:
-    """A file in the drop folder, read."""
+def dropped(root: Path, name: str = "weld.png", content: bytes = b"pixels") -> TakenFile:
+    """A file in the drop folder, read, and not open any more."""
     path = root / "drop" / name
     path.write_bytes(content)
-    return arrival(path), read(path)
+    return TakenFile(arrival(path), read(path), None)
+
+
+def unopened(path: Path) -> TakenFile:
+    """What cannot be read, as the daemon takes it."""
+    return TakenFile(arrival(path), look(path), None)
+
+
+@contextmanager
+def opened(weld: TakenFile) -> Iterator[TakenFile]:
+    """The file with its descriptor open, as the daemon keeps it until the move."""
+    with read_source(weld.path) as file:
+        yield TakenFile(weld.arrival, file.source, file)
 
 
 # --- paths ------------------------------------------------------------------------------------------
@@ -68,15 +80,15 @@ def dropped(root: Path, name: str = "weld.png", content: bytes = b"pixels") -> t
 
 def test_paths_tell_day_verdict_name_and_bytes(archive: Archive) -> None:
     """Day, verdict or reason, stem, first 8 of the hash, suffix: as the ledger records them."""
-    source, weld = SourceFile(STAMP, SHA), stand_in("weld 1.0.png")
-    assert archive.inspected_path(weld, source, DAY, Verdict.PASS) == f"{DAY}/PASS/weld 1.0.01234567.png"
-    assert archive.duplicate_path(weld, source, DAY) == f"{DAY}/duplicate/weld 1.0.01234567.png"
-    assert archive.quarantine_path(weld, source, DAY, "empty") == f"{DAY}/empty/weld 1.0.01234567.png"
+    for place in Place:
+        path = archive.free_path(stand_in("weld 1.0.png"), place, f"{DAY}/PASS")
+        assert path == f"{DAY}/PASS/weld 1.0.01234567.png"
 
 
 def test_what_has_no_bytes_is_told_apart_by_its_inode(archive: Archive) -> None:
     """A FIFO or directory has no hash; its inode number stands instead."""
-    path = archive.quarantine_path(stand_in("x.png"), SourceFile(STAMP, None), DAY, "not_a_file")
+    fifo = stand_in("x.png", SourceFile(STAMP, None))
+    path = archive.free_path(fifo, Place.QUARANTINE, f"{DAY}/not_a_file")
     assert path == f"{DAY}/not_a_file/x.00abcdef.png"
 
 
@@ -85,20 +97,19 @@ def test_a_subfolder_stands_in_the_path(archive: Archive) -> None:
     source = SourceFile(STAMP, SHA)
     for folder in ("cam1", "cam2"):
         weld = Arrival(Path("drop", folder, "weld.png"), f"{folder}/weld.png", 0, 0.0)
-        path = archive.inspected_path(weld, source, DAY, Verdict.PASS)
+        path = archive.free_path(TakenFile(weld, source, None), Place.ARCHIVE, f"{DAY}/PASS")
         assert path == f"{DAY}/PASS/{folder}/weld.01234567.png"
     long = Arrival(Path("drop"), f"{'%C3' * 85}/weld.png", 0, 0.0)  # 255 bytes as they stand in the database
-    path = archive.inspected_path(long, source, DAY, Verdict.PASS)
+    path = archive.free_path(TakenFile(long, source, None), Place.ARCHIVE, f"{DAY}/PASS")
     assert all(len(part.encode()) <= 255 for part in path.split("/"))
 
 
 def test_a_taken_or_promised_path_gets_a_counter(root: Path, archive: Archive) -> None:
     """Two files never get one path, whether the first has moved yet or not."""
-    source, weld = SourceFile(STAMP, SHA), stand_in("weld.png")
     standing = root / "archive" / DAY / "PASS" / "weld.01234567.png"
     standing.parent.mkdir(parents=True)
     standing.touch()
-    paths = [archive.inspected_path(weld, source, DAY, Verdict.PASS) for _ in range(2)]
+    paths = [archive.free_path(stand_in("weld.png"), Place.ARCHIVE, f"{DAY}/PASS") for _ in range(2)]
     assert paths == [f"{DAY}/PASS/weld.01234567-1.png", f"{DAY}/PASS/weld.01234567-2.png"]
 
 
@@ -116,45 +127,45 @@ def test_any_name_gives_a_path_that_a_file_can_have(raw: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         (root := Path(folder), (root / "drop").mkdir())
         archive = Archive(root / "drop", root / "archive", root / "quarantine")
-        taken, source = dropped(root, os.fsdecode(raw))
-        path = archive.inspected_path(taken, source, DAY, Verdict.REVIEW)
+        weld = dropped(root, os.fsdecode(raw))
+        path = archive.free_path(weld, Place.ARCHIVE, f"{DAY}/REVIEW")
         assert path.encode()  # valid UTF-8, for the database
         assert PurePath(path).parent == PurePath(DAY, "REVIEW")
-        assert archive.move(taken.path, source.stamp, path) is Moved.MOVED
+        assert archive.deliver(weld, Place.ARCHIVE, path) is Moved.MOVED
         assert (root / "archive" / path).read_bytes() == b"pixels"
 
 
 # --- moves ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("quarantine", [False, True])
-def test_a_file_moves_unchanged(root: Path, archive: Archive, quarantine: bool) -> None:
+@pytest.mark.parametrize("place", Place)
+def test_a_file_moves_unchanged(root: Path, archive: Archive, place: Place) -> None:
     """Bytes, inode and mtime stay; the file is gone from the drop folder and stands at the recorded path."""
-    weld, source = dropped(root)
-    assert archive.move(weld.path, source.stamp, f"{DAY}/X/weld.png", quarantine=quarantine) is Moved.MOVED
-    target = root / ("quarantine" if quarantine else "archive") / DAY / "X" / "weld.png"
+    weld = dropped(root)
+    assert archive.deliver(weld, place, f"{DAY}/X/weld.png") is Moved.MOVED
+    target = root / place / DAY / "X" / "weld.png"
     status = target.stat()
     assert target.read_bytes() == b"pixels"
-    assert (status.st_ino, status.st_mtime_ns) == (source.stamp.inode, source.stamp.mtime_ns)
+    assert (status.st_ino, status.st_mtime_ns) == (weld.source.stamp.inode, weld.source.stamp.mtime_ns)
     assert not list((root / "drop").iterdir())
 
 
 def test_nothing_is_overwritten(root: Path, archive: Archive) -> None:
     """What stands at the recorded path stays, and the file stays in the drop folder as a new arrival."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     target = root / "archive" / "weld.png"
     target.write_bytes(b"another")
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.TAKEN
+    assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.TAKEN
     assert (target.read_bytes(), weld.path.read_bytes()) == (b"another", b"pixels")
 
 
 def test_a_replay_ends_in_the_same_state(root: Path, archive: Archive) -> None:
     """Moving again what has moved already is no error; what somebody took away is gone."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     for _ in range(2):
-        assert archive.move(weld.path, source.stamp, "weld.png") is Moved.MOVED
+        assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.MOVED
     (root / "archive" / "weld.png").unlink()
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.GONE
+    assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.GONE
 
 
 def grow(path: Path) -> None:
@@ -182,10 +193,10 @@ def test_a_file_that_changed_since_it_was_read_stays(
     root: Path, archive: Archive, change: Callable[[Path], None]
 ) -> None:
     """Bytes that nobody judged do not get the verdict of others."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     change(weld.path)
     content = weld.path.read_bytes()
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
+    assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.CHANGED
     assert weld.path.read_bytes() == content
     assert not list((root / "archive").iterdir())
 
@@ -200,7 +211,7 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
     name_taken_again: bool,
 ) -> None:
     """A change between the look and the rename is seen after it; the file returns, and overwrites nothing."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     rename = renames.noreplace
 
     def rename_in_a_race(source: Path, target: Path) -> None:
@@ -211,7 +222,7 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
             weld.path.write_bytes(b"third")
 
     monkeypatch.setattr(renames, "noreplace", rename_in_a_race)
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.CHANGED
+    assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.CHANGED
     changed = b"pixels!" if change is grow else b"PIXELS"
     contents = {path.read_bytes() for path in (root / "drop").iterdir()}
     assert contents == ({changed, b"third"} if name_taken_again else {changed})
@@ -227,19 +238,19 @@ def test_what_is_no_file_moves_too(root: Path, archive: Archive, make: Callable[
     """A directory, FIFO or link called x.png leaves the drop folder as itself."""
     path = root / "drop" / "x.png"
     make(path)
-    source = look(path)
-    relative = archive.quarantine_path(arrival(path), source, DAY, "not_a_file")
-    assert archive.move(path, source.stamp, relative, quarantine=True) is Moved.MOVED
-    assert (root / "quarantine" / relative).lstat().st_ino == source.stamp.inode
+    taken = unopened(path)
+    relative = archive.free_path(taken, Place.QUARANTINE, f"{DAY}/not_a_file")
+    assert archive.deliver(taken, Place.QUARANTINE, relative) is Moved.MOVED
+    assert (root / "quarantine" / relative).lstat().st_ino == taken.source.stamp.inode
 
 
 def test_a_directory_that_is_being_filled_moves(root: Path, archive: Archive) -> None:
     """A directory is named by its inode alone: what is put into it was never to be judged."""
     path = root / "drop" / "x.png"
     path.mkdir()
-    source = look(path)
+    taken = unopened(path)
     (path / "inside").write_bytes(b"data")
-    assert archive.move(path, source.stamp, "x.png", quarantine=True) is Moved.MOVED
+    assert archive.deliver(taken, Place.QUARANTINE, "x.png") is Moved.MOVED
     assert (root / "quarantine" / "x.png" / "inside").read_bytes() == b"data"
 
 
@@ -247,9 +258,9 @@ def test_a_refusing_file_system_leaves_the_file_where_it_is(
     root: Path, archive: Archive, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A move that cannot be done is logged in one line, and nothing is lost."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
-    assert archive.move(weld.path, source.stamp, f"{DAY}/weld.png") is Moved.FAILED
+    assert archive.deliver(weld, Place.ARCHIVE, f"{DAY}/weld.png") is Moved.FAILED
     assert weld.path.read_bytes() == b"pixels"
     assert len(caplog.records) == 1
 
@@ -269,10 +280,10 @@ def test_without_renameat2_moves_do_not_overwrite_either(
 ) -> None:
     """NFS and some others lack the flag: the same rules hold by a look before the rename."""
     monkeypatch.setattr(renames, "_libc", OldKernel)
-    weld, source = dropped(root)
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.MOVED
-    weld, source = dropped(root, content=b"second")
-    assert archive.move(weld.path, source.stamp, "weld.png") is Moved.TAKEN
+    weld = dropped(root)
+    assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.MOVED
+    weld = dropped(root, content=b"second")
+    assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.TAKEN
     assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
     assert weld.path.read_bytes() == b"second"
 
@@ -281,9 +292,9 @@ def test_without_renameat2_moves_do_not_overwrite_either(
 
 
 @pytest.mark.parametrize("change", [grow, replace, overwrite_in_secret, Path.unlink])
-@pytest.mark.parametrize("quarantine", [False, True])
+@pytest.mark.parametrize("place", Place)
 def test_a_judged_file_is_not_lost_to_the_next_one_of_its_name(
-    root: Path, archive: Archive, change: Callable[[Path], None], quarantine: bool
+    root: Path, archive: Archive, change: Callable[[Path], None], place: Place
 ) -> None:
     """What was read stands at its recorded path, whatever the camera did; what it wrote since stays."""
     path = root / "drop" / "weld.png"
@@ -292,9 +303,9 @@ def test_a_judged_file_is_not_lost_to_the_next_one_of_its_name(
     with read_source(path) as file:
         change(path)
         left = path.read_bytes() if path.exists() else None
-        moved = archive.deliver(path, file.source, file, relative, quarantine=quarantine)
+        moved = archive.deliver(TakenFile(arrival(path), file.source, file), place, relative)
     assert moved is Moved.RESCUED
-    target = root / ("quarantine" if quarantine else "archive")
+    target = root / place
     assert (target / relative).read_bytes() == b"pixels"
     assert (target / relative).stat().st_mtime_ns == file.source.stamp.mtime_ns
     assert (path.read_bytes() if path.exists() else None) == left
@@ -306,21 +317,21 @@ def test_a_touched_file_moves_all_the_same(
     root: Path, archive: Archive, touch: Callable[[Path], None]
 ) -> None:
     """Another mode or mtime makes no other file: it is moved, not copied."""
-    weld, source = dropped(root)
-    with read_source(weld.path) as file:
+    weld = dropped(root)
+    with opened(weld) as taken:
         touch(weld.path)
-        assert archive.deliver(weld.path, source, file, "weld.png", quarantine=False) is Moved.MOVED
-    assert (root / "archive" / "weld.png").stat().st_ino == source.stamp.inode
+        assert archive.deliver(taken, Place.ARCHIVE, "weld.png") is Moved.MOVED
+    assert (root / "archive" / "weld.png").stat().st_ino == weld.source.stamp.inode
     assert not list((root / "drop").iterdir())
 
 
 def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
     """Where something stands at the recorded path, it stays."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     (root / "archive" / "weld.png").write_bytes(b"another")
-    with read_source(weld.path) as file:
+    with opened(weld) as taken:
         replace(weld.path)
-        assert archive.deliver(weld.path, source, file, "weld.png", quarantine=False) is Moved.TAKEN
+        assert archive.deliver(taken, Place.ARCHIVE, "weld.png") is Moved.TAKEN
     assert (root / "archive" / "weld.png").read_bytes() == b"another"
 
 
@@ -328,9 +339,9 @@ def test_what_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -
     """A FIFO that somebody took away has no bytes to rescue."""
     path = root / "drop" / "x.png"
     os.mkfifo(path)
-    source = look(path)
+    taken = unopened(path)
     path.unlink()
-    assert archive.deliver(path, source, None, "x.png", quarantine=True) is Moved.GONE
+    assert archive.deliver(taken, Place.QUARANTINE, "x.png") is Moved.GONE
 
 
 # --- outages ----------------------------------------------------------------------------------------
@@ -341,18 +352,18 @@ def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
     root: Path, archive: Archive, name: str
 ) -> None:
     """An unmounted folder is waited for: the file stands where it stood, and nothing is made in its place."""
-    weld, source = dropped(root)
-    with read_source(weld.path) as file:
+    weld = dropped(root)
+    with opened(weld) as taken:
         (root / name).rename(root / "unmounted")
         for act in (
-            lambda: archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False),
+            lambda: archive.deliver(taken, Place.ARCHIVE, f"{DAY}/weld.png"),
             archive.require,
         ):
             with pytest.raises(ArchiveUnavailable, match=f"{name}.*No such file or directory"):
                 act()
         assert not (root / name).exists()
         (root / "unmounted").rename(root / name)
-        assert archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False) is Moved.MOVED
+        assert archive.deliver(taken, Place.ARCHIVE, f"{DAY}/weld.png") is Moved.MOVED
 
 
 def test_what_is_about_to_be_recorded_is_flushed(
@@ -370,9 +381,10 @@ def test_what_is_about_to_be_recorded_is_flushed(
     for path in places:
         path.write_bytes(path.name.encode())
     expected = {(about.st_dev, about.st_ino) for about in map(os.stat, [*places, root / "drop"])}
-    with read_source(places[0]) as a, read_source(places[1]) as b:
+    welds = [TakenFile(arrival(path), read(path), None) for path in places]
+    with opened(welds[0]) as a, opened(welds[1]) as b:
         places[1].unlink()
-        archive.flush([(places[0], a), (places[1], b), (root / "drop" / "fifo.png", None)])
+        archive.flush([a, b, TakenFile(arrival(root / "drop" / "fifo.png"), a.source, None)])
     assert len(flushed) == 3
     assert set(flushed) == expected
 
@@ -388,28 +400,28 @@ def test_a_disk_that_takes_no_content_is_an_outage(
     def fsync(_: int) -> None:
         raise OSError(code, os.strerror(code))
 
-    weld, _ = dropped(root)
+    weld = dropped(root)
     monkeypatch.setattr(os, "fsync", fsync)
     expected = pytest.raises(ArchiveUnavailable, match="cannot be flushed") if is_outage else nullcontext()
-    with read_source(weld.path) as file, expected:
-        archive.flush([(weld.path, file)])
+    with opened(weld) as taken, expected:
+        archive.flush([taken])
 
 
 def test_a_drop_folder_that_is_gone_cannot_be_flushed(root: Path, archive: Archive) -> None:
     """It is waited for."""
-    weld, _ = dropped(root)
-    with read_source(weld.path) as file:
+    weld = dropped(root)
+    with opened(weld) as taken:
         (root / "drop").rename(root / "unmounted")
         with pytest.raises(ArchiveUnavailable):
-            archive.flush([(weld.path, file)])
+            archive.flush([taken])
 
 
 def test_one_file_that_cannot_move_is_no_outage(root: Path, archive: Archive) -> None:
     """Where other files move, a refused one is its own trouble."""
-    weld, source = dropped(root)
+    weld = dropped(root)
     (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
-    with read_source(weld.path) as file:
-        assert archive.deliver(weld.path, source, file, f"{DAY}/w.png", quarantine=False) is Moved.FAILED
+    with opened(weld) as taken:
+        assert archive.deliver(taken, Place.ARCHIVE, f"{DAY}/w.png") is Moved.FAILED
 
 
 def test_a_full_disk_refuses_moves_and_not_the_start(tmp_path: Path) -> None:
@@ -417,13 +429,13 @@ def test_a_full_disk_refuses_moves_and_not_the_start(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         (disk / "drop").mkdir()
         archive = Archive(disk / "drop", disk / "archive", disk / "quarantine")
-        weld, source = dropped(disk)
+        weld = dropped(disk)
         with filled(disk):
-            with read_source(weld.path) as file, pytest.raises(ArchiveUnavailable, match="No space left"):
-                archive.deliver(weld.path, source, file, f"{DAY}/weld.png", quarantine=False)
+            with opened(weld) as taken, pytest.raises(ArchiveUnavailable, match="No space left"):
+                archive.deliver(taken, Place.ARCHIVE, f"{DAY}/weld.png")
             again = Archive(disk / "drop", disk / "archive", disk / "quarantine")
-        with read_source(weld.path) as file:
-            assert again.deliver(weld.path, source, file, f"{DAY}/w.png", quarantine=False) is Moved.MOVED
+        with opened(weld) as taken:
+            assert again.deliver(taken, Place.ARCHIVE, f"{DAY}/w.png") is Moved.MOVED
 
 
 # --- replay -----------------------------------------------------------------------------------------
@@ -437,9 +449,9 @@ def test_the_recorded_path_without_a_file_is_found(root: Path, archive: Archive)
         (Outcome.INSPECTED, "there.png"),
         (Outcome.DUPLICATE, "missing.png"),
     ]
-    assert archive.unfilled(recorded, quarantined=False) == "missing.png"
-    assert archive.unfilled(recorded, quarantined=True) == "other-root.png"
-    assert archive.unfilled(recorded[1:2], quarantined=False) is None
+    assert archive.unfilled_path(Place.ARCHIVE, recorded) == "missing.png"
+    assert archive.unfilled_path(Place.QUARANTINE, recorded) == "other-root.png"
+    assert archive.unfilled_path(Place.ARCHIVE, recorded[1:2]) is None
 
 
 def test_a_path_that_was_emptied_on_purpose_is_not_filled_again(archive: Archive) -> None:
@@ -450,8 +462,8 @@ def test_a_path_that_was_emptied_on_purpose_is_not_filled_again(archive: Archive
         (Outcome.QUARANTINED, "b.png"),
         (Outcome.REQUEUED, "b.png"),
     ]
-    assert archive.unfilled(recorded, quarantined=False) is None
-    assert archive.unfilled(recorded, quarantined=True) is None
+    assert archive.unfilled_path(Place.ARCHIVE, recorded) is None
+    assert archive.unfilled_path(Place.QUARANTINE, recorded) is None
 
 
 # --- the folders ------------------------------------------------------------------------------------

@@ -48,10 +48,11 @@ def test_a_good_file_becomes_a_frame_that_keeps_its_file_open(arrival: Arrival, 
     result = read(arrival, LIMITS, whole, journal)
     assert isinstance(result, Frame)
     assert np.array_equal(result.prepared[0].numpy(), frame(1))
-    assert (result.flaw, result.key) == (None, ("w.png", result.source.sha256))
+    assert (result.flaw, result.taken.key) == (None, ("w.png", result.taken.source.sha256))
     arrival.path.unlink()
-    assert result.file.content() is not None
-    result.file.close()
+    assert result.taken.opened is not None
+    assert result.taken.opened.content() is not None
+    result.taken.close()
 
 
 def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
@@ -66,8 +67,8 @@ def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
     assert isinstance(result, Unreadable)
     assert (result.error.reason, result.error.retry) == ("not_prepared", True)
     assert "can't allocate memory" in result.error.detail
-    assert result.file is not None
-    result.file.close()
+    assert result.taken.opened is not None
+    result.taken.close()
 
 
 def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: Journal, tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: Journal, t
     result = read(arrival, LIMITS, look, journal)
     assert seen == ["+w.png\n"]
     assert isinstance(result, Frame)
-    result.file.close()
+    result.taken.close()
 
 
 def test_a_large_file_is_not_kept_in_memory(
@@ -91,6 +92,7 @@ def test_a_large_file_is_not_kept_in_memory(
     monkeypatch.setattr("inspector.station.reading._KEPT", 1000)
     result = read(arrival, LIMITS, whole, journal)
     assert isinstance(result, Frame)
-    assert result.file.data == b""
-    assert result.file.content() == arrival.path.read_bytes()
-    result.file.close()
+    assert result.taken.opened is not None
+    assert result.taken.opened.data == b""
+    assert result.taken.opened.content() == arrival.path.read_bytes()
+    result.taken.close()
