@@ -7,14 +7,14 @@ import os
 import re
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from inspector import file_names, permissions, times
 from inspector import settings as settings_file
-from inspector.errors import ArtifactError, SettingsError
+from inspector.errors import ArtifactError, SettingsError, StationError
 from inspector.ledger.store import Store
 from inspector.monitoring.endpoint import served
 from inspector.monitoring.health import FAULTS, DatabaseProbe, Health
@@ -28,6 +28,7 @@ from inspector.settings import Settings
 from inspector.station.archive import Archive
 from inspector.station.crash_journal import Journal
 from inspector.station.daemon import Daemon
+from inspector.station.events import Events
 from inspector.station.intake import Intake
 from inspector.station.reading import Limits
 from inspector.station.recording import Bookkeeper
@@ -79,7 +80,19 @@ def run(
             probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
             about = _health(settings, station, probe, told.fault if told else lambda: None)
             open_while_it_works.enter_context(served(settings.metrics_port, station.metrics.registry, about))
-        return station.run()
+        totals = station.run()
+    _record_last_events(station.events, settings)
+    return totals
+
+
+def _record_last_events(events: Events, settings: Settings) -> None:
+    """Write what the results reported after the daemon's last round."""
+    if events:
+        with (
+            suppress(StationError),
+            Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store,
+        ):
+            events.drain(store.event)
 
 
 def daemon(
@@ -105,11 +118,12 @@ def daemon(
         UsageError: artifact, folders or thresholds are not as they must be.
     """
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
-    progress, first = Progress(), rules(settings, archive)
+    progress, events, first = Progress(), Events(), rules(settings, archive)
     notifier = Notifier(progress)
     return Daemon(
         intake=Intake(
             settings.drop_folder,
+            events,
             settle_s=settings.settle_s,
             give_up_s=settings.give_up_s,
             scan_s=settings.scan_s,
@@ -127,6 +141,7 @@ def daemon(
         reload=Reload(reload, _again(config, settings, archive), notifier),
         progress=progress,
         metrics=Metrics(first.artifact),
+        events=events,
         notifier=notifier,
     )
 
@@ -220,6 +235,7 @@ def _results(folder: Path, settings: Settings, station: Daemon, recorded: thread
         settings.station,
         zone=settings.zone,
         describe=describe,
+        events=station.events,
         woken=recorded,
     )
 

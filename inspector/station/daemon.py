@@ -13,7 +13,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from functools import partial
 
 from inspector.errors import ImageError, RowRefused, Unavailable
 from inspector.imaging.source import TakenFile
@@ -25,6 +24,7 @@ from inspector.monitoring.totals import Totals, spell
 from inspector.records import Arrival, Duplicate, Inspected, Judgement, Place, Quarantined
 from inspector.station.archive import Archive, Moved
 from inspector.station.crash_journal import Journal
+from inspector.station.events import Events
 from inspector.station.intake import Intake
 from inspector.station.outages import Outages
 from inspector.station.reading import Frame, Unreadable, read
@@ -54,6 +54,7 @@ class Daemon:
         reload: new rules on request.
         progress: told what is under way.
         metrics: told what has been done.
+        events: from all parts of the station; they are written in order.
         notifier: what the service manager is told.
     """
 
@@ -70,6 +71,7 @@ class Daemon:
         reload: Reload,
         progress: Progress,
         metrics: Metrics,
+        events: Events,
         notifier: Notifier,
     ) -> None:
         self.intake = intake
@@ -81,15 +83,17 @@ class Daemon:
         self.reload = reload
         self.progress = progress
         self.metrics = metrics
+        self.events = events
         self.notifier = notifier
-        self.outages = Outages(wait=wait_out_outages, stop=stop, notifier=notifier, pending=intake.pending)
+        self.outages = Outages(
+            wait=wait_out_outages, stop=stop, notifier=notifier, pending=intake.pending, events=events
+        )
         self.totals = Totals()
         self._suspects: deque[Arrival] = deque()  # to be decoded alone: they were open at the last crash
         self._reads: dict[Future[Frame | Unreadable], Arrival] = {}
         # Since when (monotonic) each waits for a batch.
         self._frames: deque[tuple[float, Frame]] = deque()
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
-        self._events: deque[tuple[str, str]] = deque()  # for the event table
         self._artifact_trouble: str | None = None
 
     def run(self) -> Totals:
@@ -116,8 +120,8 @@ class Daemon:
     def _watch_until_told_to_stop(self) -> None:
         self.in_force = self.outages.through(lambda: self.rules.enter(self.store))
         pace = self.rules.pace
-        self._events.append(
-            ("start", f"{self.rules.artifact}, {pace.threads} threads, batches of {pace.batch_size}")
+        self.events.add(
+            "start", f"{self.rules.artifact}, {pace.threads} threads, batches of {pace.batch_size}"
         )
         self._note_events()
         self.notifier.ready()
@@ -127,7 +131,7 @@ class Daemon:
         drain_until = time.monotonic() + self._pace.drain_s
         self._until(lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
         self.totals.pending = self.intake.pending()
-        self._events.append(("stop", self._summary()))
+        self.events.add("stop", self._summary())
         self._note_events()
 
     def _until(self, done: Callable[[], bool], *, taking: bool) -> None:
@@ -308,33 +312,28 @@ class Daemon:
             self._postpone(arrival, "move_failed", path)
             return
         if moved is not Moved.MOVED:
-            self._events.append((f"move_{moved.value}", f"{arrival.source_name} to {path}"))
+            self.events.add(f"move_{moved.value}", f"{arrival.source_name} to {path}")
         self.intake.release(arrival)
 
     def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:
         """Look at a file again later and later, for as long as it takes; told at the first time."""
         if self.intake.postpone(arrival) == 1:
-            self._events.append((kind, f"{arrival.source_name}: {detail}"))
+            self.events.add(kind, f"{arrival.source_name}: {detail}")
 
     # --- what people are told -------------------------------------------------------------------------
 
     def _note_events(self) -> None:
-        self._events.extend([*self.intake.events, *(("outage", detail) for detail in self.outages.over)])
-        self.intake.events.clear()
-        self.outages.over.clear()
-        while self._events:
-            kind, detail = self._events[0]
-            level = logging.INFO if kind in ("start", "stop", "reload") else logging.WARNING
-            log.log(level, "%s: %s", kind, detail, extra=fields(event=kind))
-            self.outages.through(partial(self.store.event, kind, detail))
-            self.metrics.happened(kind)
-            self._events.popleft()
+        self.events.drain(self._note_event)
+
+    def _note_event(self, kind: str, detail: str) -> None:
+        self.outages.through(lambda: self.store.event(kind, detail))
+        self.metrics.happened(kind)
 
     def _look_after_artifact(self) -> None:
         trouble = self.rules.file.trouble()
         if trouble != self._artifact_trouble:
             self._artifact_trouble = trouble
-            self._events.append(("artifact_file", trouble or f"{self.rules.file.path} is as it was"))
+            self.events.add("artifact_file", trouble or f"{self.rules.file.path} is as it was")
 
     def _troubles(self) -> list[str]:
         return [*self.intake.troubles, *([self._artifact_trouble] if self._artifact_trouble else [])]
@@ -354,9 +353,9 @@ class Daemon:
             self.in_force = self.outages.through(lambda: new.enter(self.store))
             self.rules = new
             self.metrics.judged_by(new.artifact)
-            self._events.append(("reload", f"{new.artifact}, batches of {new.pace.batch_size}"))
+            self.events.add("reload", f"{new.artifact}, batches of {new.pace.batch_size}")
         else:
-            self._events.append(("reload_refused", f"{new}; {self.rules.artifact} stays in force"))
+            self.events.add("reload_refused", f"{new}; {self.rules.artifact} stays in force")
         self.notifier.ready()
 
     # --- the workers ----------------------------------------------------------------------------------

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from inspector import filesystems
 from inspector.errors import FolderError
 from inspector.locks import holder_text
+from inspector.station.events import Events
 from inspector.station.listing import is_subfolder
 from inspector.station.watch import Close, FolderWatch
 
@@ -26,19 +26,20 @@ class DropFolder:
 
     Args:
         path: the folder.
+        events: where troubles are reported; one that lasts is reported once.
         subfolders: the folders in it are part of it, one level deep.
         wake: called from the watch's thread after each hint.
         wall_us: UTC epoch microseconds.
         monotonic: seconds.
 
     Attributes:
-        events: ``(kind, detail)`` of troubles, oldest first; one that lasts is told once.
         troubles: those that last, by their kind.
     """
 
     def __init__(
         self,
         path: Path,
+        events: Events,
         *,
         subfolders: bool,
         wake: Callable[[], None],
@@ -46,8 +47,8 @@ class DropFolder:
         monotonic: Callable[[], float],
     ) -> None:
         self.path = path
-        self.events: deque[tuple[str, str]] = deque()
         self.troubles: dict[str, str] = {}
+        self._events = events
         self._subfolders = subfolders
         self._wake = wake
         self._wall_us = wall_us
@@ -112,7 +113,7 @@ class DropFolder:
             self._tell_once("folder_lost", f"waiting for it: {error}")
             return False
         if self.troubles.pop("folder_lost", None):
-            self.events.append(("folder_back", str(self.path)))
+            self._events.add("folder_back", str(self.path))
         if "" not in self._watches and not self.is_remote:
             self._watch("")
         return True
@@ -155,9 +156,7 @@ class DropFolder:
             if watch.trouble:
                 missed_some = True
                 about = f"{prefix} " if prefix else ""
-                self.events.append(
-                    (f"watch_{watch.trouble}", f"{about}events may be missing: scanned at once")
-                )
+                self._events.add(f"watch_{watch.trouble}", f"{about}events may be missing: scanned at once")
                 self._watch(prefix)
         return closes, missed_some
 
@@ -186,7 +185,7 @@ class DropFolder:
         self.close()
         self.open()
         if "folder_lost" not in self.troubles and not was_stale:
-            self.events.append(("folder_replaced", f"{self.path} is another folder now"))
+            self._events.add("folder_replaced", f"{self.path} is another folder now")
 
     def _lock(self, fd: int) -> None:
         try:
@@ -219,5 +218,5 @@ class DropFolder:
 
     def _tell_once(self, kind: str, detail: str) -> None:
         if kind not in self.troubles:
-            self.events.append((kind, detail))
+            self._events.add(kind, detail)
         self.troubles[kind] = detail

@@ -19,7 +19,6 @@ import random
 import stat
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -30,6 +29,7 @@ from typing import Final, Self
 from inspector.file_names import to_text
 from inspector.records import Arrival
 from inspector.station.drop_folder import DropFolder
+from inspector.station.events import Events
 from inspector.station.listing import is_image_name, is_named_as_intake
 from inspector.station.ready_queue import Turns
 from inspector.station.watch import Close
@@ -72,6 +72,7 @@ class Intake:
 
     Args:
         folder: the drop folder; it is never created.
+        events: where troubles and slow writers are reported.
         settle_s: seconds a file whose close was not seen must stand still.
         give_up_s: seconds after its last change for which an unreadable file is tried again.
         scan_s: seconds between scans.
@@ -79,14 +80,12 @@ class Intake:
         only_first_scan: take what the folder holds at the start and ignore what comes later.
         monotonic: seconds; measures durations.
         wall_us: UTC epoch microseconds; stamps arrivals.
-
-    Attributes:
-        events: ``(kind, detail)`` for the event table, oldest first; whoever records them pops them.
     """
 
     def __init__(
         self,
         folder: Path,
+        events: Events,
         *,
         settle_s: float,
         give_up_s: float,
@@ -97,6 +96,7 @@ class Intake:
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self.folder = folder
+        self.events = events
         self._settle_s = settle_s
         self._give_up_s = give_up_s
         self._scan_s = scan_s
@@ -105,9 +105,8 @@ class Intake:
         self._wall_us = wall_us
         self._woken = threading.Event()
         self._drop = DropFolder(
-            folder, subfolders=subfolders, wake=self._woken.set, wall_us=wall_us, monotonic=monotonic
+            folder, events, subfolders=subfolders, wake=self._woken.set, wall_us=wall_us, monotonic=monotonic
         )
-        self.events: deque[tuple[str, str]] = self._drop.events
         self._entries: dict[str, _Entry] = {}  # by name, relative to the drop folder
         self._beyond = 0  # files past those that are known by name
         self._beyond_since = 0.0  # when (monotonic) those were first counted
@@ -307,7 +306,7 @@ class Intake:
         if stat.S_ISDIR(status.st_mode) and not is_image_name(name):
             if len(self._left_alone) < _MOST_LEFT_ALONE:
                 self._left_alone.add((name, status.st_ino))
-                self.events.append(("directory", f"{to_text(PurePath(name))} is left in the drop folder"))
+                self.events.add("directory", f"{to_text(PurePath(name))} is left in the drop folder")
             return None
         if self._only_first_scan and self._opened_ns and status.st_ctime_ns > self._opened_ns:
             return None
@@ -371,7 +370,7 @@ class Intake:
             entry.stamp, entry.changed = _stamp(status), now
         if not entry.warned and now - entry.seen_monotonic > self._give_up_s > now - entry.changed:
             entry.warned = True
-            self.events.append(("slow_writer", f"{to_text(PurePath(name))} is still being written"))
+            self.events.add("slow_writer", f"{to_text(PurePath(name))} is still being written")
         return True
 
     def _make_ready(self, name: str, entry: _Entry) -> None:

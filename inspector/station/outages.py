@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from inspector.errors import Unavailable
+from inspector.station.events import Events
 from inspector.station.service import Notifier, StopFlag
 
 T = TypeVar("T")
@@ -34,19 +35,27 @@ class Outages:
         stop: ends the waiting.
         notifier: told of the outage, and that the program is alive.
         pending: how many images wait in the drop folder.
+        events: where an outage that has ended is reported.
 
     Attributes:
-        over: outages that have ended, for the event table; whoever records them clears it.
         now: what is away, while it is waited for; other threads may look.
     """
 
-    def __init__(self, *, wait: bool, stop: StopFlag, notifier: Notifier, pending: Callable[[], int]) -> None:
-        self.over: list[str] = []
+    def __init__(
+        self,
+        *,
+        wait: bool,
+        stop: StopFlag,
+        notifier: Notifier,
+        pending: Callable[[], int],
+        events: Events,
+    ) -> None:
         self.now: Unavailable | None = None
         self._wait = wait
         self._stop = stop
         self._notifier = notifier
         self._pending = pending
+        self._events = events
         self._since: float | None = None  # when (monotonic) the work that is under way began
         self._ended = threading.Event()
         self._narrator = threading.Thread(target=self._narrate, name="outages", daemon=True)
@@ -86,7 +95,7 @@ class Outages:
         )
         result = retrying(lambda: self._timed(work))
         self.now = None
-        self.over.append(f"over after {time.monotonic() - began:.1f} s: {first}")
+        self._events.add("outage", f"over after {time.monotonic() - began:.1f} s: {first}")
         return result
 
     def _timed(self, work: Callable[[], T]) -> T:
@@ -96,7 +105,7 @@ class Outages:
         finally:
             self._since = None
         if (took := time.monotonic() - began) > _SLOW_S:
-            self.over.append(f"an answer took {took:.1f} s")
+            self._events.add("outage", f"an answer took {took:.1f} s")
         return result
 
     def _narrate(self) -> None:

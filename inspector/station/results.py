@@ -28,9 +28,9 @@ from sqlalchemy.engine import URL
 from inspector.errors import StationError
 from inspector.ledger import database
 from inspector.ledger.schema import arrival
-from inspector.ledger.store import Store
 from inspector.records import NameParts
 from inspector.station import result_file
+from inspector.station.events import Events
 
 log = logging.getLogger("weldnet")
 
@@ -69,6 +69,7 @@ class Results:
         station: whose results.
         zone: of the times in them.
         describe: camera, part and seam of a name: for files without an inspection.
+        events: where a failure of the folder and its end are reported.
         woken: set after each commit.
     """
 
@@ -81,6 +82,7 @@ class Results:
         *,
         zone: tzinfo,
         describe: Callable[[str], NameParts],
+        events: Events,
         woken: threading.Event,
     ) -> None:
         self._folder = folder
@@ -89,6 +91,7 @@ class Results:
         self._station = station
         self._zone = zone
         self._describe = describe
+        self._events = events
         self._woken = woken
         self._ending = threading.Event()
         self._failure: _Failure | None = None
@@ -184,7 +187,9 @@ class Results:
             last = connection.scalar(sa.select(sa.func.max(arrival.c.id)))
         if (last or 0) < self._position.after:
             self._save_position(replace(self._position, after=0))
-            self._happened("results_anew", "the database is another or an older one: told from this start on")
+            self._events.add(
+                "results_anew", "the database is another or an older one: told from this start on"
+            )
 
     def _require_mount(self) -> None:
         if self._position.is_mount and not os.path.ismount(self._folder):
@@ -239,14 +244,9 @@ class Results:
         before, text = self._failure, f"{self._folder}: {error.strerror}; its results wait in the database"
         self._failure = _Failure(before.since if before else time.monotonic(), text)
         if before is None:
-            self._happened("results_failed", text)
+            self._events.add("results_failed", text)
 
     def _note_recovery(self) -> None:
         if self._failure:
-            self._happened("results_back", f"over after {time.monotonic() - self._failure.since:.1f} s")
+            self._events.add("results_back", f"over after {time.monotonic() - self._failure.since:.1f} s")
             self._failure = None
-
-    def _happened(self, kind: str, detail: str) -> None:
-        log.warning("%s: %s", kind, detail)
-        with contextlib.suppress(StationError), Store.open(self._url, self._station, seam_gap_s=0) as store:
-            store.event(kind, detail)

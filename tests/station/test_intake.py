@@ -24,6 +24,7 @@ from inspector import filesystems
 from inspector.errors import FolderError
 from inspector.records import Arrival
 from inspector.station import intake as module
+from inspector.station.events import Events
 from inspector.station.intake import Intake
 from inspector.station.listing import waiting
 
@@ -73,6 +74,7 @@ def open_intake(
     """An intake with the tests' clock, not entered yet."""
     return Intake(
         drop,
+        Events(),
         settle_s=SETTLE_S,
         give_up_s=GIVE_UP_S,
         scan_s=SCAN_S,

@@ -26,6 +26,7 @@ from inspector.file_names import parse
 from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
 from inspector.station import results
+from inspector.station.events import Events
 from inspector.station.results import Results
 
 PATTERN = re.compile(r"(?P<camera>cam\d)_(?P<part>P\d+)_(?P<seam>S\d)")
@@ -39,6 +40,7 @@ class Teller:
         self.folder = root / "results"
         self.position = root / "position"
         self.woken = threading.Event()
+        self.events = Events()
 
     @contextmanager
     def at_work(self) -> Iterator[tuple[Store, Results]]:
@@ -50,6 +52,7 @@ class Teller:
             "cell-1",
             zone=ZoneInfo("Europe/Berlin"),
             describe=lambda name: parse(name, PATTERN, ZoneInfo("UTC")),
+            events=self.events,
             woken=self.woken,
         )
         with teller, Store.open(self.url, "cell-1", seam_gap_s=300, recorded=self.woken.set) as store:
@@ -198,9 +201,7 @@ def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
         teller.folder.mkdir()
         assert len(teller.told(120)) == 120
         holds(lambda: at_work.fault() is None)
-        with store._readers.connect() as connection:
-            kinds = connection.exec_driver_sql("SELECT kind FROM event ORDER BY id").scalars().all()
-        assert list(kinds) == ["results_failed", "results_back"]
+    assert [event.kind for event in teller.events] == ["results_failed", "results_back"]
 
 
 def test_a_full_folder_leaves_no_half_file(on_sqlite: Teller, tmp_path: Path) -> None:
