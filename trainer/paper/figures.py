@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
@@ -19,34 +18,35 @@ from trainer.data.augmentation import Augmentation
 from trainer.data.frames import training_size
 from trainer.data.resizing import prepare
 from trainer.evaluation import pictures
+from trainer.paper.runs import SINGLE, RunGroup
 from trainer.recipe_file import load
 
 log = logging.getLogger(__name__)
 
 _DPI = 120
 _VIEWS = 5  # augmented views of each class's frame
+_METHODS = {"single": SINGLE, "mean ensemble": "mean", "focal ensemble": "focal", "student": "student"}
 
 
-def draw(folder: Path, where: dict[str, Path], rows: dict[str, dict[str, Any]]) -> list[str]:
+def draw(folder: Path, groups: Sequence[RunGroup]) -> list[str]:
     """Draw what the runs allow into ``folder``; returns the files' names.
 
     Args:
         folder: takes the pictures.
-        where: each run's folder.
-        rows: groups of runs with their results; a group is a point of Figure 11.
+        groups: of runs; a group is a point of Figure 11.
     """
-    first = next(iter(where))
-    drawn = {
-        "figure-1-and-10.png": partial(_samples, where[first]),
-        "figure-11.png": partial(_parameters, rows),
-        "figure-12.png": partial(_by_epoch, where[first], ["teacher-1"]),
-        "figure-13.png": partial(_methods, rows),
-        "figure-14.png": partial(_by_epoch, where[first], None),
+    first = groups[0].folder
+    drawings = {
+        "figure-1-and-10.png": partial(_samples, first),
+        "figure-11.png": partial(_accuracy_by_size, groups),
+        "figure-12.png": partial(_by_epoch, first, "teacher-1"),
+        "figure-13.png": partial(_accuracy_by_method, groups),
+        "figure-14.png": partial(_by_epoch, first, "*"),
     }
     names = []
-    for name, make in drawn.items():
+    for name, draw_into in drawings.items():
         try:
-            make(folder / name)
+            draw_into(folder / name)
         except (OSError, ImageError) as error:
             log.warning("%s: not drawn, the run's frames are gone (%s)", name, error)
         else:
@@ -79,50 +79,44 @@ def _samples(run: Path, out: Path) -> None:
     figure.savefig(out, dpi=_DPI)
 
 
-def _by_epoch(run: Path, networks: Sequence[str] | None, out: Path) -> None:
-    logs = sorted((run / "logs").glob("*.csv"))
-    pictures.curves([path for path in logs if networks is None or path.stem in networks], out)
+def _by_epoch(run: Path, networks: str, out: Path) -> None:
+    pictures.curves(sorted((run / "logs").glob(f"{networks}.csv")), out)
 
 
-def _parameters(rows: dict[str, dict[str, Any]], out: Path) -> None:
+def _accuracy_by_size(groups: Sequence[RunGroup], out: Path) -> None:
     """Figure 11: accuracy of single networks against their size."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
-    for name, group in rows.items():
-        accuracies = [100 * value for value in _accuracies(group, "teacher-")]
-        spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0
-        size = next(iter(group.values()))["parameters"] / 1e7
-        axis.errorbar(size, statistics.fmean(accuracies), yerr=spread, fmt="o", capsize=3, label=name)
+    for group in groups:
+        accuracies = [100 * accuracy for accuracy in group.values(SINGLE)]
+        size = group.parameters / 1e7
+        mean, spread = statistics.fmean(accuracies), _spread(accuracies)
+        axis.errorbar(size, mean, yerr=spread, fmt="o", capsize=3, label=group.name)
     axis.set(xlabel="parameters, 10⁷", ylabel="accuracy %, mean ± sd over networks")
     axis.legend()
     figure.savefig(out, dpi=_DPI)
 
 
-def _methods(rows: dict[str, dict[str, Any]], out: Path) -> None:
-    """Figure 13: single network, mean and focal ensemble, of each group of runs."""
-    figure = Figure(figsize=(2 + 1.6 * len(rows), 4.5), layout="constrained")
+def _accuracy_by_method(groups: Sequence[RunGroup], out: Path) -> None:
+    """Figure 13: single network, mean and focal ensemble, and student, of each group of runs."""
+    figure = Figure(figsize=(2 + 1.6 * len(groups), 4.5), layout="constrained")
     axis = figure.subplots()
-    methods = {"single": "teacher-", "mean ensemble": "mean", "focal ensemble": "focal", "student": "student"}
-    for number, (method, prefix) in enumerate(methods.items()):
-        shown = {i: _accuracies(group, prefix) for i, group in enumerate(rows.values())}
-        shown = {i: accuracies for i, accuracies in shown.items() if accuracies}
+    for number, (method, model) in enumerate(_METHODS.items()):
+        accuracies = {i: group.values(model) for i, group in enumerate(groups)}
+        accuracies = {i: values for i, values in accuracies.items() if values}
         axis.bar(
-            [i + 0.2 * (number - 1.5) for i in shown],
-            [100 * statistics.fmean(accuracies) for accuracies in shown.values()],
+            [i + 0.2 * (number - 1.5) for i in accuracies],
+            [100 * statistics.fmean(values) for values in accuracies.values()],
             width=0.18,
-            yerr=[100 * statistics.stdev(a) if len(a) > 1 else 0 for a in shown.values()],
+            yerr=[100 * _spread(values) for values in accuracies.values()],
             label=method,
         )
-    axis.set_xticks(range(len(rows)), list(rows), rotation=20, ha="right")
+    axis.set_xticks(range(len(groups)), [group.name for group in groups], rotation=20, ha="right")
     axis.set(ylabel="accuracy %, mean ± sd", ylim=(0, 100))
     axis.legend(loc="lower right")
     figure.savefig(out, dpi=_DPI)
 
 
-def _accuracies(group: dict[str, Any], prefix: str) -> list[float]:
-    return [
-        judged["accuracy"]
-        for result in group.values()
-        for name, judged in result["models"].items()
-        if name.startswith(prefix)
-    ]
+def _spread(values: Sequence[float]) -> float:
+    """Standard deviation; 0 of a single value."""
+    return statistics.stdev(values) if len(values) > 1 else 0

@@ -4,16 +4,42 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
+from trainer.evaluation.report import open_network
+from trainer.network.architectures import build
+from trainer.paper.runs import RunGroup
+from trainer.recipe_file import load
+
 _ROUNDS = 7  # of which the median counts
-_SECONDS = 0.1  # a round and network at least
+_WARM_UP_CALLS = 3  # first calls pack weights and find kernels
+_SECONDS_PER_ROUND = 0.1  # of each network, at least
+
+Network = Callable[[Tensor], object]
 
 
-def frozen(network: nn.Module, frame: Tensor) -> Callable[[Tensor], object]:
+def measure_groups(groups: Iterable[RunGroup]) -> dict[str, float]:
+    """Frames per second of each group's fp32 network and artifact, in one go; weights do not matter."""
+    networks: dict[str, tuple[Network, Tensor]] = {}
+    for group in groups:
+        recipe = load(str(group.folder / "recipe.yaml"))
+        frame = torch.randint(256, (1, 1, *recipe.network.size), dtype=torch.uint8)
+        pixels = (frame / 255).contiguous(memory_format=torch.channels_last)
+        networks[group.name] = frozen(build(recipe.network, group.classes), pixels), pixels
+        if group.artifact:
+            networks[int8_name(group)] = open_network(group.folder / group.artifact), frame
+    return frames_per_second(networks)
+
+
+def int8_name(group: RunGroup) -> str:
+    """The artifact's name among the measured networks."""
+    return f"{group.name}, int8"
+
+
+def frozen(network: nn.Module, frame: Tensor) -> Network:
     """An fp32 network as one would deploy it: traced, frozen, channels-last."""
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
@@ -22,25 +48,22 @@ def frozen(network: nn.Module, frame: Tensor) -> Callable[[Tensor], object]:
     return ready
 
 
-def frames_per_second(
-    networks: Mapping[str, tuple[Callable[[Tensor], object], Tensor]],
-) -> dict[str, float]:
+def frames_per_second(networks: Mapping[str, tuple[Network, Tensor]]) -> dict[str, float]:
     """Median frames a second of each network with its frame, one frame a call, on torch's current threads."""
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
         for network, frame in networks.values():
-            for _ in range(3):  # first calls pack weights and find kernels
+            for _ in range(_WARM_UP_CALLS):
                 network(frame)
         for _ in range(_ROUNDS):
             for name, (network, frame) in networks.items():
-                seconds[name].append(_once(network, frame))
+                seconds[name].append(_seconds_per_frame(network, frame))
     return {name: 1 / statistics.median(times) for name, times in seconds.items()}
 
 
-def _once(network: Callable[[Tensor], object], frame: Tensor) -> float:
-    """Seconds a frame."""
+def _seconds_per_frame(network: Network, frame: Tensor) -> float:
     calls, start = 0, time.perf_counter()
-    while (spent := time.perf_counter() - start) < _SECONDS:
+    while (spent := time.perf_counter() - start) < _SECONDS_PER_ROUND:
         network(frame)
         calls += 1
     return spent / calls

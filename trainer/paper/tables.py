@@ -6,32 +6,49 @@ Runs whose folders' names differ in ``-seed<k>`` alone are one row. Figures are 
 from __future__ import annotations
 
 import csv
-import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trainer.evaluation.metrics import wilson
-from trainer.evaluation.report import open_network
-from trainer.network.architectures import build
 from trainer.paper import figures
-from trainer.paper.speed import frames_per_second, frozen
-from trainer.recipe_file import load
-from trainer.sweep import finished
+from trainer.paper.runs import SINGLE, Metric, RunGroup, read_groups
+from trainer.paper.speed import int8_name, measure_groups
 
-Runs = dict[str, dict[str, Any]]  # results by run folder's name
+TABLES_FILE = "tables.md"
 
-_METHODS = {
+_METHODS = {  # by the model's name in results.json
+    SINGLE: "single network",
     "mean": "mean ensemble",
     "focal": "focal ensemble",
     "student": "distilled student",
     "artifact": "student, int8",
     "ridge": "ridge on 40×24 pixels",
 }
+_METRICS: tuple[tuple[Metric, str, float, int], ...] = (  # with its heading, unit and digits
+    ("accuracy", "accuracy %", 100, 1),
+    ("macro_f1", "macro F1 %", 100, 1),
+    ("cross_entropy", "cross entropy", 1, 3),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table; its cells are text as it is printed."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """The table under its title, in Markdown."""
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "\n".join([f"## {self.title}", "", *("| " + " | ".join(cells) + " |" for cells in lines), ""])
 
 
 def tables(folder: Path) -> dict[str, Any]:
@@ -44,22 +61,21 @@ def tables(folder: Path) -> dict[str, Any]:
     Raises:
         RecipeError: there is no finished run.
     """
-    runs = finished(folder)
-    rows = _grouped(runs)
-    where = {name: folder if (folder / "results.json").is_file() else folder / name for name in runs}
-    speed = _speed({name: where[next(iter(group))] for name, group in rows.items()}, rows)
+    groups = read_groups(folder)
+    speeds = measure_groups(groups)
     made = {
-        "1": _census(where[next(iter(runs))]),
-        "2": _singles(rows),
-        "3": _methods(rows),
-        "4": _costs(rows, speed),
+        "1": _frames_by_class(groups[0].folder),
+        "2": _single_networks(groups),
+        "3": _training_methods(groups),
+        "4": _accuracy_size_speed(groups, speeds),
     }
-    (folder / "tables.md").write_text(_markdown(made.values()), encoding="utf-8")
+    text = "\n".join(table.markdown() for table in made.values())
+    (folder / TABLES_FILE).write_text(text, encoding="utf-8")
     return {
-        "tables": made,
-        "figures": figures.draw(folder, where, rows),
+        "tables": {number: asdict(table) for number, table in made.items()},
+        "figures": figures.draw(folder, groups),
         "threads": torch.get_num_threads(),
-        "frames_per_second": speed,
+        "frames_per_second": speeds,
     }
 
 
@@ -71,25 +87,7 @@ def spread(values: Sequence[float], unit: float = 100, digits: int = 1) -> str:
     return f"{mean} ± {unit * statistics.stdev(values):.{digits}f} (n = {len(values)})"
 
 
-def values(group: Runs, model: str, figure: str = "accuracy") -> list[float]:
-    """A figure of a model in each run; ``single`` is every teacher of every run."""
-    return [
-        judged[figure]
-        for result in group.values()
-        for name, judged in result["models"].items()
-        if name == model or (model == "single" and name.startswith("teacher-"))
-        if figure in judged  # runs of earlier versions have fewer
-    ]
-
-
-def _grouped(runs: Runs) -> dict[str, Runs]:
-    groups: dict[str, Runs] = {}
-    for name, result in runs.items():
-        groups.setdefault(re.sub(r"-seed\d+$", "", name), {})[name] = result
-    return groups
-
-
-def _census(run: Path) -> dict[str, Any]:
+def _frames_by_class(run: Path) -> Table:
     with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape") as stream:
         split = list(csv.DictReader(stream))
     count = Counter((row["label"], row["part"]) for row in split)
@@ -97,98 +95,58 @@ def _census(run: Path) -> dict[str, Any]:
     labels = sorted({row["label"] for row in split})
     rows = [[label, *(str(count[label, part]) for part in parts)] for label in labels]
     rows.append(["all", *(str(sum(count[label, part] for label in labels)) for part in parts)])
-    return {"title": "Table 1: frames by class", "header": ["class", *parts], "rows": rows}
+    return Table("Table 1: frames by class", ["class", *parts], rows)
 
 
-def _singles(rows: dict[str, Runs]) -> dict[str, Any]:
-    lines = []
-    for name, group in rows.items():
-        first = next(iter(group.values()))
-        singles = values(group, "single")
-        low, high = wilson(round(statistics.fmean(singles) * first["n"]), first["n"])
-        lines.append(
-            [
-                name,
-                first["architecture"],
-                spread(singles),
-                f"{100 * low:.1f} to {100 * high:.1f}",
-                spread(values(group, "single", "macro_f1")),
-                f"{first['parameters'] / 1e7:.2f}",
-            ]
-        )
+def _single_networks(groups: Iterable[RunGroup]) -> Table:
     header = ["run", "network", "accuracy %", "95% interval of the frames", "macro F1 %", "parameters 10⁷"]
-    return {"title": "Table 2: single networks", "header": header, "rows": lines}
+    return Table("Table 2: single networks", header, [_single_network(group) for group in groups])
 
 
-def _methods(rows: dict[str, Runs]) -> dict[str, Any]:
-    lines = []
-    figures_told = (
-        ("accuracy", "accuracy %", 100, 1),
-        ("macro_f1", "macro F1 %", 100, 1),
-        ("cross_entropy", "cross entropy", 1, 3),
-    )
-    for figure, told, unit, digits in figures_told:
-        for model, method in ({"single": "single network"} | _METHODS).items():
-            cells = [values(group, model, figure) for group in rows.values()]
+def _single_network(group: RunGroup) -> list[str]:
+    accuracies, n = group.values(SINGLE), group.held_out_frames
+    low, high = wilson(round(statistics.fmean(accuracies) * n), n)
+    return [
+        group.name,
+        group.architecture,
+        spread(accuracies),
+        f"{100 * low:.1f} to {100 * high:.1f}",
+        spread(group.values(SINGLE, "macro_f1")),
+        f"{group.parameters / 1e7:.2f}",
+    ]
+
+
+def _training_methods(groups: Sequence[RunGroup]) -> Table:
+    rows = []
+    for metric, heading, unit, digits in _METRICS:
+        for model, method in _METHODS.items():
+            cells = [group.values(model, metric) for group in groups]
             if any(cells):
-                told_cells = (spread(cell, unit, digits) if cell else "" for cell in cells)
-                lines.append([f"{method}, {told}", *told_cells])
-    return {"title": "Table 3: training methods", "header": ["method", *rows], "rows": lines}
+                texts = (spread(values, unit, digits) if values else "" for values in cells)
+                rows.append([f"{method}, {heading}", *texts])
+    header = ["method", *(group.name for group in groups)]
+    return Table("Table 3: training methods", header, rows)
 
 
-def _costs(rows: dict[str, Runs], speed: dict[str, float]) -> dict[str, Any]:
+def _accuracy_size_speed(groups: Iterable[RunGroup], speeds: Mapping[str, float]) -> Table:
     threads = torch.get_num_threads()
-    lines = []
-    for name, group in rows.items():
-        first = next(iter(group.values()))
-        teachers = sum(model.startswith("teacher-") for model in first["models"])
-        for model, networks, measured in (
-            ("single", 1, name),
-            ("focal", teachers, name),
-            ("student", 1, name),
-            ("artifact", 1, f"{name}, int8"),
-        ):
-            if not values(group, model):
-                continue
-            lines.append(
-                [
-                    f"{name}: {_METHODS.get(model, 'single network')}",
-                    spread(values(group, model)),
-                    f"{networks * first['parameters'] / 1e7:.2f}",
-                    f"{speed[measured] / networks:.1f}",
-                ]
-            )
     header = [
         "method",
         "accuracy %",
         "parameters 10⁷",
         f"frames/s, {threads} CPU thread{'s' * (threads > 1)}",
     ]
-    return {"title": "Table 4: accuracy, size and speed", "header": header, "rows": lines}
-
-
-def _speed(where: dict[str, Path], rows: dict[str, Runs]) -> dict[str, float]:
-    """Of each network and each artifact, in one go; weights do not matter to it."""
-    networks: dict[str, Any] = {}
-    for name, run in where.items():
-        recipe = load(str(run / "recipe.yaml"))
-        first = next(iter(rows[name].values()))
-        classes = len(first["models"]["mean"]["per_class"])
-        frame = torch.randint(256, (1, 1, *recipe.network.size), dtype=torch.uint8)
-        pixels = (frame / 255).contiguous(memory_format=torch.channels_last)
-        networks[name] = frozen(build(recipe.network, classes), pixels), pixels
-        if "artifact" in first:
-            networks[f"{name}, int8"] = open_network(run / first["artifact"]["file"]), frame
-    return frames_per_second(networks)
-
-
-def _markdown(tables: Iterable[dict[str, Any]]) -> str:
-    lines = []
-    for told in tables:
-        lines += [f"## {told['title']}", "", *map(_row, [told["header"], ["---"] * len(told["header"])])]
-        lines += [*map(_row, told["rows"]), ""]
-    return "\n".join(lines)
-
-
-def _row(cells: Sequence[object]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"
+    rows = []
+    for group in groups:
+        for model, networks, measured in (
+            (SINGLE, 1, group.name),
+            ("focal", group.teachers, group.name),
+            ("student", 1, group.name),
+            ("artifact", 1, int8_name(group)),
+        ):
+            accuracies = group.values(model)
+            if accuracies:
+                size, speed = networks * group.parameters / 1e7, speeds[measured] / networks
+                method = f"{group.name}: {_METHODS[model]}"
+                rows.append([method, spread(accuracies), f"{size:.2f}", f"{speed:.1f}"])
+    return Table("Table 4: accuracy, size and speed", header, rows)

@@ -1,0 +1,80 @@
+"""Finished runs, grouped as the rows of the paper's tables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.evaluation.metrics import ModelMetrics
+from trainer.run.folder import RESULTS_FILE
+from trainer.sweep import finished
+
+Metric = Literal["accuracy", "macro_f1", "cross_entropy"]
+
+SINGLE = "single"  # every teacher of every run, as one model
+_TEACHER = "teacher-"  # the teachers' names begin so
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that differ in their seed alone: one row of a table, one point of a figure."""
+
+    name: str
+    folder: Path  # of the first run
+    architecture: str
+    parameters: int  # of one network
+    held_out_frames: int
+    artifact: str | None  # the first run's, the name of the file in its folder
+    models: list[dict[str, ModelMetrics]]  # of each run
+
+    @property
+    def teachers(self) -> int:
+        """Number of teachers per run."""
+        return sum(model.startswith(_TEACHER) for model in self.models[0])
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the data."""
+        return len(self.models[0]["mean"]["per_class"])
+
+    def values(self, model: str, metric: Metric = "accuracy") -> list[float]:
+        """The metric of a model in each run; runs of earlier versions may lack it."""
+        return [
+            metrics[metric]
+            for models in self.models
+            for name, metrics in models.items()
+            if name == model or (model == SINGLE and name.startswith(_TEACHER))
+            if metric in metrics
+        ]
+
+
+def read_groups(folder: Path) -> list[RunGroup]:
+    """Read a run folder, or each run folder in it; names that differ in ``-seed<k>`` alone are one group.
+
+    Raises:
+        RecipeError: there is no finished run.
+    """
+    runs = finished(folder)
+    names: dict[str, list[str]] = {}
+    for run in runs:
+        names.setdefault(re.sub(r"-seed\d+$", "", run), []).append(run)
+    is_run = (folder / RESULTS_FILE).is_file()
+    return [
+        _group(group, folder if is_run else folder / members[0], [runs[run] for run in members])
+        for group, members in names.items()
+    ]
+
+
+def _group(name: str, folder: Path, results: list[dict[str, Any]]) -> RunGroup:
+    first = results[0]
+    return RunGroup(
+        name=name,
+        folder=folder,
+        architecture=first["architecture"],
+        parameters=first["parameters"],
+        held_out_frames=first["n"],
+        artifact=first["artifact"]["file"] if "artifact" in first else None,
+        models=[result["models"] for result in results],
+    )
