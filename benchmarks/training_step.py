@@ -21,7 +21,7 @@ from rich.table import Table
 from torch.nn import functional as F
 
 from trainer.data.augmentation import Augmentation, BatchAugmentation
-from trainer.learning.schedule import arithmetic
+from trainer.learning.schedule import autocast
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 Precision = Literal["fp32", "bf16"]
@@ -40,7 +40,7 @@ def step(
     views = torch.rand(batch, 1, size, size, device=device).contiguous(memory_format=order)
     labels = torch.arange(batch, device=device) % 7
     optimizer = torch.optim.SGD(network.parameters(), lr=0.01, momentum=0.9, nesterov=True)
-    context = arithmetic(precision, device)
+    context = autocast(precision, device)
 
     def once() -> None:
         with context():

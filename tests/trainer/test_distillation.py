@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from training_samples import PLAN, augmentation, frame_set, tiny
+from training_samples import augmentation, frame_set, hyperparameters, tiny
 
 from trainer.learning import training
 from trainer.learning.distillation import PseudoLabels
@@ -48,7 +48,7 @@ def test_teachers_see_the_students_views_and_never_learn(tmp_path: Path) -> None
     student = tiny()
     student.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
 
-    plan = replace(PLAN, epochs=1)
+    plan = hyperparameters(epochs=1)
     labels = PseudoLabels([teacher], kind="mean", k=2)
     training.fit(student, frame_set(), augmentation(), plan, checkpoint=tmp_path / "s.pt", targets=labels)
 
@@ -61,7 +61,7 @@ def test_teachers_see_the_students_views_and_never_learn(tmp_path: Path) -> None
 def test_a_student_takes_over_what_its_teachers_know(tmp_path: Path) -> None:
     """With true labels turned upside down, the student still learns what the teacher says."""
     frames, unseen = frame_set(), frame_set(40, side=64)
-    plan = replace(PLAN, epochs=12, milestones=[9], learning_rate=0.05)
+    plan = hyperparameters(epochs=12, milestones=[9], learning_rate=0.05)
     teacher, student = tiny(), tiny()
     training.fit(teacher, frames, augmentation(), plan, checkpoint=tmp_path / "t.pt")
     wrong = replace(frames, labels=1 - frames.labels)

@@ -36,13 +36,13 @@ def step(hardware):
     torch.nn.init.zeros_(network.bias)
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
     together = hardware.setup(network, optimizer)
-    rows = hardware.own(torch.arange(8))
+    rows = hardware.shard(torch.arange(8))
     frames = torch.arange(24.0).view(8, 3).sin()
     hardware.backward(F.cross_entropy(together(frames[rows]), rows % 2))
     optimizer.step()
-    worst = hardware.worst(float("nan") if not hardware.leader else 1.0)
-    summed = hardware.total(torch.tensor(float(len(rows)))).item()
-    return network.weight.tolist(), worst != worst, summed
+    loss = hardware.loss_or_nan(float("nan") if not hardware.leader else 1.0)
+    summed = hardware.sum_over_processes(torch.tensor(float(len(rows)))).item()
+    return network.weight.tolist(), loss != loss, summed
 
 with launch("cpu", 2) as hardware:
     result = step(hardware)

@@ -1,7 +1,6 @@
 """Learning with rounded weights: what int8 will hold, no more than while it lasts."""
 
 from contextlib import suppress
-from dataclasses import replace
 
 import torch
 from artifact_samples import TINY, frames, student
@@ -14,7 +13,7 @@ from trainer.learning import training
 from trainer.learning.rounded_weights import rounded_weights
 from trainer.network.weldnet import WeldNet
 
-from training_samples import PLAN, augmentation, frame_set, tiny  # isort: skip
+from training_samples import augmentation, frame_set, hyperparameters, tiny  # isort: skip
 
 
 def _int8_layers(network):
@@ -63,7 +62,7 @@ def test_the_network_has_its_own_weights_again():
 
 
 def _learnt(tmp_path, int8_epochs: int, *, stop_after: int = 0) -> WeldNet:
-    network, plan = tiny(), replace(PLAN, int8_epochs=int8_epochs)
+    network, plan = tiny(), hyperparameters(int8_epochs=int8_epochs)
 
     def stop(history):
         if len(history) == stop_after:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training_samples import PLAN, augmentation, frame_set, tiny
+from training_samples import augmentation, frame_set, hyperparameters, tiny
 
 from trainer.errors import TrainerError, TrainingError
 from trainer.learning import schedule, training
+from trainer.learning.schedule import Hyperparameters
+from trainer.learning.soft_targets import class_shares, mix
 from trainer.network.prediction import predict
 from trainer.run.saving import save
 
@@ -25,22 +27,24 @@ def weights(network: nn.Module) -> torch.Tensor:
     return torch.cat([value.double().flatten() for value in network.state_dict().values()])
 
 
-def fit(checkpoint: Path, plan: training.Plan = PLAN) -> tuple[nn.Module, list[training.Epoch]]:
+def fit(checkpoint: Path, how: Hyperparameters | None = None) -> tuple[nn.Module, list[training.Epoch]]:
     """Train a tiny network."""
     network = tiny()
-    history = training.fit(network, frame_set(), augmentation(), plan, checkpoint=checkpoint)
+    history = training.fit(
+        network, frame_set(), augmentation(), how or hyperparameters(), checkpoint=checkpoint
+    )
     return network, history
 
 
 def test_step_schedule_is_the_printed_one(tmp_path: Path) -> None:
     """0.01 up to the milestone, a tenth of it from then on, whatever the number of batches."""
-    _, history = fit(tmp_path / "c.pt", replace(PLAN, epochs=4, milestones=[2]))
+    _, history = fit(tmp_path / "c.pt", hyperparameters(epochs=4, milestones=[2]))
     assert [epoch.learning_rate for epoch in history] == pytest.approx([0.01, 0.01, 0.001, 0.001])
 
 
 def test_one_cycle_ends_near_zero(tmp_path: Path) -> None:
     """A one_cycle rises to its peak and falls below where it began."""
-    plan = replace(PLAN, epochs=6, schedule="one_cycle", learning_rate=0.1)
+    plan = hyperparameters(epochs=6, schedule="one_cycle", learning_rate=0.1)
     rates = [epoch.learning_rate for epoch in fit(tmp_path / "c.pt", plan)[1]]
     assert rates[0] == pytest.approx(0.1 / 25)
     assert max(rates) > 0.08
@@ -50,7 +54,7 @@ def test_one_cycle_ends_near_zero(tmp_path: Path) -> None:
 def test_it_learns(tmp_path: Path) -> None:
     """On two classes that a blot tells apart, a few epochs reach high accuracy on unseen frames."""
     network, unseen = tiny(), frame_set(40, side=64)
-    plan = replace(PLAN, epochs=12, milestones=[9], learning_rate=0.05)
+    plan = hyperparameters(epochs=12, milestones=[9], learning_rate=0.05)
     history = training.fit(
         network, frame_set(), augmentation(), plan, checkpoint=tmp_path / "c.pt", valid=unseen
     )
@@ -64,7 +68,7 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path) -> None:
     """The recipe's seed decides everything on one machine."""
     one, two = fit(tmp_path / "1.pt")[0], fit(tmp_path / "2.pt")[0]
-    other = fit(tmp_path / "3.pt", replace(PLAN, seed=6))[0]
+    other = fit(tmp_path / "3.pt", hyperparameters(seed=6))[0]
     assert torch.equal(weights(one), weights(two))
     assert not torch.equal(weights(one), weights(other))
 
@@ -99,7 +103,8 @@ KILLED = """
             time.sleep(60)
 
     where = Path(sys.argv[1])
-    t.training.fit(t.tiny(), t.frame_set(), t.augmentation(), t.PLAN, checkpoint=where, on_batch=count)
+    parts = t.tiny(), t.frame_set(), t.augmentation(), t.hyperparameters()
+    t.training.fit(*parts, checkpoint=where, on_batch=count)
 """
 
 
@@ -130,20 +135,22 @@ def test_killed_with_sigkill_it_ends_with_the_same_weights(tmp_path: Path) -> No
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path) -> None:
     """NaN stops training with epoch, batch and frames; the checkpoint before it stays."""
     frames = frame_set(20)
-    fit(tmp_path / "c.pt", replace(PLAN, epochs=1))
+    fit(tmp_path / "c.pt", hyperparameters(epochs=1))
 
     def poisoned(views: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return torch.full((len(labels), 2), torch.nan)
 
     with pytest.raises(TrainingError, match=r"nan in epoch 2, batch 1 of 3 \(\d+\.png, .*learning_rate"):
-        training.fit(tiny(), frames, augmentation(), PLAN, checkpoint=tmp_path / "c.pt", targets=poisoned)
+        training.fit(
+            tiny(), frames, augmentation(), hyperparameters(), checkpoint=tmp_path / "c.pt", targets=poisoned
+        )
     assert training.epochs_done(tmp_path / "c.pt") == 1
 
 
 def test_no_batch_of_one_frame(tmp_path: Path) -> None:
     """Nine frames in batches of eight are four and five, not eight and one that batch norm refuses."""
     sizes: list[int] = []
-    plan = replace(PLAN, epochs=1)
+    plan = hyperparameters(epochs=1)
     training.fit(
         tiny(), frame_set(9), augmentation(), plan, checkpoint=tmp_path / "c.pt", on_batch=sizes.append
     )
@@ -167,17 +174,17 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_few_frames_are_gone_through_until_there_are_steps_enough() -> None:
     """min_steps makes batches of an eighth of few frames, and as many passes an epoch as it takes."""
-    plan = replace(PLAN, epochs=60, min_steps=1400, batch_size=32)
+    plan = hyperparameters(epochs=60, min_steps=1400, batch_size=32)
     for frames, batches, passes in [(60, 8, 3), (300, 10, 3), (762, 24, 1), (26_666, 834, 1)]:
         assert (plan.batches(frames), plan.passes(frames)) == (batches, passes)
         assert batches * passes * plan.epochs >= 1400
-    assert (PLAN.batches(60), PLAN.passes(60)) == (8, 1)
+    assert (hyperparameters().batches(60), hyperparameters().passes(60)) == (8, 1)
 
 
 def test_the_average_forgets_where_it_began(tmp_path: Path) -> None:
     """The average of constant weights is these weights from the first step on, and it lags as it should."""
     network = nn.Linear(1, 1, bias=False)
-    averaged = schedule.average(network, steps=10)
+    averaged = schedule.moving_average(network, steps=10)
     shown = []
     for step in range(200):
         nn.init.constant_(network.weight, 5.0 if step < 100 else 6.0)
@@ -188,14 +195,19 @@ def test_the_average_forgets_where_it_began(tmp_path: Path) -> None:
     assert shown[-1] == pytest.approx(6.0, abs=1e-4)
 
 
-BETTER = replace(
-    PLAN, schedule="one_cycle", nesterov=True, mixup=0.2, label_smoothing=0.1, average_epochs=1, min_steps=15
-)
-
-
 def test_with_everything_switched_on_it_learns_and_resumes(tmp_path: Path) -> None:
     """Mixup, smoothing, averaged weights and several passes: it learns, and a stop changes no bit of it."""
-    plan, unseen = replace(BETTER, epochs=10, learning_rate=0.1, min_steps=60), frame_set(40, side=64)
+    plan = hyperparameters(
+        epochs=10,
+        schedule="one_cycle",
+        learning_rate=0.1,
+        nesterov=True,
+        mixup=0.2,
+        label_smoothing=0.1,
+        average_epochs=1,
+        min_steps=60,
+    )
+    unseen = frame_set(40, side=64)
     whole = fit(tmp_path / "whole.pt", plan)[0]
     assert (predict(whole, unseen.images).argmax(1) == unseen.labels).double().mean() >= 0.9
 
@@ -213,7 +225,7 @@ def test_with_everything_switched_on_it_learns_and_resumes(tmp_path: Path) -> No
 
 def test_bf16_learns_as_well(tmp_path: Path) -> None:
     """Half the bits: the weights stay fp32 and finite, and differ from fp32's by little."""
-    half = fit(tmp_path / "half.pt", replace(PLAN, precision="bf16"))[0]
+    half = fit(tmp_path / "half.pt", hyperparameters(precision="bf16"))[0]
     full = fit(tmp_path / "full.pt")[0]
     assert {weight.dtype for weight in half.parameters()} == {torch.float32}
     assert not torch.equal(weights(half), weights(full))
@@ -229,7 +241,9 @@ def test_a_gpus_checkpoint_goes_on_without_a_gpu(tmp_path: Path, monkeypatch: py
     checkpoint = tmp_path / "c.pt"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:0")
-        training.fit(tiny(), frame_set(), augmentation(), PLAN, checkpoint=checkpoint, on_epoch=stop)
+        training.fit(
+            tiny(), frame_set(), augmentation(), hyperparameters(), checkpoint=checkpoint, on_epoch=stop
+        )
     if not torch.cuda.is_available():
         with pytest.raises(RuntimeError, match="CUDA"):
             torch.load(checkpoint, weights_only=True)
@@ -240,16 +254,16 @@ def test_a_gpus_checkpoint_goes_on_without_a_gpu(tmp_path: Path, monkeypatch: py
 def test_a_gpu_computes_in_fp32_unless_told_otherwise() -> None:
     """bf16 makes WeldNet's steps longer on a GPU, so there 'auto' is fp32, whatever this processor takes."""
     gpu = torch.device("cuda")
-    with schedule.arithmetic("auto", gpu)():
+    with schedule.autocast("auto", gpu)():
         assert not torch.is_autocast_enabled("cuda")
-    with schedule.arithmetic("auto")():
+    with schedule.autocast("auto")():
         able = torch.cpu.get_capabilities()
         assert torch.is_autocast_enabled("cpu") == bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 def test_frames_without_a_label_have_no_share_of_any_class() -> None:
     """Class numbers become smoothed shares that sum to one; -1 becomes a row of zeros."""
-    shares = training._shares(torch.tensor([1, -1]), 4, 0.1)
+    shares = class_shares(torch.tensor([1, -1]), 4, 0.1)
     assert shares.tolist() == [pytest.approx([0.025, 0.925, 0.025, 0.025]), [0.0] * 4]
 
 
@@ -257,10 +271,10 @@ def test_mixing_keeps_the_first_frame_the_larger_part() -> None:
     """Mixup blends each view with another by one share of at least a half, and tells which and how much."""
     torch.manual_seed(3)
     views = torch.rand(6, 1, 2, 2)
-    mixed, order, share = training._mix(views, 0.5)
+    mixed, order, share = mix(views, 0.5)
     assert 0.5 <= share <= 1
     assert torch.allclose(mixed, share * views + (1 - share) * views[order])
-    assert training._mix(views, 0.0)[0] is views
+    assert mix(views, 0.0)[0] is views
 
 
 @pytest.mark.parametrize(
@@ -269,8 +283,8 @@ def test_mixing_keeps_the_first_frame_the_larger_part() -> None:
 )
 def test_few_frames_are_learnt_in_small_batches_and_short_steps(min_steps, frames, size, rate):
     """Where few frames are gone through often, an eighth of them is a batch; the rate follows its size."""
-    plan = replace(PLAN, min_steps=min_steps, batch_size=32, learning_rate=0.04)
+    plan = hyperparameters(min_steps=min_steps, batch_size=32, learning_rate=0.04)
     assert plan.batches(frames) == -(-frames // size)
     assert plan.rate(frames) == pytest.approx(rate)
-    sgd, _ = schedule.optimizer(tiny(), plan, frames, steps=3)
-    assert sgd.param_groups[0]["lr"] == pytest.approx(rate)
+    optimizer, _ = schedule.sgd(tiny(), plan, frames)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)

@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from tiny_runs import RECIPE, run
 from trainer_samples import class_folders, write_picture
-from training_samples import PLAN, augmentation, frame_set, tiny
+from training_samples import augmentation, frame_set, hyperparameters, tiny
 
 from trainer import pipeline
 from trainer.data import datasets, unlabelled
@@ -113,7 +113,7 @@ def test_frames_without_a_label_enter_no_accuracy(tmp_path: Path) -> None:
         tiny(),
         half,
         augmentation(),
-        PLAN,
+        hyperparameters(),
         checkpoint=tmp_path / "c.pt",
         targets=PseudoLabels([tiny()], kind="mean", k=2),
     )

@@ -13,8 +13,8 @@ from torch.optim.swa_utils import update_bn
 from trainer.data.resizing import prepare
 from trainer.network.prediction import as_input
 
-_FRAMES = 1000  # Wu and Johnson 2021 see no gain beyond
-_BATCH = 32  # frames; only bounds the memory: the mean over batches counts
+MAX_FRAMES = 1000  # Wu and Johnson 2021 see no gain beyond
+FRAMES_PER_BATCH = 32  # only bounds the memory: the mean over batches counts
 
 
 def recompute(network: nn.Module, frames: Tensor, height: int, width: int) -> None:
@@ -26,8 +26,8 @@ def recompute(network: nn.Module, frames: Tensor, height: int, width: int) -> No
         height: of the frames that the network will be given, pixels.
         width: of the same.
     """
-    rows = torch.linspace(0, len(frames) - 1, min(len(frames), _FRAMES)).long()
-    batches = -(-len(rows) // _BATCH)
+    rows = torch.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES)).long()
+    batches = -(-len(rows) // FRAMES_PER_BATCH)
     update_bn(
         (
             as_input(torch.stack([prepare(frames[row], height, width) for row in rows[first::batches]]))

@@ -16,8 +16,8 @@ from trainer.data.frames import FrameSet
 from trainer.learning import batch_statistics, training
 from trainer.learning.distillation import PseudoLabels
 from trainer.learning.processes import Hardware
-from trainer.learning.schedule import Plan
-from trainer.learning.tensorboard import Board
+from trainer.learning.schedule import Hyperparameters
+from trainer.learning.tensorboard import TensorBoard
 from trainer.network.architectures import build
 from trainer.network.initial_weights import InitialWeights
 from trainer.recipe import Recipe
@@ -26,7 +26,7 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-_TEACHER_COST = 0.25  # of labelling a frame against learning from it, measured: for the estimate alone
+LABELLING_COST_PER_TEACHER = 0.25  # of learning from a frame, measured: for the time estimate alone
 
 
 def network_seeds(recipe: Recipe) -> dict[str, int]:
@@ -66,64 +66,72 @@ class Networks:
         self._classes, self._start = classes, start
         kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
         self._augment = kind(*recipe.network.view, **recipe.augmentation.model_dump())
-        self._recipe, self._train, self._valid = recipe, train, valid
+        self._recipe, self._frames, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
-        self._plans = {name: self._plan(name, seed) for name, seed in network_seeds(recipe).items()}
-        self._costs = dict.fromkeys(self._plans, 1.0)
-        self._costs["student"] = 1 + _TEACHER_COST * recipe.ensemble.teachers
-        self._progress.begin("training", sum(self._cost_ahead(name, len(train)) for name in self._plans))
+        self._hyperparameters = {
+            name: _hyperparameters(recipe, name, seed) for name, seed in network_seeds(recipe).items()
+        }
+        self._costs = dict.fromkeys(self._hyperparameters, 1.0)
+        self._costs["student"] = 1 + LABELLING_COST_PER_TEACHER * recipe.ensemble.teachers
+        self._progress.begin(
+            "training", sum(self._frames_ahead(name, len(train)) for name in self._hyperparameters)
+        )
 
     def train_teachers(self) -> list[nn.Module]:
         """Algorithm 1, lines 1 to 7; they stay where they learnt, for they have more frames to answer for."""
         device = self._hardware.device
-        return [self._fit(name, self._train).to(device) for name in self._plans if name != "student"]
+        return [
+            self._train(name, self._frames).to(device) for name in self._hyperparameters if name != "student"
+        ]
 
     def train_student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
         """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
-        self._progress.begin("training", self._cost_ahead("student", len(train)))
+        self._progress.begin("training", self._frames_ahead("student", len(train)))
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
         labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
-        return self._fit("student", train, labels)
+        return self._train("student", train, labels)
 
-    def _fit(self, name: str, train: FrameSet, targets: training.Targets = training.true_labels) -> nn.Module:
-        plan = self._plans[name]
+    def _train(
+        self, name: str, frames: FrameSet, targets: training.Targets = training.true_labels
+    ) -> nn.Module:
+        hyperparameters = self._hyperparameters[name]
         self._progress.now(name)
-        torch.manual_seed(plan.seed)
+        torch.manual_seed(hyperparameters.seed)
         network = build(self._recipe.network, self._classes)
         self._start.load_into(network)
         checkpoint = self._folder.checkpoint(name)
         done = training.epochs_done(checkpoint)
-        draws = self._hardware.leader and done < plan.epochs
-        with Board(self._folder.board(name)) if draws else nullcontext() as board:
+        writes_curves = self._hardware.leader and done < hyperparameters.epochs
+        with TensorBoard(self._folder.tensorboard(name)) if writes_curves else nullcontext() as tensorboard:
             training.fit(
                 network,
-                train,
+                frames,
                 self._augment,
-                plan,
+                hyperparameters,
                 checkpoint=checkpoint,
                 targets=targets,
                 valid=self._valid,
                 hardware=self._hardware,
-                on_batch=lambda frames: self._progress.advance(frames * self._costs[name]),
-                on_epoch=partial(self._log_epoch, name, board),
+                on_batch=lambda count: self._progress.advance(count * self._costs[name]),
+                on_epoch=partial(self._log_epoch, name, tensorboard),
             )
         if self._recipe.network.grow:
             batch_statistics.recompute(
-                network.to(self._hardware.device), train.images, *self._recipe.network.size
+                network.to(self._hardware.device), frames.images, *self._recipe.network.size
             )
         return network.cpu()
 
-    def _log_epoch(self, name: str, board: Board | None, history: list[training.Epoch]) -> None:
-        if board is None:  # of the processes that learn together one tells
+    def _log_epoch(self, name: str, tensorboard: TensorBoard | None, history: list[training.Epoch]) -> None:
+        if tensorboard is None:  # of the processes that learn together one tells
             return
         self._folder.write_log(name, [asdict(epoch) for epoch in history])
         last = history[-1]
-        board.show(history)
+        tensorboard.write(history)
         log.info(
             "%s epoch %d/%d  loss %.3f  train %.1f%%  valid %.1f%%  %.1f s  %s",
             name,
             last.epoch,
-            self._plans[name].epochs,
+            self._hyperparameters[name].epochs,
             last.train_loss,
             100 * last.train_accuracy,
             100 * (last.valid_accuracy or 0),
@@ -131,16 +139,17 @@ class Networks:
             self._progress.left(),
         )
 
-    def _plan(self, name: str, seed: int) -> Plan:
-        own: dict[str, float] = {}
-        if name == "student":
-            distillation = self._recipe.distillation
-            own = {"epochs": distillation.epochs, "int8_epochs": distillation.int8_epochs}
-            own |= {} if distillation.mixup is None else {"mixup": distillation.mixup}
-        return Plan(**self._recipe.training.model_dump() | own, seed=seed)
-
-    def _cost_ahead(self, name: str, frames: int) -> float:
+    def _frames_ahead(self, name: str, frames: int) -> float:
         """Frames that a network has still to learn from; a student's cost its teachers' labels, too."""
-        plan = self._plans[name]
-        epochs = plan.epochs - training.epochs_done(self._folder.checkpoint(name))
-        return epochs * plan.passes(frames) * frames * self._costs[name]
+        hyperparameters = self._hyperparameters[name]
+        epochs = hyperparameters.epochs - training.epochs_done(self._folder.checkpoint(name))
+        return epochs * hyperparameters.passes(frames) * frames * self._costs[name]
+
+
+def _hyperparameters(recipe: Recipe, name: str, seed: int) -> Hyperparameters:
+    own: dict[str, float] = {"seed": seed}
+    if name == "student":
+        own |= {"epochs": recipe.distillation.epochs, "int8_epochs": recipe.distillation.int8_epochs}
+        if recipe.distillation.mixup is not None:
+            own["mixup"] = recipe.distillation.mixup
+    return Hyperparameters(**recipe.training.model_dump() | own)

@@ -101,7 +101,7 @@ class Hardware:
         assert isinstance(together, nn.Module)  # noqa: S101 - Fabric's wrapper
         return together
 
-    def hold(self, images: Tensor) -> Tensor:
+    def preload(self, images: Tensor) -> Tensor:
         """Decoded frames in the device's memory, where half of what is free there takes them."""
         if self.device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(self.device)[0] / 2:
             return images
@@ -111,7 +111,7 @@ class Hardware:
         """Gradients, averaged over the processes."""
         self._fabric.backward(loss)
 
-    def own(self, rows: Tensor) -> Tensor:
+    def shard(self, rows: Tensor) -> Tensor:
         """This process's share of a batch's rows; none is left out, and shares differ by one at most."""
         return rows.tensor_split(self.processes)[self._fabric.global_rank]
 
@@ -120,13 +120,13 @@ class Hardware:
         if self.processes > 1:
             torch.manual_seed(seed * self.processes + self._fabric.global_rank)
 
-    def worst(self, loss: float) -> float:
+    def loss_or_nan(self, loss: float) -> float:
         """This process's loss, or NaN where any process's is no number: all of them have to stop then."""
         if self.processes == 1:
             return loss
-        return loss if math.isfinite(self.total(torch.tensor(loss)).item()) else math.nan
+        return loss if math.isfinite(self.sum_over_processes(torch.tensor(loss)).item()) else math.nan
 
-    def total(self, value: Tensor) -> Tensor:
+    def sum_over_processes(self, value: Tensor) -> Tensor:
         """The sum over the processes."""
         summed = self._fabric.all_reduce(value, reduce_op="sum")
         assert isinstance(summed, Tensor)  # noqa: S101 - as it was given

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -12,71 +11,67 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR, OneCycleLR
 from torch.optim.swa_utils import AveragedModel
 
+from trainer.recipe import Training
+
 _CPU = torch.device("cpu")
-_FEWEST = 8  # frames a batch: below that, batch norm's statistics are mostly noise
+MIN_FRAMES_PER_BATCH = 8  # below that, batch norm's statistics are mostly noise
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to learn; see :class:`trainer.recipe.Training` for units and reasons."""
+class Hyperparameters(Training):
+    """How one network learns: the recipe's ``training`` keys, and what is the network's own."""
 
-    epochs: int
-    min_steps: int
-    batch_size: int
-    schedule: Literal["step", "one_cycle"]
-    learning_rate: float
-    milestones: list[int]
-    gamma: float
-    momentum: float
-    nesterov: bool
-    weight_decay: float
-    label_smoothing: float
-    mixup: float
-    average_epochs: float
-    precision: Literal["fp32", "bf16", "auto"]
-    seed: int
-    int8_epochs: int = 0
+    seed: int  # of initial weights, order and augmentations
+    int8_epochs: int = 0  # the last ones: with weights as int8 will round them
 
     def batches(self, frames: int) -> int:
         """Batches that a pass over so many frames takes."""
-        return math.ceil(frames / self._size(frames))
+        return math.ceil(frames / self.frames_per_batch(frames))
 
     def rate(self, frames: int) -> float:
         """The learning rate for so many frames: smaller batches take shorter steps (Goyal et al. 2017)."""
-        return self.learning_rate * min(1.0, self._size(frames) / self.batch_size)
+        return self.learning_rate * min(1.0, self.frames_per_batch(frames) / self.batch_size)
 
-    def _size(self, frames: int) -> int:
+    def frames_per_batch(self, frames: int) -> int:
         """Frames in a batch.
 
         Where ``min_steps`` is set, it is at most an eighth of the frames: batches of half a small data set
         would cost as much a step as those of a large one, and hardly differ from each other.
         """
-        return min(self.batch_size, max(_FEWEST, frames // 8)) if self.min_steps else self.batch_size
+        return (
+            min(self.batch_size, max(MIN_FRAMES_PER_BATCH, frames // 8))
+            if self.min_steps
+            else self.batch_size
+        )
 
     def passes(self, frames: int) -> int:
         """Passes over so many frames in an epoch, so that all epochs have ``min_steps`` steps at least."""
         return max(1, math.ceil(self.min_steps / (self.epochs * self.batches(frames))))
 
+    def steps_per_epoch(self, frames: int) -> int:
+        """Steps of SGD in an epoch over so many frames."""
+        return self.batches(frames) * self.passes(frames)
 
-def optimizer(
-    network: nn.Module, plan: Plan, frames: int, steps: int
+
+def sgd(
+    network: nn.Module, hyperparameters: Hyperparameters, frames: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """SGD and its schedule for so many frames; ``steps`` is an epoch's."""
-    rate = plan.rate(frames)
-    sgd = torch.optim.SGD(
+    """SGD and its schedule for so many frames."""
+    rate, steps = hyperparameters.rate(frames), hyperparameters.steps_per_epoch(frames)
+    optimizer = torch.optim.SGD(
         network.parameters(),
         lr=rate,
-        momentum=plan.momentum,
-        nesterov=plan.nesterov,
-        weight_decay=plan.weight_decay,
+        momentum=hyperparameters.momentum,
+        nesterov=hyperparameters.nesterov,
+        weight_decay=hyperparameters.weight_decay,
     )
-    if plan.schedule == "one_cycle":
-        total = plan.epochs * steps + 1  # one more: it is stepped after the last batch, too
-        return sgd, OneCycleLR(sgd, rate, total_steps=total, cycle_momentum=False)
-    return sgd, MultiStepLR(sgd, [epoch * steps for epoch in plan.milestones], plan.gamma)
+    if hyperparameters.schedule == "one_cycle":
+        total = hyperparameters.epochs * steps + 1  # one more: it is stepped after the last batch, too
+        return optimizer, OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False)
+    milestones = [epoch * steps for epoch in hyperparameters.milestones]
+    return optimizer, MultiStepLR(optimizer, milestones, hyperparameters.gamma)
 
 
-def average(network: nn.Module, steps: float) -> AveragedModel:
+def moving_average(network: nn.Module, steps: float) -> AveragedModel:
     """An exponential moving average of weights and batch-norm statistics; ``steps`` is its time constant.
 
     Its bias is corrected as Adam's is (Kingma and Ba 2015): a plain average begins at the random weights
@@ -96,7 +91,7 @@ def average(network: nn.Module, steps: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=move, use_buffers=True)
 
 
-def arithmetic(
+def autocast(
     precision: Literal["fp32", "bf16", "auto"], device: torch.device = _CPU
 ) -> Callable[[], torch.autocast]:
     """The context in which networks compute on a device.

@@ -9,7 +9,7 @@ from typing import Self
 
 from trainer.learning.training import Epoch
 
-_CURVES = {
+CURVES = {
     "loss/train": "train_loss",
     "loss/valid": "valid_loss",
     "accuracy/train": "train_accuracy",
@@ -19,7 +19,7 @@ _CURVES = {
 }
 
 
-class Board:
+class TensorBoard:
     """Event files in ``folder`` of one network; a context manager.
 
     What a killed run wrote is drawn anew: it may lack an epoch that the checkpoint holds, or have one more.
@@ -29,15 +29,15 @@ class Board:
         from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - a second of imports
 
         self._writer = SummaryWriter(folder, purge_step=1)
-        self._shown = 0  # epochs
+        self._written_epochs = 0
 
-    def show(self, history: Sequence[Epoch]) -> None:
+    def write(self, history: Sequence[Epoch]) -> None:
         """One point of each curve for every epoch that is not there yet; ``history`` is whole."""
-        for epoch in history[self._shown :]:
-            for name, key in _CURVES.items():
+        for epoch in history[self._written_epochs :]:
+            for name, key in CURVES.items():
                 if (value := getattr(epoch, key)) is not None:
                     self._writer.add_scalar(name, value, epoch.epoch)
-        self._shown = len(history)
+        self._written_epochs = len(history)
 
     def __enter__(self) -> Self:
         return self

@@ -22,9 +22,12 @@ from trainer.data.frames import FrameSet
 from trainer.errors import TrainingError
 from trainer.learning.processes import Hardware
 from trainer.learning.rounded_weights import rounded_weights
-from trainer.learning.schedule import Plan, arithmetic, average, optimizer
+from trainer.learning.schedule import Hyperparameters, autocast, moving_average, sgd
+from trainer.learning.soft_targets import class_shares, mix
 from trainer.network.prediction import as_input, predict
 from trainer.run.saving import save
+
+SEEDS_PER_NETWORK = 1_000_003  # numbers between two networks' seeds: more than any training has epochs
 
 Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels as shares) → what is learnt
 
@@ -52,7 +55,7 @@ def fit(
     network: nn.Module,
     train: FrameSet,
     augment: Callable[[Tensor], Tensor],
-    plan: Plan,
+    hyperparameters: Hyperparameters,
     *,
     checkpoint: Path,
     targets: Targets = true_labels,
@@ -67,7 +70,7 @@ def fit(
         network: frames ``[B, 1, H, W]`` from 0 to 1 → logits.
         train: frames as kept for augmentation.
         augment: kept frames → views, both uint8.
-        plan: how to learn.
+        hyperparameters: how to learn.
         checkpoint: written after each epoch, whole or not at all.
         targets: what cross entropy is taken against: the true labels, or an ensemble's for the views.
         valid: prepared frames for the curves; nothing is chosen by them.
@@ -76,30 +79,22 @@ def fit(
         on_epoch: called after each epoch of this process with the whole history.
 
     Returns:
-        The whole history, epochs before a restart included. Where the plan averages weights, the network ends
-        with the average, and that is what the curves show. It ends on the processor.
+        The whole history, epochs before a restart included. Where weights are averaged, the network ends with
+        the average, and that is what the curves show. It ends on the processor.
 
     Raises:
         TrainingError: the loss is not a number; the message names epoch, batch and its frames.
     """
     hardware = hardware or Hardware()
-    learner = _Learner(network, train, augment, plan, targets, hardware=hardware)
+    learner = Learner(network, train, augment, hyperparameters, targets, hardware=hardware)
     history = learner.load(checkpoint) if checkpoint.exists() else []
-    for number in range(len(history) + 1, plan.epochs + 1):
-        start = time.monotonic()
-        learning_rate = float(learner.scheduler.get_last_lr()[0])
-        loss, accuracy, learning = learner.epoch(number, on_batch)
-        watched = valid if hardware.leader else None
-        valid_loss, valid_accuracy = learner.assess(watched) if watched is not None else (None, None)
-        seconds = time.monotonic() - start
-        history.append(
-            Epoch(number, learning_rate, loss, accuracy, valid_loss, valid_accuracy, seconds, learning)
-        )
+    for number in range(len(history) + 1, hyperparameters.epochs + 1):
+        history.append(learner.epoch(number, valid, on_batch))
         if hardware.leader:
             learner.save(checkpoint, history)
         hardware.wait()
         on_epoch(history)
-    network.load_state_dict(learner.result.state_dict())
+    network.load_state_dict(learner.learnt.state_dict())
     network.cpu().eval()
     return history
 
@@ -115,121 +110,143 @@ def _read(checkpoint: Path) -> dict[str, Any]:
     return content
 
 
-class _Learner:
-    """A network with what its learning needs; ``state_dict`` of some of its parts is a checkpoint."""
+class Learner:
+    """A network while it learns: weights, optimizer, schedule and the average of the weights."""
 
     def __init__(
         self,
         network: nn.Module,
         train: FrameSet,
         augment: Callable[[Tensor], Tensor],
-        plan: Plan,
+        hyperparameters: Hyperparameters,
         targets: Targets,
         *,
         hardware: Hardware,
     ) -> None:
         # 1.2 to 4 times as fast as the default order, measured on WeldNet
-        self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.train, self.augment, self.plan, self.targets = train, augment, plan, targets
-        self.hardware, self.images = hardware, hardware.hold(train.images)
-        self.batches, self.passes = plan.batches(len(train)), plan.passes(len(train))
-        steps = self.batches * self.passes  # an epoch
-        self.optimizer, self.scheduler = optimizer(network, plan, len(train), steps)
-        self.together = hardware.setup(network, self.optimizer)  # the same weights, and gradients shared
-        self.average = average(network, plan.average_epochs * steps) if plan.average_epochs else None
-        self.arithmetic = arithmetic(plan.precision, hardware.device)
-        self.rounds = False  # the weights to int8's, in the last epochs
-        self._saved = ["network", "optimizer", "scheduler", *(["average"] if self.average else [])]
+        self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._train, self._augment, self._targets = train, augment, targets
+        self._hyperparameters, self._hardware = hyperparameters, hardware
+        self._images = hardware.preload(train.images)
+        self._optimizer, self._scheduler = sgd(network, hyperparameters, len(train))
+        # The same weights; its gradients are averaged over the processes
+        self._shared_network = hardware.setup(network, self._optimizer)
+        self._average = None
+        if hyperparameters.average_epochs:
+            steps = hyperparameters.average_epochs * hyperparameters.steps_per_epoch(len(train))
+            self._average = moving_average(network, steps)
+        self._autocast = autocast(hyperparameters.precision, hardware.device)
 
     @property
-    def result(self) -> nn.Module:
-        """What counts: the average of the weights, where one is kept."""
-        return self.average.module if self.average else self.network
+    def learnt(self) -> nn.Module:
+        """The network that counts: the average of the weights, where one is kept."""
+        return self._average.module if self._average else self._network
 
-    def epoch(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float, float]:
-        """Mean loss, and accuracy on labelled views, as they were when learnt from; seconds of learning."""
-        self.network.train()
-        self.rounds = number > self.plan.epochs - self.plan.int8_epochs
-        torch.manual_seed(self.plan.seed * 1_000_003 + number)  # a prime apart: no two seeds' epochs meet
-        total, right, labelled, learning = 0.0, 0, 0, 0.0
-        # Batches of nearly one size: a last batch of one frame would leave batch norm nothing to average.
-        order = [
-            rows
-            for _ in range(self.passes)
-            for rows in torch.randperm(len(self.train)).tensor_split(self.batches)
-        ]
-        self.hardware.reseed(self.plan.seed * 1_000_003 + number)
-        for index, batch in enumerate(order, start=1):
-            rows = self.hardware.own(batch)
-            views = as_input(self.augment(self.images[rows].to(self.hardware.device)))
-            labels = self.train.labels[rows].to(self.hardware.device)
-            start = time.monotonic()
-            logits, loss = self._step(views, labels)
-            hits = int((logits.argmax(dim=1) == labels).sum())  # a GPU is done with the step only here
-            learning += time.monotonic() - start
-            if not math.isfinite(loss):
-                names = ", ".join(self.train.frames[int(row)].name for row in batch)
-                raise TrainingError(
-                    f"the loss is {loss} in epoch {number}, batch {index} of {len(order)} ({names}): "
-                    "lower training.learning_rate, or look at these frames"
-                )
-            total += loss * len(rows)
-            right += hits
-            labelled += int((labels >= 0).sum())
-            on_batch(len(batch))
-        sums = self.hardware.total(torch.tensor([total, right, labelled], dtype=torch.float64)).tolist()
-        return sums[0] / (self.passes * len(self.train)), sums[1] / max(sums[2], 1), learning
+    def epoch(self, number: int, valid: FrameSet | None, on_batch: Callable[[int], None]) -> Epoch:
+        """Learn one epoch, and judge the held-out frames in the leader.
 
-    def _step(self, views: Tensor, labels: Tensor) -> tuple[Tensor, float]:
-        """Logits and loss of one batch; the weights move only if the loss is a number."""
-        views, order, share = _mix(views, self.plan.mixup)
-        with rounded_weights(self.network) if self.rounds else nullcontext():
-            with self.arithmetic():
-                logits = self.together(views)
-                truth = _shares(labels, logits.shape[1], self.plan.label_smoothing)
-                targets = self.targets(views, share * truth + (1 - share) * truth[order])
-            loss = F.cross_entropy(logits.float(), targets)
-            told = self.hardware.worst(loss.item())
-            if math.isfinite(told):
-                self.optimizer.zero_grad()
-                self.hardware.backward(loss)
-        if math.isfinite(told):
-            self.optimizer.step()
-            self.scheduler.step()
-            if self.average:
-                self.average.update_parameters(self.network)
-        return logits.detach(), told
+        The loss and the accuracy are means over the epoch's labelled views, as they were when learnt from.
+        """
+        start = time.monotonic()
+        learning_rate = float(self._scheduler.get_last_lr()[0])
+        train_loss, train_accuracy, learning_seconds = self._learn(number, on_batch)
+        valid_loss, valid_accuracy = None, None
+        if valid is not None and self._hardware.leader:
+            valid_loss, valid_accuracy = self._assess(valid)
+        return Epoch(
+            number,
+            learning_rate,
+            train_loss,
+            train_accuracy,
+            valid_loss,
+            valid_accuracy,
+            time.monotonic() - start,
+            learning_seconds,
+        )
 
-    def assess(self, frames: FrameSet) -> tuple[float, float]:
-        """Cross entropy and accuracy on prepared frames."""
-        with self.arithmetic():
-            probabilities = predict(self.result, frames.images)
-        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
-        return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
+    def save(self, checkpoint: Path, history: list[Epoch]) -> None:
+        """Write the checkpoint, whole or not at all."""
+        content = {name: part.state_dict() for name, part in self._saved_parts().items()}
+        save(content | {"history": [asdict(epoch) for epoch in history]}, checkpoint)
 
-    def save(self, path: Path, history: list[Epoch]) -> None:
-        content = {name: getattr(self, name).state_dict() for name in self._saved}
-        save(content | {"history": [asdict(epoch) for epoch in history]}, path)
-
-    def load(self, path: Path) -> list[Epoch]:
-        content = _read(path)
-        for name in self._saved:
-            getattr(self, name).load_state_dict(content[name])
+    def load(self, checkpoint: Path) -> list[Epoch]:
+        """Go on from a checkpoint; the epochs that it holds."""
+        content = _read(checkpoint)
+        for name, part in self._saved_parts().items():
+            part.load_state_dict(content[name])
         return [Epoch(**epoch) for epoch in content["history"]]
 
+    def _saved_parts(self) -> dict[str, Any]:
+        """The parts whose state a checkpoint holds, by their names in the file."""
+        parts = {"network": self._network, "optimizer": self._optimizer, "scheduler": self._scheduler}
+        return parts | ({"average": self._average} if self._average else {})
 
-def _mix(views: Tensor, alpha: float) -> tuple[Tensor, Tensor, float]:
-    """Mixup (Zhang et al. 2018): each view blended with another, whose rows and own share come back, too."""
-    order = torch.arange(len(views))
-    if not alpha:
-        return views, order, 1.0
-    share = torch.distributions.Beta(alpha, alpha).sample().item()
-    share = max(share, 1 - share)  # so the labels in their own order stay the larger part
-    order = torch.randperm(len(views))
-    return share * views + (1 - share) * views[order], order, share
+    def _learn(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float, float]:
+        """One epoch's steps: mean loss, accuracy on labelled views, and seconds in networks and optimizer."""
+        self._network.train()
+        rounds_weights = number > self._hyperparameters.epochs - self._hyperparameters.int8_epochs
+        seed = self._hyperparameters.seed * SEEDS_PER_NETWORK + number
+        torch.manual_seed(seed)
+        batches = self._shuffled_batches()
+        self._hardware.reseed(seed)
+        loss_sum, right, labelled, learning_seconds = 0.0, 0, 0, 0.0
+        for index, batch in enumerate(batches, start=1):
+            rows = self._hardware.shard(batch)
+            views = as_input(self._augment(self._images[rows].to(self._hardware.device)))
+            labels = self._train.labels[rows].to(self._hardware.device)
+            start = time.monotonic()
+            logits, loss = self._step(views, labels, rounds_weights=rounds_weights)
+            right += int((logits.argmax(dim=1) == labels).sum())  # a GPU is done with the step only here
+            learning_seconds += time.monotonic() - start
+            if not math.isfinite(loss):
+                names = ", ".join(self._train.frames[int(row)].name for row in batch)
+                raise TrainingError(
+                    f"the loss is {loss} in epoch {number}, batch {index} of {len(batches)} ({names}): "
+                    "lower training.learning_rate, or look at these frames"
+                )
+            loss_sum += loss * len(rows)
+            labelled += int((labels >= 0).sum())
+            on_batch(len(batch))
+        sums = torch.tensor([loss_sum, right, labelled], dtype=torch.float64)
+        loss_sum, right_sum, labelled_sum = self._hardware.sum_over_processes(sums).tolist()
+        views_seen = self._hyperparameters.passes(len(self._train)) * len(self._train)
+        return loss_sum / views_seen, right_sum / max(labelled_sum, 1), learning_seconds
 
+    def _shuffled_batches(self) -> list[Tensor]:
+        """Rows of each of an epoch's batches.
 
-def _shares(labels: Tensor, classes: int, smoothing: float) -> Tensor:
-    """Class numbers int64[B] as shares float[B, classes]; a frame without a label (-1) has none of any."""
-    known = (labels >= 0).unsqueeze(1)
-    return (F.one_hot(labels.clamp_min(0), classes) * (1 - smoothing) + smoothing / classes) * known
+        Batches are of nearly one size: a last batch of one frame would leave batch norm nothing to average.
+        """
+        frames = len(self._train)
+        return [
+            rows
+            for _ in range(self._hyperparameters.passes(frames))
+            for rows in torch.randperm(frames).tensor_split(self._hyperparameters.batches(frames))
+        ]
+
+    def _step(self, views: Tensor, labels: Tensor, *, rounds_weights: bool) -> tuple[Tensor, float]:
+        """Logits and loss of one batch; the weights move only if the loss is a number."""
+        views, partners, share = mix(views, self._hyperparameters.mixup)
+        with rounded_weights(self._network) if rounds_weights else nullcontext():
+            with self._autocast():
+                logits = self._shared_network(views)
+                truth = class_shares(labels, logits.shape[1], self._hyperparameters.label_smoothing)
+                targets = self._targets(views, share * truth + (1 - share) * truth[partners])
+            mean_loss = F.cross_entropy(logits.float(), targets)
+            loss = self._hardware.loss_or_nan(mean_loss.item())
+            if not math.isfinite(loss):
+                return logits.detach(), loss
+            self._optimizer.zero_grad()
+            self._hardware.backward(mean_loss)
+        self._optimizer.step()
+        self._scheduler.step()
+        if self._average:
+            self._average.update_parameters(self._network)
+        return logits.detach(), loss
+
+    def _assess(self, frames: FrameSet) -> tuple[float, float]:
+        """Cross entropy and accuracy on prepared frames."""
+        with self._autocast():
+            probabilities = predict(self.learnt, frames.images)
+        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
+        return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())

@@ -166,7 +166,7 @@ class RunFolder:
         """Where a network's history lies."""
         return self.path / "logs" / f"{network}.csv"
 
-    def board(self, network: str) -> Path:
+    def tensorboard(self, network: str) -> Path:
         """Where TensorBoard finds a network's curves."""
         return self.path / "logs" / "tensorboard" / network
 
