@@ -30,10 +30,10 @@ from made_up_year import batch, fill
 from rich.console import Console
 from sqlalchemy.engine import URL, make_url
 
-from inspector import resources
 from inspector.ledger.store import Store, migrate
 from inspector.records import InForce
-from inspector.reports import query
+from inspector.reports import definitions
+from inspector.reports.query import GROUPINGS, Query, run
 
 ROWS = {"sqlite": 1_000_000, "postgresql": 5_000_000}
 MONTH_LIMIT_S = {"sqlite": 1.0, "postgresql": 2.0}  # the bounds that the project has set itself
@@ -45,7 +45,8 @@ BEFORE = {"reference_since": "2025-05-01"}  # what a report that compares is giv
 BATCHES = 200  # commits of each kind: a median that stands still on a busy machine
 PAUSE_S = 0.05  # between commits beside reports: a station with a batch of 8 every 50 ms is a quick one
 REPORTING = (
-    "import sys; from inspector import reports\nfor name in sys.argv[2:]: reports.run(sys.argv[1], name)"
+    "import sys; from inspector.reports.query import Query, run\n"
+    "for name in sys.argv[2:]: run(sys.argv[1], Query(name))"
 )
 BUSY = "while True: pass"
 
@@ -65,7 +66,7 @@ def main(
         for name in backend or list(ROWS):
             server = stack.enter_context(_server(name, place))
             big, empty = _database(server, "big", rows or ROWS[name]), _database(server, "empty", 0)
-            chosen = report or list(query.names())
+            chosen = report or list(definitions.names())
             missed += _time_reports(big, chosen)
             missed += _time_commits(big, empty)
             missed += _time_commits_beside_reports(big, chosen)
@@ -128,9 +129,8 @@ def _time_reports(url: URL, names: list[str]) -> int:
     """
     backend, missed = url.get_backend_name(), 0
     say(f"\n{backend}: seconds a report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8}")
-    for name, by in [(one, by) for one in names for by in query.BY.get(one, (None,))]:
-        sql = (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
-        period = MONTH | (BEFORE if ":reference_" in sql else {})
+    for name, by in [(one, by) for one in names for by in GROUPINGS.get(one, (None,))]:
+        period = MONTH | (BEFORE if definitions.takes(name, "reference_since_us") else {})
         month, cpu, _ = sorted(_seconds(url, name, by, period) for _ in range(3))[1]
         ever, ever_cpu, rows = _seconds(url, name, by, {})
         over = month > MONTH_LIMIT_S[backend] or ever > ALL_TIME_LIMIT_S
@@ -143,7 +143,7 @@ def _time_reports(url: URL, names: list[str]) -> int:
 
 def _seconds(url: URL, name: str, by: str | None, period: dict[str, str]) -> tuple[float, float, int]:
     began, cpu_began = time.perf_counter(), time.process_time()
-    rows = len(query.run(url, name, by=by, **period).rows)
+    rows = len(run(url, Query(name, by=by, **period)).rows)
     return time.perf_counter() - began, time.process_time() - cpu_began, rows
 
 

@@ -24,7 +24,7 @@ from inspector.commands.cli import app as weld_inspect
 from inspector.ledger import schema, views
 from inspector.monitoring.metrics import Metrics
 from inspector.records import ArtifactInUse
-from inspector.reports import query
+from inspector.reports import definitions
 from inspector.settings import ENV_PREFIX, Settings
 from trainer.commands.cli import app as weld_train
 
@@ -174,7 +174,7 @@ def reports() -> str:
         "in `sql/reports/`, which also run in any SQL client with their parameters\n"
         "bound.\n",
     ]
-    for name, question in query.names().items():
+    for name, question in definitions.names().items():
         text.append(f"## {name}\n\n{_escaped(question)}\n")
         columns, notes = _head(name)
         text += ["| column | meaning |", "|---|---|"]

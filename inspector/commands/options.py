@@ -33,6 +33,15 @@ def load(config: Path) -> Settings:
     return loaded
 
 
+def seam_rule(settings: Settings) -> dict[str, int]:
+    """The settings' rule for failing a seam, as reports take it."""
+    return {
+        "seam_k": settings.seam_k,
+        "seam_n": settings.seam_n,
+        "seam_min_frames": settings.seam_min_frames,
+    }
+
+
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:
     """One JSON object, or a line for each figure."""
     if as_json:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from inspector.commands.options import Config, load
+from inspector.commands.options import Config, load, seam_rule
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -132,10 +132,8 @@ def show(
 
 def _source(settings: Settings, station: str | None, part: str | None) -> Source:
     from inspector.reports.page.facts import Source
-    from inspector.reports.query import SEAM_RULE
 
-    rule = {key: getattr(settings, key) for key in SEAM_RULE}
-    return Source(settings.url, settings.zone, station, part, rule)
+    return Source(settings.url, settings.zone, station, part, seam_rule(settings))
 
 
 def _archived(settings: Settings) -> Archived:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from inspector.commands.options import AsJson, Config, Format, load, print_figures
+from inspector.commands.options import AsJson, Config, Format, load, print_figures, seam_rule
 
 
 def report(
@@ -35,17 +35,18 @@ def report(
     form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
 ) -> None:
     """Answer one question from the quality database; 'report html' and 'report contact' make pictures."""
-    from inspector.reports import query
+    from inspector.reports import definitions
+    from inspector.reports.query import Query, run
+    from inspector.reports.rendering import render
 
     settings = load(config)
     if name is None:
-        for known, question in query.names().items():
+        for known, question in definitions.names().items():
             typer.echo(f"{known:<18} {question}")
         typer.echo("html               All that matters as one page to read, print and send: --out FILE")
         typer.echo("contact            A contact sheet of images: --verdict FAIL --out FILE.png")
         return
-    result = query.run(
-        settings.url,
+    query = Query(
         name,
         since=since,
         until=until,
@@ -54,10 +55,10 @@ def report(
         reference_since=reference_since,
         reference_until=reference_until,
         by=by,
-        seam_rule={key: getattr(settings, key) for key in query.SEAM_RULE},
+        seam_rule=seam_rule(settings),
         zone=settings.zone,
     )
-    typer.echo(query.render(result, form.value))
+    typer.echo(render(run(settings.url, query), form.value))
 
 
 def reconcile(config: Config, as_json: AsJson = False) -> None:

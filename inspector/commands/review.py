@@ -38,21 +38,22 @@ def next_(
     form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
 ) -> None:
     """Show the images that wait for a verdict; as CSV with empty columns to fill in, for 'review import'."""
-    from inspector.reports import query
+    from inspector.reports.query import Query, run
+    from inspector.reports.rendering import render
     from inspector.review.verdicts import ANSWERS
 
     settings = load(config)
     kinds = ("review", "audit", "fail", "undecided")
     if why is not None and why not in kinds:
         raise UsageError(f"--why {why!r}: there is {', '.join(kinds)}")
-    waiting = query.run(settings.url, "review_queue", station=station, part=part, zone=settings.zone)
+    waiting = run(settings.url, Query("review_queue", station=station, part=part, zone=settings.zone))
     shown = dataclasses.replace(waiting, rows=[row for row in waiting.rows if why in (None, row[0])][:limit])
     if form is Format.CSV:
         blank = ("", "", "", "")
         shown = dataclasses.replace(
             shown, columns=(*shown.columns, *ANSWERS), rows=[(*row, *blank) for row in shown.rows]
         )
-    typer.echo(query.render(shown, form.value))
+    typer.echo(render(shown, form.value))
 
 
 @review.command("set")

@@ -17,7 +17,7 @@ from inspector.ledger import database, statements
 from inspector.ledger.schema import arrival, signed
 from inspector.ledger.schema import station as stations
 from inspector.records import Outcome, Place
-from inspector.reports import query as reports
+from inspector.reports.query import Query, run
 
 _PATHS_A_QUERY = 500  # bound parameters, far below either back end's limit
 
@@ -84,7 +84,7 @@ def reconcile(
         if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
     ]
     still_waiting = len(waiting) - len(on_the_way) + going_back
-    ledger = reports.run(url, "reconcile")
+    ledger = run(url, Query("reconcile"))
     by_station = {row[0]: dict(zip(ledger.columns, row, strict=True)) for row in ledger.rows}
     counts = by_station.get(station, {})
     return Reconciliation(

@@ -28,7 +28,8 @@ from inspector.errors import SchemaError, StoreRefused
 from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store, migrate
 from inspector.records import Outcome, Verdict
-from inspector.reports import query as reports
+from inspector.reports import definitions
+from inspector.reports.query import Query, run
 
 _CATALOGUE = {  # everything that a schema consists of, as the server itself describes it
     "sqlite": ["SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'alembic_version'"],
@@ -156,8 +157,8 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
         assert told == ["inspected", "quarantined", "pruned", "requeued"]
         with pytest.raises(StoreRefused, match="permission denied for table station"):
             Store.open(engineer, "cell-2", seam_gap_s=300)
-        for name in reports.names():
-            reports.run(engineer, name)
+        for name in definitions.names():
+            run(engineer, Query(name))
         tables = list(schema.metadata.tables)
         verbs = ("DELETE FROM {}", "UPDATE {} SET id = id", "TRUNCATE {} CASCADE", "DROP TABLE {}")
         forbidden = {user: [verb.format(table) for verb in verbs for table in tables] for user in users}
@@ -201,7 +202,7 @@ def test_migrating_again_keeps_the_rows(store: Store, url: URL) -> None:
     store.record([inspected()], in_force(store))
     migrate(url)
     store.record([inspected("b.png")], in_force(store))
-    assert reports.run(url, "summary").rows[0][1] == 2
+    assert run(url, Query("summary")).rows[0][1] == 2
 
 
 _OLD_ROWS: dict[str, dict[str, Any]] = {  # one of each table, as revision 0001 had them
@@ -302,7 +303,7 @@ def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
         assert old.items() >= _OLD_ROWS[name].items(), "what was written is what was read"
     with Store.open(empty_url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected()], in_force(store))
-    assert reports.run(empty_url, "summary", station=_OLD_ROWS["station"]["name"]).rows[0][1] == 1
+    assert run(empty_url, Query("summary", station=_OLD_ROWS["station"]["name"])).rows[0][1] == 1
 
 
 def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
@@ -359,7 +360,7 @@ def test_stations_that_migrate_at_once_do_not_disturb_each_other(empty_url: URL)
 
 def test_no_schema_an_unknown_and_a_missing_file_are_one_line(empty_url: URL, tmp_path: Path) -> None:
     """Without the schema the store and a report refuse, with the command that mends it."""
-    for use in (lambda: Store.open(empty_url, "c", seam_gap_s=1), lambda: reports.run(empty_url, "summary")):
+    for use in (lambda: Store.open(empty_url, "c", seam_gap_s=1), lambda: run(empty_url, Query("summary"))):
         with pytest.raises(SchemaError, match="run 'weld-inspect migrate --config F'"):
             use()
     assert not list(tmp_path.glob("*.db")), "a look must not create the file"
@@ -372,7 +373,7 @@ def test_a_newer_schema_is_refused(url: URL) -> None:
     for use in (
         lambda: Store.open(url, "c", seam_gap_s=1),
         lambda: migrate(url),
-        lambda: reports.run(url, "summary"),
+        lambda: run(url, Query("summary")),
     ):
         with pytest.raises(
             SchemaError, match="revision ffff is from a newer program; update weldnet-station"
@@ -387,8 +388,9 @@ def test_the_migrations_are_found_in_an_installed_wheel(tmp_path: Path) -> None:
     shutil.copytree(Path(inspector.__file__).parent, package, ignore=ignore)
     shutil.copytree(resources.folder("sql"), package / "_data" / "sql", ignore=ignore)
     script = (
-        "from inspector import resources, reports, store;"
-        "store.migrate('sqlite:///q.db'); reports.run('sqlite:///q.db', 'summary');"
+        "from inspector import resources; from inspector.ledger import store;"
+        "from inspector.reports.query import Query, run;"
+        "store.migrate('sqlite:///q.db'); run('sqlite:///q.db', Query('summary'));"
         "print(resources.folder('sql'))"
     )
     environment = {**os.environ, "PYTHONPATH": str(package.parent)}

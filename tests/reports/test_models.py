@@ -8,6 +8,7 @@ import math
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from datetime import UTC
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from inspector.errors import UsageError
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
-from inspector.reports import query
+from inspector.reports.query import Query, Report, run
+from inspector.reports.rendering import render
 from inspector.times import instants, iso
 
 HOUR_US = 3600 * SECOND_US
@@ -71,7 +73,7 @@ def latest(url: URL) -> dict[int, Any]:
     return {row.inspection_id: row for row in table(url, "review")}
 
 
-def by_column(report: query.Report) -> list[dict[str, Any]]:
+def by_column(report: Report) -> list[dict[str, Any]]:
     """A report's rows with their columns' names."""
     return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
 
@@ -117,10 +119,10 @@ def test_both_back_ends_give_identical_rows(shop: tuple[int, URL, URL], name: st
     if name not in ("downtime", "gaps", "quarantine"):
         selections.append({"part": 'O\'Brien "7"'})
     for selection in selections:
-        one, other = (query.run(url, name, **selection, zone=BERLIN) for url in (sqlite, postgresql))
+        one, other = (run(url, Query(name, **selection, zone=BERLIN)) for url in (sqlite, postgresql))
         assert one == other, selection
         for form in ("csv", "json"):
-            assert query.render(one, form) == query.render(other, form), selection
+            assert render(one, form) == render(other, form), selection
 
 
 _NO_PERIOD = {
@@ -159,7 +161,7 @@ def test_the_files_run_unchanged_in_the_shells_that_people_have(shop: tuple[int,
         compares = ":reference_" in file.read_text(encoding="utf-8")
         reference = {"reference_since": "1970-01-01", "reference_until": "2026-01-08T19:20"}
         for url in shop[1:]:
-            expected = query.run(url, name, **(reference if compares else {}))
+            expected = run(url, Query(name, **(reference if compares else {})))
             header, *rows = in_a_shell(url, file)
             assert [column.removesuffix("_us") for column in header] == list(expected.columns)
             assert len(rows) == len(expected.rows), name
@@ -193,7 +195,7 @@ def test_agreement_is_that_of_numpy(shop: tuple[int, URL, URL], selection: dict[
         "class": (sum(a == b for a, b in classes), len(classes), None, classes),
     }
     option = {"station": "cell-1"} if "station_id" in selection else selection
-    report = by_column(query.run(url, "agreement", **option))
+    report = by_column(run(url, Query("agreement", **option)))
     assert [row["measure"] for row in report] == list(expected)
     for row in report:
         n, of_n, population, pairs = expected[row["measure"]]
@@ -219,11 +221,11 @@ def test_a_review_that_nobody_drew_says_nothing_of_escapes(store: Store, url: UR
         [inspected(f"{n}.png", verdict=Verdict.PASS) for n in range(3)], in_force(store)
     )
     store.review([Review(picked, "ann", Verdict.FAIL)])
-    escape = by_column(query.run(url, "agreement"))[0]
+    escape = by_column(run(url, Query("agreement")))[0]
     assert (escape["of_n"], escape["share"]) == (0, None), "no sample: no figure, rather than 0% or 100%"
     store.audit([drawn, calm], seed=1, population=3)
     store.review([Review(drawn, "ann", Verdict.FAIL), Review(calm, "ann", Verdict.PASS)])
-    escape = by_column(query.run(url, "agreement"))[0]
+    escape = by_column(run(url, Query("agreement")))[0]
     assert (escape["n"], escape["of_n"], escape["share"]) == (1, 2, 0.5)
     assert (escape["population"], escape["estimated"]) == (3, 1.5)
 
@@ -233,7 +235,7 @@ def test_all_of_one_kind_has_no_kappa(store: Store, url: URL) -> None:
     ids = store.record([inspected(f"{n}.png") for n in range(5)], in_force(store))
     store.audit(ids, seed=1, population=5)
     store.review([Review(number, "ann", Verdict.PASS) for number in ids])
-    escape, overkill, verdict, classes = by_column(query.run(url, "agreement"))
+    escape, overkill, verdict, classes = by_column(run(url, Query("agreement")))
     assert (escape["n"], escape["low_share"]) == (0, 0.0)
     assert escape["high_share"] == pytest.approx(wilson(0, 5)[1])
     assert (verdict["share"], verdict["kappa"]) == (1.0, None)
@@ -247,7 +249,7 @@ def test_confusion_counts_every_pair(shop: tuple[int, URL, URL]) -> None:
     expected = Counter(
         (i.verdict, i.label, said[i.id].verdict, said[i.id].label) for i in images(url) if i.id in said
     )
-    found = by_column(query.run(url, "confusion"))
+    found = by_column(run(url, Query("confusion")))
     words = ("verdict", "label", "human_verdict", "human_label")
     assert {tuple(row[word] for word in words): row["n"] for row in found} == expected
     assert {row["of_n"] for row in found} == {len(said)}
@@ -260,7 +262,7 @@ def test_models_are_told_apart(shop: tuple[int, URL, URL]) -> None:
     """Each artifact has its own images, verdicts and fate under review, older classes or newer."""
     seed, url, _ = shop
     said, sampled = latest(url), {row.inspection_id for row in table(url, "audit_sample")}
-    found = by_column(query.run(url, "models"))
+    found = by_column(run(url, Query("models")))
     assert len(found) == 2 + (seed == 3)
     for row in found:
         [model] = [m for m in table(url, "model") if m.artifact_sha256.startswith(row["artifact"])]
@@ -299,7 +301,7 @@ def test_the_queue_holds_what_waits_and_nothing_else(shop: tuple[int, URL, URL])
     for why in ("review", "audit", "fail", "undecided"):
         rows = sorted(waiting[why], key=lambda image: (image.inspected_us, image.id))[:200]
         expected += [(why, len(waiting[why]), image.id) for image in rows]
-    assert [row[:3] for row in query.run(url, "review_queue").rows] == expected
+    assert [row[:3] for row in run(url, Query("review_queue")).rows] == expected
     assert len(expected) > 20
 
 
@@ -331,7 +333,7 @@ def test_drift_is_that_of_numpy(shop: tuple[int, URL, URL]) -> None:
     expected = {"class": _psi(*counts)}
     for measure in ("confidence", "novelty"):
         expected[measure] = psi(*([getattr(i, measure) for i in rows] for rows in (now, before)))
-    found = by_column(query.run(url, "drift", since=SINCE[seed], zone=BERLIN))
+    found = by_column(run(url, Query("drift", since=SINCE[seed], zone=BERLIN)))
     assert [row["measure"] for row in found] == list(expected)
     for row in found:
         index, bins = expected[row["measure"]]
@@ -356,7 +358,7 @@ def test_drift_has_its_bands(store: Store, url: URL) -> None:
     store.record(sure + again + unsure, in_force(store))
 
     def bands(**period: str) -> dict[str, Any]:
-        return {row["measure"]: row["band"] for row in by_column(query.run(url, "drift", **period))}
+        return {row["measure"]: row["band"] for row in by_column(run(url, Query("drift", **period)))}
 
     assert bands(since="2026-01-05T09:00", until="2026-01-05T10:00") == {
         "class": "stable",
@@ -381,25 +383,25 @@ def test_confidence_is_a_histogram(shop: tuple[int, URL, URL]) -> None:
     before = images(url, since_us=since_us - 28 * 24 * HOUR_US, until_us=since_us)
     edges = [0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1]
     counts, reference = (np.histogram([i.confidence for i in rows], edges)[0] for rows in (now, before))
-    found = by_column(query.run(url, "confidence", since=SINCE[seed], zone=BERLIN))
+    found = by_column(run(url, Query("confidence", since=SINCE[seed], zone=BERLIN)))
     assert [row["n"] for row in found] == counts.tolist()
     assert [row["reference_n"] for row in found] == reference.tolist()
     for row, count, other in zip(found, counts, reference, strict=True):
         same(row["share"], float(count / len(now)))
         same(row["reference_share"], float(other / len(before)))
         assert row["passed"] + row["failed"] + row["review"] == row["n"]
-    alone = by_column(query.run(url, "confidence"))
+    alone = by_column(run(url, Query("confidence")))
     assert {row["reference_share"] for row in alone} == {None}
 
 
 def test_a_reference_is_for_reports_that_compare(url: URL) -> None:
     """A reference is refused by a report that knows none, and a back-to-front one by those that do."""
     with pytest.raises(UsageError, match="report 'agreement' compares with no reference"):
-        query.run(url, "agreement", reference_since="2026-01-01")
+        run(url, Query("agreement", reference_since="2026-01-01"))
     with pytest.raises(UsageError, match="--reference-since 2026-02-01 is not before --reference-until 2026"):
-        query.run(url, "drift", reference_since="2026-02-01", reference_until="2026-01-01")
+        run(url, Query("drift", reference_since="2026-02-01", reference_until="2026-01-01"))
     with pytest.raises(UsageError, match="--reference-until 'x' is no date"):
-        query.run(url, "drift", reference_until="x")
+        run(url, Query("drift", reference_until="x"))
 
 
 # --- the machine -----------------------------------------------------------------------------------------
@@ -415,7 +417,7 @@ def test_latency_by_group_is_that_of_numpy(shop: tuple[int, URL, URL], name: str
     for image in images(url):
         hour = iso(int(image.inspected_us / HOUR_US) * HOUR_US, BERLIN)
         groups[hour if column == "hour" else image.batch_size].append(image)
-    found = by_column(query.run(url, name, zone=BERLIN))
+    found = by_column(run(url, Query(name, zone=BERLIN)))
     assert len(found) == 4 * len(groups)
     for row in found:
         times = [getattr(image, f"{row['step']}_ms") for image in groups[row[column]]]
@@ -432,7 +434,7 @@ def test_throughput_counts_hours_and_minutes(shop: tuple[int, URL, URL]) -> None
     for image in images(url, since_us=0):
         hour = image.inspected_us // HOUR_US * HOUR_US
         groups[iso(hour, BERLIN), names[image.station_id]].append(image)
-    found = by_column(query.run(url, "throughput", zone=BERLIN))
+    found = by_column(run(url, Query("throughput", zone=BERLIN)))
     assert len(found) == len(groups)
     for row in found:
         own = groups[row["hour"], row["station"]]
@@ -450,7 +452,7 @@ def test_quarantine_by_reason(shop: tuple[int, URL, URL]) -> None:
     files = table(url, "quarantine")
     counts = Counter((names[row.station_id], row.reason) for row in files)
     totals = Counter(names[row.station_id] for row in files)
-    found = by_column(query.run(url, "quarantine"))
+    found = by_column(run(url, Query("quarantine")))
     assert {(row["station"], row["reason"]): row["n"] for row in found} == counts
     for row in found:
         own = [f for f in files if (names[f.station_id], f.reason) == (row["station"], row["reason"])]
@@ -472,11 +474,11 @@ def test_gaps_are_the_pauses_between_images(shop: tuple[int, URL, URL]) -> None:
                 )
                 expected.append((one, station.name, other, kinds["start"], kinds["stop"], kinds["outage"]))
     expected.sort()
-    found = by_column(query.run(url, "gaps"))
+    found = by_column(run(url, Query("gaps")))
     assert [
         (row["from"], row["station"], row["until"], row["starts"], row["stops"], row["outages"])
         for row in found
-    ] == [(iso(e[0], query.UTC), e[1], iso(e[2], query.UTC), *e[3:]) for e in expected]
+    ] == [(iso(e[0], UTC), e[1], iso(e[2], UTC), *e[3:]) for e in expected]
     assert any(16 <= row["hours"] < 18 for row in found)
 
 
@@ -487,9 +489,9 @@ def test_a_gap_over_the_periods_beginning_counts(store: Store, url: URL) -> None
         inspected("b.png", seen_us=START_US + 16 * HOUR_US),
     )
     store.record([late, early], in_force(store))
-    [row] = by_column(query.run(url, "gaps", since="2026-01-06"))
+    [row] = by_column(run(url, Query("gaps", since="2026-01-06")))
     assert row["hours"] == 16
-    assert query.run(url, "gaps", until="2026-01-06").rows == []
+    assert run(url, Query("gaps", until="2026-01-06")).rows == []
 
 
 def write_events(url: URL, *events: tuple[str, float]) -> None:
@@ -521,7 +523,7 @@ def test_downtime_of_a_week_written_by_hand(store: Store, url: URL) -> None:
         ("stop", 20),
         ("start", 20.4),
     )
-    [row] = by_column(query.run(url, "downtime"))
+    [row] = by_column(run(url, Query("downtime")))
     assert (row["starts"], row["stops"], row["crashes"], row["outages"], row["others"]) == (4, 2, 1, 1, 1)
     same(row["run_hours"], 16 / 3)
     same(row["hours"], 20.4)
@@ -533,13 +535,13 @@ def test_downtime_of_a_week_written_by_hand(store: Store, url: URL) -> None:
 def test_downtime_of_every_history(shop: tuple[int, URL, URL]) -> None:
     """Each day's run of 15.5 hours is the mean time between stops; gaps are those that 'gaps' lists."""
     seed, url, _ = shop
-    found = {row["station"]: row for row in by_column(query.run(url, "downtime"))}
+    found = {row["station"]: row for row in by_column(run(url, Query("downtime")))}
     days = 12 if seed == 2 else 8
     cell = found["cell-1"]
     assert (cell["starts"], cell["stops"], cell["crashes"], cell["outages"]) == (days, days, 0, days)
     assert cell["others"] == 2 * days
     same(cell["run_hours"], 15.5)
-    listed = Counter(row["station"] for row in by_column(query.run(url, "gaps")))
+    listed = Counter(row["station"] for row in by_column(run(url, Query("gaps"))))
     assert {name: row["gaps"] for name, row in found.items()} == listed
     assert found["Cell-2"]["run_hours"] is None
 
@@ -550,7 +552,7 @@ def test_downtime_of_every_history(shop: tuple[int, URL, URL]) -> None:
 def test_an_empty_database_is_no_data(url: URL) -> None:
     """Without a row every report is one plain line."""
     for name in OURS:
-        assert query.render(query.run(url, name)) == f"no data for {name}"
+        assert render(run(url, Query(name))) == f"no data for {name}"
 
 
 def test_one_row_and_an_unreadable_file(url_of: Callable[[str], URL]) -> None:
@@ -560,7 +562,7 @@ def test_one_row_and_an_unreadable_file(url_of: Callable[[str], URL]) -> None:
         with Store.open(url, "cell-1", seam_gap_s=300) as store:
             store.record([inspected(), quarantined()], in_force(store))
     for name in OURS:
-        one, other = (query.run(url, name, since="2026-01-05") for url in urls)
+        one, other = (run(url, Query(name, since="2026-01-05")) for url in urls)
         assert one == other
         # Nothing was reviewed, waits, or paused.
         assert bool(one.rows) == (name not in ("confusion", "gaps", "review_queue"))

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
-from inspector.reports import query
-from inspector.reports.page.facts import Facts, Period, Source, definitions, period
+from inspector.reports import definitions
+from inspector.reports.page.facts import Facts, Period, Source, period
+from inspector.reports.query import Query, run
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(
@@ -84,16 +85,16 @@ def test_the_reference_reaches_the_reports_that_compare(url: URL):
     """Those are asked with it, and no other report is."""
     week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
     facts = Facts(Source(url, BERLIN, reference=week.before), week)
-    for name in query.names():
-        assert facts.report(name).name == name  # a report that knows no reference refuses one
+    for name in definitions.names():
+        assert facts.report(name).query.report == name  # a report that knows no reference refuses one
 
 
 def test_every_report_defines_its_columns(url: URL):
     """Each column that a report gives is defined in its file, and so in the page's definitions."""
-    for name, question in query.names().items():
-        told = definitions(name)
+    for name, question in definitions.names().items():
+        told = definitions.read(name)
         assert told.question == question
-        columns = set(query.run(url, name).columns) - {"p95_ms", "p99_ms", "test_2", "test_3", "test_4"}
+        columns = set(run(url, Query(name)).columns) - {"p95_ms", "p99_ms", "test_2", "test_3", "test_4"}
         assert columns <= set(told.columns), name
         assert all(told.columns.values())
         assert not [note for note in told.notes if "since_us" in note]

@@ -26,13 +26,14 @@ from sqlalchemy.engine import URL
 from inspector.errors import UsageError
 from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
-from inspector.reports import query
+from inspector.reports import definitions
 from inspector.reports.page import html
 from inspector.reports.page.drawing import COLOURS, GROUND, TEXT
-from inspector.reports.page.facts import Source, knows_part, period
+from inspector.reports.page.facts import Source, period
 from inspector.reports.page.pictures import Archived
 from inspector.reports.page.plots import pareto
 from inspector.reports.page.words import INSTANTS, LANGUAGES, Words, plain
+from inspector.reports.query import Query, run
 
 NOW = datetime(2026, 4, 4, 6, tzinfo=UTC)
 SINCE, UNTIL = "2026-03-27", "2026-04-04"  # of history 2: the rate shifts on the second of April
@@ -106,14 +107,17 @@ def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str
     """Each row of each table is a row of its report, in order where the whole report stands there."""
     told = Counter[str]()
     for name, by, columns, rows in tables(page_of(history, **asked)):
-        report = query.run(
+        report = run(
             history,
-            name,
-            since=SINCE,
-            until=UNTIL,
-            by=by,
-            zone=BERLIN,
-            **{key: value for key, value in asked.items() if key != "part" or knows_part(name)},
+            Query(
+                name,
+                since=SINCE,
+                until=UNTIL,
+                by=by,
+                zone=BERLIN,
+                station=asked.get("station"),
+                part=asked.get("part") if definitions.takes(name, "part") else None,
+            ),
         )
         if not set(columns) <= set(report.columns):
             continue  # derived columns: below
@@ -146,9 +150,9 @@ def _shown(column: str, value: Any) -> Any:
 
 def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.Page):
     """The passes by verdict are counted from the report's rows, and every signal of the p-chart is listed."""
-    rows = query.run(history, "seams", since=SINCE, until=UNTIL, zone=BERLIN).rows
+    rows = run(history, Query("seams", since=SINCE, until=UNTIL, zone=BERLIN)).rows
     verdicts = Counter(row[4] for row in rows)
-    chart = query.run(history, "p_chart", since=SINCE, until=UNTIL, by="shift", zone=BERLIN)
+    chart = run(history, Query("p_chart", since=SINCE, until=UNTIL, by="shift", zone=BERLIN))
     first = chart.columns.index("test_1")
     signals = [row for row in chart.rows if any(row[first : first + 4])]
     assert signals
@@ -169,8 +173,8 @@ def test_limits_come_from_the_reference(history: str):
     source = Source(history, BERLIN, "cell-1", reference=which.before)
     page = html.quality_report(source, which, Archived("cell-1", Path("nowhere")), "en", NOW)
     asked: dict[str, Any] = {"since": SINCE, "until": UNTIL, "station": "cell-1", "zone": BERLIN}
-    own = query.run(history, "p_chart", **asked)
-    told = query.run(history, "p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE)
+    own = run(history, Query("p_chart", **asked))
+    told = run(history, Query("p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE))
     center = told.columns.index("center_share")
     ((columns, rows),) = ((columns, rows) for name, _, columns, rows in tables(page) if name == "p_chart")
     shown = {row[columns.index("center_share")] for row in rows}
@@ -182,7 +186,7 @@ def test_headline_figures_are_sums_over_the_stations(history: str, shown: html.P
     """Each card is its report's figure, over all stations, with the change against the period before."""
 
     def rows(name: str, **more: Any) -> list[dict[str, Any]]:
-        report = query.run(history, name, **({"since": SINCE, "until": UNTIL, "zone": BERLIN} | more))
+        report = run(history, Query(name, **({"since": SINCE, "until": UNTIL, "zone": BERLIN} | more)))
         return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
 
     def total(some: list[dict[str, Any]], column: str) -> int:

@@ -30,11 +30,12 @@ from inspector.errors import UsageError
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.records import Inspected, NameParts, Verdict
-from inspector.reports import query as reports
+from inspector.reports.query import GROUPINGS, SEAM_RULE, Query, Report, run
+from inspector.reports.rendering import render
 
 HOUR_US = 3600 * SECOND_US
 NAMES = ("first_pass_yield", "pareto", "trend", "by_part", "by_seam", "by_camera", "seams", "p_chart")
-ASKED = [(name, by) for name in NAMES for by in reports.BY.get(name, (None,))]
+ASKED = [(name, by) for name in NAMES for by in GROUPINGS.get(name, (None,))]
 Row = dict[str, Any]
 
 
@@ -84,7 +85,7 @@ def began(rows: list[Row]) -> dict[int, tuple[str, str]]:
     return began
 
 
-def as_dicts(report: reports.Report) -> list[Row]:
+def as_dicts(report: Report) -> list[Row]:
     """The report's rows by column."""
     return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
 
@@ -102,7 +103,7 @@ def test_both_back_ends_give_the_same_rows(told: dict[str, URL], name: str, by: 
         {"since": "2035-01-01"},
     ]
     for selection in selections:
-        one, other = (reports.run(url, name, **selection, by=by, zone=BERLIN) for url in told.values())
+        one, other = (run(url, Query(name, **selection, by=by, zone=BERLIN)) for url in told.values())
         assert repr(one) == repr(other), selection
         assert bool(one.rows) != ("2035-01-01" in selection.values())
 
@@ -122,7 +123,7 @@ def test_first_pass_yield_is_that_of_the_first_look(told: dict[str, URL]) -> Non
             wrong = n - passed - failed - review
             share = passed / n if wrong < n else None
             expected.append((group, n, passed, failed, review, wrong, share))
-        report = reports.run(url, "first_pass_yield", by=by)
+        report = run(url, Query("first_pass_yield", by=by))
         column = report.columns.index(by)
         assert [(row[column], *row[3:]) for row in report.rows] == expected
 
@@ -140,7 +141,7 @@ def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(told: dict[str,
             near, key=lambda row: (row["inspected_us"], row["id"]), default={"shift": None}
         )
         expected[chosen["shift"]] += 1
-    rows = as_dicts(reports.run(url, "first_pass_yield", by="shift"))
+    rows = as_dicts(run(url, Query("first_pass_yield", by="shift")))
     assert {row["shift"]: row["errors"] for row in rows if row["errors"]} == dict(expected)
     first = [row for row in everything if row["pass_no"] in (None, 1) and row["duplicate_of"] is None]
     for shift, some in grouped(first, lambda row: row["shift"]).items():
@@ -160,10 +161,10 @@ def test_pareto_adds_up(told: dict[str, URL]) -> None:
         (place, label, n, total, n / total, so_far, so_far / total)
         for place, ((label, n), so_far) in enumerate(zip(ordered, cumulative, strict=True), 1)
     ]
-    assert reports.run(told["sqlite"], "pareto").rows == expected
+    assert run(told["sqlite"], Query("pareto")).rows == expected
 
 
-@pytest.mark.parametrize("by", reports.BY["trend"])
+@pytest.mark.parametrize("by", GROUPINGS["trend"])
 def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
     """By hour, shift, day and week: the counts and shares of a plain grouping over the calendar."""
     rows = images(told["sqlite"])
@@ -179,7 +180,7 @@ def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
         return None, (day - timedelta(days=day.weekday() if by == "week" else 0)).isoformat(), None
 
     expected = {key: (*counts(some), *shares(some)) for key, some in grouped(rows, period).items()}
-    report = reports.run(told["sqlite"], "trend", by=by, zone=BERLIN)
+    report = run(told["sqlite"], Query("trend", by=by, zone=BERLIN))
     found = {row[:3]: row[3:] for row in report.rows}
     assert len(found) == len(report.rows)
     if by == "shift":  # where a clock went mad a few images came after midnight, and nothing tells of a night
@@ -195,7 +196,7 @@ def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
 def test_parts_seams_and_cameras_are_counted(told: dict[str, URL], name: str, keys: list[str]) -> None:
     """Each part, seam and camera with its counts, shares and times; images without one have their own row."""
     rows = images(told["sqlite"])
-    report = reports.run(told["sqlite"], name, zone=UTC)
+    report = run(told["sqlite"], Query(name, zone=UTC))
     found = {tuple(row[key] for key in keys): row for row in as_dicts(report)}
     expected = grouped(rows, lambda row: tuple(row[key] for key in keys))
     assert found.keys() == expected.keys()
@@ -263,7 +264,7 @@ def test_a_seam_fails_where_k_of_n_frames_do(told: dict[str, URL], k: int, n: in
         once = {row["sha256"]: row for row in reversed(some)}  # the same bytes count once
         expected[key] = seam_by_hand(list(once.values()), k, n, least)
     rule = {"seam_k": k, "seam_n": n, "seam_min_frames": least}
-    report = reports.run(told["sqlite"], "seams", seam_rule=rule, zone=BERLIN)
+    report = run(told["sqlite"], Query("seams", seam_rule=rule, zone=BERLIN))
     found = {row[:4]: dict(zip(report.columns[4:], row[4:], strict=True)) for row in report.rows}
     assert len(found) == len(report.rows)
     assert found == expected
@@ -290,7 +291,7 @@ def weld(
 
 def seams(url: URL, **selection: Any) -> list[tuple[Any, ...]]:
     """Part, seam, verdict, reason, n and the stretch of each pass."""
-    rows = as_dicts(reports.run(url, "seams", **selection))
+    rows = as_dicts(run(url, Query("seams", **selection)))
     names = ("part", "seam", "verdict", "reason", "n", "from_frame", "to_frame")
     return [tuple(row[name] for name in names) for row in rows]
 
@@ -393,8 +394,8 @@ CHARTED = ("lower_share", "upper_share", "chart", "test_1", "test_2", "test_3", 
 @pytest.mark.parametrize("by", ["shift", "day", "hour"])
 def test_the_p_chart_is_that_of_its_definition(told: dict[str, URL], by: str) -> None:
     """Centre, limits, sigma z and tests of each station's chart are NumPy's, from the points' own counts."""
-    points = as_dicts(reports.run(told["sqlite"], "p_chart", by=by, zone=BERLIN))
-    trend = as_dicts(reports.run(told["sqlite"], "trend", by=by, station="cell-1", zone=BERLIN))
+    points = as_dicts(run(told["sqlite"], Query("p_chart", by=by, zone=BERLIN)))
+    trend = as_dicts(run(told["sqlite"], Query("trend", by=by, station="cell-1", zone=BERLIN)))
     keys = ("hour", "day", "shift", "n", "failed", "fail_share")
     own = [tuple(row[key] for key in keys) for row in points if row["station"] == "cell-1"]
     assert sorted(own, key=repr) == sorted((tuple(row[key] for key in keys) for row in trend), key=repr)
@@ -419,16 +420,17 @@ def test_the_p_charts_limits_come_from_its_reference(
     days = [(history.begins + timedelta(days=number)).date().isoformat() for number in range(9)]
     period = {"since": days[since], "until": days[until], "station": "cell-1", "by": by, "zone": BERLIN}
     phase_one = {"reference_since": days[0], "reference_until": days[4]}
-    found = as_dicts(reports.run(told["sqlite"], "p_chart", **period, **phase_one))
-    assert reports.run(told["postgresql"], "p_chart", **period, **phase_one).rows == [
+    found = as_dicts(run(told["sqlite"], Query("p_chart", **period, **phase_one)))
+    assert run(told["postgresql"], Query("p_chart", **period, **phase_one)).rows == [
         tuple(row.values()) for row in found
     ]
-    own = as_dicts(reports.run(told["sqlite"], "p_chart", **period))
+    own = as_dicts(run(told["sqlite"], Query("p_chart", **period)))
     counted = ("day", "shift", "n", "failed")
     assert [[row[key] for key in counted] for row in found] == [[row[key] for key in counted] for row in own]
     before = as_dicts(
-        reports.run(
-            told["sqlite"], "p_chart", since=days[0], until=days[4], station="cell-1", by=by, zone=BERLIN
+        run(
+            told["sqlite"],
+            Query("p_chart", since=days[0], until=days[4], station="cell-1", by=by, zone=BERLIN),
         )
     )
     n, d = ([row[key] for row in found] for key in ("n", "failed"))
@@ -450,13 +452,15 @@ def test_a_reference_from_before_flags_every_shift_after_the_change(
     calm = (history.begins + timedelta(days=10)).date().isoformat()
     for url in told.values():
         points = as_dicts(
-            reports.run(
+            run(
                 url,
-                "p_chart",
-                station="cell-1",
-                by="shift",
-                reference_until=calm,
-                reference_since="2026-01-01",
+                Query(
+                    "p_chart",
+                    station="cell-1",
+                    by="shift",
+                    reference_until=calm,
+                    reference_since="2026-01-01",
+                ),
             )
         )
         outside = [(row["day"], row["shift"]) for row in points if row["test_1"]]
@@ -470,7 +474,7 @@ def test_points_without_a_reference_are_shown_and_not_judged(store: Store, url: 
     force = in_force(store)
     for number in range(3):
         store.record(day_of(number, 10, number), force)
-    rows = reports.run(url, "p_chart", by="day", reference_until="2020-01-01").rows
+    rows = run(url, Query("p_chart", by="day", reference_until="2020-01-01")).rows
     assert [row[3:] for row in rows] == [
         (None, 10, failed, failed / 10, None, None, None, None, "p", 0, 0, 0, 0) for failed in range(3)
     ]
@@ -482,7 +486,7 @@ def test_the_p_chart_flags_the_shift_at_its_subgroup(
     """A point rises above its limit where a history's defect rate does, and none before; else none at all."""
     history = histories.HISTORIES[request.node.callspec.params["told"]]
     for url in told.values():
-        points = as_dicts(reports.run(url, "p_chart", station="cell-1", by="shift"))
+        points = as_dicts(run(url, Query("p_chart", station="cell-1", by="shift")))
         flagged = [row for row in points if row["test_1"] and row["fail_share"] > row["upper_share"]]
         if history.shifted:
             assert (flagged[0]["day"], flagged[0]["shift"]) == history.shifted
@@ -518,7 +522,7 @@ def test_each_of_nelsons_tests_fires_where_its_run_is_complete(
     force = in_force(store)
     for number, count in enumerate(failed):
         store.record(day_of(count, n, number), force)
-    points = as_dicts(reports.run(url, "p_chart", by="day"))
+    points = as_dicts(run(url, Query("p_chart", by="day")))
     _, expected = chart_by_hand([n] * len(failed), failed)
     assert [tuple(row[key] for key in CHARTED[3:]) for row in points] == [row[3:] for row in expected]
     for at, test in flags.items():
@@ -531,11 +535,11 @@ def test_overdispersed_subgroups_get_laneys_limits(store: Store, url: URL) -> No
     force = in_force(store)
     for number, failed in enumerate([10, 60, 15, 55, 20, 50, 12, 58, 18, 52]):
         store.record(day_of(failed, 200, number), force)
-    points = as_dicts(reports.run(url, "p_chart", by="day"))
+    points = as_dicts(run(url, Query("p_chart", by="day")))
     assert {row["chart"] for row in points} == {"laney"}
     assert points[0]["sigma_z"] > 3
     assert not [row for row in points if row["test_1"]]
-    calm = as_dicts(reports.run(url, "p_chart", by="day", until="2026-01-02"))
+    calm = as_dicts(run(url, Query("p_chart", by="day", until="2026-01-02")))
     assert [(row["chart"], row["sigma_z"], row["lower_share"]) for row in calm] == [("p", None, None)]
 
 
@@ -545,7 +549,7 @@ def test_all_pass_or_all_fail_has_no_limits(store: Store, url: URL, failed: int)
     force = in_force(store)
     for number in range(12):
         store.record(day_of(failed, 10, number), force)
-    rows = reports.run(url, "p_chart", by="day").rows
+    rows = run(url, Query("p_chart", by="day")).rows
     share = failed / 10
     flags = [(0, 0, 0, 0)] * 12
     assert [row[6:12] for row in rows] == [(share, share, None, None, None, "p")] * 12
@@ -570,13 +574,13 @@ def test_a_night_is_one_shift_though_it_has_two_days(store: Store, url: URL) -> 
         frame = inspected(f"{text}.png", seen_us=int(at.timestamp()) * SECOND_US)
         frames.append(dataclasses.replace(frame, local_day=text[:10], shift="night"))
     store.record(frames, in_force(store))
-    rows = as_dicts(reports.run(url, "trend", by="shift"))
+    rows = as_dicts(run(url, Query("trend", by="shift")))
     assert [(row["day"], row["n"]) for row in rows] == [
         ("2026-01-05", 2),
         ("2026-01-06", 1),
         ("2026-01-07", 2),
     ]
-    assert [row["n"] for row in as_dicts(reports.run(url, "p_chart", by="shift"))] == [2, 1, 2]
+    assert [row["n"] for row in as_dicts(run(url, Query("p_chart", by="shift")))] == [2, 1, 2]
 
 
 def test_pareto_names_the_defect_where_an_accepted_class_leads(store: Store, url: URL) -> None:
@@ -596,37 +600,37 @@ def test_pareto_names_the_defect_where_an_accepted_class_leads(store: Store, url
     store.record([dataclasses.replace(frame, judgement=judgement), sure], force)
     # An artifact whose metadata say less: its label stands.
     store.record([inspected("c.png", verdict=Verdict.FAIL, label="good")], in_force(store))
-    found = {row["class"]: row["n"] for row in as_dicts(reports.run(url, "pareto"))}
+    found = {row["class"]: row["n"] for row in as_dicts(run(url, Query("pareto")))}
     assert found == {"$.a[0]": 1, 'it\'s "bad"': 1, "good": 1}
 
 
 @pytest.mark.parametrize(("name", "by"), ASKED)
 def test_empty_is_no_rows_and_one_image_is_one_row(store: Store, url: URL, name: str, by: str | None) -> None:
     """Without data there is no row, with one image one row; never an error."""
-    assert reports.run(url, name, by=by).rows == []
+    assert run(url, Query(name, by=by)).rows == []
     store.record([inspected(part="P", seam="S", verdict=Verdict.FAIL)], in_force(store))
-    assert len(reports.run(url, name, by=by).rows) == 1
-    assert reports.run(url, name, by=by, since="2027-01-01").rows == []
-    assert "no data" in reports.render(reports.run(url, name, by=by, part="never seen"))
+    assert len(run(url, Query(name, by=by)).rows) == 1
+    assert run(url, Query(name, by=by, since="2027-01-01")).rows == []
+    assert "no data" in render(run(url, Query(name, by=by, part="never seen")))
 
 
 def test_all_pass_has_no_pareto_and_errors_alone_no_share(store: Store, url: URL) -> None:
     """Nothing failed: no row. Nothing but unreadable files: no share rather than a misleading 0%."""
     store.record([quarantined()], in_force(store))
-    [row] = as_dicts(reports.run(url, "first_pass_yield"))
+    [row] = as_dicts(run(url, Query("first_pass_yield")))
     assert (row["n"], row["errors"], row["first_pass_share"]) == (1, 1, None)
     store.record([inspected()], in_force(store))
-    assert reports.run(url, "pareto").rows == []
-    [row] = as_dicts(reports.run(url, "first_pass_yield"))
+    assert run(url, Query("pareto")).rows == []
+    [row] = as_dicts(run(url, Query("first_pass_yield")))
     assert (row["n"], row["passed"], row["errors"], row["first_pass_share"]) == (2, 1, 1, 0.5)
 
 
 def test_an_unknown_by_is_one_line(url: URL) -> None:
     """What a report cannot go by is refused with what it can go by."""
     with pytest.raises(UsageError, match="report 'trend' goes by day, hour, shift, week, not by 'month'"):
-        reports.run(url, "trend", by="month")
+        run(url, Query("trend", by="month"))
     with pytest.raises(UsageError, match="leave --by out"):
-        reports.run(url, "pareto", by="day")
+        run(url, Query("pareto", by="day"))
 
 
 # --- the SQL clients that people have --------------------------------------------------------------------
@@ -637,7 +641,7 @@ def parameters(by: str | None) -> dict[str, str]:
     ends = {"since_us": str(-(1 << 62)), "until_us": str(1 << 62)}
     period = ends | {f"reference_{end}": at for end, at in ends.items()}
     texts = {"station": "''", "part": "''", "by": f"'{by or ''}'"}
-    return {**period, **texts, **{key: str(value) for key, value in reports.SEAM_RULE.items()}}
+    return {**period, **texts, **{key: str(value) for key, value in SEAM_RULE.items()}}
 
 
 def sqlite_shell(url: URL, file: Path, values: dict[str, str]) -> str:
@@ -668,7 +672,7 @@ def test_the_file_runs_unchanged_in_the_clients_that_people_have(
     """sqlite3 and psql print the very rows that the command reports, from the same file."""
     url = told["postgresql" if client is psql else "sqlite"]
     for name, by in ASKED:
-        expected = reports.run(url, name, by=by)
+        expected = run(url, Query(name, by=by))
         file = resources.folder("sql") / "reports" / f"{name}.sql"
         header, *lines = csv.reader(io.StringIO(client(url, file, parameters(by)), newline=""))
         assert [column.removesuffix("_us") for column in header] == list(expected.columns)

@@ -19,7 +19,9 @@ from inspector import resources
 from inspector.errors import UsageError
 from inspector.ledger.store import Store
 from inspector.records import Inspected, Quarantined, Verdict
-from inspector.reports import query
+from inspector.reports import definitions
+from inspector.reports.query import Query, run
+from inspector.reports.rendering import render
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LABELS = ["good", "Zebra", "apple", "über", "burn [red]through[/red]"]
@@ -76,10 +78,10 @@ def test_both_back_ends_give_the_same_rows(url_of: Callable[[str], URL], seed: i
         {"since": "2026-01-05T09:00", "until": "2026-01-05T10:00"},
         {"since": "2030-01-01"},
     ]
-    for name in query.names():
+    for name in definitions.names():
         text = (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")
         for selection in [*selections, *([{"part": "P2"}] if ":part" in text else [])]:
-            one, other = (query.run(url, name, **selection, zone=BERLIN) for url in urls)
+            one, other = (run(url, Query(name, **selection, zone=BERLIN)) for url in urls)
             assert one == other, f"{name} {selection}"
             assert not (one.rows and "2030-01-01" in selection.values())
 
@@ -94,7 +96,7 @@ def test_latency_percentiles_are_those_of_numpy(url: URL) -> None:
         times = np.array([getattr(timing, f"{step}_ms") for timing in timings])
         ranks = np.percentile(times, [50, 95, 99, 100], method="inverted_cdf")
         expected.append((step, len(times), *ranks.tolist()))
-    report = query.run(url, "latency")
+    report = run(url, Query("latency"))
     assert report.columns == ("step", "n", "p50_ms", "p95_ms", "p99_ms", "max_ms")
     assert report.rows == expected
 
@@ -107,7 +109,7 @@ def test_percentiles_of_few_images(store: Store, url: URL, count: int) -> None:
         [inspected(f"{time}.png", milliseconds=(time,) * 4) for time in times.tolist()], in_force(store)
     )
     ranks = np.percentile(times, [50, 95, 99, 100], method="inverted_cdf").tolist()
-    assert query.run(url, "latency").rows[0] == ("wait", count, *ranks)
+    assert run(url, Query("latency")).rows[0] == ("wait", count, *ranks)
 
 
 def test_summary_counts_everything(url: URL) -> None:
@@ -117,11 +119,11 @@ def test_summary_counts_everything(url: URL) -> None:
     images = judged(items)
     verdicts = Counter(item.judgement.verdict for item in images)
     n, repeated = len(images), len(images) - len({item.source.sha256 for item in images})
-    [row] = query.run(url, "summary", zone=BERLIN).rows
+    [row] = run(url, Query("summary", zone=BERLIN)).rows
     assert row[:5] == ("cell-1", n, verdicts["PASS"], verdicts["FAIL"], verdicts["REVIEW"])
     assert row[5:8] == pytest.approx([verdicts[kind] / n for kind in ("PASS", "FAIL", "REVIEW")])
     assert row[8:] == (repeated, len(items) - n, "2026-01-05T09:00:00+01:00", "2026-01-05T12:19:00+01:00")
-    [row] = query.run(url, "summary", part="P1").rows
+    [row] = run(url, Query("summary", part="P1")).rows
     assert row[1] == sum(item.name.part == "P1" for item in images)
     assert row[9] is None, "a file without an image is of no known part"
 
@@ -129,9 +131,9 @@ def test_summary_counts_everything(url: URL) -> None:
 def test_a_station_with_quarantined_files_only_has_no_shares(store: Store, url: URL) -> None:
     """No image judged is an empty share, never a division by zero or a misleading 0%."""
     store.record([quarantined()], in_force(store))
-    report = query.run(url, "summary")
+    report = run(url, Query("summary"))
     assert report.rows[0][:10] == ("cell-1", 0, 0, 0, 0, None, None, None, 0, 1)
-    assert "–" in query.render(report)
+    assert "–" in render(report)
 
 
 def test_by_class_counts_what_the_model_saw(url: URL) -> None:
@@ -149,14 +151,14 @@ def test_by_class_counts_what_the_model_saw(url: URL) -> None:
         share = len(own) / len(images)
         expected.append((label, len(own), len(images), share, *counts, median, min(confidences)))
     expected.sort(key=lambda row: (-row[1], row[0].encode()))
-    assert query.run(url, "by_class").rows == expected
+    assert run(url, Query("by_class")).rows == expected
 
 
 def test_reconcile_counts_the_ledger(store: Store, url: URL) -> None:
     """Inspected, duplicates and quarantined files add up to seen."""
     first, *_ = store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
     store.record([duplicate(first, number=n) for n in (1, 2)], in_force(store))
-    report = query.run(url, "reconcile")
+    report = run(url, Query("reconcile"))
     assert dict(zip(report.columns, report.rows[0], strict=True)) == {
         "station": "cell-1",
         "seen": 5,
@@ -178,7 +180,7 @@ def test_a_period_has_its_first_and_lacks_its_last_instant(store: Store, url: UR
     store.record([inspected(f"{n}.png", inspected_us=at) for n, at in moments.items()], in_force(store))
 
     def count(**period: str) -> int:
-        rows = query.run(url, "summary", **period, zone=BERLIN).rows
+        rows = run(url, Query("summary", **period, zone=BERLIN)).rows
         return rows[0][1] if rows else 0
 
     assert count(since="2026-01-05T09:00") == 2
@@ -193,7 +195,7 @@ def test_days_of_summer_time_have_their_own_length(store: Store, url: URL) -> No
     midnight = 1_774_738_800_000_000  # 2026-03-29T00:00 in Berlin; the next midnight is 23 hours later
     times = [midnight, midnight + (23 * 3600 - 1) * SECOND_US, midnight + 23 * 3600 * SECOND_US]
     store.record([inspected(f"{at}.png", inspected_us=at) for at in times], in_force(store))
-    [row] = query.run(url, "summary", since="2026-03-29", until="2026-03-30", zone=BERLIN).rows
+    [row] = run(url, Query("summary", since="2026-03-29", until="2026-03-30", zone=BERLIN)).rows
     assert row[1] == 2
 
 
@@ -201,7 +203,7 @@ def test_a_clock_gone_mad_does_not_hide_its_rows(store: Store, url: URL) -> None
     """Rows from before 1970 and from far beyond every calendar are counted and readable."""
     times = {"early.png": -SECOND_US, "late.png": 1 << 61}
     store.record([inspected(name, inspected_us=at) for name, at in times.items()], in_force(store))
-    [row] = query.run(url, "summary").rows
+    [row] = run(url, Query("summary")).rows
     assert (row[1], row[10], row[11]) == (2, "1969-12-31T23:59:59+00:00", f"{1 << 61} µs")
 
 
@@ -209,7 +211,7 @@ def test_a_clock_gone_mad_does_not_hide_its_rows(store: Store, url: URL) -> None
 def test_a_bad_date_is_one_line(url: URL, text: str) -> None:
     """What is no ISO date is refused with an example of one."""
     with pytest.raises(UsageError, match=r"--until '.*' is no date such as 2026-01-31"):
-        query.run(url, "summary", until=text)
+        run(url, Query("summary", until=text))
 
 
 def test_mistakes_are_told_with_what_would_be_right(store: Store, url: URL) -> None:
@@ -227,16 +229,16 @@ def test_mistakes_are_told_with_what_would_be_right(store: Store, url: URL) -> N
     ]
     for name, selection, message in cases:
         with pytest.raises(UsageError, match=re.escape(message)):
-            query.run(url, name, **selection)
+            run(url, Query(name, **selection))
     with pytest.raises(UsageError, match="use table, csv or json"):
-        query.render(query.run(url, "summary"), "html")
+        render(run(url, Query("summary")), "html")
 
 
 def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
     """A part is a value, never SQL."""
     store.record([inspected(part="P")], in_force(store))
-    assert query.run(url, "summary", part="' OR '1'='1").rows == []
-    assert query.run(url, "summary", part="P").rows[0][1] == 1
+    assert run(url, Query("summary", part="' OR '1'='1")).rows == []
+    assert run(url, Query("summary", part="P")).rows[0][1] == 1
 
 
 # --- how it is shown -------------------------------------------------------------------------------------
@@ -244,22 +246,22 @@ def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
 
 def test_nothing_is_told_plainly(url: URL) -> None:
     """Without rows the table is one line that repeats what was asked; CSV has its header, JSON no rows."""
-    report = query.run(url, "by_class", since="2026-01-01", part="P")
-    assert query.render(report) == "no data for by_class since 2026-01-01 part P"
-    assert query.render(report, "csv").startswith("class,n,of_n,share,")
-    assert "\n" not in query.render(report, "csv")
-    assert json.loads(query.render(report, "json"))["rows"] == []
+    report = run(url, Query("by_class", since="2026-01-01", part="P"))
+    assert render(report) == "no data for by_class since 2026-01-01 part P"
+    assert render(report, "csv").startswith("class,n,of_n,share,")
+    assert "\n" not in render(report, "csv")
+    assert json.loads(render(report, "json"))["rows"] == []
 
 
 def test_csv_and_json_hold_the_figures_unrounded(url: URL) -> None:
     """Both read back to the report's own rows; JSON names report, period and columns."""
     told(url, "cell-1", history(7, 40))
-    report = query.run(url, "by_class", since="2026-01-01")
-    header, *lines = csv.reader(io.StringIO(query.render(report, "csv")))
+    report = run(url, Query("by_class", since="2026-01-01"))
+    header, *lines = csv.reader(io.StringIO(render(report, "csv")))
     assert tuple(header) == report.columns
     assert [line[0] for line in lines] == [row[0] for row in report.rows]
     assert [float(line[3]) for line in lines] == [row[3] for row in report.rows]
-    content = json.loads(query.render(report, "json"))
+    content = json.loads(render(report, "json"))
     assert content["report"] == "by_class"
     assert content["period"] == {"since": "2026-01-01", "until": None}
     assert content["columns"] == list(report.columns)
@@ -270,7 +272,7 @@ def test_the_table_shows_every_figure_and_takes_names_literally(store: Store, ur
     """However long a label is, and whatever it looks like to rich, it stands in the table, unshortened."""
     label = "burn [red]through[/red] " + "x" * 300
     store.record([inspected(label=label, confidence=0.123456)], in_force(store))
-    text = query.render(query.run(url, "by_class"))
+    text = render(run(url, Query("by_class")))
     assert label in text
     assert "0.123" in text
     assert "100.0%" in text
@@ -279,7 +281,7 @@ def test_the_table_shows_every_figure_and_takes_names_literally(store: Store, ur
 
 def test_every_report_says_what_it_answers_and_defines_its_columns(url: URL) -> None:
     """The header of each file asks the question, and has a line for each column that the report gives."""
-    known = query.names()
+    known = definitions.names()
     assert set(known) >= {"summary", "by_class", "latency", "reconcile"}
     for name, question in known.items():
         header = [
@@ -291,5 +293,5 @@ def test_every_report_says_what_it_answers_and_defines_its_columns(url: URL) -> 
         assert question.endswith("?")
         defined = {line.split()[0].removesuffix("_us") for line in header if re.match(r"\w+ {2,}\S", line)}
         mentioned = defined | set(re.findall(r"p\d\d", " ".join(header)))
-        for column in query.run(url, name).columns:
+        for column in run(url, Query(name)).columns:
             assert column in defined or column.removesuffix("_ms") in mentioned, f"{name}: {column}"

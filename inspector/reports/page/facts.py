@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, tzinfo
@@ -11,10 +9,10 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
-from inspector import resources, times
+from inspector import times
 from inspector.errors import UsageError
-from inspector.reports import query
-from inspector.reports.query import Report
+from inspector.reports import definitions, query
+from inspector.reports.query import Query, Report
 
 Row = dict[str, Any]
 
@@ -120,20 +118,20 @@ class Facts:
         """
         if (name, by) not in self._known:
             since, reference = self.period.since, self.source.reference
-            given = reference if reference and _knows(name, "reference_since_us") else None
-            self._known[name, by] = query.run(
-                self.source.url,
+            given = reference if reference and definitions.takes(name, "reference_since_us") else None
+            asked = Query(
                 name,
                 since=since.isoformat() if since else None,
                 until=self.period.until.isoformat(),
                 station=self.source.station,
-                part=self.source.part if knows_part(name) else None,
+                part=self.source.part if definitions.takes(name, "part") else None,
                 reference_since=given.since.isoformat() if given and given.since else None,
                 reference_until=given.until.isoformat() if given else None,
                 by=by,
                 seam_rule=self.source.seam_rule,
                 zone=self.source.zone,
             )
+            self._known[name, by] = query.run(self.source.url, asked)
         return self._known[name, by]
 
     def rows(self, name: str, by: str | None = None) -> list[Row]:
@@ -162,49 +160,3 @@ def tests(row: Row) -> list[int]:
     return [
         int(column.removeprefix("test_")) for column, value in row.items() if column[:5] == "test_" and value
     ]
-
-
-def knows_part(name: str) -> bool:
-    """Whether a report can be narrowed to a part."""
-    return _knows(name, "part")
-
-
-def _knows(name: str, parameter: str) -> bool:
-    return f":{parameter}" in _text(name)
-
-
-@dataclass(frozen=True, slots=True)
-class Definitions:
-    """What the head of a report's SQL file says."""
-
-    name: str
-    question: str
-    columns: dict[str, str]
-    notes: list[str]
-
-
-def definitions(name: str) -> Definitions:
-    """The question, columns and notes of one of :func:`inspector.reports.query.names`."""
-    head = re.match(r"(?:--.*\n)*", _text(name))
-    lines = [line.removeprefix("--").removeprefix(" ") for line in (head[0] if head else "").splitlines()]
-    columns: dict[str, str] = {}
-    notes: list[str] = []
-    column = None
-    for before, line in itertools.pairwise(lines):
-        entry = re.fullmatch(r"(\w+) {2,}(\S.*)", line)
-        if entry:
-            column = entry[1].removesuffix("_us")
-            columns[column] = entry[2]
-        elif not line:
-            column = None
-        elif column:
-            columns[column] += " " + line.strip()
-        elif before:
-            notes[-1] += " " + line
-        else:
-            notes.append(line)
-    return Definitions(name, lines[0], columns, [note for note in notes if not note.startswith("Parameters")])
-
-
-def _text(name: str) -> str:
-    return (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8")

@@ -14,9 +14,10 @@ import jinja2
 from markupsafe import Markup, escape
 
 from inspector.errors import StationError, UsageError
+from inspector.reports import definitions
 from inspector.reports.page import headline, sections
 from inspector.reports.page.drawing import COLOURS
-from inspector.reports.page.facts import Facts, Period, Source, definitions
+from inspector.reports.page.facts import Facts, Period, Source
 from inspector.reports.page.pictures import Archived
 from inspector.reports.page.plots import Plot
 from inspector.reports.page.sections import Table
@@ -72,7 +73,7 @@ def quality_report(source: Source, period: Period, archived: Archived, language:
             cards=cards,
             notices=headline.attention(facts, words),
             sections=made,
-            definitions=[definitions(name) for name in named],
+            definitions=[definitions.read(name) for name in named],
         )
     )
     return Page(html, figures)

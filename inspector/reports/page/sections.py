@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from inspector.reports import definitions
 from inspector.reports.page import pictures, plots
-from inspector.reports.page.facts import Facts, Row, knows_part, tests
+from inspector.reports.page.facts import Facts, Row, tests
 from inspector.reports.page.pictures import Archived, Choice, Gone
 from inspector.reports.page.plots import Plot
 from inspector.reports.page.words import Words, plain
@@ -216,7 +217,7 @@ def _plain(facts: Facts, words: Words, name: str, counted: str, unit: str) -> Se
 
 
 def _of_all_parts(facts: Facts, section: Section) -> Section:
-    apart = facts.source.part is not None and not knows_part(section.reports[0])
+    apart = facts.source.part is not None and not definitions.takes(section.reports[0], "part")
     return Section(section.key, section.n, section.reports, section.blocks, every_part=apart)
 
 

@@ -1,0 +1,83 @@
+"""A report as text: a table for people, CSV, or one JSON object."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from inspector.errors import UsageError
+from inspector.reports.query import Report
+
+_CONSOLE_COLUMNS = 10_000  # wide enough for every row: a table cut to the window would hide figures
+
+
+def render(report: Report, form: str = "table") -> str:
+    """The report as text: ``table`` for people, ``csv``, or ``json``, one object.
+
+    Raises:
+        UsageError: another format.
+    """
+    if form == "json":
+        return _json(report)
+    if form == "csv":
+        return _csv(report)
+    if form == "table":
+        return _table(report)
+    raise UsageError(f"there is no format '{form}'; use table, csv or json")
+
+
+def _json(report: Report) -> str:
+    query = report.query
+    content = {
+        "report": query.report,
+        "period": {"since": query.since, "until": query.until},
+        "columns": report.columns,
+        "rows": [dict(zip(report.columns, row, strict=True)) for row in report.rows],
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _csv(report: Report) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(report.columns)
+    writer.writerows(report.rows)
+    return buffer.getvalue().rstrip("\n")
+
+
+def _table(report: Report) -> str:
+    query = report.query
+    if not report.rows:
+        conditions = "".join(
+            f" {option} {value}"
+            for option in ("since", "until", "station", "part")
+            if (value := getattr(query, option))
+        )
+        return f"no data for {query.report}{conditions}"
+    table = Table(box=SIMPLE_HEAD, title=query.report, title_justify="left")
+    for number, column in enumerate(report.columns):
+        numeric = all(isinstance(row[number], int | float | None) for row in report.rows)
+        table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
+    for row in report.rows:
+        table.add_row(*(Text(_cell(*pair)) for pair in zip(report.columns, row, strict=True)))
+    console = Console(file=io.StringIO(), width=_CONSOLE_COLUMNS, color_system=None)
+    with console.capture() as capture:
+        console.print(table)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        if column.endswith("share"):
+            return f"{value:.1%}"
+        return f"{value:.1f}" if column.endswith("_ms") else f"{value:.3f}"
+    return str(value)
