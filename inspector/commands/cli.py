@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands import care, pictures, quality, review
+from inspector.commands import files, images, report, review
 from inspector.commands.options import AsJson, Config, load, print_figures
 from inspector.errors import StationError
 
@@ -23,15 +23,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Inspects weld images that a camera drops into a folder, and answers questions about them.",
 )
-
-for command in (quality.reconcile, review.export, review.trace):
-    app.command()(command)
-app.command()(pictures.show)
-pictures.report.command(pictures.ONE)(quality.report)
-app.add_typer(pictures.report, name="report")
-app.add_typer(review.review, name="review")
-app.command()(care.prune)
-app.command()(care.requeue)
 
 
 def main() -> None:
@@ -131,3 +122,9 @@ def _work(config: Path, *, only_present: bool) -> Totals:
         from inspector.station import composition
 
         return composition.run(config, settings, stop=stop, reload=reload, only_present=only_present)
+
+
+app.command(cls=report.ReportCommand)(report.report)
+app.add_typer(review.review, name="review")
+for command in (review.export, images.show, images.trace, files.reconcile, files.prune, files.requeue):
+    app.command()(command)

@@ -1,29 +1,37 @@
-"""Commands for people's verdicts: what waits for one, giving it, teaching from it; and an image's life."""
+"""Commands for people's verdicts: what waits for one, giving it, and teaching from it."""
 
 from __future__ import annotations
 
 import dataclasses
 import getpass
-import json
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands.options import AsJson, Config, Format, load, print_figures
+from inspector.commands.options import (
+    AsJson,
+    Config,
+    Format,
+    FormatOption,
+    Part,
+    Since,
+    Station,
+    Until,
+    load,
+    open_ledger,
+    print_figures,
+    verdict_of,
+)
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
-    from inspector.ledger.store import Store
     from inspector.records import Review
     from inspector.settings import Settings
 
 review = typer.Typer(no_args_is_help=True, help="Human verdicts: what waits for one, and giving it.")
 
-Since = Annotated[str | None, typer.Option(help="first instant, ISO date or time in the station's zone")]
-Until = Annotated[str | None, typer.Option(help="end of the period, not included")]
-Part = Annotated[str | None, typer.Option(help="only this part")]
 Reviewer = Annotated[str | None, typer.Option(help="who looked; else the user of this computer")]
 NewClass = Annotated[bool, typer.Option("--new-class", help="take a class that no artifact knows yet")]
 
@@ -33,9 +41,9 @@ def next_(
     config: Config,
     limit: Annotated[int, typer.Option(min=1, max=800, help="how many")] = 10,
     why: Annotated[str | None, typer.Option(help="only review, audit, fail or undecided")] = None,
-    station: Annotated[str | None, typer.Option(help="only this station")] = None,
+    station: Station = None,
     part: Part = None,
-    form: Annotated[Format, typer.Option("--format", help="table, csv or json")] = Format.TABLE,
+    form: FormatOption = Format.TABLE,
 ) -> None:
     """Show the images that wait for a verdict; as CSV with empty columns to fill in, for 'review import'."""
     from inspector.reports.query import Query, run
@@ -59,7 +67,7 @@ def next_(
 @review.command("set")
 def set_(
     config: Config,
-    image: Annotated[int, typer.Argument(help="the inspection's number, from 'review next'")],
+    inspection: Annotated[int, typer.Argument(help="its number, from 'review next'", metavar="INSPECTION")],
     verdict: Annotated[str, typer.Option(help="PASS, FAIL, or REVIEW where you cannot tell")],
     label: Annotated[str | None, typer.Option(help="the class, where you can name it")] = None,
     note: Annotated[str | None, typer.Option(help="free text")] = None,
@@ -67,18 +75,16 @@ def set_(
     new_class: NewClass = False,
 ) -> None:
     """Give one image a verdict; an earlier one stays in the history, the latest counts."""
-    from inspector.records import Review, Verdict
+    from inspector.records import Review
     from inspector.review.verdicts import mistakes
 
     settings = load(config)
-    if verdict.upper() not in Verdict.__members__:
-        raise UsageError(f"--verdict {verdict!r} is no verdict; use PASS, FAIL or REVIEW")
-    said = Review(image, _who(reviewer), Verdict(verdict.upper()), label or None, note or None)
+    said = Review(inspection, _who(reviewer), verdict_of(verdict), label or None, note or None)
     for mistake in mistakes(settings.url, [said], new_class=new_class):
         if mistake is not None:
             raise UsageError(mistake)
     added = _write(settings, [said])
-    typer.echo(f"inspection {image}: {said.verdict}" + ("" if added else ", as it was said before"))
+    typer.echo(f"inspection {inspection}: {said.verdict}" + ("" if added else ", as it was said before"))
 
 
 @review.command("import")
@@ -122,7 +128,7 @@ def sample(
     from inspector.review.verdicts import draw
 
     settings = load(config)
-    with _ledger(settings) as store:
+    with open_ledger(settings) as store:
         drawn = draw(
             store,
             settings.url,
@@ -164,28 +170,6 @@ def export(
     print_figures(figures, as_json)
 
 
-def trace(
-    config: Config,
-    file: Annotated[Path | None, typer.Argument(help="an image file, wherever it is now")] = None,
-    part: Annotated[str | None, typer.Option(help="every image of this part")] = None,
-    row: Annotated[int | None, typer.Option("--id", help="an inspection's number")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Tell an image's whole life: file, times, artifact, settings, verdicts, and where its bytes are now."""
-    from inspector.upkeep import trace as tracing
-
-    settings = load(config)
-    folders = tracing.Folders(
-        station=settings.station,
-        drop=settings.drop_folder,
-        archive=settings.archive_folder,
-        quarantine=settings.quarantine_folder,
-        zone=settings.zone,
-    )
-    lives = tracing.trace(settings.url, folders, file=file, part=part, row=row)
-    typer.echo(json.dumps({"lives": lives}, ensure_ascii=False) if as_json else tracing.render(lives))
-
-
 def _who(reviewer: str | None) -> str:
     try:
         return getpass.getuser() if reviewer is None else reviewer.strip()
@@ -193,12 +177,6 @@ def _who(reviewer: str | None) -> str:
         raise UsageError("who looked? name them with --reviewer") from None
 
 
-def _ledger(settings: Settings) -> Store:
-    from inspector.ledger.store import Store
-
-    return Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s)
-
-
 def _write(settings: Settings, reviews: list[Review]) -> int:
-    with _ledger(settings) as store:
+    with open_ledger(settings) as store:
         return store.review(reviews)

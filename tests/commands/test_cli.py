@@ -104,6 +104,27 @@ def test_report_without_a_name_lists_them(station: Station, weld_inspect):
     assert {"summary", "by_class", "latency", "reconcile"} <= {line.split()[0] for line in out.splitlines()}
 
 
+def test_options_may_come_before_a_reports_name(station: Station, weld_inspect):
+    """A report's name is found behind its options, too, and the list takes options as well."""
+    station.once()
+    after = weld_inspect("report", "summary", "--format", "csv", "--config", station.config)
+    assert weld_inspect("report", "--config", station.config, "--format", "csv", "summary") == after
+    assert weld_inspect("report", "--config", station.config, "--format", "csv")[0] == 0
+
+
+@pytest.mark.parametrize("page", ["html", "contact"])
+def test_report_html_and_contact_are_commands_of_their_own(weld_inspect, page: str):
+    """Their help and their mistakes name the whole command, with its own options."""
+    status, out, _ = weld_inspect("report", page, "--help")
+    assert status == 0
+    assert f"weld-inspect report {page} [OPTIONS]\n" in out
+    assert "--out" in out
+    assert "--out" not in weld_inspect("report", "--help")[1]
+    status, out, err = weld_inspect("report", page)
+    assert (status, out) == (2, "")
+    assert f"weld-inspect report {page} [OPTIONS]\n" in err
+
+
 def test_reconcile_fails_where_a_file_is_missing(station: Station, weld_inspect):
     """An archived file that somebody deleted is named, counted, and makes the status 1."""
     station.once()

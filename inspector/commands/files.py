@@ -1,22 +1,41 @@
-"""Commands that care for the disk: retention, and quarantined files that get another chance."""
+"""Commands about files: is each accounted for, which old ones go, and which go back to be inspected again."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from inspector.commands.options import AsJson, Config, load, print_figures
+from inspector.commands.options import AsJson, Config, load, open_ledger, print_figures, verdict_of
 from inspector.errors import UsageError
 
-if TYPE_CHECKING:
-    from inspector.ledger.store import Store
-    from inspector.settings import Settings
-
 _DAY_US = 86_400_000_000
+
+
+def reconcile(config: Config, as_json: AsJson = False) -> None:
+    """Account for every file: what the ledger says against what is on the disk; names what is missing."""
+    from inspector.station import listing
+    from inspector.upkeep import reconcile as ledger
+
+    settings = load(config)
+    result = ledger.reconcile(
+        settings.url,
+        station=settings.station,
+        drop_folder=settings.drop_folder,
+        archive_folder=settings.archive_folder,
+        quarantine_folder=settings.quarantine_folder,
+        pending=listing.waiting(settings.drop_folder, subfolders=settings.subfolders),
+    )
+    figures = dataclasses.asdict(result)
+    for line in figures.pop("details"):
+        typer.echo(f"unaccounted: {line}", err=True)
+    print_figures(figures, as_json)
+    if result.unaccounted:
+        raise typer.Exit(1)
 
 
 def prune(
@@ -38,21 +57,18 @@ def prune(
 ) -> None:
     """Remove old images from the disk; their rows stay. Without --delete it only tells what would go."""
     from inspector.locks import alone
-    from inspector.records import Place, Verdict
+    from inspector.records import Place
     from inspector.upkeep.prune import KEPT, Policy
     from inspector.upkeep.prune import prune as work
 
     settings = load(config)
-    wanted = [word.upper() for word in verdict or ["PASS"]]
-    if unknown := [word for word in wanted if word not in Verdict.__members__]:
-        raise UsageError(f"--verdict {unknown[0]!r} is no verdict; use PASS, FAIL or REVIEW")
     policy = Policy(
         before_us=time.time_ns() // 1000 - round(older_than * _DAY_US),
-        verdicts=frozenset(Verdict(word) for word in wanted),
+        verdicts=frozenset(verdict_of(word.upper()) for word in verdict or ["PASS"]),
         unreviewed=unreviewed,
         places=(Place.ARCHIVE, Place.QUARANTINE) if quarantined else (Place.ARCHIVE,),
     )
-    with alone(settings.quarantine_folder), _ledger(settings) as store:
+    with alone(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
             store,
             settings.url,
@@ -97,7 +113,7 @@ def requeue(
     chosen = Chosen(row, reason, instants(since, until, settings.zone))
     # Proved by real renames before the ledger is told of anything.
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
-    with alone(settings.quarantine_folder), _ledger(settings) as store:
+    with alone(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
             store,
             settings.url,
@@ -115,12 +131,6 @@ def requeue(
     print_figures({"dry_run": dry_run, "requeued": result.files, "left": len(result.left)}, as_json)
     if result.left:
         raise typer.Exit(1)
-
-
-def _ledger(settings: Settings) -> Store:
-    from inspector.ledger.store import Store
-
-    return Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s)
 
 
 def _tracked(what: str) -> Callable[[list[Any]], Iterable[Any]]:

@@ -1,0 +1,54 @@
+"""Commands about one image: its picture, and its whole life."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from inspector.commands.options import AsJson, Config, archived, load
+
+
+def show(
+    config: Config,
+    inspection: Annotated[
+        int, typer.Argument(help="its number, from 'review next' or 'trace'", metavar="INSPECTION")
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="the PNG to write; else inspection-INSPECTION.png here", metavar="FILE.png"),
+    ] = None,
+) -> None:
+    """Draw one image with its heat map and the probability of each class."""
+    from inspector.reports.page import pictures, sheets
+
+    settings = load(config)
+    out = Path(f"inspection-{inspection}.png") if out is None else out
+    sheets.show(pictures.one(settings.url, inspection), archived(settings), settings.zone, out)
+    typer.echo(f"{out}")
+
+
+def trace(
+    config: Config,
+    file: Annotated[Path | None, typer.Argument(help="an image file, wherever it is now")] = None,
+    part: Annotated[str | None, typer.Option(help="every image of this part")] = None,
+    inspection: Annotated[
+        int | None, typer.Option("--id", help="an inspection's number", metavar="INSPECTION")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell an image's whole life: file, times, artifact, settings, verdicts, and where its bytes are now."""
+    from inspector.upkeep import trace as tracing
+
+    settings = load(config)
+    folders = tracing.Folders(
+        station=settings.station,
+        drop=settings.drop_folder,
+        archive=settings.archive_folder,
+        quarantine=settings.quarantine_folder,
+        zone=settings.zone,
+    )
+    lives = tracing.trace(settings.url, folders, file=file, part=part, row=inspection)
+    typer.echo(json.dumps({"lives": lives}, ensure_ascii=False) if as_json else tracing.render(lives))

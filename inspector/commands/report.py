@@ -1,0 +1,180 @@
+"""``weld-inspect report``: one SQL report, the quality report as a page, a contact sheet of images."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from inspector.commands.options import (
+    Config,
+    Format,
+    FormatOption,
+    Part,
+    Since,
+    Station,
+    Until,
+    archived,
+    load,
+    seam_rule,
+    verdict_of,
+)
+
+if TYPE_CHECKING:
+    from inspector.reports.page.facts import Source
+    from inspector.settings import Settings
+
+UntilNow = Annotated[str | None, typer.Option(help="end of the period, not included; else now")]
+Days = Annotated[
+    int | None,
+    typer.Option(min=1, max=3660, help="so many whole days up to the last midnight, instead of both"),
+]
+
+pages = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class ReportCommand(TyperCommand):
+    """The command ``report NAME``, with the commands of :data:`pages` below it, such as ``report html``."""
+
+    @cached_property
+    def _pages(self) -> TyperGroup:
+        return typer.main.get_group(pages)
+
+    @property
+    def commands(self) -> dict[str, Any]:
+        """The commands below this one, by name."""
+        return dict(self._pages.commands)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """Hand the arguments on if the first one names a command below."""
+        if args and args[0] in self.commands:
+            return self._pages.make_context(info_name, args, parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+def report(
+    config: Config,
+    name: Annotated[str | None, typer.Argument(help="which report; without it they are listed")] = None,
+    since: Since = None,
+    until: Until = None,
+    station: Station = None,
+    part: Part = None,
+    reference_since: Annotated[
+        str | None,
+        typer.Option(
+            help="drift, confidence: begin of the period to compare with, else 28 days;"
+            " p_chart: begin of the period that the limits come from, else the period itself"
+        ),
+    ] = None,
+    reference_until: Annotated[
+        str | None, typer.Option(help="its end, not included; else where the period begins")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(help="first_pass_yield, trend, p_chart: hour, shift, day, week or station")
+    ] = None,
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Answer one question from the quality database; 'report html' and 'report contact' make pictures."""
+    from inspector.reports.query import Query, run
+    from inspector.reports.rendering import render
+
+    settings = load(config)
+    if name is None:
+        _list_reports()
+        return
+    query = Query(
+        name,
+        since=since,
+        until=until,
+        station=station,
+        part=part,
+        reference_since=reference_since,
+        reference_until=reference_until,
+        by=by,
+        seam_rule=seam_rule(settings),
+        zone=settings.zone,
+    )
+    typer.echo(render(run(settings.url, query), form.value))
+
+
+def _list_reports() -> None:
+    from inspector.reports import definitions
+
+    for name, question in definitions.names().items():
+        typer.echo(f"{name:<18} {question}")
+    typer.echo("html               All that matters as one page to read, print and send: --out FILE")
+    typer.echo("contact            A contact sheet of images: --verdict FAIL --out FILE.png")
+
+
+@pages.command()
+def html(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="the file to write; with --keep, the folder", metavar="FILE")],
+    since: Since = None,
+    until: UntilNow = None,
+    days: Days = None,
+    station: Station = None,
+    part: Part = None,
+    language: Annotated[str, typer.Option(help="of the headings: en, de or zh")] = "en",
+    reference_since: Annotated[
+        str | None,
+        typer.Option(help="drift, and the p-chart's limits: begin of a period that was in control"),
+    ] = None,
+    reference_until: Annotated[
+        str | None, typer.Option(help="its end, not included; else where the report's period begins")
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help="a folder of dated reports: the newest N stay, and an index page"
+        ),
+    ] = None,
+) -> None:
+    """Write the whole quality report as one HTML file, to read, print and send."""
+    from inspector.reports.page import html, shelf
+    from inspector.reports.page.facts import period
+
+    settings, now = load(config), datetime.now(UTC)
+    asked = period(since, until, days, settings.zone, now)
+    reference = asked.reference(reference_since, reference_until, settings.zone)
+    source = dataclasses.replace(_source(settings, station, part), reference=reference)
+    page = html.quality_report(source, asked, archived(settings), language, now)
+    if keep is None:
+        html.write(out, page.html)
+    else:
+        out = shelf.put(out, page, asked, keep, language)
+    typer.echo(f"{out}: {len(page.html.encode()) / 1e6:.1f} MB")
+
+
+@pages.command()
+def contact(
+    config: Config,
+    out: Annotated[Path, typer.Option(help="the PNG to write", metavar="FILE.png")],
+    verdict: Annotated[str, typer.Option(help="PASS, FAIL or REVIEW")] = "FAIL",
+    limit: Annotated[int, typer.Option(min=1, max=600, help="the latest so many")] = 60,
+    since: Since = None,
+    until: UntilNow = None,
+    days: Days = None,
+    station: Station = None,
+    part: Part = None,
+) -> None:
+    """Draw a contact sheet: the latest images of a verdict, with their heat maps."""
+    from inspector.reports.page import sheets
+    from inspector.reports.page.facts import Facts, period
+
+    settings, wanted = load(config), verdict_of(verdict)
+    asked = period(since, until, days, settings.zone, datetime.now(UTC))
+    facts = Facts(_source(settings, station, part), asked)
+    shown = sheets.contact(facts, wanted, limit, archived(settings), out)
+    typer.echo(f"{out}: {shown} images")
+
+
+def _source(settings: Settings, station: str | None, part: str | None) -> Source:
+    from inspector.reports.page.facts import Source
+
+    return Source(settings.url, settings.zone, station, part, seam_rule(settings))
