@@ -30,8 +30,10 @@ from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.records import Arrival, FileStamp, Inspected, NameParts, Quarantined, SourceFile, Timings
 from inspector.reports.page import html
-from inspector.reports.page.facts import Source, period
-from inspector.reports.page.pictures import Archived
+from inspector.reports.page.output import write_page
+from inspector.reports.page.period import Period
+from inspector.reports.page.period_reports import Source
+from inspector.reports.page.pictures import LocalArchive
 from inspector.times import local_day_and_shift
 from trainer.synthetic.frames import CLASSES, frames
 
@@ -64,17 +66,17 @@ def main(folder: Annotated[Path, typer.Argument(help="is made; some 150 MB")]) -
     with database.transaction(database.immediate(engine)) as connection:
         people(connection, random)
     engine.dispose()
-    asked = period("2026-03-16", "2026-03-30", None, BERLIN, datetime.now(UTC))
+    asked = Period.from_options("2026-03-16", "2026-03-30", None, BERLIN, datetime.now(UTC))
     source = Source(url, BERLIN, "cell-3", reference=asked.before)
     for language in ("en", "de", "zh"):
         page = html.quality_report(
             source,
             asked,
-            Archived("cell-3", folder / "archive"),
+            LocalArchive("cell-3", folder / "archive"),
             language,
             datetime(2026, 3, 30, 6, tzinfo=BERLIN),
         )
-        html.write(folder / f"report-{language}.html", page.html)
+        write_page(folder / f"report-{language}.html", page.html)
     photograph(folder / "report-en.html", HERE / "report.png")
 
 

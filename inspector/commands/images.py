@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from inspector.commands.options import AsJson, Config, archived, load
+from inspector.commands.options import AsJson, Config, archive, load
 
 
 def show(
@@ -22,11 +22,12 @@ def show(
     ] = None,
 ) -> None:
     """Draw one image with its heat map and the probability of each class."""
-    from inspector.reports.page import pictures, sheets
+    from inspector.reports.page import contact_sheet, pictures
 
     settings = load(config)
     out = Path(f"inspection-{inspection}.png") if out is None else out
-    sheets.show(pictures.one(settings.url, inspection), archived(settings), settings.zone, out)
+    image = pictures.by_inspection(settings.url, inspection)
+    contact_sheet.draw_inspection(image, archive(settings), settings.zone, out)
     typer.echo(f"{out}")
 
 

@@ -14,7 +14,7 @@ from inspector.errors import UsageError
 if TYPE_CHECKING:
     from inspector.ledger.store import Store
     from inspector.records import Verdict
-    from inspector.reports.page.pictures import Archived
+    from inspector.reports.page.pictures import LocalArchive
     from inspector.settings import Settings
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")]
@@ -52,11 +52,11 @@ def open_ledger(settings: Settings) -> Store:
     return Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s)
 
 
-def archived(settings: Settings) -> Archived:
+def archive(settings: Settings) -> LocalArchive:
     """The station's archive, to take images from."""
-    from inspector.reports.page.pictures import Archived
+    from inspector.reports.page.pictures import LocalArchive
 
-    return Archived(settings.station, settings.archive_folder)
+    return LocalArchive(settings.station, settings.archive_folder)
 
 
 def seam_rule(settings: Settings) -> dict[str, int]:

@@ -19,14 +19,14 @@ from inspector.commands.options import (
     Since,
     Station,
     Until,
-    archived,
+    archive,
     load,
     seam_rule,
     verdict_of,
 )
 
 if TYPE_CHECKING:
-    from inspector.reports.page.facts import Source
+    from inspector.reports.page.period_reports import Source
     from inspector.settings import Settings
 
 UntilNow = Annotated[str | None, typer.Option(help="end of the period, not included; else now")]
@@ -136,18 +136,19 @@ def html(
     ] = None,
 ) -> None:
     """Write the whole quality report as one HTML file, to read, print and send."""
-    from inspector.reports.page import html, shelf
-    from inspector.reports.page.facts import period
+    from inspector.reports.page import dated_reports, html
+    from inspector.reports.page.output import write_page
+    from inspector.reports.page.period import Period
 
     settings, now = load(config), datetime.now(UTC)
-    asked = period(since, until, days, settings.zone, now)
+    asked = Period.from_options(since, until, days, settings.zone, now)
     reference = asked.reference(reference_since, reference_until, settings.zone)
     source = dataclasses.replace(_source(settings, station, part), reference=reference)
-    page = html.quality_report(source, asked, archived(settings), language, now)
+    page = html.quality_report(source, asked, archive(settings), language, now)
     if keep is None:
-        html.write(out, page.html)
+        write_page(out, page.html)
     else:
-        out = shelf.put(out, page, asked, keep, language)
+        out = dated_reports.add(out, page, asked, keep, language)
     typer.echo(f"{out}: {len(page.html.encode()) / 1e6:.1f} MB")
 
 
@@ -164,17 +165,18 @@ def contact(
     part: Part = None,
 ) -> None:
     """Draw a contact sheet: the latest images of a verdict, with their heat maps."""
-    from inspector.reports.page import sheets
-    from inspector.reports.page.facts import Facts, period
+    from inspector.reports.page import contact_sheet
+    from inspector.reports.page.period import Period
+    from inspector.reports.page.period_reports import PeriodReports
 
     settings, wanted = load(config), verdict_of(verdict)
-    asked = period(since, until, days, settings.zone, datetime.now(UTC))
-    facts = Facts(_source(settings, station, part), asked)
-    shown = sheets.contact(facts, wanted, limit, archived(settings), out)
+    asked = Period.from_options(since, until, days, settings.zone, datetime.now(UTC))
+    reports = PeriodReports(_source(settings, station, part), asked)
+    shown = contact_sheet.draw_contact_sheet(reports, wanted, limit, archive(settings), out)
     typer.echo(f"{out}: {shown} images")
 
 
 def _source(settings: Settings, station: str | None, part: str | None) -> Source:
-    from inspector.reports.page.facts import Source
+    from inspector.reports.page.period_reports import Source
 
     return Source(settings.url, settings.zone, station, part, seam_rule(settings))

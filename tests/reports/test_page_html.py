@@ -28,11 +28,12 @@ from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
 from inspector.reports import definitions
 from inspector.reports.page import html
-from inspector.reports.page.drawing import COLOURS, GROUND, TEXT
-from inspector.reports.page.facts import Source, period
-from inspector.reports.page.pictures import Archived
+from inspector.reports.page.period import Period
+from inspector.reports.page.period_reports import Source
+from inspector.reports.page.pictures import LocalArchive
+from inspector.reports.page.plot_style import BACKGROUND_COLOURS, COLOURS, TEXT_COLOURS
 from inspector.reports.page.plots import pareto
-from inspector.reports.page.words import INSTANTS, LANGUAGES, Words, plain
+from inspector.reports.page.words import INSTANT_COLUMNS, LANGUAGES, Words, printable
 from inspector.reports.query import Query, run
 
 NOW = datetime(2026, 4, 4, 6, tzinfo=UTC)
@@ -53,8 +54,8 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> str:
 def page_of(url: str | URL, language: str = "en", **asked: Any) -> html.Page:
     """The report of the history's second week, unless asked for another."""
     source = Source(url, BERLIN, asked.get("station"), asked.get("part"))
-    which = period(asked.get("since", SINCE), asked.get("until", UNTIL), None, BERLIN, NOW)
-    return html.quality_report(source, which, Archived("cell-1", Path("nowhere")), language, NOW)
+    which = Period.from_options(asked.get("since", SINCE), asked.get("until", UNTIL), None, BERLIN, NOW)
+    return html.quality_report(source, which, LocalArchive("cell-1", Path("nowhere")), language, NOW)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +146,7 @@ def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str
 
 def _shown(column: str, value: Any) -> Any:
     """A report's value as the page's cells give it back."""
-    return Words().cell(column, value) if isinstance(value, str) and column not in INSTANTS else value
+    return Words().cell(column, value) if isinstance(value, str) and column not in INSTANT_COLUMNS else value
 
 
 def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.Page):
@@ -169,9 +170,9 @@ def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.
 
 def test_limits_come_from_the_reference(history: str):
     """With a period that was in control given, the p-chart's limits and signals are drawn from it."""
-    which = period(SINCE, UNTIL, None, BERLIN, NOW)
+    which = Period.from_options(SINCE, UNTIL, None, BERLIN, NOW)
     source = Source(history, BERLIN, "cell-1", reference=which.before)
-    page = html.quality_report(source, which, Archived("cell-1", Path("nowhere")), "en", NOW)
+    page = html.quality_report(source, which, LocalArchive("cell-1", Path("nowhere")), "en", NOW)
     asked: dict[str, Any] = {"since": SINCE, "until": UNTIL, "station": "cell-1", "zone": BERLIN}
     own = run(history, Query("p_chart", **asked))
     told = run(history, Query("p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE))
@@ -271,16 +272,18 @@ def luminance(colour: str) -> float:
 
 def test_text_stands_out_from_its_ground(shown: html.Page):
     """Each colour of text has a contrast of 4.5 or more on each ground, and no other colour is used."""
-    for ink in TEXT:
-        for ground in GROUND:
+    for ink in TEXT_COLOURS:
+        for ground in BACKGROUND_COLOURS:
             light, dark = sorted((luminance(COLOURS[ground]), luminance(COLOURS[ink])), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5, (ink, ground)
     style = text_of(next(parsed(shown.html).iter("style")))
-    ours = {COLOURS[name] for name in TEXT}
+    ours = {COLOURS[name] for name in TEXT_COLOURS}
     assert set(re.findall(r"(?<![\w-])color: ([^;}]+)", style)) <= {
-        f"var(--{name})" for name in TEXT
+        f"var(--{name})" for name in TEXT_COLOURS
     } | ours | {"inherit"}
-    assert set(re.findall(r"background: ([^;}]+)", style)) <= {f"var(--{name})" for name in GROUND}
+    assert set(re.findall(r"background: ([^;}]+)", style)) <= {
+        f"var(--{name})" for name in BACKGROUND_COLOURS
+    }
     used = {text.get("style", "") for text in parsed(shown.html).iter("text")}
     assert used
     assert {re.search(r"fill: (#\w+)", each)[1] for each in used if "fill" in each} <= ours  # type: ignore[index]
@@ -364,12 +367,12 @@ def shapes(tmp_path: Path) -> Callable[[list[str]], tuple[ET.Element, Counter[An
                 named = {"part": each, "seam": each, "label": each, "verdict": Verdict.FAIL}
                 store.record([inspected(f"{each}{n}.png", **named) for n in range(6)], force)  # type: ignore[arg-type]
                 store.record([quarantined(each, each, reason=each, path=each)], force)
-        which = period("2026-01-01", "2026-02-01", None, BERLIN, NOW)
+        which = Period.from_options("2026-01-01", "2026-02-01", None, BERLIN, NOW)
         asked = Source(url, BERLIN, names[0], names[0])
         elements: Counter[Any] = Counter()
         for part in (None, names[0]):
             source = dataclasses.replace(asked, part=part)
-            made = html.quality_report(source, which, Archived("other", tmp_path), "en", NOW)
+            made = html.quality_report(source, which, LocalArchive("other", tmp_path), "en", NOW)
             root = parsed(made.html)
             elements += Counter(
                 (e.tag, *sorted(set(e.keys()) - {"class"}))  # long names are marked by a class
@@ -388,10 +391,10 @@ def test_no_name_can_inject_markup(shapes):
     assert elements == shapes([f"plain {number:02}" for number in range(len(names))])[1]
     told = root.find(".//meta[@name='weldnet-report']")
     assert json.loads(told.get("content", ""))["part"] == names[0]
-    assert plain(names[0]) in text_of(root.find(".//title"))
-    assert plain(names[0]) in root.find(".//section[@id='p_chart']").find(".//svg").get("aria-label")
+    assert printable(names[0]) in text_of(root.find(".//title"))
+    assert printable(names[0]) in root.find(".//section[@id='p_chart']").find(".//svg").get("aria-label")
     everything = text_of(root)
-    assert [name for name in HOSTILE if plain(name) not in everything] == []
+    assert [name for name in HOSTILE if printable(name) not in everything] == []
 
 
 @given(st.text())
@@ -407,9 +410,9 @@ def test_any_class_name_stays_text_in_a_plot(name: str):
     row = {"class": name, "n": 1, "of_n": 1, "share": 1.0, "cumulative_n": 1, "cumulative_share": 1.0}
     plot = pareto([row], Words())
     root = ET.fromstring(plot.svg)  # noqa: S314 - ours
-    assert root.get("aria-label") == f"Pareto chart of 1 FAIL images: {plain(name)} 100.0%."
+    assert root.get("aria-label") == f"Pareto chart of 1 FAIL images: {printable(name)} 100.0%."
     texts = [text_of(text) for text in root.iter("text")]
-    assert any(plain(name).startswith(text.removesuffix("…")) for text in texts) or not name.strip()
+    assert any(printable(name).startswith(text.removesuffix("…")) for text in texts) or not name.strip()
 
 
 # --- a browser -------------------------------------------------------------------------------------------

@@ -22,9 +22,10 @@ from inspector.commands.cli import app
 from inspector.errors import StationError, UsageError
 from inspector.ledger.store import Store, migrate
 from inspector.records import Inspected, Verdict
-from inspector.reports.page import pictures, sheets
-from inspector.reports.page.facts import Facts, Source, period
-from inspector.reports.page.pictures import Archived, Choice, Gone
+from inspector.reports.page import contact_sheet, pictures
+from inspector.reports.page.period import Period
+from inspector.reports.page.period_reports import PeriodReports, Source
+from inspector.reports.page.pictures import Choice, LocalArchive, NotShown
 
 NOW = datetime(2026, 1, 6, tzinfo=UTC)
 
@@ -34,7 +35,7 @@ class Shop:
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'quality.db'}"
-        self.archived = Archived("cell-1", folder / "archive")
+        self.archive = LocalArchive("cell-1", folder / "archive")
         self.config = folder / "config.yaml"
         self.config.write_text("station: cell-1\n")
         migrate(self.url)
@@ -51,18 +52,18 @@ class Shop:
         judgement = dataclasses.replace(item.judgement, novelty=novelty, heat=heat)
         with Store.open(self.url, station, seam_gap_s=300) as store:
             store.record([dataclasses.replace(item, source=source, judgement=judgement)], in_force(store))
-        path = self.archived.folder / item.final_path
+        path = self.archive.folder / item.final_path
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(buffer.getvalue())
         return path
 
-    def facts(self, **asked: str | None) -> Facts:
+    def reports(self, **asked: str | None) -> PeriodReports:
         """What was judged until now."""
-        return Facts(Source(self.url, UTC, **asked), period(None, None, None, UTC, NOW))  # type: ignore[arg-type]
+        return PeriodReports(Source(self.url, UTC, **asked), Period.from_options(None, None, None, UTC, NOW))  # type: ignore[arg-type]
 
     def chosen(self, choice: Choice, count: int = 8, **asked: str | None) -> list[str]:
         """Names of a choice."""
-        return [shot.source_name for shot in pictures.choose(self.facts(**asked), choice, count)]
+        return [image.source_name for image in pictures.choose(self.reports(**asked), choice, count)]
 
 
 @pytest.fixture
@@ -104,8 +105,10 @@ def test_the_choice_keeps_to_station_part_and_period(shop: Shop):
     assert set(shop.chosen(Choice.LEAST_CERTAIN, part="A")) == {"here", "there"}
     assert shop.chosen(Choice.LEAST_CERTAIN, part="A", station="cell-1") == ["here"]
     first = datetime.fromtimestamp(START_US / 1e6 + 3, UTC)  # judged a second after it was seen
-    facts = Facts(Source(shop.url, UTC), period(first.isoformat(), None, None, UTC, NOW))
-    assert {shot.source_name for shot in pictures.choose(facts, Choice.LEAST_CERTAIN, 8)} == {
+    reports = PeriodReports(
+        Source(shop.url, UTC), Period.from_options(first.isoformat(), None, None, UTC, NOW)
+    )
+    assert {image.source_name for image in pictures.choose(reports, Choice.LEAST_CERTAIN, 8)} == {
         "there",
         "other",
     }
@@ -118,21 +121,21 @@ def test_only_the_bytes_that_were_judged_are_shown(shop: Shop):
     """The frame comes back as it was; a missing, changed or broken file and another station's say so."""
     path = shop.put("a.png")
     shop.put("b.png", station="cell-2")
-    mine, theirs = pictures.one(shop.url, 1), pictures.one(shop.url, 2)
-    seen = pictures.pixels(mine, shop.archived)
+    mine, theirs = pictures.by_inspection(shop.url, 1), pictures.by_inspection(shop.url, 2)
+    seen = pictures.pixels(mine, shop.archive)
     assert isinstance(seen, np.ndarray)
     assert np.array_equal(seen, frame(1))
-    assert pictures.pixels(theirs, shop.archived) is Gone.ELSEWHERE
+    assert pictures.pixels(theirs, shop.archive) is NotShown.ELSEWHERE
     assert (
-        pictures.pixels(dataclasses.replace(mine, archive_path="2026-01-05"), shop.archived)
-        is Gone.UNREADABLE
+        pictures.pixels(dataclasses.replace(mine, archive_path="2026-01-05"), shop.archive)
+        is NotShown.UNREADABLE
     )
     path.write_bytes(path.read_bytes() + b"x")
-    assert pictures.pixels(mine, shop.archived) is Gone.CHANGED
+    assert pictures.pixels(mine, shop.archive) is NotShown.CHANGED
     path.unlink()
-    assert pictures.pixels(mine, shop.archived) is Gone.MISSING
+    assert pictures.pixels(mine, shop.archive) is NotShown.MISSING
     os.mkfifo(path)  # nobody writes: it must not be waited for
-    assert pictures.pixels(mine, shop.archived) is Gone.UNREADABLE
+    assert pictures.pixels(mine, shop.archive) is NotShown.UNREADABLE
 
 
 def test_the_heat_is_painted_where_it_is():
@@ -140,23 +143,23 @@ def test_the_heat_is_painted_where_it_is():
     grey: NDArray[np.uint8] = np.full((200, 100), 90, np.uint8)
     heat = np.zeros((20, 10), np.uint8)
     heat[:6] = 255
-    pair = np.asarray(pictures.beside_heat(grey, heat, 200)).astype(int)
+    pair = np.asarray(pictures.side_by_side(grey, heat, 200)).astype(int)
     left, right = pair[:, :100], pair[:, -100:]
     assert pair.shape == (200, 203, 3)
     assert (left == 90).all()
     assert (right[100:] == 90).all()
     assert (np.ptp(right[:40], axis=2) > 30).all()
     assert {0, 255} <= set(right[50:80, 50].sum(axis=1) // 3)  # the outline reads on any ground
-    assert pictures.beside_heat(grey, None, 200).size == (100, 200)
+    assert pictures.side_by_side(grey, None, 200).size == (100, 200)
 
 
 def test_any_heat_and_frame_can_be_drawn():
     """A flat heat map, one of a single cell and the smallest frame that is inspected are drawn."""
     for heat in (np.zeros((2, 3), np.uint8), np.full((1, 1), 255, np.uint8)):
-        assert pictures.heated_only(np.zeros((8, 8), np.uint8), heat, 50).size == (50, 50)
+        assert pictures.with_heat(np.zeros((8, 8), np.uint8), heat, 50).size == (50, 50)
 
 
-# --- sheets ----------------------------------------------------------------------------------------------
+# --- contact sheets and single images --------------------------------------------------------------------
 
 
 def run(shop: Shop, *words: object) -> tuple[int, str]:
@@ -185,7 +188,10 @@ def test_a_contact_sheet_shows_the_latest_of_a_verdict(shop: Shop, tmp_path: Pat
     assert sizes[0][0] == sizes[1][0]
     assert sizes[0][1] < sizes[1][1]
     assert (colours > 30).mean() > 0.1
-    assert [shot.source_name for shot in pictures.latest(shop.facts(), Verdict.FAIL, 2)] == ["6.png", "7.png"]
+    assert [image.source_name for image in pictures.latest(shop.reports(), Verdict.FAIL, 2)] == [
+        "6.png",
+        "7.png",
+    ]
 
 
 def test_one_image_is_shown_with_its_probabilities(shop: Shop, tmp_path: Path):
@@ -222,17 +228,19 @@ def test_what_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
         assert "\n" not in line
     path.unlink()
     with pytest.raises(UsageError, match="trace --id 1"):
-        sheets.show(pictures.one(shop.url, 1), shop.archived, UTC, tmp_path / "x.png")
+        contact_sheet.draw_inspection(
+            pictures.by_inspection(shop.url, 1), shop.archive, UTC, tmp_path / "x.png"
+        )
     assert not list(tmp_path.glob("**/*unfinished*"))
 
 
-def test_a_report_goes_to_its_file_or_to_a_shelf(shop: Shop, tmp_path: Path):
+def test_a_report_goes_to_its_file_or_to_a_folder(shop: Shop, tmp_path: Path):
     """One file, or a folder of dated ones with an index; either by the command."""
     shop.put("a.png")
     out = tmp_path / "report.html"
     assert run(shop, "report", "html", "--out", out, "--language", "de")[0] == 0
     assert "Qualitätsbericht" in out.read_text(encoding="utf-8")
-    shelf = tmp_path / "reports"
-    assert run(shop, "report", "html", "--out", shelf, "--keep", 3, "--days", 7)[0] == 0
+    folder = tmp_path / "reports"
+    assert run(shop, "report", "html", "--out", folder, "--keep", 3, "--days", 7)[0] == 0
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
-    assert {file.name for file in shelf.iterdir()} == {"index.html", f"quality-{yesterday}.html"}
+    assert {file.name for file in folder.iterdir()} == {"index.html", f"quality-{yesterday}.html"}

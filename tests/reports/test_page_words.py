@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.reports.page import words as module
-from inspector.reports.page.words import LANGUAGES, Words, instant, plain
+from inspector.reports.page.words import LANGUAGES, Words, instant, printable
 
 PACKAGE = Path(module.__file__).parent
 CATALOGUE = yaml.safe_load((PACKAGE / "templates" / "words.yaml").read_text(encoding="utf-8"))
@@ -92,8 +92,8 @@ def test_an_instant_stands_to_the_minute_in_its_own_zone():
 @given(st.text(alphabet=st.characters(), max_size=50))
 def test_plain_text_is_one_line_that_can_be_stored_and_shown(text: str):
     """As long as before, encodable, without control characters, and unchanged by a second time."""
-    shown = plain(text)
+    shown = printable(text)
     assert len(shown) == len(text)
-    assert plain(shown) == shown
+    assert printable(shown) == shown
     assert shown.encode().decode() == shown
     assert not re.search("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]", shown)

@@ -1,5 +1,6 @@
-"""What people look at: the quality report as one HTML page, contact sheets, one image with its heat map.
+"""Pages and pictures for people: the quality report, contact sheets, one image with its heat map.
 
-Rows of the SQL reports (``facts``) become plots, pictures and tables (``sections``, ``headline``), these one
-page (``html``), and pages a shelf of dated ones (``shelf``). The daemon loads none of it.
+The rows of the SQL reports (``period_reports``) become plots, pictures and tables (``sections``,
+``headline``), and these one HTML page (``html``). ``dated_reports`` keeps a folder of such pages,
+``contact_sheet`` draws PNG files. The daemon loads none of it.
 """

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from inspector.reports.page.facts import Facts, Row, tests
-from inspector.reports.page.words import NOTHING, Words, plain
+from inspector.reports.page.period_reports import PeriodReports, Row, flagging_tests
+from inspector.reports.page.words import NOTHING, Words, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +22,32 @@ class Card:
     change: str
 
 
-def cards(facts: Facts, before: Facts | None, words: Words) -> list[Card]:
+def cards(reports: PeriodReports, before: PeriodReports | None, words: Words) -> list[Card]:
     """The headline figures; each is of the report that the section below it names."""
 
     def share(key: str, report: str, column: str, of: str = "page.of", by: str | None = None) -> Card:
-        now, was = _pair(facts, report, column, by), _pair(before, report, column, by) if before else None
+        now, was = _pair(reports, report, column, by), _pair(before, report, column, by) if before else None
         return _card(words, key, now, was, of)
 
-    failed, was_failed = _failed_seams(facts), _failed_seams(before) if before else None
+    failed, was_failed = _failed_seams(reports), _failed_seams(before) if before else None
     return [
-        _count(words, "images", facts, before, "n"),
+        _count(words, "images", reports, before, "n"),
         share("first_pass", "first_pass_yield", "passed", "page.first_pass_of", "station"),
         share("fail", "summary", "failed"),
         share("review", "summary", "review"),
         _card(words, "seams", failed, was_failed),
-        _escape(words, facts, before),
-        _latency_card(words, facts, before),
-        _count(words, "quarantined", facts, before, "quarantined"),
+        _escape(words, reports, before),
+        _latency_card(words, reports, before),
+        _count(words, "quarantined", reports, before, "quarantined"),
     ]
 
 
-def _pair(facts: Facts, report: str, column: str, by: str | None) -> tuple[int, int]:
-    return facts.total(report, column, by), facts.total(report, "n", by)
+def _pair(reports: PeriodReports, report: str, column: str, by: str | None) -> tuple[int, int]:
+    return reports.total(report, column, by), reports.total(report, "n", by)
 
 
-def _failed_seams(facts: Facts) -> tuple[int, int]:
-    rows = facts.rows("seams")
+def _failed_seams(reports: PeriodReports) -> tuple[int, int]:
+    rows = reports.rows("seams")
     return sum(row["verdict"] == "FAIL" for row in rows), len(rows)
 
 
@@ -67,9 +67,9 @@ def _card(
     return Card(key, value, text, words(of, n=words.number(now[1])), before, change)
 
 
-def _count(words: Words, key: str, facts: Facts, before: Facts | None, column: str) -> Card:
-    known = any(row[column] is not None for row in facts.rows("summary")) or not facts.rows("summary")
-    now = facts.total("summary", column) if known else None
+def _count(words: Words, key: str, reports: PeriodReports, before: PeriodReports | None, column: str) -> Card:
+    known = any(row[column] is not None for row in reports.rows("summary")) or not reports.rows("summary")
+    now = reports.total("summary", column) if known else None
     was = before.total("summary", column) if before and before.rows("summary") and known else None
     change = ""
     if now is not None and was:
@@ -78,12 +78,12 @@ def _count(words: Words, key: str, facts: Facts, before: Facts | None, column: s
     return Card(key, now, text, "", _was(words, None if was is None else words.number(was)), change)
 
 
-def _escape(words: Words, facts: Facts, before: Facts | None) -> Card:
-    def row(some: Facts | None) -> Row:
+def _escape(words: Words, reports: PeriodReports, before: PeriodReports | None) -> Card:
+    def row(some: PeriodReports | None) -> Row:
         rows = [r for r in some.rows("agreement") if r["measure"] == "escape"] if some else []
         return rows[0] if rows else {"share": None, "of_n": 0, "n": 0}
 
-    now, was = row(facts), row(before)
+    now, was = row(reports), row(before)
     card = _card(words, "escape", (now["n"] or 0, now["of_n"]), (was["n"] or 0, was["of_n"]))
     if now["share"] is None:
         return card
@@ -91,16 +91,16 @@ def _escape(words: Words, facts: Facts, before: Facts | None) -> Card:
     return Card(card.key, now["share"], card.text, f"{interval}, {card.of}", card.was, card.change)
 
 
-def _latency_card(words: Words, facts: Facts, before: Facts | None) -> Card:
-    def p95(some: Facts | None) -> float | None:
+def _latency_card(words: Words, reports: PeriodReports, before: PeriodReports | None) -> Card:
+    def p95(some: PeriodReports | None) -> float | None:
         rows = [r for r in some.rows("latency") if r["step"] == "total"] if some else []
         return rows[0]["p95_ms"] if rows else None
 
-    now, was = p95(facts), p95(before)
+    now, was = p95(reports), p95(before)
     change = ""
     if now is not None and was:
         change = _changed(words, now - was, words.share(abs(now / was - 1), 0))
-    n = words("page.of", n=words.number(facts.total("summary", "n")))
+    n = words("page.of", n=words.number(reports.total("summary", "n")))
     return Card(
         "latency", now, _ms(words, now), n, _was(words, None if was is None else _ms(words, was)), change
     )
@@ -129,37 +129,37 @@ class Notice:
     text: str
 
 
-def attention(facts: Facts, words: Words) -> list[Notice]:
+def attention(reports: PeriodReports, words: Words) -> list[Notice]:
     """What a person should look at first, by the reports' own tests."""
-    _, by = facts.subgroups()
+    _, by = reports.subgroups()
     found: list[Notice] = []
 
     def say(section: str, key: str, **values: Any) -> None:
         found.append(Notice(section, words(f"attention.{key}", **values)))
 
-    signals = [row for row in facts.rows("p_chart", by) if tests(row)]
+    signals = [row for row in reports.rows("p_chart", by) if flagging_tests(row)]
     for station, n in Counter(row["station"] for row in signals).items():
         last = [row for row in signals if row["station"] == station][-1]
-        at = " ".join(plain(last[key]) for key in ("day", "shift") if last[key]) or words.cell(
+        at = " ".join(printable(last[key]) for key in ("day", "shift") if last[key]) or words.cell(
             "hour", last["hour"]
         )
-        say("p_chart", "p_chart", n=n, station=plain(station), last=at)
-    for row in facts.rows("drift"):
+        say("p_chart", "p_chart", n=n, station=printable(station), last=at)
+    for row in reports.rows("drift"):
         if row["band"] in ("watch", "shifted"):
             say("drift", "drift", **{key: words.cell(key, row[key]) for key in ("measure", "band")})
-    for row in facts.rows("downtime"):
+    for row in reports.rows("downtime"):
         for key in ("crashes", "outages"):
             if row[key]:
-                say("downtime", key, n=words.number(row[key]), station=plain(row["station"]))
-    escapes = [row for row in facts.rows("agreement") if row["measure"] == "escape"]
-    if facts.total("summary", "passed") and not any(row["of_n"] for row in escapes):
+                say("downtime", key, n=words.number(row[key]), station=printable(row["station"]))
+    escapes = [row for row in reports.rows("agreement") if row["measure"] == "escape"]
+    if reports.total("summary", "passed") and not any(row["of_n"] for row in escapes):
         say("agreement", "no_sample")
-    for row in facts.rows("quarantine"):
+    for row in reports.rows("quarantine"):
         say(
             "quarantine",
             "quarantine",
             n=words.number(row["n"]),
-            station=plain(row["station"]),
-            reason=plain(row["reason"]),
+            station=printable(row["station"]),
+            reason=printable(row["reason"]),
         )
     return found

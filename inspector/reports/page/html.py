@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,15 +12,15 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
-from inspector.errors import StationError, UsageError
 from inspector.reports import definitions
 from inspector.reports.page import headline, sections
-from inspector.reports.page.drawing import COLOURS
-from inspector.reports.page.facts import Facts, Period, Source
-from inspector.reports.page.pictures import Archived
+from inspector.reports.page.period import Period
+from inspector.reports.page.period_reports import PeriodReports, Source
+from inspector.reports.page.pictures import LocalArchive
+from inspector.reports.page.plot_style import COLOURS
 from inspector.reports.page.plots import Plot
 from inspector.reports.page.sections import Table
-from inspector.reports.page.words import INSTANTS, LANGUAGES, Words, plain
+from inspector.reports.page.words import INSTANT_COLUMNS, LANGUAGES, Words, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +31,15 @@ class Page:
     figures: dict[str, Any]
 
 
-def quality_report(source: Source, period: Period, archived: Archived, language: str, now: datetime) -> Page:
+def quality_report(
+    source: Source, period: Period, archive: LocalArchive, language: str, now: datetime
+) -> Page:
     """Make the report.
 
     Args:
         source: the quality database and what of it to show.
         period: which inspections.
-        archived: the archive to take images from.
+        archive: the archive to take images from.
         language: of headings, one of :data:`inspector.reports.page.words.LANGUAGES`.
         now: when it is made; aware.
 
@@ -47,10 +48,10 @@ def quality_report(source: Source, period: Period, archived: Archived, language:
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
-    words, facts = Words(language), Facts(source, period)
-    before = Facts(source, period.before) if period.before else None
-    cards = headline.cards(facts, before, words)
-    made = sections.sections(facts, before, archived, words)
+    words, reports = Words(language), PeriodReports(source, period)
+    before = PeriodReports(source, period.before) if period.before else None
+    cards = headline.cards(reports, before, words)
+    made = sections.sections(reports, before, archive, words)
     named = dict.fromkeys(name for section in made for name in section.reports)
     figures = {
         "since": _moment(period.since),
@@ -64,14 +65,14 @@ def quality_report(source: Source, period: Period, archived: Archived, language:
         .get_template("report.html")
         .render(
             page=figures,
-            period=span(period, words),
-            before=span(period.before, words) if period.before else None,
-            reference=span(source.reference, words) if source.reference else None,
+            period=period_text(period, words),
+            before=period_text(period.before, words) if period.before else None,
+            reference=period_text(source.reference, words) if source.reference else None,
             zone=str(source.zone),
             made=now.astimezone(source.zone),
-            models=facts.rows("models"),
+            models=reports.rows("models"),
             cards=cards,
-            notices=headline.attention(facts, words),
+            notices=headline.attention(reports, words),
             sections=made,
             definitions=[definitions.read(name) for name in named],
         )
@@ -85,7 +86,7 @@ def index(reports: list[dict[str, Any]], keep: int, language: str) -> str:
     return _environment(words).get_template("index.html").render(reports=reports, keep=keep)
 
 
-def span(period: Period, words: Words) -> str:
+def period_text(period: Period, words: Words) -> str:
     """A period as people write it: whole days by their first and last, else to the minute."""
     if period.since is None:
         return words("page.to", since=words("page.from_beginning"), until=f"{period.until:%Y-%m-%d %H:%M}")
@@ -96,33 +97,15 @@ def span(period: Period, words: Words) -> str:
     return words("page.to", since=f"{period.since:%Y-%m-%d %H:%M}", until=f"{period.until:%Y-%m-%d %H:%M}")
 
 
-def write(file: Path, text: str) -> None:
-    """Put a whole file in its place: a reader sees the old one or the new one.
-
-    Raises:
-        UsageError: its folder is missing.
-        StationError: it cannot be written.
-    """
-    if not file.parent.is_dir():
-        raise UsageError(f"--out {file}: there is no folder {file.parent}; make it or name another")
-    unfinished = file.with_name(f".{file.name}.unfinished-{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(file)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise StationError(f"--out {file}: cannot be written: {error.strerror}") from None
-
-
 def css_string(text: object) -> Markup:
     """Text as a CSS string that nothing can break out of: all but letters and digits by their numbers."""
-    escaped = re.sub(r"[^0-9A-Za-z]", lambda character: f"\\{ord(character[0]):x} ", plain(text))
+    escaped = re.sub(r"[^0-9A-Za-z]", lambda character: f"\\{ord(character[0]):x} ", printable(text))
     return Markup(f'"{escaped}"')  # noqa: S704 - letters, digits and escapes only
 
 
 def breakable(text: object) -> Markup:
     """Text whose line may break after each underscore: class and file names have no spaces."""
-    return Markup("_<wbr>").join(escape(part) for part in plain(text).split("_"))
+    return Markup("_<wbr>").join(escape(part) for part in printable(text).split("_"))
 
 
 def _moment(moment: datetime | None) -> str | None:
@@ -136,13 +119,13 @@ def _environment(words: Words) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: value if isinstance(value, Markup) else plain(value),
+        finalize=lambda value: value if isinstance(value, Markup) else printable(value),
     )
     environment.filters |= {"css_string": css_string, "json": _json, "svg": _svg, "breakable": breakable}
     environment.globals |= {
         "words": words,
         "colours": COLOURS,
-        "instants": INSTANTS,
+        "instants": INSTANT_COLUMNS,
         "lang": LANGUAGES[words.language],
         "kind": lambda block: type(block).__name__,
         "is_number": _is_number,

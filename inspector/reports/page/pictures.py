@@ -20,14 +20,12 @@ from sqlalchemy.engine import URL
 from inspector.errors import ImageError, UsageError
 from inspector.imaging import decoder
 from inspector.imaging.source import read_source
-from inspector.ledger import database
-from inspector.ledger.schema import inspection, model
-from inspector.ledger.schema import station as stations
+from inspector.ledger import database, schema
 from inspector.records import Verdict
-from inspector.reports.page.facts import Facts
+from inspector.reports.page.period_reports import PeriodReports
 from inspector.times import instants
 
-_ALIKE = 50  # frames of a weld that may stand together at the top of a list, of which one is shown
+_ROWS_PER_SHOWN_IMAGE = 50  # frames of one weld come together at the top of a list, and one of them is shown
 
 
 class Choice(StrEnum):
@@ -38,7 +36,7 @@ class Choice(StrEnum):
     MOST_NOVEL = "most_novel"
 
 
-class Gone(StrEnum):
+class NotShown(StrEnum):
     """Why an image cannot be shown."""
 
     ELSEWHERE = "elsewhere"
@@ -48,7 +46,7 @@ class Gone(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Archived:
+class LocalArchive:
     """The one archive that this machine can look into."""
 
     station: str
@@ -56,10 +54,10 @@ class Archived:
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class InspectedImage:
     """One inspection; ``heat`` uint8[h, w] for FAIL and REVIEW, else None."""
 
-    id: int
+    inspection: int
     station: str
     source_name: str
     sha256: str
@@ -76,115 +74,118 @@ class Shot:
     bit_depth: int
 
 
-def choose(facts: Facts, choice: Choice, count: int) -> list[Shot]:
+def choose(reports: PeriodReports, choice: Choice, count: int) -> list[InspectedImage]:
     """The first ``count`` of a choice, one for each pass over a seam: frames of a weld are alike."""
-    c = inspection.c
+    c = schema.inspection.c
     conditions, order = {
         Choice.MOST_CERTAIN: ((c.verdict == Verdict.FAIL.value,), c.confidence.desc()),
         Choice.LEAST_CERTAIN: ((), c.confidence),
         Choice.MOST_NOVEL: ((c.novelty > 0,), c.novelty.desc()),  # 0 where the artifact measures none
     }[choice]
-    query = _within(facts).where(*conditions).order_by(order, c.id).limit(count * _ALIKE)
-    with database.reading(facts.source.url) as engine, database.transaction(engine) as connection:
+    query = _within(reports).where(*conditions).order_by(order, c.id).limit(count * _ROWS_PER_SHOWN_IMAGE)
+    with database.reading(reports.source.url) as engine, database.transaction(engine) as connection:
         chosen: dict[Any, int] = {}
         for row in connection.execute(query):
             weld = (row.station_id, row.part, row.seam, row.pass_no) if row.part is not None else row.id
             chosen.setdefault(weld, row.id)
-        return _shots(connection, list(chosen.values())[:count])
+        return _images_of(connection, list(chosen.values())[:count])
 
 
-def latest(facts: Facts, verdict: Verdict, count: int) -> list[Shot]:
+def latest(reports: PeriodReports, verdict: Verdict, count: int) -> list[InspectedImage]:
     """The last ``count`` images of a verdict, in the order of time."""
-    c = inspection.c
-    query = _within(facts).where(c.verdict == verdict.value).order_by(c.inspected_us.desc(), c.id.desc())
-    with database.reading(facts.source.url) as engine, database.transaction(engine) as connection:
+    c = schema.inspection.c
+    query = _within(reports).where(c.verdict == verdict.value).order_by(c.inspected_us.desc(), c.id.desc())
+    with database.reading(reports.source.url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
-        return _shots(connection, [row.id for row in connection.execute(query.limit(count))][::-1])
+        return _images_of(connection, [row.id for row in connection.execute(query.limit(count))][::-1])
 
 
-def one(url: URL | str, number: int) -> Shot:
-    """The inspection with this number.
+def by_inspection(url: URL | str, inspection: int) -> InspectedImage:
+    """The image of an inspection, by its number.
 
     Raises:
         UsageError: there is none.
     """
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
-        shots = _shots(connection, [number]) if abs(number) < 1 << 63 else []
-    if not shots:
-        raise UsageError(f"there is no inspection {number}; 'review next' and 'trace' tell the numbers")
-    return shots[0]
+        images = _images_of(connection, [inspection]) if abs(inspection) < 1 << 63 else []
+    if not images:
+        raise UsageError(f"there is no inspection {inspection}; 'review next' and 'trace' show the numbers")
+    return images[0]
 
 
-def _within(facts: Facts) -> sa.Select[Any]:
-    """What the reports of these facts count, as rows."""
-    c, asked, period = inspection.c, facts.source, facts.period
+def _within(reports: PeriodReports) -> sa.Select[Any]:
+    """The inspections that these reports count."""
+    c, asked, period = schema.inspection.c, reports.source, reports.period
     since = period.since.isoformat() if period.since else None
     first, last = instants(since, period.until.isoformat(), asked.zone)
     query = sa.select(c.id, c.station_id, c.part, c.seam, c.pass_no).where(
         c.inspected_us >= first, c.inspected_us < last
     )
     if asked.station:
-        query = query.join(stations, stations.c.id == c.station_id).where(stations.c.name == asked.station)
+        station = schema.station.c
+        query = query.join(schema.station, station.id == c.station_id).where(station.name == asked.station)
     return query.where(c.part == asked.part) if asked.part else query
 
 
-def _shots(connection: sa.Connection, ids: Sequence[int]) -> list[Shot]:
+def _images_of(connection: sa.Connection, ids: Sequence[int]) -> list[InspectedImage]:
+    table = schema.inspection
     query = (
-        sa.select(inspection, stations.c.name.label("station"), model.c.metadata)
-        .join(stations, stations.c.id == inspection.c.station_id)
-        .join(model, model.c.id == inspection.c.model_id)
-        .where(inspection.c.id.in_(ids))
+        sa.select(table, schema.station.c.name.label("station"), schema.model.c.metadata)
+        .join(schema.station, schema.station.c.id == table.c.station_id)
+        .join(schema.model, schema.model.c.id == table.c.model_id)
+        .where(table.c.id.in_(ids))
     )
-    by_id = {row.id: _shot(row) for row in connection.execute(query)}
+    by_id = {row.id: _image_of(row) for row in connection.execute(query)}
     return [by_id[number] for number in ids if number in by_id]
 
 
-def _shot(row: Any) -> Shot:
+def _image_of(row: Any) -> InspectedImage:
     heat = None
     if row.heat is not None:
         heat = np.frombuffer(row.heat, np.uint8).reshape(row.heat_height, row.heat_width)
-    plain = ("id", "station", "source_name", "sha256", "part", "seam", "verdict", "label", "confidence")
+    columns = ("station", "source_name", "sha256", "part", "seam", "verdict", "label", "confidence")
     more = ("novelty", "probabilities", "inspected_us", "archive_path")
     depth = row.metadata.get("bit_depth", 8)
-    return Shot(**{name: getattr(row, name) for name in (*plain, *more)}, heat=heat, bit_depth=depth)
+    values = {name: getattr(row, name) for name in (*columns, *more)}
+    return InspectedImage(**values, inspection=row.id, heat=heat, bit_depth=depth)
 
 
 # --- pixels ----------------------------------------------------------------------------------------------
 
 
-def pixels(shot: Shot, archived: Archived) -> NDArray[np.uint8] | Gone:
+def pixels(image: InspectedImage, archive: LocalArchive) -> NDArray[np.uint8] | NotShown:
     """The image as it was judged, uint8[h, w], or why it cannot be shown."""
-    if shot.station != archived.station:
-        return Gone.ELSEWHERE
+    if image.station != archive.station:
+        return NotShown.ELSEWHERE
     try:
-        with read_source(archived.folder / shot.archive_path) as file:
-            if file.source.sha256 != shot.sha256:
-                return Gone.CHANGED
-            return decoder.decode(file.data, bit_depth=shot.bit_depth)
+        with read_source(archive.folder / image.archive_path) as file:
+            if file.source.sha256 != image.sha256:
+                return NotShown.CHANGED
+            return decoder.decode(file.data, bit_depth=image.bit_depth)
     except ImageError as error:
-        return Gone.MISSING if error.reason == "vanished" else Gone.UNREADABLE
+        return NotShown.MISSING if error.reason == "vanished" else NotShown.UNREADABLE
 
 
-def heated_only(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
+def with_heat(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
     """The frame with its heat map where it has one, ``side`` pixels at most; RGB."""
     small = ImageOps.contain(Image.fromarray(frame).convert("RGB"), (side, side))
-    return small if heat is None else heated(small, heat)
+    return small if heat is None else paint_heat(small, heat)
 
 
-def beside_heat(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
+def side_by_side(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
     """The frame, and beside it the same with its heat map, each ``side`` pixels at most; RGB."""
-    left = heated_only(frame, None, side)
+    left = with_heat(frame, None, side)
     if heat is None:
         return left
     gap = max(2, side // 60)
     pair = Image.new("RGB", (2 * left.width + gap, left.height), "white")
     pair.paste(left, (0, 0))
-    pair.paste(heated(left, heat), (left.width + gap, 0))
+    pair.paste(paint_heat(left, heat), (left.width + gap, 0))
     return pair
 
 
-def heated(frame: Image.Image, heat: NDArray[np.uint8]) -> Image.Image:
+def paint_heat(frame: Image.Image, heat: NDArray[np.uint8]) -> Image.Image:
     """An RGB frame with its heat painted in: brighter is hotter, and a line at half of the highest heat.
 
     The line is what tells in black and white.

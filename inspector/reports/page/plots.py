@@ -11,22 +11,22 @@ from statistics import median
 
 from matplotlib.ticker import MaxNLocator
 
-from inspector.reports.page.drawing import (
+from inspector.reports.page.period_reports import Row, flagging_tests
+from inspector.reports.page.plot_style import (
     COLOURS,
-    HALF,
-    SIZE,
-    WIDE,
-    apart,
-    axes_at,
-    beside,
-    drawing,
-    inches,
-    percent,
-    short,
-    ticks,
+    COLUMN_INCHES,
+    FONT_POINTS,
+    HALF_COLUMN_INCHES,
+    add_axes,
+    label_ticks,
+    new_figure,
+    percent_axis,
+    shorten,
+    spread_apart,
+    text_inches,
+    write_beside,
 )
-from inspector.reports.page.facts import Row, tests
-from inspector.reports.page.words import Words, instant, plain
+from inspector.reports.page.words import Words, instant, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,26 +62,29 @@ def trend(rows: Sequence[Row], by: str, period: float, before: float | None, wor
         high_at=labels[high],
         n=words.number(sum(row["n"] for row in rows)),
     )
-    with drawing(WIDE, 2.2) as (figure, finish):
-        above, below = axes_at(figure, 0.6, 1.1, 1.2, 0.12), axes_at(figure, 0.6, 1.1, 0.45, 1.5)
+    with new_figure(COLUMN_INCHES, 2.2) as (figure, finish):
+        above, below = (
+            add_axes(figure, 0.6, 1.1, 1.2, 0.12),
+            add_axes(figure, 0.6, 1.1, 0.45, 1.5),
+        )
         above.plot(shares, "-o", color=COLOURS["accent"], markersize=2.6)
         lines = [
             (period, "--", "plot.period"),
             *([(before, ":", "plot.before")] if before is not None else []),
         ]
         lowest = min([*shares, *(share for share, _, _ in lines)])
-        places = apart([share for share, _, _ in lines], (1 - lowest) * 0.16)
+        places = spread_apart([share for share, _, _ in lines], (1 - lowest) * 0.16)
         for (share, style, key), place in zip(lines, places, strict=True):
             above.axhline(share, linestyle=style, color=COLOURS["muted"], linewidth=0.9)
-            beside(above, place, words(key, value=words.share(share)))
-        percent(above, "y", words, low=lowest, high=1)
+            write_beside(above, place, words(key, value=words.share(share)))
+        percent_axis(above, "y", words, low=lowest, high=1)
         above.set_ylabel(words("plot.pass_share"))
         above.set_xticks([])
         below.bar(range(len(rows)), [row["n"] for row in rows], color=COLOURS["fill"], width=0.8)
         below.yaxis.set_major_locator(MaxNLocator(2, integer=True))
         below.yaxis.set_major_formatter(lambda value, _: words.number(value))
         below.set_ylabel(words("plot.images"))
-        ticks(below, labels)
+        label_ticks(below, labels)
         above.set_xlim(below.get_xlim())
         return Plot(finish("trend", alt), alt)
 
@@ -89,22 +92,22 @@ def trend(rows: Sequence[Row], by: str, period: float, before: float | None, wor
 def pareto(rows: Sequence[Row], words: Words) -> Plot:
     """Defects by their share, with the running sum; of many, the first twelve."""
     rows = rows[:12]
-    names = [plain(row["class"]) for row in rows]
+    names = [printable(row["class"]) for row in rows]
     bars = ", ".join(f"{name} {words.share(row['share'])}" for name, row in zip(names, rows, strict=True))
     alt = words("plot.pareto", n=words.number(rows[0]["of_n"]), bars=bars)
-    left = min(1.9, max(map(inches, names)) + 0.12)
-    with drawing(HALF, 0.24 * len(rows) + 0.55) as (figure, finish):
-        axes = axes_at(figure, left, 0.25, 0.24 * len(rows), 0.08)
+    left = min(1.9, max(map(text_inches, names)) + 0.12)
+    with new_figure(HALF_COLUMN_INCHES, 0.24 * len(rows) + 0.55) as (figure, finish):
+        axes = add_axes(figure, left, 0.25, 0.24 * len(rows), 0.08)
         places = range(len(rows))
         axes.barh(places, [row["share"] for row in rows], color=COLOURS["fill"], height=0.72)
         sums = [row["cumulative_share"] for row in rows]
         axes.plot(sums, places, "-o", color=COLOURS["accent"], markersize=3)
         for place, row in enumerate(rows):
-            axes.text(0.012, place, words.share(row["share"]), va="center", fontsize=SIZE - 0.5)
-        axes.set_yticks(list(places), [short(name, left - 0.12) for name in names], color=COLOURS["ink"])
+            axes.text(0.012, place, words.share(row["share"]), va="center", fontsize=FONT_POINTS - 0.5)
+        axes.set_yticks(list(places), [shorten(name, left - 0.12) for name in names], color=COLOURS["ink"])
         axes.invert_yaxis()
         axes.tick_params(axis="y", length=0)
-        percent(axes, "x", words, low=0, high=1.03)
+        percent_axis(axes, "x", words, low=0, high=1.03)
         return Plot(finish("pareto", alt), alt, half=True)
 
 
@@ -119,10 +122,10 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
     """
     labels = [_label(row, by) for row in rows]
     outside = [place for place, row in enumerate(rows) if row["test_1"]]
-    runs = [place for place, row in enumerate(rows) if tests(row) and not row["test_1"]]
+    runs = [place for place, row in enumerate(rows) if flagging_tests(row) and not row["test_1"]]
     alt = words(
         "plot.p_chart",
-        station=plain(rows[0]["station"]),
+        station=printable(rows[0]["station"]),
         k=words.number(len(rows)),
         by=words(f"plot.{by}"),
         center=words.cell("center_share", rows[-1]["center_share"]),
@@ -134,8 +137,8 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
         key: [_or_nan(row[key]) for row in rows] for key in ("lower_share", "center_share", "upper_share")
     }
     places = list(range(len(rows)))
-    with drawing(WIDE, 2.05) as (figure, finish):
-        axes = axes_at(figure, 0.6, 1.1, 1.5, 0.12)
+    with new_figure(COLUMN_INCHES, 2.05) as (figure, finish):
+        axes = add_axes(figure, 0.6, 1.1, 1.5, 0.12)
         axes.fill_between(
             places, steps["lower_share"], steps["upper_share"], step="mid", color=COLOURS["tint"], linewidth=0
         )
@@ -157,14 +160,14 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
         last = rows[-1]
         limit, center = last["upper_share"], last["center_share"]
         if center is not None:
-            low, high = apart([center, center if limit is None else min(limit, top)], top * 0.12)
-            beside(axes, low, words("plot.center", value=words.share(center)))
+            low, high = spread_apart([center, center if limit is None else min(limit, top)], top * 0.12)
+            write_beside(axes, low, words("plot.center", value=words.share(center)))
             if limit is not None:
-                beside(axes, high, words("plot.limits"))
-        percent(axes, "y", words, low=0, high=top)
+                write_beside(axes, high, words("plot.limits"))
+        percent_axis(axes, "y", words, low=0, high=top)
         axes.set_ylabel(words("plot.fail_share"))
-        ticks(axes, labels)
-        return Plot(finish(f"p_chart-{number}", alt), alt, title=plain(rows[0]["station"]))
+        label_ticks(axes, labels)
+        return Plot(finish(f"p_chart-{number}", alt), alt, title=printable(rows[0]["station"]))
 
 
 def agreement(rows: Sequence[Row], words: Words) -> Plot:
@@ -175,20 +178,20 @@ def agreement(rows: Sequence[Row], words: Words) -> Plot:
         for row in rows
     ]
     alt = words("plot.agreement", bars=", ".join(map(" ".join, zip(names, told, strict=True))))
-    left = max(0.6, max(map(inches, names)) + 0.12)
-    with drawing(WIDE, 0.26 * len(rows) + 0.45) as (figure, finish):
-        axes = axes_at(figure, left, 1.8, 0.26 * len(rows), 0.08)
+    left = max(0.6, max(map(text_inches, names)) + 0.12)
+    with new_figure(COLUMN_INCHES, 0.26 * len(rows) + 0.45) as (figure, finish):
+        axes = add_axes(figure, left, 1.8, 0.26 * len(rows), 0.08)
         for place, row in enumerate(rows):
             ends = [row["low_share"], row["high_share"]]
             axes.plot(ends, [place, place], "|-", color=COLOURS["accent"], linewidth=1.6, markersize=7)
             axes.plot(row["share"], place, "o", color=COLOURS["accent"], markersize=5)
-            beside(axes, place, told[place])
+            write_beside(axes, place, told[place])
         axes.set_yticks(range(len(rows)), names, color=COLOURS["ink"])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="y")
         axes.set_axisbelow(True)
-        percent(axes, "x", words, low=0, high=1.02)
+        percent_axis(axes, "x", words, low=0, high=1.02)
         return Plot(finish("agreement", alt), alt)
 
 
@@ -197,8 +200,8 @@ def latency(rows: Sequence[Row], words: Words) -> Plot:
     worst = max(rows, key=lambda row: row["p95_ms"])
     at = _label(worst, "hour")
     alt = words("plot.latency", high=words.cell("p95_ms", worst["p95_ms"]), high_at=at)
-    with drawing(WIDE, 1.75) as (figure, finish):
-        axes = axes_at(figure, 0.6, 1.1, 1.25, 0.12)
+    with new_figure(COLUMN_INCHES, 1.75) as (figure, finish):
+        axes = add_axes(figure, 0.6, 1.1, 1.25, 0.12)
         ends = []
         for column, style, key in (("p95_ms", "-", "plot.p95"), ("p50_ms", "--", "plot.median")):
             values = [row[column] for row in rows]
@@ -210,12 +213,14 @@ def latency(rows: Sequence[Row], words: Words) -> Plot:
             axes.set_yscale("log")  # an outage that was waited out would flatten all others
         else:
             axes.set_ylim(0, highest * 1.08 or 1)
-            for place, (_, text) in zip(apart([v for v, _ in ends], highest * 0.14), ends, strict=True):
-                beside(axes, place, text)
+            for place, (_, text) in zip(
+                spread_apart([v for v, _ in ends], highest * 0.14), ends, strict=True
+            ):
+                write_beside(axes, place, text)
         axes.yaxis.set_major_formatter(lambda value, _: words.number(value))
         axes.grid(axis="y")
         axes.set_ylabel(words("plot.milliseconds"))
-        ticks(axes, [_label(row, "hour") for row in rows])
+        label_ticks(axes, [_label(row, "hour") for row in rows])
         return Plot(finish("latency", alt), alt)
 
 
@@ -229,8 +234,8 @@ def confidence(rows: Sequence[Row], words: Words) -> Plot:
         high=words.number(most["confidence_to"], 2),
     )
     edges = [row["confidence_from"] for row in rows] + [rows[-1]["confidence_to"]]
-    with drawing(HALF, 1.75) as (figure, finish):
-        axes = axes_at(figure, 0.5, 0.25, 1.1, 0.12)
+    with new_figure(HALF_COLUMN_INCHES, 1.75) as (figure, finish):
+        axes = add_axes(figure, 0.5, 0.25, 1.1, 0.12)
         axes.stairs(
             [row["share"] or 0 for row in rows],
             edges,
@@ -241,8 +246,8 @@ def confidence(rows: Sequence[Row], words: Words) -> Plot:
         if all(row["reference_share"] is not None for row in rows):
             before = [row["reference_share"] for row in rows]
             axes.stairs(before, edges, color=COLOURS["accent"], linewidth=1.2, label=words("plot.reference"))
-        axes.legend(loc="upper left", frameon=False, fontsize=SIZE)
-        percent(
+        axes.legend(loc="upper left", frameon=False, fontsize=FONT_POINTS)
+        percent_axis(
             axes,
             "y",
             words,
@@ -259,7 +264,7 @@ def _label(row: Row, by: str) -> str:
     if by == "hour":
         return instant(str(row["hour"]))[5:]
     day = str(row["day"])
-    return f"{day[5:]} {plain(row['shift'])}" if by == "shift" else day if by == "week" else day[5:]
+    return f"{day[5:]} {printable(row['shift'])}" if by == "shift" else day if by == "week" else day[5:]
 
 
 def _or_nan(value: float | None) -> float:

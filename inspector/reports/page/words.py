@@ -14,7 +14,7 @@ from inspector.errors import UsageError
 
 LANGUAGES = {"en": "en", "de": "de", "zh": "zh-Hans"}  # with the page's own name for each (BCP 47)
 NOTHING = "–"
-INSTANTS = frozenset({"hour", "first", "last", "from", "until", "bad_from", "bad_to"})
+INSTANT_COLUMNS = frozenset({"hour", "first", "last", "from", "until", "bad_from", "bad_to"})
 _NARROW_SPACE = "\u202f"
 # What no text may do to a page: control characters break XML, lone surrogates have no UTF-8, and marks of
 # writing direction make a name look like another.
@@ -23,10 +23,10 @@ _UNSHOWN = re.compile(
 )
 
 
-def plain(text: object) -> str:
+def printable(text: object) -> str:
     r"""Any text as one line that can be shown; what cannot is the replacement character.
 
-    >>> plain("two\nlines")
+    >>> printable("two\nlines")
     'two�lines'
     """
     return _UNSHOWN.sub("\ufffd", str(text))
@@ -62,7 +62,7 @@ class Words:
     def heading(self, column: str) -> str:
         """A column's heading; one that the catalogue lacks is spelled as in SQL."""
         known = _catalogue()["column"].get(column)
-        return str(known[self.language]) if known else plain(column.replace("_", " "))
+        return str(known[self.language]) if known else printable(column.replace("_", " "))
 
     def cell(self, column: str, value: Any) -> str:
         """One value of a report as text: shares in percent, the station's own words translated.
@@ -73,11 +73,11 @@ class Words:
         """
         if value is None:
             return NOTHING
-        if column in INSTANTS:
+        if column in INSTANT_COLUMNS:
             return instant(str(value))
         if isinstance(value, str):
             known = _catalogue()["value"].get(column, {}).get(value)
-            return str(known[self.language]) if known else plain(value)
+            return str(known[self.language]) if known else printable(value)
         if isinstance(value, float):
             return self.share(value) if column.endswith("share") else self.number(value, _digits(column))
         return self.number(value)
@@ -98,7 +98,7 @@ def instant(text: str) -> str:
     try:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
     except ValueError:
-        return plain(text)
+        return printable(text)
 
 
 def _digits(column: str) -> int:

@@ -10,16 +10,17 @@ from typing import Any
 
 from inspector.errors import StationError
 from inspector.reports.page import html
-from inspector.reports.page.facts import Period
 from inspector.reports.page.html import Page
+from inspector.reports.page.output import write_page
+from inspector.reports.page.period import Period
 
-INDEX = "index.html"
-META = "weldnet-report"
-_OURS = re.compile(r"quality-\d{4}-\d\d-\d\d(T\d{4})?\.html")
+INDEX_FILE = "index.html"
+META_NAME = "weldnet-report"
+_REPORT_NAME = re.compile(r"quality-\d{4}-\d\d-\d\d(T\d{4})?\.html")
 _HEAD_CHARACTERS = 8_000  # the page's head, where its figures stand, ends before
 
 
-def put(folder: Path, page: Page, period: Period, keep: int, language: str) -> Path:
+def add(folder: Path, page: Page, period: Period, keep: int, language: str) -> Path:
     """Add a report by its period's end, remove the oldest beyond ``keep``, and write the index anew.
 
     A report of the same end is replaced. Files of other names are nobody's business here.
@@ -45,12 +46,13 @@ def put(folder: Path, page: Page, period: Period, keep: int, language: str) -> P
     whole_days = f"{period.until:%H%M}" == "0000"
     end = f"{period.last_day}" if whole_days else f"{period.until:%Y-%m-%dT%H%M}"
     file = folder / f"quality-{end}.html"
-    html.write(file, page.html)
-    names = sorted((path.name for path in folder.iterdir() if _OURS.fullmatch(path.name)), reverse=True)
+    write_page(file, page.html)
+    ours = (path.name for path in folder.iterdir() if _REPORT_NAME.fullmatch(path.name))
+    names = sorted(ours, reverse=True)
     for name in names[keep:]:
         _remove(folder / name)
-    kept = [figures(folder / name) | {"file": name} for name in names[:keep]]
-    html.write(folder / INDEX, html.index(kept, keep, language))
+    kept = [read_figures(folder / name) | {"file": name} for name in names[:keep]]
+    write_page(folder / INDEX_FILE, html.index(kept, keep, language))
     return file
 
 
@@ -61,7 +63,7 @@ def _remove(file: Path) -> None:
         raise StationError(f"{file}: an old report cannot be removed: {error.strerror}") from None
 
 
-def figures(file: Path) -> dict[str, Any]:
+def read_figures(file: Path) -> dict[str, Any]:
     """What a report's head says of it; nothing where it cannot be read as one of ours."""
     nothing: dict[str, Any] = {"station": None, "part": None, "cards": {}}
     reader = _Head()
@@ -81,5 +83,5 @@ class _Head(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep the content of our own meta element."""
         told = dict(attrs)
-        if tag == "meta" and told.get("name") == META:
+        if tag == "meta" and told.get("name") == META_NAME:
             self.content = told.get("content") or ""

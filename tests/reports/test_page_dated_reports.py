@@ -9,9 +9,9 @@ import html5lib
 import pytest
 
 from inspector.errors import StationError
-from inspector.reports.page import shelf
-from inspector.reports.page.facts import Period
+from inspector.reports.page import dated_reports
 from inspector.reports.page.html import Page
+from inspector.reports.page.period import Period
 
 FIRST = datetime(2026, 3, 1, tzinfo=UTC)
 CARDS = {"images": "1,013", "first_pass": "86.2%"}
@@ -23,9 +23,9 @@ def put(folder: Path, day: int, keep: int = 3, **figures: object) -> Path:
     told = {"station": "cell-1", "part": None, "cards": CARDS} | figures
     from markupsafe import escape
 
-    meta = f'<meta name="{shelf.META}" content="{escape(shelf.json.dumps(told))}">'
+    meta = f'<meta name="{dated_reports.META_NAME}" content="{escape(dated_reports.json.dumps(told))}">'
     page = Page(f"<!DOCTYPE html><html><head>{meta}</head><body>{day}</body></html>", told)
-    return shelf.put(folder, page, Period(until - timedelta(days=7), until), keep, "en")
+    return dated_reports.add(folder, page, Period(until - timedelta(days=7), until), keep, "en")
 
 
 def index(folder: Path) -> list[list[str]]:
@@ -57,13 +57,13 @@ def test_a_report_is_named_by_its_last_day(tmp_path: Path):
     assert put(tmp_path, 8).name == "quality-2026-03-08.html"
     assert put(tmp_path, 8).name == "quality-2026-03-08.html"
     until = FIRST + timedelta(hours=14, minutes=5)
-    file = shelf.put(tmp_path, Page("x", {}), Period(None, until), 3, "en")
+    file = dated_reports.add(tmp_path, Page("x", {}), Period(None, until), 3, "en")
     assert file.name == "quality-2026-03-01T1405.html"
     assert len(index(tmp_path)) == 2
 
 
 def test_files_of_other_names_are_left_alone(tmp_path: Path):
-    """Nothing is removed that the shelf did not name."""
+    """Nothing is removed that the folder did not name itself."""
     others = ["quality-2020.html", "notes.html", "quality-2020-01-01.html.bak", "xquality-2020-01-01.html"]
     for name in others:
         (tmp_path / name).write_text("mine")

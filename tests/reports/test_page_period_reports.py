@@ -10,7 +10,8 @@ from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
 from inspector.reports import definitions
-from inspector.reports.page.facts import Facts, Period, Source, period
+from inspector.reports.page.period import Period
+from inspector.reports.page.period_reports import PeriodReports, Source
 from inspector.reports.query import Query, run
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -26,7 +27,7 @@ def at(text: str) -> datetime:
 
 def test_whole_days_end_at_the_last_midnight():
     """So many local days, also over the night when the clock changes; the period before has as many."""
-    week = period(None, None, 7, BERLIN, NOW)
+    week = Period.from_options(None, None, 7, BERLIN, NOW)
     assert week == Period(at("2026-03-23"), at("2026-03-30"))
     assert week.before == Period(at("2026-03-16"), at("2026-03-23"))
     assert (week.days, week.last_day) == (7, date(2026, 3, 29))
@@ -34,7 +35,7 @@ def test_whole_days_end_at_the_last_midnight():
 
 def test_without_dates_it_is_all_up_to_now():
     """No beginning, and so nothing before it to compare with."""
-    everything = period(None, None, None, BERLIN, NOW)
+    everything = Period.from_options(None, None, None, BERLIN, NOW)
     assert everything == Period(None, NOW)
     assert everything.until.utcoffset() == BERLIN.utcoffset(datetime(2026, 4, 1))
     assert everything.before is None
@@ -42,10 +43,10 @@ def test_without_dates_it_is_all_up_to_now():
 
 def test_dates_are_in_the_station_s_zone():
     """A date without an offset is local; with one it is that instant."""
-    assert period("2026-03-01", "2026-03-29T12:00+00:00", None, BERLIN, NOW) == Period(
+    assert Period.from_options("2026-03-01", "2026-03-29T12:00+00:00", None, BERLIN, NOW) == Period(
         at("2026-03-01"), at("2026-03-29T14:00")
     )
-    assert period("0001-01-02", "2026-01-01", None, BERLIN, NOW).before is None
+    assert Period.from_options("0001-01-02", "2026-01-01", None, BERLIN, NOW).before is None
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_dates_are_in_the_station_s_zone():
 def test_a_period_that_makes_no_sense_is_refused(since: str, until: str | None, days: int | None, said: str):
     """One line that names the option."""
     with pytest.raises(UsageError, match=said):
-        period(since, until, days, BERLIN, NOW)
+        Period.from_options(since, until, days, BERLIN, NOW)
 
 
 def test_the_reference_ends_where_the_report_begins_unless_told():
     """As with the reports' own options; without one there is none."""
-    week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
+    week = Period.from_options("2026-03-23", "2026-03-30", None, BERLIN, NOW)
     assert week.reference(None, None, BERLIN) is None
     assert week.reference("2026-03-01", None, BERLIN) == Period(at("2026-03-01"), at("2026-03-23"))
     assert week.reference("2026-03-24", "2026-03-25", BERLIN) == Period(at("2026-03-24"), at("2026-03-25"))
@@ -83,10 +84,10 @@ def test_half_a_reference_is_refused(since: str | None, until: str | None, said:
 
 def test_the_reference_reaches_the_reports_that_compare(url: URL):
     """Those are asked with it, and no other report is."""
-    week = period("2026-03-23", "2026-03-30", None, BERLIN, NOW)
-    facts = Facts(Source(url, BERLIN, reference=week.before), week)
+    week = Period.from_options("2026-03-23", "2026-03-30", None, BERLIN, NOW)
+    reports = PeriodReports(Source(url, BERLIN, reference=week.before), week)
     for name in definitions.names():
-        assert facts.report(name).query.report == name  # a report that knows no reference refuses one
+        assert reports.run(name).query.report == name  # a report that knows no reference refuses one
 
 
 def test_every_report_defines_its_columns(url: URL):
@@ -104,6 +105,6 @@ def test_subgroups_fit_the_period(url: URL):
     """A day goes by the hour, a fortnight by day and shift, a year by week."""
     seen = []
     for since in ("2026-03-29", "2026-03-16", "2026-01-01", "2025-03-30"):
-        asked = period(since, "2026-03-30", None, BERLIN, NOW)
-        seen.append(Facts(Source(url, BERLIN), asked).subgroups())
+        asked = Period.from_options(since, "2026-03-30", None, BERLIN, NOW)
+        seen.append(PeriodReports(Source(url, BERLIN), asked).subgroups())
     assert seen == [("hour", "hour"), ("day", "shift"), ("day", "day"), ("week", "week")]

@@ -16,9 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from inspector.reports.page.words import Words, plain
+from inspector.reports.page.words import Words, printable
 
-# The page's own colours, too. Text in each of TEXT on each of GROUND has a contrast of 4.5 or more.
+# The page uses the same colours. Each of TEXT_COLOURS has a contrast of 4.5 or more on each of
+# BACKGROUND_COLOURS.
 COLOURS = {
     "ink": "#1b2026",
     "muted": "#56606b",
@@ -29,13 +30,13 @@ COLOURS = {
     "rule": "#ccd3da",
     "fill": "#b9cbdd",
 }
-TEXT, GROUND = ("ink", "muted", "accent", "alarm"), ("paper", "tint")
-WIDE, HALF = 8.6, 4.15  # inches: the page's column and half of it; it scales both alike
-SIZE = 8.5  # points of text: 7 or more on A4
+TEXT_COLOURS, BACKGROUND_COLOURS = ("ink", "muted", "accent", "alarm"), ("paper", "tint")
+COLUMN_INCHES, HALF_COLUMN_INCHES = 8.6, 4.15  # of the page, which scales both alike
+FONT_POINTS = 8.5  # points of text: 7 or more on A4
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a class may be named $x$
-    "font.size": SIZE,
+    "font.size": FONT_POINTS,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": COLOURS["muted"],
@@ -58,7 +59,7 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 
 @contextmanager
-def drawing(width: float, height: float) -> Iterator[tuple[Figure, Callable[[str, str], str]]]:
+def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Callable[[str, str], str]]]:
     """A figure in inches, and what makes an SVG of it, given a name for the page and its text."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # The browser has the glyphs that matplotlib's own font lacks.
@@ -68,7 +69,7 @@ def drawing(width: float, height: float) -> Iterator[tuple[Figure, Callable[[str
         yield figure, lambda key, alt: _svg(figure, key, alt)
 
 
-def axes_at(figure: Figure, left: float, right: float, height: float, top: float) -> Axes:
+def add_axes(figure: Figure, left: float, right: float, height: float, top: float) -> Axes:
     """Axes by their distances from the figure's edges, in inches."""
     width, whole = figure.get_size_inches()
     axes = figure.add_axes(
@@ -78,7 +79,7 @@ def axes_at(figure: Figure, left: float, right: float, height: float, top: float
     return axes
 
 
-def percent(axes: Axes, which: Literal["x", "y"], words: Words, *, low: float, high: float) -> None:
+def percent_axis(axes: Axes, which: Literal["x", "y"], words: Words, *, low: float, high: float) -> None:
     """An axis in percent that shows ``low`` to ``high`` with some air."""
     span = (high - low) or 0.02
     first, last = max(0, low - 0.12 * span) if low else 0, min(1.03, high + 0.08 * span)
@@ -91,7 +92,7 @@ def percent(axes: Axes, which: Literal["x", "y"], words: Words, *, low: float, h
     axes.set_axisbelow(True)
 
 
-def ticks(axes: Axes, labels: Sequence[str]) -> None:
+def label_ticks(axes: Axes, labels: Sequence[str]) -> None:
     """About a dozen of the labels below as many evenly spaced places."""
     step = -(-len(labels) // 12)
     places = list(range(0, len(labels), step))
@@ -99,7 +100,7 @@ def ticks(axes: Axes, labels: Sequence[str]) -> None:
     axes.set_xlim(-0.7, len(labels) - 0.3)
 
 
-def beside(axes: Axes, height: float, text: str) -> None:
+def write_beside(axes: Axes, height: float, text: str) -> None:
     """Text to the right of the axes at a height of theirs."""
     axes.annotate(
         text,
@@ -108,13 +109,13 @@ def beside(axes: Axes, height: float, text: str) -> None:
         xycoords=("axes fraction", "data"),
         textcoords="offset points",
         va="center",
-        fontsize=SIZE - 0.5,
+        fontsize=FONT_POINTS - 0.5,
         color=COLOURS["muted"],
         annotation_clip=False,
     )
 
 
-def apart(heights: Sequence[float], least: float) -> list[float]:
+def spread_apart(heights: Sequence[float], least: float) -> list[float]:
     """Two heights, moved so that texts there do not overlap."""
     if len(heights) < 2 or abs(heights[0] - heights[1]) >= least:
         return list(heights)
@@ -122,16 +123,16 @@ def apart(heights: Sequence[float], least: float) -> list[float]:
     return [middle + way * least / 2, middle - way * least / 2]
 
 
-def inches(text: str) -> float:
+def text_inches(text: str) -> float:
     """About how wide a text is: the browser's font is not known here."""
-    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.58 for c in text) * SIZE / 72
+    return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.58 for c in text) * FONT_POINTS / 72
 
 
-def short(text: str, most: float) -> str:
+def shorten(text: str, most: float) -> str:
     """The text, cut to about so many inches."""
-    if inches(text) <= most:
+    if text_inches(text) <= most:
         return text
-    while text and inches(text + "…") > most:
+    while text and text_inches(text + "…") > most:
         text = text[:-1]
     return text + "…"
 
@@ -141,7 +142,7 @@ def short(text: str, most: float) -> str:
 
 def _svg(figure: Figure, key: str, alt: str) -> str:
     """The figure as one element that many of can stand in a page: names of its own, no fonts, no metadata."""
-    alt, buffer = plain(alt), io.BytesIO()
+    alt, buffer = printable(alt), io.BytesIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": key}):  # the same rows give the same file
         figure.savefig(buffer, format="svg", metadata=metadata)

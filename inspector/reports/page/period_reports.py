@@ -1,0 +1,89 @@
+"""The rows of the SQL reports for one period, of which a page is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+
+from sqlalchemy.engine import URL
+
+from inspector.reports import definitions, query
+from inspector.reports.page.period import Period
+from inspector.reports.query import Query, Report
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a report's rows come from, and which."""
+
+    url: URL | str
+    zone: tzinfo
+    station: str | None = None
+    part: str | None = None
+    seam_rule: Mapping[str, int] = field(default_factory=lambda: query.SEAM_RULE)
+    reference: Period | None = None  # of drift and the p-chart's limits; None: as in reports
+
+
+class PeriodReports:
+    """The reports of one period, each run once."""
+
+    def __init__(self, source: Source, period: Period) -> None:
+        self.source = source
+        self.period = period
+        self._known: dict[tuple[str, str | None], Report] = {}
+
+    def run(self, name: str, by: str | None = None) -> Report:
+        """The rows of a report; one that knows no part is asked for all of them.
+
+        Raises:
+            UsageError: there is no such station.
+            StoreUnavailable: the server does not answer.
+        """
+        if (name, by) not in self._known:
+            since, reference = self.period.since, self.source.reference
+            given = reference if reference and definitions.takes(name, "reference_since_us") else None
+            asked = Query(
+                name,
+                since=since.isoformat() if since else None,
+                until=self.period.until.isoformat(),
+                station=self.source.station,
+                part=self.source.part if definitions.takes(name, "part") else None,
+                reference_since=given.since.isoformat() if given and given.since else None,
+                reference_until=given.until.isoformat() if given else None,
+                by=by,
+                seam_rule=self.source.seam_rule,
+                zone=self.source.zone,
+            )
+            self._known[name, by] = query.run(self.source.url, asked)
+        return self._known[name, by]
+
+    def rows(self, name: str, by: str | None = None) -> list[Row]:
+        """The same, each row by its columns."""
+        report = self.run(name, by)
+        return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
+
+    def total(self, name: str, column: str, by: str | None = None) -> int:
+        """A column of counts added up over the rows: over all stations, where they are by station."""
+        return sum(row[column] or 0 for row in self.rows(name, by))
+
+    def subgroups(self) -> tuple[str, str]:
+        """By what trend and p-chart go: a day has more than one point then, and a year no thousand."""
+        days = self.period.days
+        if days is None:
+            days = sum(row["day"] is not None for row in self.rows("first_pass_yield", "day"))
+        if days <= 2:
+            return "hour", "hour"
+        return ("day" if days <= 100 else "week"), (
+            "shift" if days <= 45 else "day" if days <= 150 else "week"
+        )
+
+
+def flagging_tests(row: Row) -> list[int]:
+    """Numbers of the tests that flag a row of the p-chart."""
+    return [
+        int(column.removeprefix("test_")) for column, value in row.items() if column[:5] == "test_" and value
+    ]
