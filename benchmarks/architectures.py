@@ -13,11 +13,10 @@ from typing import Annotated, cast, get_args
 
 import torch
 import typer
+from networks import write_artifact
 from rich.console import Console
 from rich.table import Table
 
-from inspector.network.metadata import WeldClass
-from trainer.artifact.artifact import compile_artifact
 from trainer.evaluation.report import open_network
 from trainer.network.architectures import build, parameter_count
 from trainer.network.weldnet import WeldNet
@@ -41,17 +40,7 @@ def main(
     runs = {name: (frozen(network, pixels), pixels) for name, network in networks.items()}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weldnet.pt"
-        compile_artifact(
-            cast(WeldNet, networks["weldnet"]),
-            out=path,
-            scheme="dynamic",
-            classes=[WeldClass(name=str(i), role="defect") for i in range(classes)],
-            golden_images=[frame[0, 0].numpy()],
-            metrics={},
-            recipe={},
-            name="benchmark",
-            version="1",
-        )
+        write_artifact(cast(WeldNet, networks["weldnet"]), path, "dynamic", frame[0, 0].numpy())
         runs["weldnet, int8 artifact"] = open_network(path), frame
     size["weldnet, int8 artifact"] = size["weldnet"]
     speed = frames_per_second(runs)

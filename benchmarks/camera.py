@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import rig  # noqa: F401 - makes the tests' stations known
 from numpy.typing import NDArray
 from PIL import Image
+from rig import Rig
 from stations import frame
 
 FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "bmp": "BMP", "tif": "TIFF"}
@@ -167,6 +167,21 @@ class Camera:
                 return False
             self.sent.append(sent_as(name, content))
             return True
+
+
+def wait_for_camera(camera: Camera, station: Rig, each: Callable[[int], None]) -> None:
+    """Wait until a camera has written all its frames and the station has taken them.
+
+    Args:
+        camera: within its block.
+        station: must take files all the while.
+        each: called now and then with the number of files that have left the folder.
+    """
+    while not camera.is_done:
+        before = len(camera.sent)
+        station.wait_for(lambda n=before: camera.is_done or len(camera.sent) > n, "more was taken")
+        each(len(camera.sent) - station.waiting())
+    station.wait_until_idle(lambda left: each(len(camera.sent) - left))
 
 
 def hidden(path: Path) -> Path:

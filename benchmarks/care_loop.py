@@ -26,10 +26,10 @@ from inspector.commands.cli import app
 from inspector.records import Verdict
 from inspector.reports import query  # noqa: F401 - loaded before the fork: quick kills
 
-EVERYTHING = ["prune", "--older-than", "0", "--unreviewed", "--delete"]
-EVERYTHING += [word for verdict in Verdict for word in ("--verdict", verdict.value)]
-BACK = ["requeue", "--reason", "not_an_image"]
-FINISH = ["requeue", "--reason", "nothing else than what was cut short"]
+PRUNE_EVERYTHING = ["prune", "--older-than", "0", "--unreviewed", "--delete"]
+PRUNE_EVERYTHING += [word for verdict in Verdict for word in ("--verdict", verdict.value)]
+REQUEUE_BROKEN = ["requeue", "--reason", "not_an_image"]
+FINISH_REQUEUE = ["requeue", "--reason", "nothing else than what was cut short"]
 
 
 def main(
@@ -48,46 +48,47 @@ def main(
             for needed in (results, rig.archive, rig.quarantine):
                 needed.mkdir(exist_ok=True)
             rig.launch_ready()
-            told = harm(rig, rounds, random.Random(seed))
+            counts = run_and_kill_commands(rig, rounds, random.Random(seed))
             rig.drain()
-            answer(rig, FINISH)
+            run_command(rig, FINISH_REQUEUE)
             rig.drain()
-            answer(rig, EVERYTHING)
+            run_command(rig, PRUNE_EVERYTHING)
             figures = {
                 "backend": backend,
                 "seed": seed,
                 "rounds": rounds,
-                **told,
-                **judged(rig, results, told),
+                **counts,
+                **check_ledger(rig, results, counts),
             }
     sys.stdout.write(json.dumps(figures) + "\n")
     raise typer.Exit(bool(figures["problems"]))
 
 
-def harm(rig: Rig, rounds: int, chance: random.Random) -> Counter[str]:
+def run_and_kill_commands(rig: Rig, rounds: int, chance: random.Random) -> Counter[str]:
     """Files arrive and commands are killed; how often each came to its end, and was seen unfinished."""
-    told: Counter[str] = Counter(killed=0, ended=0, unfinished=0)
+    counts: Counter[str] = Counter(killed=0, ended=0, unfinished=0)
     names = itertools.count()
     began = time.monotonic()
-    killed(rig, EVERYTHING, None)
+    run_and_kill(rig, PRUNE_EVERYTHING, None)
     usual_s = time.monotonic() - began  # what a command takes here: kills shall come at any moment of it
     for number in range(rounds):
         for n in itertools.islice(names, chance.randint(1, 4)):
             rig.put(f"{n}.png", seed=n)
         (rig.drop / f"broken-{number}.png").write_bytes(b"no image %d" % number)
-        told[killed(rig, chance.choice([EVERYTHING, BACK]), chance.uniform(0, 1.5 * usual_s))] += 1
+        command, after_s = chance.choice([PRUNE_EVERYTHING, REQUEUE_BROKEN]), chance.uniform(0, 1.5 * usual_s)
+        counts[run_and_kill(rig, command, after_s)] += 1
         if number % 10 == 9:
             gone = rig.rows("SELECT path FROM arrival WHERE outcome = 'pruned' AND inspection_id IS NOT NULL")
-            told["unfinished"] += sum((rig.archive / row.path).exists() for row in gone)
-    told["images"], told["broken"] = next(names), rounds
-    return told
+            counts["unfinished"] += sum((rig.archive / row.path).exists() for row in gone)
+    counts["images"], counts["broken"] = next(names), rounds
+    return counts
 
 
-def killed(rig: Rig, words: list[str], after_s: float | None) -> str:
+def run_and_kill(rig: Rig, words: list[str], after_s: float | None) -> str:
     """Run a command in a child that is killed after so long, None: never; ``killed`` or ``ended``."""
     child = os.fork()
     if child == 0:
-        answer(rig, words)
+        run_command(rig, words)
         os._exit(0)
     time.sleep(after_s or 0)
     if os.waitpid(child, 0 if after_s is None else os.WNOHANG) != (0, 0):
@@ -97,17 +98,17 @@ def killed(rig: Rig, words: list[str], after_s: float | None) -> str:
     return "killed"
 
 
-def answer(rig: Rig, words: list[str]) -> None:
+def run_command(rig: Rig, words: list[str]) -> None:
     """Run a command in this process; what it leaves undone shows in the end."""
     CliRunner().invoke(app, [*words, "--json", "--config", str(rig.config)])
 
 
-def judged(rig: Rig, results: Path, sent: Counter[str]) -> dict[str, Any]:
+def check_ledger(rig: Rig, results: Path, sent: Counter[str]) -> dict[str, Any]:
     """What the ledger says in the end, and a line for each thing that is wrong."""
     found = rig.reconcile()
     twice = "FROM arrival WHERE outcome IN ('pruned', 'requeued')"
     images, names = rig.rows("SELECT count(*), count(DISTINCT source_name) FROM inspection")[0]
-    told = {int(json.loads(file.read_text())["row"]) for file in results.glob("*.json")}
+    in_results = {int(json.loads(file.read_text())["row"]) for file in results.glob("*.json")}
     arrivals = "SELECT id FROM arrival WHERE outcome NOT IN ('pruned', 'requeued')"
     arrived = {row.id for row in rig.rows(arrivals)}
     wrong = {
@@ -119,10 +120,14 @@ def judged(rig: Rig, results: Path, sent: Counter[str]) -> dict[str, Any]:
         "files that left twice": len(
             rig.rows(f"SELECT 1 {twice} GROUP BY path, coalesce(quarantine_id, 0) HAVING count(*) > 1")
         ),
-        "results that differ from the ledger": len(told ^ arrived),
+        "results that differ from the ledger": len(in_results ^ arrived),
     }
     rows = {row[0]: row[1] for row in rig.rows(f"SELECT outcome, count(*) {twice} GROUP BY outcome")}
-    return {"inspected": found["inspected"], "quarantined": found["quarantined"], "results": len(told)} | {
+    return {
+        "inspected": found["inspected"],
+        "quarantined": found["quarantined"],
+        "results": len(in_results),
+    } | {
         "rows": rows,
         "problems": {what: count for what, count in wrong.items() if count},
     }

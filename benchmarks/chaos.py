@@ -29,16 +29,8 @@ import chaos_mounts
 import typer
 from chaos_leg import Leg, Skipped, Violated
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
-from rig import tiny_artifact, work_folder
+from rig import progress_bars, tiny_artifact, work_folder
 
 SCENARIOS = chaos_faults.SCENARIOS | chaos_cameras.SCENARIOS | chaos_mounts.SCENARIOS
 KINDS = ("lost", "double", "changed", "unaccounted", "foreign")
@@ -87,7 +79,7 @@ def main(
         plan = [leg for name in scenario or SCENARIOS for leg in _legs(name, first, rounds)]
         console.print(f"seed {first}: {len(plan)} legs, {sum(count for *_, count in plan)} rounds")
         results = _run_all(plan, jobs, judge.resolve(), folder)
-    _tell(results)
+    _print_table(results)
     raise typer.Exit(any(result.verdict == "FAILED" for result in results))
 
 
@@ -104,14 +96,7 @@ def _legs(name: str, seed: int, rounds: int | None) -> Iterator[tuple[str, int, 
 def _run_all(
     plan: list[tuple[str, int, int]], jobs: int, artifact: Path, parent: Path | None
 ) -> list[Result]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(jobs) as pool:
+    with progress_bars(console) as progress, ThreadPoolExecutor(jobs) as pool:
         totals = Counter()
         for name, _, rounds in plan:
             totals[name] += rounds
@@ -124,7 +109,7 @@ def _run_all(
         results = []
         for ended in as_completed([pool.submit(run, *leg) for leg in plan]):
             results.append(ended.result())
-            _report(results[-1])
+            _print_result(results[-1])
     return sorted(results, key=lambda result: (list(SCENARIOS).index(result.name), result.seed))
 
 
@@ -148,12 +133,12 @@ def _run(name: str, seed: int, rounds: int, artifact: Path, parent: Path | None,
     return Result(name, seed, leg, verdict, why, time.monotonic() - began)
 
 
-def _report(result: Result) -> None:
+def _print_result(result: Result) -> None:
     sent = sum(audit.sent for audit in result.leg.last.values())
-    told = "".join(f", {count} {what}" for what, count in result.leg.told.items())
+    counts = "".join(f", {count} {what}" for what, count in result.leg.counts.items())
     console.print(
         f"{result.name} seed {result.seed}: {result.verdict}, {result.leg.rounds} rounds, {sent} files"
-        f"{told}, {result.seconds:.0f} s"
+        f"{counts}, {result.seconds:.0f} s"
     )
     if result.why:
         console.print(result.why, markup=False)
@@ -162,7 +147,7 @@ def _report(result: Result) -> None:
         console.print(f"again: python benchmarks/chaos.py {again}")
 
 
-def _tell(results: list[Result]) -> None:
+def _print_table(results: list[Result]) -> None:
     table = Table("scenario", "fault", title="Nothing lost, nothing twice")
     for column in ("rounds", "sent", "inspected", "duplicates", "quarantined", *KINDS, "minutes"):
         table.add_column(column, justify="right")

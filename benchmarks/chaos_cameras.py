@@ -88,7 +88,7 @@ def overwrite(leg: Leg) -> None:
         judged = audit.recorded(rig)
         newest = {delivery.name: delivery for delivery in camera.sent}
         kept = [one for one in camera.sent if one in judged or newest[one.name] == one]
-        leg.told["overwritten unjudged"] += len(camera.sent) - len(kept)
+        leg.counts["overwritten unjudged"] += len(camera.sent) - len(kept)
         leg.check_idle(rig, kept)
 
 

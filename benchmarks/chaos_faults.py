@@ -33,7 +33,7 @@ def _kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
     if leg.chance.random() < 0.4:
         rig.launch()
         leg.pause(1.1 * rig.ready_s)
-        leg.told["killed in start"] += 1
+        leg.counts["killed in start"] += 1
     else:
         rig.launch_ready()
         leg.pause(2.0)  # s: a few hundred files
@@ -60,7 +60,7 @@ def restart_postgresql(leg: Leg) -> None:
             camera.stop()
             rig.wait_until_idle()
             rig.stop()
-            leg.told["outage rows"] += scalar(url, "SELECT count(*) FROM event WHERE kind = 'outage'")
+            leg.counts["outage rows"] += scalar(url, "SELECT count(*) FROM event WHERE kind = 'outage'")
             leg.check_idle(rig, camera.sent)
 
 
@@ -109,7 +109,7 @@ def overflow(leg: Leg) -> None:
             rig.wait_until_idle()
         rig.stop()
         seen = scalar(rig.url, "SELECT count(*) FROM event WHERE kind = 'watch_overflow'")
-        leg.told["overflow rows"] += seen
+        leg.counts["overflow rows"] += seen
         leg.check_idle(rig, sent)
         if seen < leg.rounds:
             raise Violated(f"{leg.rounds} overflows were forced, {seen} were noticed")

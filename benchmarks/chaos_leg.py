@@ -43,7 +43,7 @@ class Leg:
     artifact: Path
     advance: Callable[[], None]
     last: dict[str, Audit] = field(default_factory=dict)  # the newest of each station
-    told: Counter[str] = field(default_factory=Counter)  # what happened, for the table
+    counts: Counter[str] = field(default_factory=Counter)  # what happened, for the table
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:

@@ -40,7 +40,7 @@ def disk_full(leg: Leg) -> None:
             camera.stop()
             rig.wait_until_idle()
             rig.stop()
-            leg.told["outage rows"] += scalar(url, "SELECT count(*) FROM event WHERE kind = 'outage'")
+            leg.counts["outage rows"] += scalar(url, "SELECT count(*) FROM event WHERE kind = 'outage'")
             leg.check_idle(rig, camera.sent)
 
 
@@ -101,7 +101,7 @@ def unmount(leg: Leg) -> None:
                 rig.stop()
                 for kind in ("folder_lost", "outage"):  # the second where it was in the middle of a batch
                     count = scalar(url, f"SELECT count(*) FROM event WHERE kind = '{kind}'")
-                    leg.told[f"{kind} rows"] += count
+                    leg.counts[f"{kind} rows"] += count
                 leg.check_idle(rig, camera.sent)
         finally:
             subprocess.run(["umount", "--lazy", str(share)], check=True)

@@ -5,7 +5,7 @@
 
 The files are dropped into the real folder of a real daemon, which has to live through all of them. Then the
 audit of ``make chaos`` compares what was sent with the ledger and the disk; and the archived file of every
-verdict is decoded again, by the rules of its own format (``whole.py``): all its pixels must be there.
+verdict is decoded again, by the rules of its own format (``missing_pixels.py``): all pixels must be there.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import Annotated
 
 import audit
 import typer
-from camera import Camera, Frame, renamed
+from camera import Camera, Frame, renamed, wait_for_camera
+from missing_pixels import missing_pixels
 from mutations import mutants
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rig import Rig, databases, tiny_artifact, work_folder
-from whole import missing
+from rig import Rig, databases, progress_bars, tiny_artifact, work_folder
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -47,7 +46,7 @@ def main(
             problems += [f"in part: {line}" for line in judged_in_part(rig)]
             if said := [line for line in rig.log.read_text().splitlines() if "Traceback" in line]:
                 problems.append(f"{len(said)} tracebacks in {rig.log}")
-            tell(rig, kinds)
+            print_outcomes(rig, kinds)
         console.print(f"{count / seconds:.0f} files a second; {len(problems)} problems")
         for line in problems[:40]:
             console.print(line, markup=False)
@@ -64,17 +63,12 @@ def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
             kinds[mutant.name] = mutant.kind
             yield mutant.name, mutant.content
 
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         task = progress.add_task("damaged files", total=count)
         rig.launch_ready()
         pace = {"waiting": 1000, "per_second": 100_000}
         with Camera(rig.drop, source(), write=renamed, **pace) as camera:
-            while not camera.is_done:
-                before = len(camera.sent)
-                rig.wait_for(lambda n=before: camera.is_done or len(camera.sent) > n, "more was taken")
-                progress.update(task, completed=len(camera.sent) - rig.waiting())
-        rig.wait_until_idle(lambda left: progress.update(task, completed=count - left))
+            wait_for_camera(camera, rig, lambda done: progress.update(task, completed=done))
         progress.update(task, completed=count)
     rig.stop()
     return kinds, camera.sent
@@ -90,11 +84,11 @@ def judged_in_part(rig: Rig) -> list[str]:
         "SELECT source_name, archive_path FROM inspection"
         " WHERE coalesce(reason, '') NOT IN ('unfinished', 'blank')"
     )
-    found = ((row.source_name, missing((rig.archive / row.archive_path).read_bytes())) for row in rows)
+    found = ((row.source_name, missing_pixels((rig.archive / row.archive_path).read_bytes())) for row in rows)
     return [f"{name}: {what}" for name, what in found if what]
 
 
-def tell(rig: Rig, kinds: dict[str, str]) -> None:
+def print_outcomes(rig: Rig, kinds: dict[str, str]) -> None:
     """What became of each kind of damage."""
     outcomes: dict[str, Counter[str]] = {}
     for name, reason in rig.rows(

@@ -15,24 +15,22 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from networks import weldnet, write_artifact
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from inspector.network import artifact
-from inspector.network.metadata import WeldClass
-from trainer.artifact.artifact import ArtifactNetwork, compile_artifact
-from trainer.artifact.student import Student
+from trainer.artifact.artifact import ArtifactNetwork
 from trainer.evaluation.novelty import Novelty
 from trainer.int8.schemes import compile_network
-from trainer.network.weldnet import WeldNet, WeldNetConfig
+from trainer.network.weldnet import WeldNet
 
 Work = Callable[[], Any]
 
@@ -44,7 +42,7 @@ def main(
 ) -> None:
     """Measure, and print a table or one JSON object."""
     torch.set_num_threads(1)
-    network = _at_papers_size(Student.load(student).network) if student else _random_weldnet()
+    network = weldnet(student)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         result = _measure(network, Path(folder), rounds)
     if as_json:
@@ -107,31 +105,9 @@ def _scripted(kind: type[ArtifactNetwork], network: WeldNet) -> torch.jit.Script
     return scripted
 
 
-def _random_weldnet() -> WeldNet:
-    torch.manual_seed(0)
-    return WeldNet().eval()
-
-
-def _at_papers_size(network: WeldNet) -> WeldNet:
-    paper = WeldNetConfig()
-    resized = WeldNet(replace(network.config, height=paper.height, width=paper.width))
-    resized.load_state_dict(network.state_dict())
-    return resized.eval()
-
-
 def _compiled(network: WeldNet, scheme: str, folder: Path) -> artifact.Artifact:
     noise = np.random.default_rng(0).integers(0, 256, (974, 800), dtype=np.uint8)
-    compile_artifact(
-        network,
-        out=folder / scheme,
-        scheme=scheme,
-        classes=[WeldClass(name=f"class {i}", role="defect") for i in range(network.config.classes)],
-        golden_images=[noise],
-        metrics={},
-        recipe={},
-        name="benchmark",
-        version="0",
-    )
+    write_artifact(network, folder / scheme, scheme, noise)
     return artifact.open(folder / scheme)
 
 

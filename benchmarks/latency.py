@@ -32,8 +32,8 @@ from inspector.ledger import database
 
 HEIGHT, WIDTH = 974, 800  # pixels: the paper's frame
 PICTURES = 40  # different ones; a number in each file makes all files different
-LOOK_S = 0.001
-MEDIAN_MS, P99_MS = 80, 250  # the project's own bounds
+POLL_S = 0.001
+MAX_P50_MS, MAX_P99_MS = 80, 250  # the project's own bounds
 
 console = Console(highlight=False, soft_wrap=True)
 ROW = sa.text("SELECT wait_ms, decode_ms, infer_ms, total_ms FROM inspection WHERE source_name = :name")
@@ -47,7 +47,7 @@ def main(
         Path | None, typer.Option(help="the disk to measure; default: the temporary folder's")
     ] = None,
 ) -> None:
-    """Write, look, tell; exit 1 where a bound is missed or a file is not accounted for."""
+    """Write, look, print_figures; exit 1 where a bound is missed or a file is not accounted for."""
     with work_folder("latency", folder) as place, databases(backend, place) as url:
         patience = {"settle_s": 0.5, "give_up_s": 10, "scan_s": 2}  # the shipped defaults
         with Rig(place / "station", artifact.resolve(), url, **patience) as rig:
@@ -55,7 +55,7 @@ def main(
             figures, sent = measure(rig, count)
             rig.stop()
             problems = audit.of_an_idle_station(rig, sent).problems
-    missed = tell(figures)
+    missed = print_figures(figures)
     for kind, line in problems:
         console.print(f"{kind}: {line}", markup=False)
     raise typer.Exit(bool(missed or problems))
@@ -73,7 +73,7 @@ def measure(rig: Rig, count: int) -> tuple[dict[str, list[float]], list[Sent]]:
             path = rig.drop / f"l{number}.png"
             path.write_bytes(content)
             closed = time.monotonic()
-            row, seen = look_for(engine, path.name)
+            row, seen = wait_for_row(engine, path.name)
             sent.append(sent_as(path.name, content))
             figures["committed"].append((seen - closed) * 1000)
             for name in ("total", "wait", "decode", "infer"):
@@ -89,16 +89,16 @@ def noisy_pngs() -> list[bytes]:
     return [packed(picture(seed, HEIGHT, WIDTH), "png") for seed in range(PICTURES)]
 
 
-def look_for(engine: sa.Engine, name: str) -> tuple[sa.Row, float]:
+def wait_for_row(engine: sa.Engine, name: str) -> tuple[sa.Row, float]:
     """The row, and when (monotonic seconds) it was there for another connection."""
     while True:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
         with database.transaction(engine) as connection:
             if row := connection.execute(ROW, {"name": name}).first():
                 return row, time.monotonic()
 
 
-def tell(figures: dict[str, list[float]]) -> bool:
+def print_figures(figures: dict[str, list[float]]) -> bool:
     """Print the spread; whether a bound was missed."""
     table = Table(title=f"{len(figures['total'])} files, one at a time, ms")
     for column in ("", "p50", "p90", "p99", "longest"):
@@ -115,9 +115,9 @@ def tell(figures: dict[str, list[float]]) -> bool:
         values = shares[49], shares[89], shares[98], max(figures[name])
         table.add_row(label, *(f"{value:.1f}" for value in values))
         if name == "committed":
-            missed = shares[49] > MEDIAN_MS or shares[98] > P99_MS
+            missed = shares[49] > MAX_P50_MS or shares[98] > MAX_P99_MS
     console.print(table)
-    console.print(f"bounds: p50 {MEDIAN_MS} ms, p99 {P99_MS} ms: {'missed' if missed else 'kept'}")
+    console.print(f"bounds: p50 {MAX_P50_MS} ms, p99 {MAX_P99_MS} ms: {'missed' if missed else 'kept'}")
     return missed
 
 

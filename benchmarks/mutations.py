@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from PIL import Image
 
-ODD: Final = (
+ODD_NUMBERS: Final = (
     *(0, 1, 2, 7, 8, 128, 256),
     *(2**bits - less for bits in (7, 8, 15, 16, 31, 32) for less in (0, 1)),
 )
@@ -33,10 +33,10 @@ def mutants(count: int, seed: int) -> Iterator[Mutant]:
     base = bases(seed)
     for number in range(count):
         suffix, content = chance.choice(base)
-        way = chance.choice([*_ANY, _SURGERY[suffix]])
+        way = chance.choice([*_HARM_TO_ANY_FILE, _HARM_BY_FORMAT[suffix]])
         damaged = bytes(way(chance, bytearray(content)))
         if chance.random() < 0.2:  # harm seldom comes alone
-            damaged = bytes(chance.choice(_ANY)(chance, bytearray(damaged)))
+            damaged = bytes(chance.choice(_HARM_TO_ANY_FILE)(chance, bytearray(damaged)))
         yield Mutant(f"m{number}.{suffix}", damaged, f"{suffix} {way.__name__.strip('_')}")
 
 
@@ -111,7 +111,7 @@ def _splice(chance: random.Random, data: bytearray) -> bytearray:
 def _header(chance: random.Random, data: bytearray) -> bytearray:
     """A field among the first 64 bytes holds an odd number."""
     form = chance.choice(("<H", ">H", "<I", ">I", "B"))
-    value = chance.choice(ODD) & ((1 << 8 * struct.calcsize(form)) - 1)
+    value = chance.choice(ODD_NUMBERS) & ((1 << 8 * struct.calcsize(form)) - 1)
     start = chance.randrange(64)
     if start + struct.calcsize(form) <= len(data):
         struct.pack_into(form, data, start, value)
@@ -124,7 +124,7 @@ def _garbage(chance: random.Random, data: bytearray) -> bytearray:
     return chance.choice((data + extra, bytearray(extra) + data, data[:8] + extra))
 
 
-_ANY: Final[tuple[Callable[[random.Random, bytearray], bytearray], ...]] = (
+_HARM_TO_ANY_FILE: Final[tuple[Callable[[random.Random, bytearray], bytearray], ...]] = (
     _bits,
     _cut,
     _hole,
@@ -183,7 +183,7 @@ def _jpeg(chance: random.Random, data: bytearray) -> bytearray:
     elif what == "double":
         data[start:start] = data[start:end]
     elif what == "length":
-        struct.pack_into(">H", data, start + 2, chance.choice(ODD) & 0xFFFF)
+        struct.pack_into(">H", data, start + 2, chance.choice(ODD_NUMBERS) & 0xFFFF)
     elif what == "content":
         data[start + 4 : end] = _bits(chance, data[start + 4 : end])
     else:
@@ -206,7 +206,7 @@ def _bmp(chance: random.Random, data: bytearray) -> bytearray:
             (46, "<I"),
         )
     )
-    value = chance.choice((*ODD, 3, 4, 24, 32, 100, 120, -120 & 0xFFFFFFFF))
+    value = chance.choice((*ODD_NUMBERS, 3, 4, 24, 32, 100, 120, -120 & 0xFFFFFFFF))
     struct.pack_into(form, data, at, value & ((1 << 8 * struct.calcsize(form)) - 1))
     return data
 
@@ -220,9 +220,9 @@ def _tiff(chance: random.Random, data: bytearray) -> bytearray:
     at, form = chance.choice(
         ((4, "I"), (directory, "H"), (entry, "H"), (entry + 2, "H"), (entry + 4, "I"), (entry + 8, "I"))
     )
-    value = chance.choice((*ODD, 3, 4, 5, 100, 120, len(data) - 1, directory))
+    value = chance.choice((*ODD_NUMBERS, 3, 4, 5, 100, 120, len(data) - 1, directory))
     struct.pack_into(f"{order}{form}", data, at, value & ((1 << 8 * struct.calcsize(form)) - 1))
     return data
 
 
-_SURGERY: Final = {"png": _png, "jpg": _jpeg, "bmp": _bmp, "tif": _tiff}
+_HARM_BY_FORMAT: Final = {"png": _png, "jpg": _jpeg, "bmp": _bmp, "tif": _tiff}

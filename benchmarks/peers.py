@@ -24,13 +24,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from networks import weldnet
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -38,16 +38,15 @@ from torch import Tensor, nn
 from inspector.imaging.decoder import read_image
 from inspector.network import memory
 from trainer.artifact.artifact import ArtifactNetwork
-from trainer.artifact.student import Student
 from trainer.data.resizing import prepare
 from trainer.evaluation.novelty import Novelty
 from trainer.int8.ranges import calibrate
 from trainer.int8.schemes import Compiled, compile_network
-from trainer.network.weldnet import WeldNet, WeldNetConfig
+from trainer.network.weldnet import WeldNet
 
 Runtime = Callable[[Tensor], Any]  # uint8[N, 1, H, W] → logits (ours: probabilities)
 BATCHES = (1, 8)
-_TURN = 8  # frames that a runtime gets at a time, in batches of either size
+_FRAMES_PER_TURN = 8  # frames that a runtime gets at a time, in batches of either size
 OURS = {
     "dynamic": "this project, dynamic int8",
     "static": "this project, static int8",
@@ -71,7 +70,7 @@ def main(
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
     memory.keep()  # as the station does; for all candidates alike
-    network = _network(student, own_size=own_size)
+    network = weldnet(student, own_size=own_size).requires_grad_(False)
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         runtimes = dict(_runtimes(network, seen, Path(folder)))
@@ -87,18 +86,6 @@ def main(
         typer.echo(json.dumps(result))
     else:
         _print(result)
-
-
-def _network(student: Path | None, *, own_size: bool) -> WeldNet:
-    if student is None:
-        torch.manual_seed(0)
-        return WeldNet().eval().requires_grad_(False)
-    trained, paper = Student.load(student).network, WeldNetConfig()
-    if own_size:
-        return trained.requires_grad_(False)
-    network = WeldNet(replace(trained.config, height=paper.height, width=paper.width))
-    network.load_state_dict(trained.state_dict())
-    return network.eval().requires_grad_(False)
 
 
 def _frames(folder: Path | None, network: WeldNet, most: int) -> Tensor:
@@ -228,8 +215,8 @@ def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int)
     drawn = random.Random(0)
     for round_number in range(-3, rounds):  # the first three warm up
         for name, n in drawn.sample(list(times), len(times)):
-            start = round_number % max(1, len(shown) - _TURN + 1)
-            turn = shown[start : start + _TURN]
+            start = round_number % max(1, len(shown) - _FRAMES_PER_TURN + 1)
+            turn = shown[start : start + _FRAMES_PER_TURN]
             began = time.process_time()
             for batch in turns * turn.split(n):
                 runtimes[name](batch)
@@ -265,7 +252,8 @@ def _quartiles(values: np.ndarray) -> list[float]:
 
 def _print(result: dict[str, Any]) -> None:
     title = (
-        f"{result['cpu']}, one thread, {result['rounds']} rounds of {result['turns']} × {_TURN} frames; "
+        f"{result['cpu']}, one thread,"
+        f" {result['rounds']} rounds of {result['turns']} × {_FRAMES_PER_TURN} frames; "
         f"agreement on {result['n']} frames ({result['frames']})"
     )
     columns = {f"batch{n}_ms": f"batch {n}, ms a frame" for n in BATCHES}

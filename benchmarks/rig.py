@@ -15,6 +15,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from sqlalchemy.engine import URL, make_url
 
 from inspector.ledger import database
@@ -26,11 +35,11 @@ sys.path.append(
 from stations import Station
 
 DEMO = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
-PATIENCE_S = 8.0  # give_up_s: cameras that share the processor with all this stall between open and write
-STANDSTILL_S = 180.0  # without one file leaving the folder: the daemon hangs, even on a crowded machine
+GIVE_UP_S = 8.0  # give_up_s: cameras that share the processor with all this stall between open and write
+MAX_STANDSTILL_S = 180.0  # without one file leaving the folder: the daemon hangs, even on a crowded machine
 
 # Of the stations side by side: Alembic keeps what it is at in globals.
-_ONE_AT_A_TIME = threading.Lock()
+_ONE_MIGRATION = threading.Lock()
 
 
 class Broken(Exception):
@@ -52,8 +61,8 @@ class Rig(Station):
         self, folder: Path, artifact: Path, url: URL, *, logs: Path | None = None, **settings: Any
     ) -> None:
         folder.mkdir(exist_ok=True)
-        super().__init__(folder, artifact, url, **({"give_up_s": PATIENCE_S} | settings))
-        with _ONE_AT_A_TIME:
+        super().__init__(folder, artifact, url, **({"give_up_s": GIVE_UP_S} | settings))
+        with _ONE_MIGRATION:
             migrate(url)
         self.name: str = settings.get("station", "cell-1")
         self.ready_s = 5.0  # exec to ready: of the last start that was waited for
@@ -109,7 +118,7 @@ class Rig(Station):
             raise Broken(f"SIGTERM ended it with status {status}:\n{self._end_of_log()}")
 
     def wait_for(
-        self, holds: Callable[[], bool], what: str, longest_s: float = STANDSTILL_S, every_s: float = 0.05
+        self, holds: Callable[[], bool], what: str, longest_s: float = MAX_STANDSTILL_S, every_s: float = 0.05
     ) -> None:
         """Poll until a condition holds.
 
@@ -183,6 +192,18 @@ def tiny_artifact(path: Path) -> Path:
 
     compiled(path)
     return path
+
+
+def progress_bars(console: Console) -> Progress:
+    """Bars that show how many are done and how long the rest takes."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console)
 
 
 def scalar(url: URL, sql: str) -> Any:

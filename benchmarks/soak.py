@@ -24,16 +24,15 @@ from typing import Annotated
 import audit
 import matplotlib as mpl
 import typer
-from camera import FORMATS, Camera, Frame, encoded, stamped
+from camera import FORMATS, Camera, Frame, encoded, stamped, wait_for_camera
 from matplotlib import pyplot as plt
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rig import Rig, databases, tiny_artifact, work_folder
+from rig import Rig, databases, progress_bars, tiny_artifact, work_folder
 
 LAPS = 10
-WARM = 0.05  # of all frames: 5,000 of 100,000, after which memory may grow no more
-MOST_GROWTH, LEAST_PACE = 0.05, 0.95
+WARM_UP_SHARE = 0.05  # of all frames: 5,000 of 100,000, after which memory may grow no more
+MAX_GROWTH_SHARE, MIN_PACE_SHARE = 0.05, 0.95
 MIB = 2**20
 
 console = Console(highlight=False, soft_wrap=True)
@@ -111,7 +110,7 @@ def main(
         with Rig(folder / "station", judge.resolve(), url) as rig:
             laps, samples, sent = run(rig, frames)
             problems = [f"{kind}: {line}" for kind, line in audit.of_an_idle_station(rig, sent).problems]
-        problems += tell(laps, samples, timed=timed)
+        problems += print_laps(laps, samples, timed=timed)
         draw(plot, laps, samples)
         for line in problems:
             console.print(line, markup=False)
@@ -121,8 +120,7 @@ def main(
 
 def run(rig: Rig, frames: int) -> tuple[list[Lap], list[Sample], list]:
     """Ten laps through one daemon: their figures, Watch's samples of all of them, and what was sent."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress:
+    with progress_bars(console) as progress:
         task = progress.add_task("frames", total=frames)
         rig.launch_ready()
         laps, sent, samples = [], [], []
@@ -131,11 +129,10 @@ def run(rig: Rig, frames: int) -> tuple[list[Lap], list[Sample], list]:
             began, cpu = time.monotonic(), cpu_seconds(rig.daemon.pid)
             some = itertools.islice(source, frames // LAPS)
             with Camera(rig.drop, some, waiting=200, per_second=1e6) as camera, Watch(rig, camera) as watch:
-                while not camera.is_done:
-                    before = len(camera.sent)
-                    rig.wait_for(lambda c=camera, n=before: c.is_done or len(c.sent) > n, "more was taken")
-                    progress.update(task, completed=len(sent) + watch.done())
-                rig.wait_until_idle()
+                earlier = len(sent)
+                wait_for_camera(
+                    camera, rig, lambda done, n=earlier: progress.update(task, completed=n + done)
+                )
             at_rest = time.monotonic()
             used = cpu_seconds(rig.daemon.pid) - cpu
             time.sleep(1)  # s: the last batch's files are closed
@@ -155,7 +152,7 @@ def small_frames() -> Iterator[Frame]:
         yield f"s{number}.{suffix}", stamped(picture, suffix, number)
 
 
-def tell(laps: list[Lap], samples: list[Sample], *, timed: bool) -> list[str]:
+def print_laps(laps: list[Lap], samples: list[Sample], *, timed: bool) -> list[str]:
     """Print the laps; what has grown, as lines for people."""
     table = Table(title="One daemon")
     for column in ("frames", "frames/s", "frames/CPU s", "resident MiB", "handles", "threads"):
@@ -166,21 +163,22 @@ def tell(laps: list[Lap], samples: list[Sample], *, timed: bool) -> list[str]:
         figures = f"{lap.pace:.1f}", f"{lap.cpu_pace:.1f}", f"{lap.resident / MIB:.1f}"
         table.add_row(f"{done:,}", *figures, str(lap.handles), str(lap.threads))
     console.print(table)
-    warm = statistics.median([size for frames, size in samples if frames >= WARM * done][:10])
+    warm = statistics.median([size for frames, size in samples if frames >= WARM_UP_SHARE * done][:10])
     last = statistics.median([size for frames, size in samples if frames >= (1 - 1 / LAPS) * done])
     pace, cpu_pace = laps[-1].pace / laps[0].pace, laps[-1].cpu_pace / laps[0].cpu_pace
     console.print(
-        f"resident {warm / MIB:.1f} MiB after {WARM * done:,.0f} frames, {last / MIB:.1f} in the last tenth:"
+        f"resident {warm / MIB:.1f} MiB after {WARM_UP_SHARE * done:,.0f} frames,"
+        f" {last / MIB:.1f} in the last tenth:"
         f" {last / warm - 1:+.1%}\nlast tenth against the first: {pace:.3f} of the frames a second,"
         f" {cpu_pace:.3f} of the frames for each second of processor time"
     )
     problems = []
-    if last / warm - 1 > MOST_GROWTH:
+    if last / warm - 1 > MAX_GROWTH_SHARE:
         problems.append(f"resident memory grew by {last / warm - 1:.1%}")
     for name in ("handles", "threads"):
         if len({getattr(lap, name) for lap in laps}) > 1:
             problems.append(f"{name} changed: {[getattr(lap, name) for lap in laps]}")
-    if timed and pace < LEAST_PACE:
+    if timed and pace < MIN_PACE_SHARE:
         problems.append(f"the last tenth ran at {pace:.3f} of the first's pace")
     return problems
 

@@ -12,7 +12,7 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 
 
-def missing(content: bytes) -> str | None:
+def missing_pixels(content: bytes) -> str | None:
     """What is missing or broken, or None where all pixels are there (or the format cannot tell)."""
     if content.startswith(b"\x89PNG"):
         return _png(content)
