@@ -39,23 +39,28 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
         raise UsageError(
             f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(metadata[1].class_names)}"
         )
-    rights = []
+    right: list[list[bool]] = []  # of the old artifact and of the new one, for each frame
     with progress:
         for path, described in zip((old, new), metadata, strict=True):
             answers, frames, chosen = judge_frames(path, described, data, part, progress)
-            rights.append((answers.argmax(dim=1) == frames.labels).tolist())
-    true_names = [names[label] for label in frames.labels.tolist()]
-    result = {"n": len(true_names), "part": chosen, **_compare(*rights)}
-    result["per_class"] = {
-        name: _compare(
-            *([right[i] for i, other in enumerate(true_names) if other == name] for right in rights)
-        )
-        for name in names
-        if name in true_names
+            right.append((answers.argmax(dim=1) == frames.labels).tolist())
+    by_class = {
+        name: (frames.labels == label).nonzero().flatten().tolist() for label, name in enumerate(names)
     }
-    pairs = zip(frames.frames, *rights, strict=True)
-    result["changed"] = [frame.name for frame, before, after in pairs if before and not after]
-    return result
+    changed = [
+        frame.name for frame, before, after in zip(frames.frames, *right, strict=True) if before and not after
+    ]
+    return {
+        "n": len(frames),
+        "part": chosen,
+        **_compare(*right),
+        "per_class": {
+            name: _compare(*([answers[i] for i in indices] for answers in right))
+            for name, indices in by_class.items()
+            if indices
+        },
+        "changed": changed,
+    }
 
 
 def _compare(old: list[bool], new: list[bool]) -> dict[str, Any]:

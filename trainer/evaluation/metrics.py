@@ -68,7 +68,7 @@ def evaluate(
     answers, count = probabilities.argmax(dim=1), len(classes)
     right = answers == labels
     confusion = multiclass_confusion_matrix(answers, labels, count)
-    each = {
+    by_metric = {
         name: [round(share, 6) for share in metric(answers, labels, count, average="none").tolist()]
         for name, metric in (
             ("precision", multiclass_precision),
@@ -86,9 +86,9 @@ def evaluate(
         "per_class": {
             name: {
                 "n": int(confusion[i].sum()),
-                "precision": each["precision"][i],
-                "recall": each["recall"][i],
-                "f1": each["f1"][i],
+                "precision": by_metric["precision"][i],
+                "recall": by_metric["recall"][i],
+                "f1": by_metric["f1"][i],
             }
             for i, name in enumerate(classes)
         },
@@ -144,9 +144,9 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def agreement(one: Tensor, other: Tensor) -> float:
+def agreement(first: Tensor, second: Tensor) -> float:
     """Share of frames for which two networks' probabilities ``[N, C]`` name the same class."""
-    return (one.argmax(dim=1) == other.argmax(dim=1)).double().mean().item()
+    return (first.argmax(dim=1) == second.argmax(dim=1)).double().mean().item()
 
 
 def _interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:
@@ -167,6 +167,6 @@ def _interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float
 def _by_run(right: Tensor, runs: Sequence[str | None]) -> dict[str, RunMetrics]:
     result: dict[str, RunMetrics] = {}
     for run in sorted({run for run in runs if run is not None}):
-        chosen = right[torch.tensor([other == run for other in runs])]
+        chosen = right[torch.tensor([name == run for name in runs])]
         result[run] = {"n": len(chosen), "accuracy": chosen.double().mean().item()}
     return result

@@ -71,9 +71,10 @@ def calibration(probabilities: Tensor, labels: Tensor, error: float, out: Path) 
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], ":", color="grey")
     bins = reliability(probabilities, labels)
-    axis.plot([each["confidence"] for each in bins], [each["accuracy"] for each in bins], "o-")
-    for each in bins:
-        axis.annotate(f"n={each['n']}", (each["confidence"], each["accuracy"]), fontsize=7, rotation=30)
+    points = [(bin_["confidence"], bin_["accuracy"]) for bin_ in bins]
+    axis.plot(*zip(*points, strict=True), "o-")
+    for point, bin_ in zip(points, bins, strict=True):
+        axis.annotate(f"n={bin_['n']}", point, fontsize=7, rotation=30)
     axis.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.05))
     axis.set_title(f"expected calibration error {error:.3f}, n = {len(labels)}")
     figure.savefig(out, dpi=_DPI)

@@ -35,10 +35,10 @@ def evaluate_networks(
     k: float,
 ) -> dict[str, ModelMetrics]:
     """Each teacher, both ensembles, a linear model to beat and the fp32 student, on the held-out frames."""
-    each = torch.stack([predict(teacher, valid.images) for teacher in teachers])
-    answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(each, start=1)}
-    answers["mean"] = ensemble.mean(each)
-    answers["focal"] = ensemble.pseudo_label(each, "focal", k)
+    by_teacher = torch.stack([predict(teacher, valid.images) for teacher in teachers])
+    answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(by_teacher, start=1)}
+    answers["mean"] = ensemble.mean(by_teacher)
+    answers["focal"] = ensemble.pseudo_label(by_teacher, "focal", k)
     answers["ridge"] = ridge(train, valid, len(classes))
     if student:
         answers["student"] = predict(student, valid.images)

@@ -70,65 +70,46 @@ class Int8Linear(nn.Module):
 
     def forward(self, levels: Tensor, scale: float) -> Tensor:
         """``uint8[..., C]`` of levels, each worth ``scale`` → ``float32[..., C']``."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            levels,
-            scale,
-            0,
-            self.packed,
-            self.scale,
-            self.zero,
-            self.bias,
-            1.0,
-            0,
-            torch.float32,
-            "none",
-            [],
-            "",
-        )
-        return y
-
-    @torch.jit.export
-    def add_relu(self, levels: Tensor, scale: float, residual: Tensor) -> Tensor:
-        """ReLU of :meth:`forward` plus ``float32[..., C']``, which is overwritten."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            levels, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.float32,
-            1.0, 0, "sum", 1.0, "relu", [], "",
-        )  # fmt: skip
-        return y
+        return self._product(levels, scale, dtype=torch.float32, post="none")
 
     @torch.jit.export
     def relu(self, levels: Tensor, scale: float) -> Tensor:
         """ReLU of :meth:`forward`."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            levels,
-            scale,
-            0,
-            self.packed,
-            self.scale,
-            self.zero,
-            self.bias,
-            1.0,
-            0,
-            torch.float32,
-            "relu",
-            [],
-            "",
-        )
-        return y
+        return self._product(levels, scale, dtype=torch.float32, post="relu")
+
+    @torch.jit.export
+    def add_relu(self, levels: Tensor, scale: float, residual: Tensor) -> Tensor:
+        """ReLU of :meth:`forward` plus ``float32[..., C']``, which is overwritten."""
+        return self._sum(levels, scale, residual, 1.0, dtype=torch.float32, post="relu")
 
     @torch.jit.export
     def to_levels(self, levels: Tensor) -> Tensor:
         """Levels ``uint8[..., C]`` → levels ``uint8[..., C']``: the product's ReLU, rounded, up to 255."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            levels, 1.0, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, torch.uint8, "none", [], ""
-        )
-        return y
+        return self._product(levels, 1.0, dtype=torch.uint8, post="none")
 
     @torch.jit.export
     def add_to_levels(self, levels: Tensor, residual: Tensor, residual_scale: float) -> Tensor:
         """The same of product plus residual: ``uint8[..., C']``, overwritten, at ``residual_scale``."""
-        y: Tensor = torch.ops.onednn.qlinear_pointwise(
-            levels, 1.0, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, torch.uint8,
-            residual_scale, 0, "sum", 1.0, "none", [], "",
+        return self._sum(levels, 1.0, residual, residual_scale, dtype=torch.uint8, post="none")
+
+    def _product(self, levels: Tensor, scale: float, *, dtype: torch.dtype, post: str) -> Tensor:
+        outputs: Tensor = torch.ops.onednn.qlinear_pointwise(
+            levels, scale, 0, self.packed, self.scale, self.zero, self.bias, 1.0, 0, dtype, post, [], ""
+        )
+        return outputs
+
+    def _sum(
+        self,
+        levels: Tensor,
+        scale: float,
+        residual: Tensor,
+        residual_scale: float,
+        *,
+        dtype: torch.dtype,
+        post: str,
+    ) -> Tensor:
+        outputs: Tensor = torch.ops.onednn.qlinear_pointwise(
+            levels, scale, 0, self.packed, self.scale, self.zero, residual, self.bias, 1.0, 0, dtype,
+            residual_scale, 0, "sum", 1.0, post, [], "",
         )  # fmt: skip
-        return y
+        return outputs
