@@ -12,51 +12,10 @@ from inspector.network import artifact as artifacts
 from trainer.int8.convolution import Int8Conv2d
 from trainer.int8.folding import as_rows
 from trainer.int8.linear import MAX_LEVEL, Int8Linear, round_weight
-from trainer.int8.ranges import calibrate, pool_balances
+from trainer.int8.ranges import calibrate
 from trainer.int8.schemes import compile_network
-from trainer.int8.static import StaticStem, clamp_levels
+from trainer.int8.static import StaticStem
 from trainer.network.weldnet import WeldNetConfig
-
-
-def _levels(*shape, seed=0):
-    torch.manual_seed(seed)
-    q = torch.randint(0, MAX_LEVEL + 1, shape, dtype=torch.uint8)
-    return q.contiguous(memory_format=torch.channels_last) if q.dim() == 4 else q
-
-
-def test_a_layer_gives_the_nearest_level():
-    """A convolution's levels are its result behind a ReLU, rounded, up to 255 where nothing cuts them."""
-    torch.manual_seed(1)
-    layer = Int8Conv2d(torch.randn(16, 8, 3, 3) * 0.1, torch.randn(16), 1, 1, size=(21, 18))
-    q = _levels(1, 8, 21, 18)
-    exact = layer(q, 1.0)[0]
-    levels = layer.to_levels(q)
-    assert levels.dtype == torch.uint8
-    assert float(exact.max()) > MAX_LEVEL
-    assert float((levels - exact.clamp_max(255)).abs().max()) <= 0.51
-    assert torch.equal(clamp_levels(levels.clone()), levels.clamp(max=MAX_LEVEL))
-
-
-def test_the_residual_is_summed_before_the_relu():
-    """A shortcut's levels are summed first; then the ReLU cuts."""
-    torch.manual_seed(2)
-    layer, q = Int8Linear(torch.randn(16, 32) * 0.1, torch.randn(16)), _levels(50, 32)
-    residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
-    exact = F.linear(q.float(), layer.weight * layer.scale[:, None], layer.bias) + residual * 0.3
-    levels = layer.add_to_levels(q, residual.clone(), 0.3)
-    assert float(exact.max()) < 255
-    assert float(exact.min()) < -1
-    assert float((levels - exact.relu()).abs().max()) <= 0.51
-
-
-def test_a_linear_layer_gives_the_nearest_level():
-    """A linear layer's levels are its ReLU's float result, rounded, up to what a byte holds."""
-    torch.manual_seed(3)
-    layer, q = Int8Linear(torch.randn(16, 32) * 0.3, torch.randn(16)), _levels(50, 32)
-    exact = layer.relu(q, 1.0)
-    torch.testing.assert_close(exact, layer(q, 1.0).relu())
-    assert float(exact.max()) > 255
-    assert float((layer.to_levels(q) - exact.clamp_max(255)).abs().max()) <= 0.51
 
 
 @pytest.mark.parametrize(
@@ -77,23 +36,6 @@ def test_no_layer_meets_a_level_that_sums_may_not_hold(monkeypatch, kind, call):
     with torch.inference_mode():
         static(seen)
     assert max(met) == MAX_LEVEL
-
-
-def test_a_balance_brings_both_maps_to_one_reach():
-    """It is the ratio of the two maps' ranges, and no more than sixteenfold where one of them is blank."""
-    maps = {"a.main.2": 6.0, "a.shortcut.0": 2.0, "b.main.2": 1e-6, "b.shortcut.0": 1.0, "stem": 1.0}
-    assert pool_balances(maps) == {"a": 3.0, "b": 1 / 16}
-
-
-def test_a_range_covers_what_is_common():
-    """A range reaches nearly to the peak where values are spread evenly, and cuts off a lone outlier."""
-    network, seen = student(), frames(4, TINY.height, TINY.width)
-    ranges = calibrate(network, seen)
-    with torch.inference_mode():
-        stem = network.stem(seen / 255)
-    assert 0.4 * float(stem.max()) <= ranges["stem"] <= 1.01 * float(stem.max())
-    assert len(ranges) == 1 + 2 * len(TINY.plan) + sum(pair != (1, 1) for pair in TINY.plan)
-    assert all(value > 0 for value in ranges.values())
 
 
 def test_static_is_nearly_as_close_to_float_as_dynamic():

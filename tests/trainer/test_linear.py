@@ -1,0 +1,62 @@
+"""Int8 linear layers: rounded weights, negative results, sums with a residual, and levels."""
+
+import torch
+from int8_samples import random_levels, relative_error
+from torch.nn import functional as F
+
+from trainer.int8.dynamic import quantize_by_peak
+from trainer.int8.linear import Int8Linear, round_weight
+
+
+def test_weights_are_rounded_channel_by_channel():
+    """A channel of small weights keeps its own precision, and one of zeros stays zero."""
+    weight = torch.randn(3, 4, 3, 3) * torch.tensor([1.0, 1e-3, 0.0]).view(3, 1, 1, 1)
+    q, scale = round_weight(weight)
+    restored = q * scale.view(3, 1, 1, 1)
+    assert float((restored - weight)[0].abs().max()) <= float(scale[0]) * 0.501
+    assert float((restored - weight)[1].abs().max()) <= float(scale[1]) * 0.501
+    assert int(q[2].abs().max()) == 0
+
+
+def test_negative_results_survive():
+    """Of a non-negative input's results, the negative ones are right: torch's own op makes them zero."""
+    torch.manual_seed(2)
+    layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
+    x = torch.rand(50, 32)
+    levels, scale = quantize_by_peak([x], overwrite=False)
+    reference = F.linear(x, layer.weight * layer.scale[:, None], layer.bias)
+    assert (reference < 0).float().mean() > 0.3
+    assert relative_error(layer(levels, scale), reference) < 0.01
+    assert relative_error(layer(levels, scale).clamp_max(0), reference.clamp_max(0)) < 0.01
+
+
+def test_residual_sum_comes_before_the_relu():
+    """add_relu is the ReLU of residual plus product, so negative products lower positive residuals."""
+    torch.manual_seed(3)
+    layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
+    x, residual = torch.rand(50, 32), torch.rand(50, 16) * 5
+    levels, scale = quantize_by_peak([x], overwrite=False)
+    reference = (F.linear(x, layer.weight * layer.scale[:, None], layer.bias) + residual).relu()
+    assert relative_error(layer.add_relu(levels, scale, residual.clone()), reference) < 0.01
+
+
+def test_the_residual_is_summed_before_the_relu():
+    """A shortcut's levels are summed first; then the ReLU cuts."""
+    torch.manual_seed(2)
+    layer, q = Int8Linear(torch.randn(16, 32) * 0.1, torch.randn(16)), random_levels(50, 32)
+    residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
+    exact = F.linear(q.float(), layer.weight * layer.scale[:, None], layer.bias) + residual * 0.3
+    levels = layer.add_to_levels(q, residual.clone(), 0.3)
+    assert float(exact.max()) < 255
+    assert float(exact.min()) < -1
+    assert float((levels - exact.relu()).abs().max()) <= 0.51
+
+
+def test_a_linear_layer_gives_the_nearest_level():
+    """A linear layer's levels are its ReLU's float result, rounded, up to what a byte holds."""
+    torch.manual_seed(3)
+    layer, q = Int8Linear(torch.randn(16, 32) * 0.3, torch.randn(16)), random_levels(50, 32)
+    exact = layer.relu(q, 1.0)
+    torch.testing.assert_close(exact, layer(q, 1.0).relu())
+    assert float(exact.max()) > 255
+    assert float((layer.to_levels(q) - exact.clamp_max(255)).abs().max()) <= 0.51
