@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
 
 if TYPE_CHECKING:
     from inspector.ledger.store import Store
 
+settings.load_profile("ci")  # the same examples in every run, and no time limits: see hypothesis.settings
 os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
 _MIGRATED = "quality_template"  # copied for each test: quicker than to migrate again
@@ -32,7 +34,7 @@ def no_leaks(tmp_path: Path) -> Iterator[None]:
     before, handlers = set(threading.enumerate()), logging.root.handlers[:]
     yield
     logging.root.handlers[:] = handlers  # commands that ran in this process log to a stream that is gone now
-    deadline = time.monotonic() + 2  # threads that are on their way out
+    deadline = time.monotonic() + 30  # s for threads that are about to end, on a loaded host
     while (leaked := _leaked_threads(before)) and time.monotonic() < deadline:
         leaked[0].join(0.05)
     assert not leaked, f"threads left running: {leaked}"

@@ -156,7 +156,7 @@ def test_an_artifact_that_goes_away_stops_nothing_and_is_told(
 
 def expect_status(systemd: Manager, text: str) -> None:
     """Wait for a status that says so."""
-    while text not in systemd.expect("STATUS=", 10):
+    while text not in systemd.expect("STATUS="):
         pass
 
 

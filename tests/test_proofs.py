@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-LONGEST_S = 560  # even on a crowded machine; two quiet cores take a minute
+LONGEST_S = 1500  # s: a hang; two quiet cores take a minute, a loaded host many times that
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 

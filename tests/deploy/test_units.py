@@ -14,6 +14,7 @@ import yaml
 from programs import program
 from shelves import Shelf, say
 from sqlalchemy.engine import URL
+from waiting import HANG_S
 
 from inspector import resources
 
@@ -27,7 +28,7 @@ _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "Dynami
 def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     """Run a program of the system; skip if it is not installed."""
     command = [program(str(words[0])), *map(str, words[1:])]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 @pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE], ids=["station", "report", "prune"])

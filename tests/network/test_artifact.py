@@ -17,6 +17,7 @@ from artifact_samples import compiled, frames, picture, student, untrained
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from waiting import HANG_S
 
 from inspector.errors import ArtifactError
 from inspector.network import artifact
@@ -229,7 +230,7 @@ def test_a_torch_without_vector_instructions_is_told_of(path, capability, warned
         check=True,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_S,
     )
     assert ("no vector instructions" in told.stderr) == warned, told.stderr
 

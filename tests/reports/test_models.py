@@ -20,6 +20,7 @@ from histories import BERLIN, CLASSES
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from programs import program
 from sqlalchemy.engine import URL
+from waiting import HANG_S
 
 from inspector import resources
 from inspector.errors import UsageError
@@ -150,7 +151,7 @@ def in_a_shell(url: URL, file: Path) -> list[list[str]]:
         script = file.read_text(encoding="utf-8")
         uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
         command = [shell, "-X", "-q", "--csv", "-v", "ON_ERROR_STOP=1", *values, uri]
-    done = subprocess.run(command, input=script, check=True, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, input=script, check=True, capture_output=True, text=True, timeout=HANG_S)
     return list(csv.reader(io.StringIO(done.stdout, newline="")))
 
 

@@ -24,6 +24,7 @@ from histories import BERLIN
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from programs import program
 from sqlalchemy.engine import URL
+from waiting import HANG_S
 
 from inspector import resources
 from inspector.errors import UsageError
@@ -650,7 +651,7 @@ def sqlite_shell(url: URL, file: Path, values: dict[str, str]) -> str:
     script = [".parameter init", *(f'.parameter set :{key} "{value}"' for key, value in values.items())]
     commands = [word for line in [*script, f".read '{file}'"] for word in ("-cmd", line)]
     arguments = [shell, "-batch", "-readonly", "-csv", "-header", *commands, str(url.database), ""]
-    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=HANG_S).stdout
 
 
 def psql(url: URL, file: Path, values: dict[str, str]) -> str:
@@ -662,7 +663,7 @@ def psql(url: URL, file: Path, values: dict[str, str]) -> str:
     set_values = [word for key, value in values.items() for word in ("-v", f"{key}={value}")]
     uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
     arguments = [shell, "-X", "-q", "--csv", "-v", "ON_ERROR_STOP=1", *set_values, "-f", file, uri]
-    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=HANG_S).stdout
 
 
 @pytest.mark.parametrize("client", [sqlite_shell, psql])

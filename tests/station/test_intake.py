@@ -18,6 +18,7 @@ import pytest
 from disks import mount, small_disk, unmount
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from waiting import HANG_S
 from watchdog.observers.inotify_c import InotifyFD
 
 from inspector import filesystems
@@ -93,7 +94,7 @@ def names(arrivals: list[Arrival]) -> list[str]:
 def take_after_events(intake: Intake, count: int = 1) -> list[Arrival]:
     """What becomes ready without any time passing on the intake's clock: by inotify alone."""
     taken: list[Arrival] = []
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + HANG_S
     while len(taken) < count and time.monotonic() < deadline:
         intake.wait(0.02)
         taken += intake.take(count - len(taken))
@@ -152,18 +153,19 @@ def test_moves_out_of_the_folder_hold_nothing_up(
     """Closes behind an archived file are reported at once, not after half a second of pairing moves."""
     (drop / "old.png").write_bytes(b"data")
     intake = start()
-    waits = []
-    for number in range(5):
+    longest_s = 0.25  # half of what pairing takes; one quick wait of many proves that there is none
+    for number in range(200):
         (drop / "old.png").rename(tmp_path / "old.png")
         (drop / f"{number}.png").write_bytes(b"data")
         began = time.monotonic()
         assert names(take_after_events(intake)) == [f"{number}.png"]
-        waits.append(time.monotonic() - began)
+        if time.monotonic() - began < longest_s:
+            return
         (tmp_path / "old.png").rename(drop / ".old")
         (drop / ".old").rename(drop / "old.png")
         assert names(take_after_events(intake)) == ["old.png"]
         intake.release(Arrival(drop / "old.png", "old.png", 0, 0))
-    assert min(waits) < 0.25
+    pytest.fail("every close took as long as pairing moves does")
 
 
 def test_an_old_file_is_ready_at_the_start(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
@@ -389,10 +391,7 @@ def test_the_oldest_come_first(drop: Path, start: Callable[..., Intake], clock: 
     clock.now += 0.1
     (drop / "late.png").write_bytes(b"data")
     os.utime(drop / "late.png", (50, 50))
-    deadline = time.monotonic() + 5
-    while intake.pending() < 4 and time.monotonic() < deadline:
-        intake.wait(0.02)
-        intake.take(0)
+    let_events_arrive_somehow(intake, 4)
     assert names(intake.take(9)) == ["1.png", "2.png", "0.png", "late.png"]
 
 
@@ -448,10 +447,7 @@ def test_a_name_that_comes_again_is_not_handed_out_twice(
     intake = start()
     for _ in range(2):
         (drop / "weld.png").write_bytes(b"data")
-        deadline = time.monotonic() + 5
-        while not intake.pending() and time.monotonic() < deadline:
-            intake.wait(0.02)
-            intake.take(0)
+        let_events_arrive_somehow(intake, 1)
         (drop / "weld.png").unlink()
         clock.now += SCAN_S
         intake.take(0)
@@ -555,9 +551,7 @@ def test_wait_ends_at_a_wake_and_does_not_spin(
     intake.wait(0.1)
     assert time.monotonic() - began >= 0.1
     threading.Timer(0.05, intake.wake).start()
-    began = time.monotonic()
-    intake.wait(30)
-    assert time.monotonic() - began < 10
+    intake.wait(3600)  # longer than pytest gives a test
 
 
 # --- more files than are known by name --------------------------------------------------------------
@@ -620,7 +614,7 @@ def test_closes_beyond_the_known_files_are_counted_and_found_later(
 
 def let_events_arrive_somehow(intake: Intake, count: int) -> None:
     """Wait until so many files are counted, without any time passing on the intake's clock."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + HANG_S
     while intake.pending() < count and time.monotonic() < deadline:
         intake.wait(0.02)
         intake.take(0)
@@ -915,7 +909,7 @@ def test_a_dead_watcher_is_replaced(
     [reader] = [thread for thread in threading.enumerate() if isinstance(thread, InotifyFD)]
     end(reader)
     (drop / "missed.png").write_bytes(b"data")
-    reader.join(5)
+    reader.join(HANG_S)
     intake.take(0)
     assert intake.pending() == 1
     clock.now += SETTLE_S
@@ -934,10 +928,7 @@ def test_an_overflow_loses_nothing(drop: Path, start: Callable[..., Intake], clo
     # PyDLL keeps the interpreter's lock, so that the reader thread stands still as in a long C call.
     command = f"cd '{drop}' && seq -f '%g.png' {count} | xargs touch"
     assert ctypes.PyDLL(None).system(command.encode()) == 0
-    deadline = time.monotonic() + 20
-    while intake.pending() < count and time.monotonic() < deadline:
-        intake.wait(0.1)
-        intake.take(0)
+    let_events_arrive_somehow(intake, count)
     clock.now += SETTLE_S
     assert len(take_all(intake, clock, module._MOST)) == count
     assert [kind for kind, _ in intake.events] == ["watch_overflow"]

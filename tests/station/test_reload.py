@@ -14,6 +14,7 @@ from artifact_samples import compiled, student
 from managers import manager, running, wait_until
 from sqlalchemy.engine import URL
 from stations import Station, frame
+from waiting import HANG_S
 
 from inspector.network import artifact
 
@@ -93,7 +94,7 @@ def test_reloads_under_load_lose_nothing_and_each_row_names_its_judge(
         send(20)
         wait_until(station.is_idle, daemon)
         daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(30) == 0
+        assert daemon.wait(HANG_S) == 0
     rows = station.rows(
         "SELECT source_name, version, label, confidence FROM inspection JOIN model ON model.id = model_id"
         " ORDER BY inspection.id"
@@ -163,5 +164,5 @@ def test_the_manager_hears_the_reload_begin_and_end(station: Station, tmp_path: 
         systemd.expect("WATCHDOG=1")
         daemon.send_signal(signal.SIGTERM)
         systemd.expect("STOPPING=1")
-        assert daemon.wait(30) == 0
+        assert daemon.wait(HANG_S) == 0
     assert [word for word in systemd.heard if word == "READY=1"] == ["READY=1"] * 2

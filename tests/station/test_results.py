@@ -21,6 +21,7 @@ from managers import running, wait_until
 from shelves import killed
 from sqlalchemy.engine import URL, make_url
 from stations import Station
+from waiting import HANG_S, wait_for
 
 from inspector.file_names import parse
 from inspector.ledger.store import Store, migrate
@@ -60,10 +61,7 @@ class Teller:
 
     def told(self, number: int) -> list[dict[str, Any]]:
         """The results in the order of their rows, as soon as there are so many, and no other file."""
-        until = time.monotonic() + 30
-        while len(list(self.folder.glob("*.json"))) < number:
-            assert time.monotonic() < until, sorted(self.folder.iterdir())
-            time.sleep(0.01)
+        wait_for(lambda: len(list(self.folder.glob("*.json"))) >= number)
         return read(self.folder)
 
 
@@ -71,14 +69,6 @@ def read(folder: Path) -> list[dict[str, Any]]:
     """Every result of a folder, which holds nothing else, in the order of their rows."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
     return sorted(found, key=lambda result: int(result["row"]))
-
-
-def holds(condition: Callable[[], bool]) -> None:
-    """Wait until it does."""
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.01)
 
 
 def now(**others: Any) -> dict[str, Any]:
@@ -195,12 +185,12 @@ def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
     with teller.at_work() as (store, at_work):
         for n in range(120):
             store.record([inspected(f"{n}.png", **now())], in_force(store))
-        holds(lambda: at_work.fault() is not None)
+        wait_for(lambda: at_work.fault() is not None)
         assert "No such file or directory; its results wait in the database" in str(at_work.fault())
         assert not teller.folder.exists()
         teller.folder.mkdir()
         assert len(teller.told(120)) == 120
-        holds(lambda: at_work.fault() is None)
+        wait_for(lambda: at_work.fault() is None)
     assert [event.kind for event in teller.events] == ["results_failed", "results_back"]
 
 
@@ -212,7 +202,7 @@ def test_a_full_folder_leaves_no_half_file(on_sqlite: Teller, tmp_path: Path) ->
         with on_sqlite.at_work() as (store, at_work):
             with filled(disk):
                 store.record([inspected(f"{n}.png", **now()) for n in range(10)], in_force(store))
-                holds(lambda: at_work.fault() is not None)
+                wait_for(lambda: at_work.fault() is not None)
                 assert "No space left" in str(at_work.fault())
                 assert list(on_sqlite.folder.iterdir()) == []
             assert len(on_sqlite.told(10)) == 10
@@ -228,7 +218,7 @@ def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Tell
         unmount(disk)
         with on_sqlite.at_work() as (store, at_work):
             store.record([inspected("b.png", **now())], in_force(store))
-            holds(lambda: at_work.fault() is not None)
+            wait_for(lambda: at_work.fault() is not None)
             assert "was a mount point and is none now" in str(at_work.fault())
             assert list(disk.iterdir()) == []
             mount(disk)
@@ -246,7 +236,7 @@ def test_a_folder_that_hangs_does_not_hold_up_anything(
         hanging = on_sqlite.folder / f".{row}.tmp"
         os.mkfifo(hanging)  # to open it for writing hangs until somebody reads
         store.record([inspected("b.png", **now())], in_force(store))
-        holds(lambda: "has not answered" in str(at_work.fault()))
+        wait_for(lambda: "has not answered" in str(at_work.fault()))
         store.record([inspected("c.png", **now())], in_force(store))
         os.close(os.open(hanging, os.O_RDONLY | os.O_NONBLOCK))
         assert [result["name"] for result in on_sqlite.told(3)] == ["a.png", "b.png", "c.png"]
@@ -271,7 +261,7 @@ def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.
     with on_sqlite.at_work() as (store, at_work):
         monkeypatch.setattr(at_work, "_describe", None)  # needed for a file without an inspection
         store.record([quarantined(recorded_us=time.time_ns() // 1000)], in_force(store))
-        holds(lambda: "is told no more: restart the service" in str(at_work.fault()))
+        wait_for(lambda: "is told no more: restart the service" in str(at_work.fault()))
 
 
 # --- the whole station ----------------------------------------------------------------------------------
@@ -312,5 +302,5 @@ def test_the_daemon_inspects_on_without_its_results_folder(
         (tmp_path / "results").mkdir()
         wait_until(lambda: len(list((tmp_path / "results").glob("*.json"))) == 5, daemon)
         daemon.terminate()
-        assert daemon.wait(60) == 0
+        assert daemon.wait(HANG_S) == 0
     assert {result["verdict"] for result in read(tmp_path / "results")} <= set(Verdict)

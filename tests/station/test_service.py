@@ -114,8 +114,6 @@ def test_a_signal_sets_the_flag_and_ends_a_pause(number):
     stop = StopFlag()
     with stop_on_signals(stop):
         os.kill(os.getpid(), number)
-        began = time.monotonic()
-        stop.pause(60)
+        stop.pause(3600)  # longer than pytest gives a test
         assert stop.is_set
-        assert time.monotonic() - began < 30
     assert signal.getsignal(number) is before

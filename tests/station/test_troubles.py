@@ -102,7 +102,7 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
         systemd.expect("READY=1")
         on_sqlite.archive.rename(tmp_path / "unmounted")
         on_sqlite.put("w.png", seed=1)
-        told = systemd.expect("STATUS=outage", 10)
+        told = systemd.expect("STATUS=outage")
         assert "1 images wait in the drop folder; no file moves from" in told
         assert told.endswith(f"{on_sqlite.archive}: No such file or directory")
         assert not on_sqlite.archive.exists()
@@ -113,9 +113,7 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
     assert on_sqlite.reconcile()["inspected"] == 1
 
 
-def test_a_slow_database_is_told_within_ten_seconds(
-    on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_slow_database_is_told(on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch):
     """While a commit does not come through the status says why, and an event tells how long it took."""
     monkeypatch.setattr(outages, "_SLOW_S", 0.5)  # 5 s at a station
     with working(on_sqlite.config) as daemon:
@@ -123,7 +121,7 @@ def test_a_slow_database_is_told_within_ten_seconds(
         engine = database.immediate(database.engine(on_sqlite.url))
         with engine.begin():  # the write lock
             on_sqlite.put("w.png", seed=1)
-            assert "1 images wait in the drop folder" in systemd.expect("STATUS=slow", 10)
+            assert "1 images wait in the drop folder" in systemd.expect("STATUS=slow")
         engine.dispose()
         wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'outage'")), daemon)
     [row] = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'outage'")

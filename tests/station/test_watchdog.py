@@ -19,6 +19,7 @@ import pytest
 from managers import Manager, manager, running, wait_until
 from sqlalchemy.engine import URL
 from stations import Station
+from waiting import wait_for
 
 from inspector.ledger import database
 
@@ -44,9 +45,9 @@ def watched(station: Station, systemd: Manager) -> Iterator[subprocess.Popen[str
         yield daemon
 
 
-def pings(heard: list[str]) -> int:
-    """How often the watchdog was fed."""
-    return heard.count("WATCHDOG=1")
+def wait_for_silence(systemd: Manager) -> None:
+    """Wait until no ping comes for three times the watchdog's time; it is fed every half of it otherwise."""
+    wait_for(lambda: "WATCHDOG=1" not in systemd.listen(3 * _WATCHDOG_S))
 
 
 def threads(process: int) -> set[int]:
@@ -76,12 +77,13 @@ def test_a_stuck_worker_stops_the_pings_and_an_idle_one_does_not(station: Statio
         station.put("first.png", seed=1)
         wait_until(station.is_idle, daemon)
         workers = threads(daemon.pid) - before  # the pool's, and what torch has started from it
-        assert pings(systemd.listen(3 * _WATCHDOG_S)) >= 4
+        for _ in range(4):
+            systemd.expect("WATCHDOG=1")
         with stopped(workers):
-            assert pings(systemd.listen(2 * _WATCHDOG_S)) >= 2  # halted, but there is nothing to do: idle
+            for _ in range(4):  # halted, but there is nothing to do: idle
+                systemd.expect("WATCHDOG=1")
             station.put("second.png", seed=2)
-            systemd.listen(1.5 * _WATCHDOG_S)  # until the work is older than half the watchdog's time
-            assert pings(systemd.listen(3 * _WATCHDOG_S)) == 0
+            wait_for_silence(systemd)
         systemd.expect("WATCHDOG=1")
         wait_until(station.is_idle, daemon)
     assert len(station.rows("SELECT id FROM inspection")) == 2
@@ -94,8 +96,7 @@ def test_a_stuck_recorder_stops_the_pings(station: Station, tmp_path: Path):
         engine = database.immediate(database.engine(station.url))
         with engine.begin():  # BEGIN IMMEDIATE: the write lock
             station.put("w.png", seed=1)
-            systemd.listen(1.5 * _WATCHDOG_S)  # until it has been read and judged, and hangs in the commit
-            assert pings(systemd.listen(3 * _WATCHDOG_S)) == 0
+            wait_for_silence(systemd)
         engine.dispose()
         systemd.expect("WATCHDOG=1")
         wait_until(station.is_idle, daemon)

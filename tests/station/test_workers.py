@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+from waiting import HANG_S
 
 from inspector.monitoring.progress import Progress
 from inspector.station.workers import Workers
@@ -19,7 +20,7 @@ def test_the_giver_is_woken_before_the_workers_run_dry_and_not_while_plenty_wait
         given = [workers.submit(lambda _: may_go_on.acquire(), None) for _ in range(pieces)]
         may_go_on.release(pieces)
         for piece in given:
-            piece.result(timeout=30)
+            piece.result(timeout=HANG_S)
     assert progress.unfinished == 0
     assert max(left) < pieces // 2, "it was woken while half of the work still waited"
     assert max(left) > threads, "it was woken only when a thread had nothing left to do"
@@ -33,4 +34,4 @@ def test_a_single_piece_is_told_at_once():
         for _ in range(3):
             woken.clear()
             workers.submit(lambda item: item, 1)
-            assert woken.wait(timeout=30)
+            assert woken.wait(timeout=HANG_S)

@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from waiting import HANG_S, wait_for
+
 from inspector.station.service import ReloadFlag, StopFlag
 
 
@@ -33,9 +35,9 @@ class Manager:
                 break
         return self.heard[first:]
 
-    def expect(self, start: str, longest_s: float = 60) -> str:
+    def expect(self, start: str) -> str:
         """The next datagram that begins with ``start``."""
-        until = time.monotonic() + longest_s
+        until = time.monotonic() + HANG_S
         while True:
             self._socket.settimeout(max(until - time.monotonic(), 0.001))
             try:
@@ -87,7 +89,7 @@ class Worker:
     def stop(self) -> None:
         """End it in order; what it raised is raised here."""
         self._stop.set()
-        self._work.result(60)
+        self._work.result(HANG_S)
         self._pool.shutdown()
 
 
@@ -112,12 +114,12 @@ def running(daemon: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         daemon.communicate()
 
 
-def wait_until(
-    holds: Callable[[], bool], daemon: subprocess.Popen[str] | Worker, longest_s: float = 60
-) -> None:
+def wait_until(holds: Callable[[], bool], daemon: subprocess.Popen[str] | Worker) -> None:
     """Poll until a condition holds; fail where the daemon has ended or the time is over."""
-    until = time.monotonic() + longest_s
-    while not holds():
-        assert daemon.poll() is None, daemon.communicate()[1]
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.05)
+
+    def holds_still_running() -> bool:
+        held = holds()
+        assert held or daemon.poll() is None, daemon.communicate()[1]
+        return held
+
+    wait_for(holds_still_running)

@@ -14,6 +14,7 @@ from ledger_samples import in_force, inspected, quarantined, sha
 from sqlalchemy.engine import URL
 from stations import Station
 from typer.testing import CliRunner, Result
+from waiting import HANG_S
 
 from inspector.commands.cli import app
 from inspector.ledger.store import Store
@@ -51,7 +52,7 @@ def killed(station: Station, point: str, calls: int, *words: str) -> int:
         "from inspector.commands.cli import main; main()\n"
     )
     command = [sys.executable, "-c", program, point, str(calls), *words, "--config", str(station.config)]
-    return subprocess.run(command, capture_output=True, check=False, timeout=60).returncode
+    return subprocess.run(command, capture_output=True, check=False, timeout=HANG_S).returncode
 
 
 class Shelf(Station):

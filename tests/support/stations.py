@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from sqlalchemy.engine import URL
 from typer.testing import CliRunner
+from waiting import HANG_S
 
 from inspector.commands.cli import app
 from inspector.ledger import database
@@ -54,8 +55,11 @@ class Station:
     def put(self, name: str, seed: int) -> Path:
         """Drop one good frame as a PNG."""
         path = self.drop / name
-        Image.fromarray(frame(seed)).save(path)
-        return path
+        hidden = path.with_name(
+            f".{path.name}"
+        )  # the daemon takes only whole files, however slow this host is
+        Image.fromarray(frame(seed)).save(hidden, format=Image.registered_extensions()[path.suffix])
+        return hidden.rename(path)
 
     def is_idle(self) -> bool:
         """Nothing waits in the drop folder."""
@@ -67,7 +71,7 @@ class Station:
             [*self._program(), *words, "--config", str(self.config)],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANG_S,
             check=False,
             env=os.environ | environment,
         )

@@ -100,7 +100,7 @@ KILLED = """
         batches += 1
         if batches == 5:  # in the middle of the second epoch
             print("ready", flush=True)
-            time.sleep(60)
+            time.sleep(3600)  # until it is killed
 
     where = Path(sys.argv[1])
     parts = t.tiny(), t.frame_set(), t.augmentation(), t.hyperparameters()
