@@ -18,6 +18,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 class TrainerError(Exception):
@@ -67,6 +68,7 @@ class Problem:
 
     kind: str
     what: str
+    path: Path | None = None  # of the image that cannot be read
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"

@@ -39,7 +39,7 @@ from trainer.recipe import Recipe
 from trainer.run.folder import RESULTS_FILE, RunFolder
 from trainer.run.identity import Identity, environment, git_commit
 from trainer.run.progress import Progress
-from trainer.run.reading import Reader, sized
+from trainer.run.reading import Reader, with_frame_size
 
 log = logging.getLogger(__name__)
 
@@ -90,18 +90,18 @@ def run(
     """
     hardware = hardware or Hardware()
     listing = list_frames(recipe, data)
-    recipe = sized(recipe, listing)
+    recipe = with_frame_size(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
     start = initial_weights.read(recipe.network, len(listing.part("train")))
     identity = identify(recipe, listing, start.sha256, hardware)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
-        folder.check_identity(recipe.resolved(), identity)
+        folder.check_identity(recipe, identity)
         if teachers_from:
-            folder.link_teachers(teachers_from, recipe.resolved(), identity)
+            folder.link_teachers(teachers_from, recipe, identity)
             hardware.wait()
         reader = Reader(recipe, folder, progress)
         train, valid = reader.labelled(listing)
-        folder.write_identity(recipe.resolved(), identity, listing.frames, listing.classes)
+        folder.write_identity(recipe, identity, listing.frames, listing.classes)
 
         networks = Networks(
             recipe, len(classes), start, hardware, train=train, valid=valid, folder=folder, progress=progress

@@ -20,7 +20,7 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-_UNCHANGED = "recipe"  # what runs of the recipe as it is are called
+UNCHANGED_RECIPE = "recipe"  # what runs of the recipe as it is are called
 
 
 def sweep(
@@ -58,14 +58,14 @@ def sweep(
     planned = {
         f"{name}-seed{seed}": load(recipe, [*overrides, *change, f"seed={seed}"])
         for seed in seeds  # so that a sweep that is stopped has compared all changes on its first seed
-        for name, change in {_UNCHANGED: [], **_changes(vary)}.items()
+        for name, change in {UNCHANGED_RECIPE: [], **_changes(vary)}.items()
     }
     done: list[str] = []
     failed: dict[str, str] = {}
     for name, resolved in planned.items():
         if not (out / name / RESULTS_FILE).exists():
             log.info("run %s (%d of %d)", name, len(done) + len(failed) + 1, len(planned))
-            unchanged = f"{_UNCHANGED}-seed{resolved.seed}"
+            unchanged = f"{UNCHANGED_RECIPE}-seed{resolved.seed}"
             try:
                 pipeline.run(
                     resolved,
@@ -90,7 +90,7 @@ def finished(run: Path) -> dict[str, dict[str, Any]]:
         RecipeError: there are none.
     """
     found = [run / RESULTS_FILE] if (run / RESULTS_FILE).is_file() else sorted(run.glob(f"*/{RESULTS_FILE}"))
-    found.sort(key=lambda path: not path.parent.name.startswith(f"{_UNCHANGED}-"))
+    found.sort(key=lambda path: not path.parent.name.startswith(f"{UNCHANGED_RECIPE}-"))
     if not found:
         raise RecipeError(f"{run}: holds no finished run (no {RESULTS_FILE}); make one with weld-train run")
     return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in found}
@@ -110,8 +110,7 @@ def _changes(vary: Sequence[str]) -> dict[str, list[str]]:
                 f"--vary {line}: write it as key=[value, value], for instance training.mixup=[0, 0.4]"
             )
         for value in values:
-            told = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
-            changes[re.sub(r"[^\w.]+", "-", f"{key.rpartition('.')[2]}-{told}").strip("-")] = [
-                f"{key}={told}"
-            ]
+            value_text = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+            name = re.sub(r"[^\w.]+", "-", f"{key.rpartition('.')[2]}-{value_text}").strip("-")
+            changes[name] = [f"{key}={value_text}"]
     return changes

@@ -230,7 +230,7 @@ def load(root: Path, problems: list[Problem], size: tuple[int, int] = (64, 64)) 
         resize=lambda image: prepare(image, *size),
         bit_depth=8,
         problems=problems,
-        spill=root,
+        spill_folder=root,
     )
 
 
@@ -263,7 +263,7 @@ def test_the_size_is_the_datas_within_limits(
 ) -> None:
     """Frames keep their size, grow as far as they may, and shrink to the pixels that are allowed."""
     listing = datasets.read(class_folders(tmp_path), [])
-    assert frames.fitting_size(listing.frames, pixels, 8, enlarge) == size
+    assert frames.choose_view_size(listing.frames, pixels, 8, enlarge) == size
 
 
 def test_every_unreadable_image_is_named(tmp_path: Path) -> None:

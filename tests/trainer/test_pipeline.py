@@ -120,15 +120,15 @@ def test_another_machine_is_told(finished: Finished, caplog: pytest.LogCaptureFi
 
 
 def test_a_terminal_sees_a_bar_and_an_estimate() -> None:
-    """On a terminal the bar is drawn and taken away again; without one nothing is, and left() tells."""
+    """On a terminal the bar is drawn and taken away again; without one nothing is, and time_left() tells."""
     terminal, file = (Console(file=io.StringIO(), force_terminal=forced) for forced in (True, False))
     for console in (terminal, file):
         with Progress(console) as progress:
             progress.begin("training", 10)
-            assert progress.left() == ""
+            assert progress.time_left() == ""
             for _ in range(5):
                 progress.advance()
-            assert progress.left().endswith(" left")
+            assert progress.time_left().endswith(" left")
     assert "training" in terminal.file.getvalue()  # type: ignore[attr-defined]
     assert "training" not in file.file.getvalue()  # type: ignore[attr-defined]
 
@@ -228,9 +228,9 @@ def test_frames_are_larger_than_views_where_there_is_room(
     whole = {"height": None, "width": None, "grow": 64} | network
     recipe = Recipe(name="grown", network=whole)
     listing = pipeline.list_frames(recipe, data)
-    done = reading.sized(recipe, listing)
+    done = reading.with_frame_size(recipe, listing)
     assert (done.network.size, done.network.view) == (size, view)
-    assert reading.sized(done, listing) == done
+    assert reading.with_frame_size(done, listing) == done
 
 
 def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:

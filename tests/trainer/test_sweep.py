@@ -21,6 +21,7 @@ from trainer.errors import RecipeError, UsageError
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.metrics import mcnemar
 from trainer.paper import tables
+from trainer.recipe import Recipe
 from trainer.run.folder import RunFolder
 from trainer.run.identity import Identity
 from trainer.run.progress import Progress
@@ -121,7 +122,7 @@ def test_teachers_are_lent_only_where_a_runs_own_would_be_the_same(swept: Swept,
         ]
     ):
         with RunFolder(tmp_path / str(number)) as folder:
-            folder.link_teachers(source, asked, Identity(**identity))
+            folder.link_teachers(source, Recipe(**asked), Identity(**identity))
         assert folder.checkpoint("teacher-1").exists() == lent, number
 
 

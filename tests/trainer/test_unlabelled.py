@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label in (0, 1):
         for number in range(5):
             write_picture(root / "more" / f"{label}{number}.png", label, 900 + number)
-    (root / "more" / "broken.png").write_bytes(b"no image")
+    (root / "more" / "broken (1).png").write_bytes(b"no image")
     (root / "more" / "known.png").symlink_to(data / "bad" / "bad-run0" / "0.png")
     run(data, root / "without", Stage.STUDENT, **SURE)
     return root
@@ -66,20 +66,20 @@ def test_the_estimate_covers_them(root: Path) -> None:
 
         def __init__(self) -> None:
             super().__init__(Console(file=io.StringIO()))
-            self.told: list[list[float]] = []
+            self.tasks: list[list[float]] = []
 
-        def begin(self, what: str, total: float) -> None:
-            super().begin(what, total)
-            self.told.append([total, 0.0])
+        def begin(self, task: str, total: float) -> None:
+            super().begin(task, total)
+            self.tasks.append([total, 0.0])
 
         def advance(self, done: float = 1) -> None:
             super().advance(done)
-            self.told[-1][1] += done
+            self.tasks[-1][1] += done
 
     counting = Counting()
     recipe = Recipe(**RECIPE | ANY)
     pipeline.run(recipe, root / "data", root / "counted", counting, Stage.STUDENT, unlabelled=root / "more")
-    announced, done = counting.told[-1]
+    announced, done = counting.tasks[-1]
     assert announced == pytest.approx(done) != 0
 
 

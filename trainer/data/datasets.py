@@ -67,20 +67,20 @@ def read(data: Path, classes: Sequence[str] = (), *, to_train: bool = False) -> 
         DataError: there is nothing to list.
     """
     listing = Listing(data, list(classes))
-    for part, folder in _parts(data):
+    for part, folder in _part_folders(data):
         found = _read_part(folder, listing)
         prefix = "" if folder == data else f"{folder.name}/"
         listing.frames += [replace(frame, part=part, name=prefix + frame.name) for frame in found]
     listing.frames.sort(key=lambda frame: frame.name)
-    _refuse_twice(listing)
+    _report_duplicates(listing)
     if to_train:
-        _refuse_empty_classes(listing)
+        _report_empty_classes(listing)
     if not listing.frames:
         raise DataError(data, listing.problems or [Problem("nothing to read", "there are no images in it")])
     return listing
 
 
-def _parts(data: Path) -> list[tuple[str | None, Path]]:
+def _part_folders(data: Path) -> list[tuple[str | None, Path]]:
     if not data.exists():
         raise DataError(data, [Problem("missing", "there is no such file or folder")])
     parts = [(name, data / name) for name in PARTS if (data / name).is_dir()] if data.is_dir() else []
@@ -91,20 +91,20 @@ def _read_part(data: Path, listing: Listing) -> list[Frame]:
     if data.is_file():
         if data.suffix.lower() != ".csv":
             raise DataError(data, [Problem("unknown form", "give a folder, or a CSV of path,label[,run]")])
-        return list(_from_rows(data, listing, _csv_rows(data)))
+        return list(_frames_in_rows(data, listing, _csv_rows(data)))
     jsons = sorted(data.glob("*.json"))
     if len(jsons) > 1:
         names = ", ".join(path.name for path in jsons)
         raise DataError(data, [Problem("unclear labels", f"which of {names}? keep one")])
     if jsons:
-        return list(_from_rows(jsons[0], listing, _json_rows(jsons[0])))
+        return list(_frames_in_rows(jsons[0], listing, _json_rows(jsons[0])))
     csvs = [path for path in sorted(data.glob("*.csv")) if _has_header(path)]
     if len(csvs) == 1:
-        return list(_from_rows(csvs[0], listing, _csv_rows(csvs[0])))
-    return list(_from_folders(data, listing))
+        return list(_frames_in_rows(csvs[0], listing, _csv_rows(csvs[0])))
+    return list(_frames_in_folders(data, listing))
 
 
-def _from_folders(data: Path, listing: Listing) -> Iterator[Frame]:
+def _frames_in_folders(data: Path, listing: Listing) -> Iterator[Frame]:
     folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not listing.classes:
         listing.classes = [folder.name for folder in folders]
@@ -127,7 +127,7 @@ def _from_folders(data: Path, listing: Listing) -> Iterator[Frame]:
 Row = tuple[str, object, str | None]  # path, label, run
 
 
-def _from_rows(table: Path, listing: Listing, rows: Iterator[Row]) -> Iterator[Frame]:
+def _frames_in_rows(table: Path, listing: Listing, rows: Iterator[Row]) -> Iterator[Frame]:
     label_of = _label_reader(listing)
     for name, label, run in rows:
         number = label_of(label)
@@ -164,7 +164,7 @@ def _label_reader(listing: Listing) -> Callable[[object], int | None]:
 
 def _json_rows(path: Path) -> Iterator[Row]:
     try:
-        content = json.loads(_text(path))
+        content = json.loads(_read_text(path))
     except ValueError as error:
         raise DataError(path, [Problem("not JSON", str(error))]) from None
     if not isinstance(content, dict):
@@ -176,7 +176,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path) -> Iterator[Row]:
-    rows = [row for row in csv.reader(io.StringIO(_text(path), newline="")) if row]
+    rows = [row for row in csv.reader(io.StringIO(_read_text(path), newline="")) if row]
     header = ["path", "label", "run"]
     if rows and [cell.strip().lower() for cell in rows[0][:2]] == header[:2]:
         header = [cell.strip().lower() for cell in rows.pop(0)]
@@ -193,14 +193,14 @@ def _has_header(path: Path) -> bool:
         return stream.readline().replace(" ", "").lower().startswith("path,label")
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(path, [Problem("unreadable label file", str(error))]) from None
 
 
-def _refuse_twice(listing: Listing) -> None:
+def _report_duplicates(listing: Listing) -> None:
     seen: dict[Path, Frame] = {}
     for frame in listing.frames:
         first = seen.setdefault(frame.path.resolve(), frame)
@@ -208,7 +208,7 @@ def _refuse_twice(listing: Listing) -> None:
             listing.problems.append(Problem("listed twice", f"{frame.name} (also {first.name})"))
 
 
-def _refuse_empty_classes(listing: Listing) -> None:
+def _report_empty_classes(listing: Listing) -> None:
     present = {frame.label for frame in listing.part(None, "train")}
     if listing.frames and not present:
         listing.problems.append(Problem("no training frames", f"there is no 'train' in {listing.source}"))

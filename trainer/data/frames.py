@@ -27,8 +27,8 @@ from trainer.errors import DataError, Problem, UsageError
 
 log = logging.getLogger(__name__)
 
-_SAMPLE = 20  # frames that are decoded to learn the data's size
-_MEMORY_SHARE = 0.6  # of what is available: the rest is for networks, activations and everybody else
+SIZE_SAMPLE_FRAMES = 20  # decoded to learn the data's size
+MAX_SHARE_OF_FREE_MEMORY = 0.6  # the rest is for networks, activations and everybody else
 
 
 @dataclass(frozen=True)
@@ -59,20 +59,20 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
     return round(height / smallest_crop), round(width / smallest_crop)
 
 
-def fitting_size(
-    frames: Sequence[Frame], pixels: int, bit_depth: int, enlarge: float = 1.0
+def choose_view_size(
+    frames: Sequence[Frame], max_pixels: int, bit_depth: int, enlarge: float = 1.0
 ) -> tuple[int, int]:
     """Height and width of what networks learn from, where the recipe leaves them to the data.
 
-    The median size of a sample of the frames in its own shape, shrunk to at most ``pixels``; smaller frames
-    are enlarged towards them, each side at most ``enlarge`` times, and to the 64 pixels a side that the
-    network needs. Even numbers, which convolutions like.
+    The median size of a sample of the frames in its own shape, shrunk to at most ``max_pixels``; smaller
+    frames are enlarged towards them, each side at most ``enlarge`` times, and to the 64 pixels a side that
+    the network needs. Even numbers, which convolutions like.
 
     Raises:
         DataError: none of the sample can be read.
     """
     sides, unreadable = [], []
-    for frame in frames[:: max(1, len(frames) // _SAMPLE)]:
+    for frame in frames[:: max(1, len(frames) // SIZE_SAMPLE_FRAMES)]:
         try:
             sides.append(read_image(frame.path, bit_depth=bit_depth).shape)
         except ImageError as error:
@@ -80,7 +80,7 @@ def fitting_size(
     if not sides:
         raise DataError("the data", unreadable or [Problem("nothing to read", "there are no frames")])
     height, width = np.median(np.array(sides), axis=0)
-    scale = min(enlarge, float(np.sqrt(pixels / (height * width))))
+    scale = min(enlarge, float(np.sqrt(max_pixels / (height * width))))
     return max(64, round(height * scale / 2) * 2), max(64, round(width * scale / 2) * 2)
 
 
@@ -91,7 +91,7 @@ def load(
     resize: Callable[[Tensor], Tensor],
     bit_depth: int,
     problems: list[Problem],
-    spill: Path | None = None,
+    spill_folder: Path | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> FrameSet:
     """Decode frames with the inspector's decoder and keep them at one size.
@@ -102,46 +102,49 @@ def load(
         resize: uint8[1, h, w] → uint8[1, *size]: the one ``prepare``, this package's or an artifact's.
         bit_depth: see :func:`inspector.imaging.decoder.decode`.
         problems: gets every image that cannot be read, by name; its row stays black.
-        spill: folder for a file that takes the frames where memory cannot; None: the temporary folder.
+        spill_folder: for a file that takes the frames where memory cannot; None: the temporary folder.
         advance: called after each frame, from several threads.
 
     Raises:
         UsageError: neither memory nor disk can take the frames.
     """
-    images = _room(len(frames), size, spill)
+    images = _allocate(len(frames), size, spill_folder)
 
-    def one(row: int) -> Problem | None:
+    def decode(row: int) -> Problem | None:
         try:
             pixels = read_image(frames[row].path, bit_depth=bit_depth)
             images[row] = resize(torch.from_numpy(pixels)[None])
         except ImageError as error:
-            return Problem("unreadable image", f"{frames[row].path} ({error})")
+            return Problem("unreadable image", f"{frames[row].path} ({error})", frames[row].path)
         finally:
             advance()
         return None
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow and torch release the GIL
-        problems.extend(problem for problem in pool.map(one, range(len(frames))) if problem)
+        problems.extend(problem for problem in pool.map(decode, range(len(frames))) if problem)
     return FrameSet(images, torch.tensor([frame.label for frame in frames], dtype=torch.int64), list(frames))
 
 
-def _room(count: int, size: tuple[int, int], spill: Path | None) -> Tensor:
+def _allocate(count: int, size: tuple[int, int], spill_folder: Path | None) -> Tensor:
     """uint8[count, 1, *size] of zeros: in memory, or in a nameless file where memory is short."""
     shape = (count, 1, *size)
     need, free = count * size[0] * size[1], available_memory()
-    told = f"{count} frames of {size[1]}×{size[0]} pixels take {need / 1e6:.0f} MB"
-    if need <= _MEMORY_SHARE * free:
-        log.info("%s of memory", told)
+    need_text = f"{count} frames of {size[1]}×{size[0]} pixels take {need / 1e6:.0f} MB"
+    if need <= MAX_SHARE_OF_FREE_MEMORY * free:
+        log.info("%s of memory", need_text)
         return torch.zeros(shape, dtype=torch.uint8)
-    folder = spill or Path(tempfile.gettempdir())
+    folder = spill_folder or Path(tempfile.gettempdir())
     disk = shutil.disk_usage(folder).free
     if need > disk:
         raise UsageError(
-            f"{told}; {free / 1e6:.0f} MB of memory and {disk / 1e6:.0f} MB in {folder} are free: "
+            f"{need_text}; {free / 1e6:.0f} MB of memory and {disk / 1e6:.0f} MB in {folder} are free: "
             "free some, or set a smaller network.height and network.width"
         )
     log.warning(
-        "%s: more than memory can take (%.0f MB free), so they go to a file in %s", told, free / 1e6, folder
+        "%s: more than memory can take (%.0f MB free), so they go to a file in %s",
+        need_text,
+        free / 1e6,
+        folder,
     )
     with tempfile.TemporaryFile(dir=folder) as stream:  # nameless: it goes with the process
         return torch.from_numpy(np.memmap(stream, dtype=np.uint8, mode="w+", shape=shape))

@@ -44,14 +44,14 @@ def hold_out(
             runless,
             len(pool),
         )
-    held = _choose_runs(pool, share, random.Random(seed))
-    missing = {frame.label for frame in pool} - {frame.label for frame in pool if _run(frame) in held}
+    held_runs = _choose_runs(pool, share, random.Random(seed))
+    missing = {frame.label for frame in pool} - {frame.label for frame in pool if _run_of(frame) in held_runs}
     if missing:
         log.warning(
             "classes with one run only stay in train, so 'valid' lacks class numbers %s", sorted(missing)
         )
     return [
-        replace(frame, part="valid" if _run(frame) in held else "train")
+        replace(frame, part="valid" if _run_of(frame) in held_runs else "train")
         if frame.part in (None, "train")
         else frame
         for frame in frames
@@ -80,42 +80,43 @@ def _refuse_shared_runs(frames: Sequence[Frame], allowed: Sequence[str]) -> None
         log.warning("some frames belong to no run: whether 'train' and 'valid' share one cannot be told")
 
 
-def _run(frame: Frame) -> Hashable:
+def _run_of(frame: Frame) -> Hashable:
     return frame.run if frame.run is not None else (frame.name,)
 
 
-def _choose_runs(pool: Sequence[Frame], share: float, shuffled: random.Random) -> set[Hashable]:
+def _choose_runs(pool: Sequence[Frame], share: float, generator: random.Random) -> set[Hashable]:
     """Runs to hold out, greedily: first one for each class that can spare one, then whatever comes nearer."""
     runs: dict[Hashable, Counter[int]] = {}
     for frame in pool:
-        runs.setdefault(_run(frame), Counter())[frame.label] += 1
+        runs.setdefault(_run_of(frame), Counter())[frame.label] += 1
     order = sorted(runs, key=str)
-    shuffled.shuffle(order)
+    generator.shuffle(order)
     total = Counter(frame.label for frame in pool)
-    kept = Counter(label for counts in runs.values() for label in counts)  # runs in train, by class
-    held: set[Hashable] = set()
-    count: Counter[int] = Counter()  # frames in valid, by class
+    runs_kept = Counter(label for counts in runs.values() for label in counts)  # in train, by class
+    held_runs: set[Hashable] = set()
+    frames_held: Counter[int] = Counter()  # in valid, by class
 
     def gain(run: Hashable) -> float:
         """How much nearer to ``share`` holding this run out brings its classes."""
         return sum(
-            abs(count[label] / total[label] - share) - abs((count[label] + n) / total[label] - share)
+            abs(frames_held[label] / total[label] - share)
+            - abs((frames_held[label] + n) / total[label] - share)
             for label, n in runs[run].items()
         )
 
-    def spared(run: Hashable) -> bool:
-        return run not in held and all(kept[label] > 1 for label in runs[run])
+    def can_be_spared(run: Hashable) -> bool:
+        return run not in held_runs and all(runs_kept[label] > 1 for label in runs[run])
 
     def hold(run: Hashable) -> None:
-        held.add(run)
-        count.update(runs[run])
-        kept.subtract(dict.fromkeys(runs[run], 1))
+        held_runs.add(run)
+        frames_held.update(runs[run])
+        runs_kept.subtract(dict.fromkeys(runs[run], 1))
 
-    for label in sorted(total, key=lambda label: (kept[label], label)):
-        candidates = [run for run in order if label in runs[run] and spared(run)]
-        if not count[label] and candidates:
+    for label in sorted(total, key=lambda label: (runs_kept[label], label)):
+        candidates = [run for run in order if label in runs[run] and can_be_spared(run)]
+        if not frames_held[label] and candidates:
             hold(max(candidates, key=gain))
     for run in order:
-        if spared(run) and gain(run) > 0:
+        if can_be_spared(run) and gain(run) > 0:
             hold(run)
-    return held
+    return held_runs

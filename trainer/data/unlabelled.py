@@ -25,7 +25,7 @@ from trainer.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 256  # frames in memory while they are judged
+FRAMES_PER_BATCH = 256  # in memory while they are judged
 NO_LABEL = -1
 
 
@@ -67,9 +67,9 @@ def confident(
     resize = partial(prepare, height=height, width=width)
     kept: list[Frame] = []
     problems: list[Problem] = []
-    for start in range(0, len(frames), _AT_ONCE):
+    for start in range(0, len(frames), FRAMES_PER_BATCH):
         batch = load(
-            frames[start : start + _AT_ONCE],
+            frames[start : start + FRAMES_PER_BATCH],
             size=(height, width),
             resize=resize,
             bit_depth=recipe.data.bit_depth,
@@ -77,13 +77,13 @@ def confident(
             advance=advance,
         )
         each = torch.stack([predict(teacher, batch.images) for teacher in teachers])
-        said = ensemble.pseudo_label(each, recipe.ensemble.kind, recipe.ensemble.k)
-        sure = said.amax(dim=1) >= recipe.distillation.confidence
-        unreadable = {problem.what.split(" (")[0] for problem in problems}
+        labels = ensemble.pseudo_label(each, recipe.ensemble.kind, recipe.ensemble.k)
+        sure = labels.amax(dim=1) >= recipe.distillation.confidence
+        unreadable = {problem.path for problem in problems}
         kept += [
-            f
-            for f, yes in zip(batch.frames, sure.tolist(), strict=True)
-            if yes and str(f.path) not in unreadable
+            frame
+            for frame, is_sure in zip(batch.frames, sure.tolist(), strict=True)
+            if is_sure and frame.path not in unreadable
         ]
     log.info(
         "of %d of %d unlabelled frames the ensemble is %.0f%% sure, and the student learns from them; "

@@ -95,7 +95,7 @@ class Networks:
         self, name: str, frames: FrameSet, targets: training.Targets = training.true_labels
     ) -> nn.Module:
         hyperparameters = self._hyperparameters[name]
-        self._progress.now(name)
+        self._progress.rename(name)
         torch.manual_seed(hyperparameters.seed)
         network = build(self._recipe.network, self._classes)
         self._start.load_into(network)
@@ -136,7 +136,7 @@ class Networks:
             100 * last.train_accuracy,
             100 * (last.valid_accuracy or 0),
             last.seconds,
-            self._progress.left(),
+            self._progress.time_left(),
         )
 
     def _frames_ahead(self, name: str, frames: int) -> float:

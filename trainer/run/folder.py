@@ -33,15 +33,22 @@ import yaml
 
 from trainer.data.datasets import Frame
 from trainer.errors import RunError, TrainerError
+from trainer.recipe import Recipe
 from trainer.run.identity import Identity
 
 log = logging.getLogger(__name__)
 
 RESULTS_FILE = "results.json"
-_MARK = "run.json"
-_UNLABELLED = "unlabelled.json"
-_AFTER_TEACHERS = ("distillation", "ensemble", "thresholds", "artifact")  # keys that no teacher depends on
-_DECIDES_BITS = ("split_fingerprint", "start", "git_commit", "environment")  # besides the recipe
+RECIPE_FILE = "recipe.yaml"
+IDENTITY_FILE = "run.json"
+UNLABELLED_FILE = "unlabelled.json"
+RECIPE_KEYS_AFTER_TEACHERS = (
+    "distillation",
+    "ensemble",
+    "thresholds",
+    "artifact",
+)  # no teacher depends on them
+IDENTITY_KEYS_OF_WEIGHTS = ("split_fingerprint", "start", "git_commit", "environment")  # besides the recipe
 
 
 class RunFolder:
@@ -81,45 +88,41 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def check_identity(self, recipe: Mapping[str, Any], identity: Identity) -> None:
+    def check_identity(self, recipe: Recipe, identity: Identity) -> None:
         """Check that the folder is fresh, or holds this recipe's run on this split.
 
         Raises:
             RunError: it holds another run; the message names what differs.
         """
-        if not (self.path / _MARK).exists():
+        before = _read_identity(self.path)
+        if before is None:
             return
-        before = yaml.safe_load((self.path / "recipe.yaml").read_text(encoding="utf-8"))
-        differences = list(_differences(before, json.loads(json.dumps(recipe))))
-        mark = json.loads((self.path / _MARK).read_text(encoding="utf-8"))
-        there, here = mark["split_fingerprint"], identity.split_fingerprint
+        differences = list(_differences(_read_recipe(self.path), recipe.resolved()))
+        there, here = before["split_fingerprint"], identity.split_fingerprint
         if there != here:
             differences.append(f"the data's split is {there[:12]} there, {here[:12]} here")
-        if mark.get("start") != identity.start:
+        if before.get("start") != identity.start:
             differences.append("the student that networks start from has changed since")
         if differences:
             raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
-        changed = list(_differences(mark["environment"], identity.environment))
+        changed = list(_differences(before["environment"], identity.environment))
         if changed:
             log.warning("the run began elsewhere (%s): its last digits may differ", "; ".join(changed))
 
-    def link_teachers(
-        self,
-        finished: Path,
-        recipe: Mapping[str, Any],
-        identity: Identity,
-    ) -> None:
+    def link_teachers(self, finished: Path, recipe: Recipe, identity: Identity) -> None:
         """Begin a fresh run with a finished run's teachers, where its own would be the same to the bit.
 
         As links: whole or not at all, and whoever trains on replaces his own. Where the file system has none,
         the teachers are trained.
         """
-        if not self._leader or (self.path / _MARK).exists() or not (finished / _MARK).exists():
+        theirs = _read_identity(finished)
+        if not self._leader or _read_identity(self.path) or theirs is None:
             return
-        recipes = yaml.safe_load((finished / "recipe.yaml").read_text(encoding="utf-8")), dict(recipe)
-        before, here = ({k: v for k, v in each.items() if k not in _AFTER_TEACHERS} for each in recipes)
-        mark = json.loads((finished / _MARK).read_text(encoding="utf-8"))
-        if before != here or any(mark.get(key) != getattr(identity, key) for key in _DECIDES_BITS):
+        before, here = (
+            {key: value for key, value in each.items() if key not in RECIPE_KEYS_AFTER_TEACHERS}
+            for each in (_read_recipe(finished), recipe.resolved())
+        )
+        if before != here or any(theirs.get(k) != getattr(identity, k) for k in IDENTITY_KEYS_OF_WEIGHTS):
             return
         for name in (name for name in identity.seeds if name.startswith("teacher-")):
             for kind, file in (("checkpoints", f"{name}.pt"), ("logs", f"{name}.csv")):
@@ -129,34 +132,30 @@ class RunFolder:
                     log.debug("%s is not taken from %s: %s", file, finished, error.strerror)
 
     def write_identity(
-        self,
-        recipe: Mapping[str, Any],
-        identity: Identity,
-        frames: Sequence[Frame],
-        classes: Sequence[str],
+        self, recipe: Recipe, identity: Identity, frames: Sequence[Frame], classes: Sequence[str]
     ) -> None:
         """Mark a fresh folder as this recipe's and this split's."""
-        if (self.path / _MARK).exists():
+        if _read_identity(self.path):
             return
-        self.write("recipe.yaml", yaml.safe_dump(dict(recipe), sort_keys=False, allow_unicode=True))
+        self.write(RECIPE_FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
         rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
         self._write_csv("split.csv", ("path", "label", "run", "part"), rows)
-        self.write_json(_MARK, asdict(identity))  # last: a folder that has it has all that came before
+        self.write_json(IDENTITY_FILE, asdict(identity))  # last: a folder that has it has all before it
 
-    def claim_unlabelled(self, fingerprint: str | None) -> None:
+    def record_unlabelled(self, fingerprint: str | None) -> None:
         """Mark which unlabelled frames the student learns from; None: no such frames.
 
         Raises:
             RunError: it began with others.
         """
-        mark = self.path / _UNLABELLED
-        there = json.loads(mark.read_text(encoding="utf-8"))["fingerprint"] if mark.exists() else None
+        path = self.path / UNLABELLED_FILE
+        there = json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else None
         if there == fingerprint:
             return
         if self.checkpoint("student").exists():
             began = "with other frames in --unlabelled" if there else "without --unlabelled"
             raise RunError(f"{self.path}: its student began {began}; give the same, or another --out")
-        self.write_json(_UNLABELLED, {"fingerprint": fingerprint})
+        self.write_json(UNLABELLED_FILE, {"fingerprint": fingerprint})
 
     def checkpoint(self, network: str) -> Path:
         """Where a network's checkpoint lies."""
@@ -205,6 +204,20 @@ class RunFolder:
         writer.writerow(header)
         writer.writerows(rows)
         self.write(name, text.getvalue())
+
+
+def _read_identity(run: Path) -> dict[str, Any] | None:
+    """The identity that a run folder was marked with; None if it is not marked."""
+    path = run / IDENTITY_FILE
+    if not path.exists():
+        return None
+    identity: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return identity
+
+
+def _read_recipe(run: Path) -> dict[str, Any]:
+    recipe: dict[str, Any] = yaml.safe_load((run / RECIPE_FILE).read_text(encoding="utf-8"))
+    return recipe
 
 
 def _differences(there: Any, here: Any, key: str = "") -> Iterable[str]:

@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """One bar, on stderr; where that is no terminal nothing is drawn, and :meth:`left` still tells."""
+    """One bar, on stderr; where that is no terminal nothing is drawn, and :meth:`time_left` still tells."""
 
     def __init__(self, console: Console) -> None:
         self._bar = RichProgress(
@@ -30,19 +30,19 @@ class Progress:
         )
         self._task = self._bar.add_task("", total=None)
 
-    def begin(self, what: str, total: float) -> None:
+    def begin(self, task: str, total: float) -> None:
         """Start over at nothing done of ``total`` (in any unit that is about as quick everywhere)."""
-        self._bar.reset(self._task, description=what, total=total)
+        self._bar.reset(self._task, description=task, total=total)
 
-    def now(self, what: str) -> None:
+    def rename(self, task: str) -> None:
         """Name what is being done."""
-        self._bar.update(self._task, description=what)
+        self._bar.update(self._task, description=task)
 
     def advance(self, done: float = 1) -> None:
         """Say that more is done."""
         self._bar.advance(self._task, done)
 
-    def left(self) -> str:
+    def time_left(self) -> str:
         """The estimate in words, ``0:12:30 left``; empty while nothing is known."""
         seconds = self._bar.tasks[0].time_remaining
         return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"

@@ -11,7 +11,7 @@ from torch import nn
 
 from trainer.data import unlabelled
 from trainer.data.datasets import Frame, Listing
-from trainer.data.frames import FrameSet, fitting_size, load, training_size
+from trainer.data.frames import FrameSet, choose_view_size, load, training_size
 from trainer.data.resizing import prepare
 from trainer.errors import DataError, Problem
 from trainer.recipe import Network, Recipe
@@ -20,20 +20,20 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-_GROWTH = 1 / 3  # of a side at most: a half more no longer helped (docs/measurements/xsdd.md)
+MAX_GROWTH_PER_SIDE = 1 / 3  # share of the view: a half no longer helped (docs/measurements/xsdd.md)
 
 
-def sized(recipe: Recipe, listing: Listing) -> Recipe:
+def with_frame_size(recipe: Recipe, listing: Listing) -> Recipe:
     """The recipe with the network's height and width, from the training frames where it leaves them open.
 
     ``network.grow`` is 0 where there is no room for it.
     """
     network = recipe.network
     if network.height is None:
-        frames, most = listing.part("train"), network.pixels
+        frames, max_pixels = listing.part("train"), network.pixels
         if network.pixels_a_frame is not None:
-            most = min(most, network.pixels_a_frame * len(frames))
-        view = fitting_size(frames, most, recipe.data.bit_depth, network.enlarge)
+            max_pixels = min(max_pixels, network.pixels_a_frame * len(frames))
+        view = choose_view_size(frames, max_pixels, recipe.data.bit_depth, network.enlarge)
         grow = _growth(view, network)
         height, width = view[0] + grow, view[1] + grow
     else:
@@ -48,7 +48,7 @@ def _growth(view: tuple[int, int], network: Network) -> int:
     """``network.grow`` where views of this height and width leave room for it, else 0."""
     grow = network.grow
     within = (view[0] + grow) * (view[1] + grow) <= network.pixels
-    return grow if within and grow <= _GROWTH * min(view) else 0
+    return grow if within and grow <= MAX_GROWTH_PER_SIDE * min(view) else 0
 
 
 class Reader:
@@ -90,10 +90,10 @@ class Reader:
             RunError: the folder's student began with others.
         """
         if source is None:
-            self._folder.claim_unlabelled(None)
+            self._folder.record_unlabelled(None)
             return train
         frames = unlabelled.find(source, listing.frames)
-        self._folder.claim_unlabelled(unlabelled.fingerprint(frames))
+        self._folder.record_unlabelled(unlabelled.fingerprint(frames))
         self._progress.begin("judging unlabelled frames", len(frames))
         sure = unlabelled.confident(frames, teachers, self._recipe, self._progress.advance)
         self._progress.begin("reading frames", len(train) + len(sure))
@@ -106,6 +106,6 @@ class Reader:
             resize=partial(prepare, height=size[0], width=size[1]),
             bit_depth=self._recipe.data.bit_depth,
             problems=problems,
-            spill=self._folder.path,
+            spill_folder=self._folder.path,
             advance=self._progress.advance,
         )

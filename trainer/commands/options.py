@@ -1,0 +1,67 @@
+"""Arguments and options that several commands take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="name of a shipped recipe, or a YAML file")]
+Data = Annotated[
+    Path, typer.Option("--data", help="labelled frames: class folders, JSON, CSV, train/valid/test")
+]
+RunOut = Annotated[Path, typer.Option("--out", help="run folder; the same one goes on where it stopped")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="change a key: training.epochs=5")]
+Unlabelled = Annotated[
+    Path | None,
+    typer.Option(help="frames without labels for the student: the station's archive", exists=True),
+]
+Devices = Annotated[
+    int, typer.Option(min=1, help="processes that learn together on this host: one for each GPU, or of cores")
+]
+Nodes = Annotated[
+    int, typer.Option(min=1, help="hosts; each runs this command under torchrun or a scheduler")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
+
+
+class Accelerator(StrEnum):
+    """What networks learn on."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+AcceleratorName = Annotated[Accelerator, typer.Option("--accelerator", help="auto: a GPU where there is one")]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes that learn together, as the user asked for them."""
+
+    accelerator: Accelerator
+    devices: int
+    nodes: int
+
+
+class Scheme(StrEnum):
+    """How an artifact computes."""
+
+    DYNAMIC = "dynamic"
+    STATIC = "static"
+    NONE = "none"
+
+
+class Part(StrEnum):
+    """A part of the data."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    TEST = "test"
+
+
+PartName = Annotated[Part | None, typer.Option("--part", help="default: test, else valid, else everything")]
