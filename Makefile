@@ -13,10 +13,10 @@ TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 BUNDLE := dist/weldnet-bundle
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop chaos care-loop fuzz soak latency clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak latency clean
 
 help: ## list the targets
-	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## inspect synthetic frames and print a report, in half a minute
 	$(BIN)/python deploy/demo/demo.py
@@ -73,6 +73,9 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 
 sigterm-loop: $(VENV)/.installed ## SIGTERM to a loaded station, 50 times: exit 0 within 10 s, nothing lost
 	$(BIN)/python benchmarks/sigterm_loop.py
+
+processes-loop: $(VENV)/.installed ## train with two processes 100 times: each ends with status 0 (20 minutes)
+	$(BIN)/python benchmarks/processes_loop.py
 
 # The mounts need root. A failing leg prints the command that repeats it.
 chaos: $(VENV)/.installed ## kill -9, database restarts, full disks, lost mounts, odd cameras (an hour)
