@@ -51,20 +51,20 @@ class WeldBlock(nn.Module):
     the shortcut is the identity.
     """
 
-    def __init__(self, channels: int, e: int, s: int) -> None:
+    def __init__(self, channels: int, expansion: int, stride: int) -> None:
         super().__init__()
-        out = channels * e
+        out = channels * expansion
         self.main = nn.Sequential(
-            nn.Conv2d(channels, out, 3, stride=s, padding=1, bias=False),
+            nn.Conv2d(channels, out, 3, stride=stride, padding=1, bias=False),
             nn.BatchNorm2d(out),
             nn.ReLU(inplace=True),
             nn.Conv2d(out, out, 1, bias=False),
             nn.BatchNorm2d(out),
         )
         self.shortcut: nn.Module = nn.Identity()
-        if (e, s) != (1, 1):
+        if (expansion, stride) != (1, 1):
             self.shortcut = nn.Sequential(
-                nn.AvgPool2d(3, stride=s, padding=1),
+                nn.AvgPool2d(3, stride=stride, padding=1),
                 nn.Conv2d(channels, out, 1, bias=False),
                 nn.BatchNorm2d(out),
             )
@@ -87,9 +87,9 @@ class WeldNet(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         blocks, channels = [], config.stem
-        for e, s in config.plan:
-            blocks.append(WeldBlock(channels, e, s))
-            channels *= e
+        for expansion, stride in config.plan:
+            blocks.append(WeldBlock(channels, expansion, stride))
+            channels *= expansion
         self.blocks = nn.Sequential(*blocks)
         self.head = nn.Linear(channels, config.classes)
 
