@@ -33,7 +33,7 @@ def test_large_networks_round_to_the_printed_size(name: str, printed: float) -> 
     assert count / 1e7 == pytest.approx(printed, abs=0.005)
 
 
-def test_they_take_grey_frames_and_give_logits() -> None:
+def test_networks_take_grey_frames_and_give_logits() -> None:
     """A batch of one-channel frames goes in, a row of logits for each comes out."""
     for name in ("mobilenet_v3_small", "resnet18"):
         assert build(Network(architecture=name), 3).eval()(torch.rand(2, 1, 64, 64)).shape == (2, 3)

@@ -16,9 +16,11 @@ from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 def test_metadata_travels_with_the_file(tmp_path):
     """What the file says of itself is what it was compiled with, the network's shape included."""
-    told = compiled(tmp_path / "a.pt", thresholds=Thresholds(accept=0.9), temperature=1.5, git_commit="abc")
+    written = compiled(
+        tmp_path / "a.pt", thresholds=Thresholds(accept=0.9), temperature=1.5, git_commit="abc"
+    )
     read = metadata.read(tmp_path / "a.pt")
-    assert read == told
+    assert read == written
     assert (read.height, read.width, read.class_names) == (72, 64, [c.name for c in CLASSES])
     assert WeldNetConfig(**read.network) == TINY
     assert read.quantization == "dynamic"
@@ -26,7 +28,7 @@ def test_metadata_travels_with_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["dynamic", "none"])
-def test_forward_answers_as_the_contract_says(tmp_path, scheme):
+def test_forward_follows_the_contract(tmp_path, scheme):
     """Probabilities sum to 1, heat runs from 0 to 1 at the features' size, novelty is 0."""
     compiled(tmp_path / "a.pt", scheme=scheme)
     module = torch.jit.load(str(tmp_path / "a.pt"))
@@ -48,7 +50,7 @@ def test_temperature_softens_the_probabilities(tmp_path):
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "a.pt"))(batch)[0], expected)
 
 
-def test_heat_lies_where_the_evidence_is(tmp_path):
+def test_the_heat_map_shows_the_evidence(tmp_path):
     """The heat map is the top class's weights over the features, from its least to its greatest."""
     network = student()
     compiled(tmp_path / "a.pt", network, scheme="none")
@@ -67,7 +69,7 @@ def test_frames_of_another_size_are_refused(tmp_path):
         module(frames(1, 80, 64))
 
 
-def test_golden_frames_are_the_files_own_answers(tmp_path):
+def test_golden_answers_are_the_files_own(tmp_path):
     """golden.npz holds at most three frames, their answers by this file, and a PNG that gives the first."""
     compiled(tmp_path / "a.pt", golden_images=[picture(seed, 974, 800) for seed in range(5)])
     golden = np.load(io.BytesIO(metadata.extra_file(tmp_path / "a.pt", "golden.npz")))
@@ -103,7 +105,7 @@ def _not_a_number():
         (WeldNet(WeldNetConfig(in_channels=3, classes=3, stem=4)), {}, "takes 3 channels"),
     ],
 )
-def test_what_does_not_fit_is_refused(tmp_path, network, changes, message):
+def test_a_wrong_argument_is_refused(tmp_path, network, changes, message):
     """A student or an argument that makes no sound artifact is one clear line, and no file appears."""
     with pytest.raises(ArtifactError, match=message) as caught:
         compiled(tmp_path / "a.pt", network, **changes)

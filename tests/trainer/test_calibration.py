@@ -10,24 +10,24 @@ from trainer.evaluation.calibration import MIN_FRAMES, at_temperature, calibrate
 from trainer.evaluation.metrics import calibration_error, reliability
 
 
-def answers(n: int, boldness: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Probabilities of three classes whose logits are ``boldness`` times the honest ones, and true labels."""
+def answers(n: int, scale: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Probabilities of three classes whose logits are ``scale`` times the honest ones, and true labels."""
     generator = torch.Generator().manual_seed(seed)
     logits = 1.5 * torch.randn(n, 3, generator=generator, dtype=torch.float64)
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()
-    return (boldness * logits).softmax(1), labels
+    return (scale * logits).softmax(1), labels
 
 
-@pytest.mark.parametrize("boldness", [0.5, 3.0])
-def test_the_temperature_undoes_what_made_answers_too_sure_or_too_shy(boldness: float) -> None:
-    """On 4000 answers whose logits were scaled, the temperature found is that scale, and the error falls."""
-    probabilities, labels = answers(4000, boldness)
-    found = calibrate(probabilities, labels)
-    assert found.calibrated
-    assert found.temperature == pytest.approx(boldness, rel=0.1)
-    assert found.error_after is not None
-    assert found.error_after < 0.4 * found.error_before
-    assert found.error_before == pytest.approx(calibration_error(probabilities, labels))
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_the_temperature_is_the_scale_of_the_logits(scale: float) -> None:
+    """The temperature of 4000 answers with scaled logits is that scale, and the calibration error falls."""
+    probabilities, labels = answers(4000, scale)
+    calibration = calibrate(probabilities, labels)
+    assert calibration.calibrated
+    assert calibration.temperature == pytest.approx(scale, rel=0.1)
+    assert calibration.error_after is not None
+    assert calibration.error_after < 0.4 * calibration.error_before
+    assert calibration.error_before == pytest.approx(calibration_error(probabilities, labels))
 
 
 def test_a_temperature_changes_no_top_class() -> None:
@@ -40,31 +40,31 @@ def test_a_temperature_changes_no_top_class() -> None:
     assert torch.allclose(at_temperature(probabilities, 1.0), probabilities)
 
 
-@pytest.mark.parametrize("boldness", [0.5, 3.0])
-def test_cross_entropy_tells_networks_apart_whatever_made_them_shy(boldness: float) -> None:
-    """The same answers, too sure or too shy, have the honest ones' figure; worse answers a higher one."""
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_least_cross_entropy_ignores_the_scale_of_the_logits(scale: float) -> None:
+    """The same answers, too sure or too unsure, have the same least cross entropy; worse ones have more."""
     honest, labels = answers(4000, 1.0)
-    scaled, _ = answers(4000, boldness)
+    scaled, _ = answers(4000, scale)
     wanted = torch.nn.functional.nll_loss(honest.log(), labels).item()
     assert least_cross_entropy(scaled, labels) == pytest.approx(wanted, rel=0.01)
     assert least_cross_entropy(scaled.roll(1, 0), labels) > 1.1 * wanted
     assert least_cross_entropy(torch.eye(3)[labels], labels) == pytest.approx(0, abs=1e-6)
 
 
-def test_too_few_frames_stay_uncalibrated_and_say_so() -> None:
+def test_too_few_frames_stay_uncalibrated() -> None:
     """Below the fewest the temperature is 1 and the reason names both numbers."""
-    found = calibrate(*answers(MIN_FRAMES - 1, 3.0))
-    assert (found.temperature, found.calibrated, found.error_after) == (1.0, False, None)
-    assert f"{MIN_FRAMES - 1} held-out frames are too few, {MIN_FRAMES} are needed" in found.why
+    calibration = calibrate(*answers(MIN_FRAMES - 1, 3.0))
+    assert (calibration.temperature, calibration.calibrated, calibration.error_after) == (1.0, False, None)
+    assert f"{MIN_FRAMES - 1} held-out frames are too few, {MIN_FRAMES} are needed" in calibration.why
 
 
-def test_what_does_not_help_on_other_frames_is_not_taken() -> None:
+def test_a_temperature_that_does_not_help_on_other_frames_is_not_used() -> None:
     """Where each half wants another temperature, neither is honest: uncalibrated."""
-    bold, shy = answers(200, 6.0, seed=1), answers(200, 0.2, seed=2)
-    mixed, labels = (torch.cat(both) for both in zip(bold, shy, strict=True))
-    found = calibrate(mixed, labels, ["bold"] * 200 + ["shy"] * 200)
-    assert not found.calibrated
-    assert "does not help" in found.why
+    confident, unsure = answers(200, 6.0, seed=1), answers(200, 0.2, seed=2)
+    mixed, labels = (torch.cat(both) for both in zip(confident, unsure, strict=True))
+    calibration = calibrate(mixed, labels, ["confident"] * 200 + ["unsure"] * 200)
+    assert not calibration.calibrated
+    assert "does not help" in calibration.why
 
 
 def test_reliability_bins_hold_every_frame() -> None:

@@ -32,41 +32,41 @@ def test_a_layer_gives_the_nearest_level():
     """A convolution's levels are its result behind a ReLU, rounded, up to 255 where nothing cuts them."""
     torch.manual_seed(1)
     layer = Int8Conv2d(torch.randn(16, 8, 3, 3) * 0.1, torch.randn(16), 1, 1, size=(21, 18))
-    q = random_levels(1, 8, 21, 18)
-    exact = layer(q, 1.0)[0]
-    levels = layer.to_levels(q)
+    inputs = random_levels(1, 8, 21, 18)
+    exact = layer(inputs, 1.0)[0]
+    levels = layer.to_levels(inputs)
     assert levels.dtype == torch.uint8
     assert float(exact.max()) > MAX_LEVEL
     assert float((levels - exact.clamp_max(255)).abs().max()) <= 0.51
     assert torch.equal(clamp_levels(levels.clone()), levels.clamp(max=MAX_LEVEL))
 
 
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("separate", [True, False])
 @pytest.mark.parametrize(("stride", "factor"), [(1, 0.25), (2, 1.0), (2, 7.0)])
-def test_the_average_pool_stands_beside_the_convolution(stride, factor, apart):
+def test_the_average_pool_follows_the_convolutions_channels(stride, factor, separate):
     """The channels after the convolution's own are torch's average pool, times the factor, either way."""
     torch.manual_seed(4)
     weight, bias = torch.randn(6, 5, 3, 3), torch.randn(6)
     levels, scale = quantize_by_peak([activation(1, 5, 13, 18)], overwrite=True)
     layer = Int8Conv2d(weight, bias, stride, 1, size=(13, 18), pool=factor)
-    layer.pack(apart)
+    layer.pack(separate)
     maps = layer(levels, scale)
-    assert len(maps) == 1 + apart
+    assert len(maps) == 1 + separate
     y = torch.cat(maps, 1)
     assert torch.equal(y[:, :6], Int8Conv2d(weight, bias, stride, 1, size=(13, 18))(levels, scale)[0])
     torch.testing.assert_close(y[:, 6:], factor * F.avg_pool2d(levels * scale, 3, stride, 1))
 
 
-def test_a_pool_apart_has_the_levels_of_a_pool_within():
+def test_a_separate_pool_gives_the_same_levels():
     """Whichever way this processor takes, the next layer gets the same levels."""
     torch.manual_seed(5)
     layer = Int8Conv2d(torch.randn(6, 5, 3, 3) * 0.1, torch.randn(6), 2, 1, size=(13, 18), pool=5.0)
     levels, _ = quantize_by_peak([activation(1, 5, 13, 18)], overwrite=True)
     layer.pack(separate_pool=True)
-    apart = layer.to_levels(levels)
+    separate = layer.to_levels(levels)
     layer.pack(separate_pool=False)
-    assert torch.equal(apart, layer.to_levels(levels))
-    assert int(apart[:, 6:].max()) > 127  # some are to be cut
+    assert torch.equal(separate, layer.to_levels(levels))
+    assert int(separate[:, 6:].max()) > 127  # some are to be cut
 
 
 PIXELS = """if True:
@@ -90,17 +90,17 @@ PIXELS = """if True:
 
 
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE", "DEFAULT"])
-def test_pixels_are_summed_whole(isa):
+def test_pixels_keep_all_levels(isa):
     """A stem's sums of bright pixels and large weights are exact on every processor, in each type it writes.
 
     In a process of its own, for oneDNN reads its limit when it starts.
     """
     limited = os.environ | {"ONEDNN_MAX_CPU_ISA": isa}
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", PIXELS], env=limited, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.split() == ["False"] or isa == "DEFAULT"
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["False"] or isa == "DEFAULT"
 
 
 def test_pixels_with_a_pool_are_refused():
@@ -109,7 +109,7 @@ def test_pixels_with_a_pool_are_refused():
         Int8Conv2d(torch.ones(2, 1, 3, 3), torch.zeros(2), 2, 1, size=(9, 9), pool=1.0, pixels=True)
 
 
-def test_weights_are_laid_out_once():
+def test_weights_are_packed_once():
     """A call finds its weights as the kernel wants them: oneDNN reports no reorder beside the convolution.
 
     With 96 channels on VNNI, where what it guesses of the maps' size, if it is not told, is wrong. In a
@@ -120,15 +120,16 @@ def test_weights_are_laid_out_once():
         from trainer.int8.convolution import Int8Conv2d
         layer = Int8Conv2d(torch.randn(96, 32, 3, 3), torch.randn(96), 2, 1, size=(61, 50))
         for batch in (1, 8):
-            q = torch.ones(batch, 32, 61, 50, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+            inputs = torch.ones(batch, 32, 61, 50, dtype=torch.uint8)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
             print("now", flush=True)
-            layer(q, 1.0)
+            layer(inputs, 1.0)
     """
     reports = {"ONEDNN_VERBOSE": "1", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}
-    told = subprocess.run(
+    calls = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | reports, capture_output=True, text=True, check=True
     ).stdout.split("now\n")[1:]
-    assert len(told) == 2
-    for call in told:
+    assert len(calls) == 2
+    for call in calls:
         kinds = [line.split(",")[5] for line in call.splitlines() if ",exec," in line]
         assert kinds == ["convolution"]

@@ -30,7 +30,7 @@ def test_levels_are_within_half_a_level(peak, seed):
     assert float((levels * scale - x).abs().max()) <= scale * 0.501
 
 
-def test_an_activation_that_is_needed_again_is_kept():
+def test_quantizing_may_keep_the_activation():
     """Without leave to spend it, the activation is as it was."""
     x = activation(1, 4, 5, 6)
     before = x.clone()
@@ -65,12 +65,12 @@ def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
     network = WeldNet(WeldNetConfig(height=height, width=width)).eval().requires_grad_(False)
     stem = DynamicStem(network.stem, (height, width)).eval()
     frame = torch.randint(256, (1, 1, height, width), dtype=torch.uint8)
-    told = (torch.jit.script(stem) if scripted else stem)(frame)
+    pooled = (torch.jit.script(stem) if scripted else stem)(frame)
     stem.conv.has_bf16 = False
     exact = stem(frame)
-    assert told.shape == exact.shape
+    assert pooled.shape == exact.shape
     assert exact.max() > 0
-    assert torch.all((told - exact).abs() <= exact / 256)
+    assert torch.all((pooled - exact).abs() <= exact / 256)
 
 
 def _with_rounded_weights(network: WeldNet) -> WeldNet:
@@ -83,14 +83,14 @@ def _with_rounded_weights(network: WeldNet) -> WeldNet:
             layers[-1].append((block.shortcut[1], block.shortcut[2]))  # both are one layer
     for pairs in layers:
         folded = [fold_norm(conv, norm) for conv, norm in pairs]
-        q, scale = round_weight(torch.cat([weight for weight, _ in folded], dim=1))
-        rounded = (q * scale.view(-1, 1, 1, 1)).split([weight.shape[1] for weight, _ in folded], dim=1)
+        levels, scale = round_weight(torch.cat([weight for weight, _ in folded], dim=1))
+        rounded = (levels * scale.view(-1, 1, 1, 1)).split([weight.shape[1] for weight, _ in folded], dim=1)
         for (conv, norm), (_, bias), weight in zip(pairs, folded, rounded, strict=True):
             conv.weight.copy_(weight)
             norm.weight.fill_(1), norm.bias.copy_(bias)
             norm.running_mean.fill_(0), norm.running_var.fill_(1 - norm.eps)
-    q, scale = round_weight(network.head.weight)
-    network.head.weight.copy_(q * scale[:, None])
+    levels, scale = round_weight(network.head.weight)
+    network.head.weight.copy_(levels * scale[:, None])
     return network
 
 
@@ -129,17 +129,17 @@ def test_top_class_agrees_with_float():
     optimizer = torch.optim.AdamW(network.parameters())
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1e-2, total_steps=80)
     for step in range(80):
-        seen, labels = _spots(24, seed=step)
-        loss = F.cross_entropy(network(seen / 255), labels)
+        frame_batch, labels = _spots(24, seed=step)
+        loss = F.cross_entropy(network(frame_batch / 255), labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-    unseen, labels = _spots(100, seed=1000)
+    others, labels = _spots(100, seed=1000)
     int8 = compile_network(network.eval(), "dynamic")
     with torch.inference_mode():
-        expected = network(unseen / 255)
-        logits = torch.cat([int8(frame)[2] for frame in unseen.split(1)])
+        expected = network(others / 255)
+        logits = torch.cat([int8(frame)[2] for frame in others.split(1)])
     assert (expected.argmax(1) == labels).float().mean() > 0.8  # it has learnt
     assert int((logits.argmax(1) == expected.argmax(1)).sum()) >= 99
     assert relative_error(logits, expected) < 0.03

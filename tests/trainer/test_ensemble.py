@@ -19,33 +19,33 @@ def probabilities(networks: int, frames: int, classes: int, seed: int) -> torch.
 
 def test_focal_is_equation_2_by_hand() -> None:
     """Equation 2 is y = (1/N) (Σ yᵢᵏ)^(1/k), computed by hand for two networks and k = 2."""
-    given_ = torch.tensor([[[0.9, 0.1]], [[0.6, 0.4]]])
+    answers = torch.tensor([[[0.9, 0.1]], [[0.6, 0.4]]])
     wanted = [math.sqrt(0.81 + 0.36) / 2, math.sqrt(0.01 + 0.16) / 2]
-    assert torch.allclose(focal(given_, 2), torch.tensor([wanted]))
+    assert torch.allclose(focal(answers, 2), torch.tensor([wanted]))
 
 
 def test_a_confident_network_counts_more() -> None:
-    """One sure network outvotes two lukewarm ones in the focal ensemble where the mean follows them."""
-    lukewarm = [[0.20, 0.62, 0.18]]  # with two classes and k = 2 the two ensembles never differ
-    given_ = torch.tensor([[[0.90, 0.10, 0.00]], lukewarm, lukewarm])
-    assert mean(given_).argmax() == 1
-    assert focal(given_, 2).argmax() == 0
+    """One sure network outvotes two unsure ones in the focal ensemble where the mean follows them."""
+    unsure = [[0.20, 0.62, 0.18]]  # with two classes and k = 2 the two ensembles never differ
+    answers = torch.tensor([[[0.90, 0.10, 0.00]], unsure, unsure])
+    assert mean(answers).argmax() == 1
+    assert focal(answers, 2).argmax() == 0
 
 
 @given(st.integers(1, 5), st.integers(2, 6), st.integers(0, 100))
 def test_k_of_one_is_the_mean(networks: int, classes: int, seed: int) -> None:
     """With k = 1 equation 2 is the mean ensemble."""
-    given_ = probabilities(networks, 3, classes, seed)
-    assert torch.allclose(focal(given_, 1), mean(given_), atol=1e-6)
+    answers = probabilities(networks, 3, classes, seed)
+    assert torch.allclose(focal(answers, 1), mean(answers), atol=1e-6)
 
 
 @given(st.integers(1, 5), st.integers(2, 6), st.integers(0, 100), st.sampled_from(["focal", "mean"]))
 def test_pseudo_labels_are_probabilities(networks: int, classes: int, seed: int, kind: str) -> None:
     """A pseudo label sums to one and keeps the ensemble's order of classes."""
-    given_ = probabilities(networks, 4, classes, seed)
-    label = pseudo_label(given_, kind, 2)  # type: ignore[arg-type]
+    answers = probabilities(networks, 4, classes, seed)
+    label = pseudo_label(answers, kind, 2)  # type: ignore[arg-type]
     assert torch.allclose(label.sum(dim=1), torch.ones(4), atol=1e-5)
-    combined = focal(given_, 2) if kind == "focal" else mean(given_)
+    combined = focal(answers, 2) if kind == "focal" else mean(answers)
     assert torch.equal(label.argmax(dim=1), combined.argmax(dim=1))
 
 

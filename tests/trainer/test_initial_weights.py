@@ -34,29 +34,29 @@ def _network(path, **changes):
 
 
 def test_all_layers_but_the_last_are_the_students(tmp_path):
-    """A network for other classes has the student's weights and statistics, and a last layer of its own."""
-    other = _saved(tmp_path / "student.pt")
+    """A network for other classes takes the student's weights and statistics, and keeps its last layer."""
+    student = _saved(tmp_path / "student.pt")
     recipe = Network(**_network(tmp_path / "student.pt"))
     fresh = build(recipe, classes=5)
-    own = fresh.head.weight.detach().clone()
+    own_head = fresh.head.weight.detach().clone()
     initial_weights.read(recipe, 8).load_into(fresh)
-    there, here = other.state_dict(), fresh.state_dict()
+    there, here = student.state_dict(), fresh.state_dict()
     body = [name for name in there if not name.startswith("head.")]
     assert len(body) == len(there) - 2
     assert all(torch.equal(there[name], here[name]) for name in body)
-    assert torch.equal(fresh.head.weight, own)
+    assert torch.equal(fresh.head.weight, own_head)
 
 
 @pytest.mark.parametrize("architecture", ["weldnet", "resnet18"])
 def test_auto_is_the_shipped_student_where_it_fits(architecture):
     """``best`` starts WeldNets of the paper's plan from it where frames are few; others start at random."""
     recipe = load("best", [f"network.architecture={architecture}"]).network
-    begin = initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO)
+    start = initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO)
     fits = architecture == "weldnet"
-    assert (begin.sha256 is not None) == fits
+    assert (start.sha256 is not None) == fits
     fresh = build(recipe.model_copy(update={"height": 64, "width": 64}), classes=3)
     before = copy.deepcopy(fresh.state_dict())
-    begin.load_into(fresh)
+    start.load_into(fresh)
     changed = [name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])]
     assert ("stem.0.weight" in changed) == fits
     other_shape, random = recipe.model_copy(update={"stem": 16}), initial_weights.InitialWeights()
@@ -64,7 +64,7 @@ def test_auto_is_the_shipped_student_where_it_fits(architecture):
     assert initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO + 1) == random
 
 
-def test_the_shipped_student_says_what_it_has_learnt():
+def test_the_shipped_student_has_learnt_weld_pools():
     """It is a student like any other, whose figures name its frames; and it is no stranger to weld pools."""
     shipped = Student.load(initial_weights.SHIPPED_STUDENT)
     assert {c.name for c in shipped.classes} == set(WELD_POOLS)
@@ -72,7 +72,7 @@ def test_the_shipped_student_says_what_it_has_learnt():
     assert shipped.metrics["n"] > 200
 
 
-def test_a_run_starts_from_it_and_says_so(tmp_path):
+def test_a_run_records_the_student_it_starts_from(tmp_path):
     """Teachers end elsewhere than from random weights, and the run names the student's fingerprint."""
     _saved(tmp_path / "student.pt")
     data = class_folders(tmp_path / "data")
@@ -86,7 +86,7 @@ def test_a_run_starts_from_it_and_says_so(tmp_path):
     assert not torch.equal(weights[0]["stem.0.weight"], weights[1]["stem.0.weight"])
 
 
-def test_another_student_under_the_same_name_is_refused(tmp_path):
+def test_a_replaced_student_is_refused(tmp_path):
     """A run that goes on after the student has been replaced is refused: its networks would differ."""
     path, data = tmp_path / "student.pt", class_folders(tmp_path / "data")
     changes = {"network": _network(path), "training": RECIPE["training"] | {"epochs": 1}}
@@ -98,7 +98,7 @@ def test_another_student_under_the_same_name_is_refused(tmp_path):
         run(data, tmp_path / "out", Stage.TEACHERS, **changes)
 
 
-def test_a_student_that_does_not_fit_is_one_line(tmp_path):
+def test_a_student_that_does_not_fit_is_refused(tmp_path):
     """Missing, of another shape, or for another architecture: said before a folder is made."""
     data = class_folders(tmp_path / "data")
     with pytest.raises(UsageError, match="no such file; a run writes it"):

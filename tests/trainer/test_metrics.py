@@ -11,12 +11,12 @@ from trainer.evaluation.metrics import agreement, evaluate, wilson
 
 CLASSES = ("good", "hole", "dirt")
 TRUE = torch.tensor([0, 0, 0, 1, 1, 2])
-SAID = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 3).float()
+ANSWERED = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 3).float()
 
 
-def test_figures_by_hand() -> None:
+def test_metrics_by_hand() -> None:
     """Accuracy, macro F1, per-class figures and confusion of six frames, reckoned on paper."""
-    result = evaluate(SAID, TRUE, CLASSES, ["a", "a", "b", "b", "b", None])
+    result = evaluate(ANSWERED, TRUE, CLASSES, ["a", "a", "b", "b", "b", None])
 
     assert result["n"] == 6
     assert result["accuracy"] == pytest.approx(4 / 6)
@@ -35,7 +35,7 @@ def test_figures_by_hand() -> None:
 
 def test_classes_that_never_occur_do_not_lower_the_macro_f1() -> None:
     """A class with neither frames nor answers is left out of the mean."""
-    result = evaluate(SAID[:2], TRUE[:2], CLASSES)
+    result = evaluate(ANSWERED[:2], TRUE[:2], CLASSES)
     assert result["macro_f1"] == 1.0
     assert result["by_run"] == {}
 
@@ -48,7 +48,7 @@ def test_wilson_against_published_values() -> None:
 
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_share(counts: tuple[int, int]) -> None:
+def test_wilsons_interval_contains_the_share(counts: tuple[int, int]) -> None:
     """The interval always contains the share that was seen."""
     low, high = wilson(*counts)
     assert 0 <= low <= counts[0] / counts[1] + 1e-12
@@ -57,12 +57,12 @@ def test_wilson_holds_the_share(counts: tuple[int, int]) -> None:
 
 def test_agreement_counts_top_classes() -> None:
     """Two networks agree where they name the same class, however sure they are."""
-    one = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
-    other = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.9, 0.1]])
-    assert agreement(one, other) == 0.75
+    first = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    second = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.9, 0.1]])
+    assert agreement(first, second) == 0.75
 
 
-def test_frames_of_a_run_are_right_or_wrong_together() -> None:
+def test_the_bootstrap_resamples_whole_runs() -> None:
     """Over runs of which each is wholly right or wrong, the bootstrap is far wider than Wilson's interval."""
     labels = torch.zeros(200, dtype=torch.int64)
     answers = torch.zeros(200, 2)

@@ -20,10 +20,10 @@ def _gaussian(count, seed, features=40):
 
 
 def _distances(fitted, pooled):
-    return torch.tensor([fitted(one) for one in pooled])
+    return torch.tensor([fitted(frame) for frame in pooled])
 
 
-def test_it_is_the_distance_in_standard_deviations():
+def test_novelty_is_the_distance_in_standard_deviations():
     """Of a Gaussian with few features and many frames, it is the Mahalanobis distance."""
     known = _gaussian(5000, 0, features=8)
     fitted = novelty.fit(known)
@@ -31,7 +31,7 @@ def test_it_is_the_distance_in_standard_deviations():
     torch.testing.assert_close(_distances(fitted, known), expected, rtol=0.1, atol=0.2)
 
 
-def test_fewer_frames_than_features_do_not_matter():
+def test_fewer_frames_than_features_are_enough():
     """With fewer frames than features the covariance is shrunk: known frames stay near, foreign ones far."""
     fitted = novelty.fit(_gaussian(20, 0))
     known = _distances(fitted, _gaussian(200, 1))
@@ -41,19 +41,19 @@ def test_fewer_frames_than_features_do_not_matter():
     assert float((foreign > known.quantile(0.98)).float().mean()) > 0.9
 
 
-def test_identical_frames_are_no_division_by_zero():
+def test_identical_frames_give_a_number():
     """Frames that are all the same give a number, for them and for others."""
     fitted = novelty.fit(torch.ones(5, 10))
     assert torch.isfinite(_distances(fitted, torch.rand(3, 10))).all()
 
 
-def test_unfitted_is_zero():
+def test_without_a_fit_novelty_is_zero():
     """Where nothing was fitted, no frame is novel."""
     assert novelty.Novelty(6)(torch.rand(6)) == 0
 
 
 @pytest.mark.parametrize(("n", "rank", "rate"), [(1, 1, 0.5), (60, 1, 0.0164), (500, 10, 0.02)])
-def test_the_threshold_tells_the_rate_to_expect(n, rank, rate):
+def test_the_threshold_states_the_expected_rate(n, rank, rate):
     """The j-th largest of n is exceeded by the next frame with probability j/(n+1), and that is stated."""
     held_out = torch.randperm(n).float()
     chosen = novelty.choose_threshold(held_out)
@@ -62,7 +62,7 @@ def test_the_threshold_tells_the_rate_to_expect(n, rank, rate):
     assert chosen.metadata["expected_false_alarms"] == pytest.approx(rate, abs=1e-4)
 
 
-def test_a_novel_frame_is_for_review_and_never_passes(tmp_path):
+def test_a_novel_frame_is_review(tmp_path):
     """Through file and classifier: known frames keep their verdict, a frame unlike all others is REVIEW."""
     network = student()
     known = frames(40, TINY.height, TINY.width)

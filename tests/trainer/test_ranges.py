@@ -6,18 +6,18 @@ from artifact_samples import TINY, frames, student
 from trainer.int8.ranges import calibrate, pool_balances
 
 
-def test_a_balance_brings_both_maps_to_one_reach():
+def test_a_balance_is_the_ratio_of_two_ranges():
     """It is the ratio of the two maps' ranges, and no more than sixteenfold where one of them is blank."""
     maps = {"a.main.2": 6.0, "a.shortcut.0": 2.0, "b.main.2": 1e-6, "b.shortcut.0": 1.0, "stem": 1.0}
     assert pool_balances(maps) == {"a": 3.0, "b": 1 / 16}
 
 
-def test_a_range_covers_what_is_common():
+def test_a_range_covers_most_of_a_map():
     """A range reaches nearly to the peak where values are spread evenly, and cuts off a lone outlier."""
-    network, seen = student(), frames(4, TINY.height, TINY.width)
-    ranges = calibrate(network, seen)
+    network, batch = student(), frames(4, TINY.height, TINY.width)
+    ranges = calibrate(network, batch)
     with torch.inference_mode():
-        stem = network.stem(seen / 255)
+        stem = network.stem(batch / 255)
     assert 0.4 * float(stem.max()) <= ranges["stem"] <= 1.01 * float(stem.max())
     assert len(ranges) == 1 + 2 * len(TINY.plan) + sum(pair != (1, 1) for pair in TINY.plan)
     assert all(value > 0 for value in ranges.values())

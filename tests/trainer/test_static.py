@@ -21,31 +21,31 @@ from trainer.network.weldnet import WeldNetConfig
 @pytest.mark.parametrize(
     ("kind", "call"), [(Int8Conv2d, "to_levels"), (Int8Linear, "to_levels"), (Int8Linear, "add_to_levels")]
 )
-def test_no_layer_meets_a_level_that_sums_may_not_hold(monkeypatch, kind, call):
+def test_no_layer_takes_a_level_above_127(monkeypatch, kind, call):
     """Of frames twice as bright as those that it was calibrated on, what a layer is given is cut at 127."""
-    network, seen = student(), frames(4, TINY.height, TINY.width)
-    static = compile_network(network, "static", calibrate(network, seen // 2))
-    met, original = [], getattr(kind, call)
+    network, batch = student(), frames(4, TINY.height, TINY.width)
+    static = compile_network(network, "static", calibrate(network, batch // 2))
+    peaks, original = [], getattr(kind, call)
 
-    def note(layer, q, *rest):
+    def note(layer, levels, *rest):
         if layer is not static.stem.conv:  # which takes pixels
-            met.append(int(q.max()))
-        return original(layer, q, *rest)
+            peaks.append(int(levels.max()))
+        return original(layer, levels, *rest)
 
     monkeypatch.setattr(kind, call, note)
     with torch.inference_mode():
-        static(seen)
-    assert max(met) == MAX_LEVEL
+        static(batch)
+    assert max(peaks) == MAX_LEVEL
 
 
 def test_static_is_nearly_as_close_to_float_as_dynamic():
     """Calibrated on some frames, others' features are at most thrice as far from float as dynamic's."""
     network = student()
-    seen = frames(24, TINY.height, TINY.width)
-    static = compile_network(network, "static", calibrate(network, seen[:12]))
+    batch = frames(24, TINY.height, TINY.width)
+    static = compile_network(network, "static", calibrate(network, batch[:12]))
     dynamic = compile_network(network, "dynamic")
     with torch.inference_mode():
-        for frame in seen[12:].split(1):
+        for frame in batch[12:].split(1):
             expected = as_rows(network.features(frame / 255))
             ours = static(frame)[0] * static.out
             theirs = dynamic(frame)[0]
@@ -75,7 +75,7 @@ def test_the_stems_pool_is_torchs(height, width):
         assert torch.equal(stem(batch).float(), as_rows(pooled.clamp_max(MAX_LEVEL)))
 
 
-def test_features_tell_the_same_logits():
+def test_logits_follow_from_the_features():
     """Of each frame in a batch: the last layer of the mean of the features that the heat map is made of."""
     network = student()
     batch = frames(4, TINY.height, TINY.width)
@@ -87,12 +87,12 @@ def test_features_tell_the_same_logits():
         torch.testing.assert_close(logits, F.linear(pooled, head * scale[:, None], network.head.bias))
 
 
-def test_a_static_artifact_opens_and_says_what_it_is(tmp_path):
+def test_a_static_artifact_opens_and_reports_its_scheme(tmp_path):
     """The file tells its scheme, proves itself, and a frame's answer does not depend on its batch."""
     network = student()
     batch = frames(4, TINY.height, TINY.width)
-    told = compiled(tmp_path / "a.pt", network, scheme="static", ranges=calibrate(network, batch))
-    assert told.quantization == "static"
+    metadata = compiled(tmp_path / "a.pt", network, scheme="static", ranges=calibrate(network, batch))
+    assert metadata.quantization == "static"
     opened = artifacts.open(tmp_path / "a.pt")
     together = opened.forward(batch)
     for i, frame in enumerate(batch.split(1)):

@@ -81,8 +81,8 @@ def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
     """108 frames: nine runs a class, two frames a run."""
-    some = [(thumbnail(f.pixels), f.label, f.run) for f in frames(108, 5, runs_per_class=9)]
-    return Drawn(*(np.array(column) for column in zip(*some, strict=True)))
+    columns = [(thumbnail(f.pixels), f.label, f.run) for f in frames(108, 5, runs_per_class=9)]
+    return Drawn(*(np.array(column) for column in zip(*columns, strict=True)))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def ridge_accuracy(drawn: Drawn, train: NDArray[np.bool_], penalty: float) -> fl
     return float((scores.argmax(1) == drawn.labels[~train]).mean())
 
 
-def test_thumbnails_are_no_giveaway_and_no_coin_toss(drawn: Drawn) -> None:
+def test_thumbnails_tell_some_classes_apart(drawn: Drawn) -> None:
     """A linear model on thumbnails, by run, stays under 80% at its best and clears chance by 60%."""
     by_penalty = np.array(
         [
@@ -126,16 +126,16 @@ def test_thumbnails_are_no_giveaway_and_no_coin_toss(drawn: Drawn) -> None:
     assert by_penalty.mean(axis=0).max() > 1.6 / len(CLASSES)
 
 
-def test_labels_that_are_shuffled_by_run_are_chance(drawn: Drawn) -> None:
+def test_shuffled_labels_give_chance_accuracy(drawn: Drawn) -> None:
     """The linear model finds nothing where runs have lost their labels, so what it finds is in the labels."""
     rng = np.random.default_rng(0)
     runs, first = np.unique(drawn.runs, return_index=True)
-    found = []
+    accuracies = []
     for _ in range(6):
         lost = dict(zip(runs.tolist(), rng.permutation(drawn.labels[first]).tolist(), strict=True))
         shuffled = replace(drawn, labels=np.array([lost[run] for run in drawn.runs.tolist()]))
-        found += [ridge_accuracy(shuffled, train, 1e3) for train in splits_by_run(shuffled, seeds=6)]
-    assert np.mean(found) < 1.4 / len(CLASSES)
+        accuracies += [ridge_accuracy(shuffled, train, 1e3) for train in splits_by_run(shuffled, seeds=6)]
+    assert np.mean(accuracies) < 1.4 / len(CLASSES)
 
 
 def test_frames_of_a_run_are_near_copies(drawn: Drawn) -> None:
@@ -148,7 +148,7 @@ def test_frames_of_a_run_are_near_copies(drawn: Drawn) -> None:
     assert np.median(within) < 0.4 * np.median(between)
 
 
-def test_classes_are_balanced_and_names_tell_frames_apart(handful: list[SyntheticFrame]) -> None:
+def test_classes_are_balanced_and_names_are_unique(handful: list[SyntheticFrame]) -> None:
     """Classes differ by one frame at most, each run has one class, and no two frames share a name."""
     by_class = Counter(frame.label for frame in handful)
     assert sorted(by_class.values()) == [2, 2, 2, 2, 2, 3]
@@ -171,7 +171,7 @@ def test_a_seed_keeps_its_frames() -> None:
         assert np.abs(np.diff(frame.pixels.astype(int), axis=0)).mean() == pytest.approx(step, abs=0.05)
 
 
-def test_a_frame_does_not_hang_on_those_before_it() -> None:
+def test_a_frame_does_not_depend_on_earlier_ones() -> None:
     """A run's frame is the same whether or not others were drawn first."""
     scene = Scene(GOOD, VIEW, np.random.default_rng(1))
     later = draw(scene, 3)
@@ -190,7 +190,7 @@ def test_a_frame_does_not_hang_on_those_before_it() -> None:
     ],
     ids=CLASSES[1:],
 )
-def test_a_defect_shows(defect: Weld) -> None:
+def test_a_defect_is_visible(defect: Weld) -> None:
     """On the same plates and camera, a defect changes some thumbnail pixel by 15 grey levels."""
     rngs = (np.random.default_rng(1) for _ in range(2))
     good, bad = (Scene(weld, VIEW, rng) for weld, rng in zip((GOOD, defect), rngs, strict=True))
@@ -216,10 +216,10 @@ def test_written_frames_are_class_folders_with_runs_and_a_table(
         assert 200_000 < file.stat().st_size < 700_000  # a real frame of this size has about 435 KiB
 
 
-def test_names_carry_what_a_station_reads_from_them(handful: list[SyntheticFrame]) -> None:
+def test_a_station_can_read_the_file_names(handful: list[SyntheticFrame]) -> None:
     """Camera, part, seam and camera time come out of a frame's name by a ``name_pattern``."""
     pattern = re.compile(r"(?P<camera>cam\d+)_(?P<part>part-\d+)_(?P<seam>seam-\d+)_(?P<time>\d{8}T\d{6})")
-    found = parse(handful[1].name, pattern, UTC)
-    assert (found.camera, found.part, found.seam) == ("cam2", "part-0001", "seam-2")
+    fields = parse(handful[1].name, pattern, UTC)
+    assert (fields.camera, fields.part, fields.seam) == ("cam2", "part-0001", "seam-2")
     at = datetime(2026, 1, 5, 6, 10, tzinfo=UTC)
-    assert found.camera_time_us == round(at.timestamp() * 1_000_000)
+    assert fields.camera_time_us == round(at.timestamp() * 1_000_000)

@@ -26,12 +26,12 @@ def spectra(drawn: list[SyntheticFrame]) -> NDArray[np.float64]:
 def discriminant(features: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Top-1 accuracy on every second frame of Fisher's linear discriminant, fitted to the others."""
     features = (features - features.mean(0)) / features.std(0)
-    seen, unseen, own = features[::2], features[1::2], labels[::2]
-    means = np.array([seen[own == label].mean(0) for label in np.unique(labels)])
-    within = seen - means[own]
+    train, valid, train_labels = features[::2], features[1::2], labels[::2]
+    means = np.array([train[train_labels == label].mean(0) for label in np.unique(labels)])
+    within = train - means[train_labels]
     weights = np.linalg.inv(within.T @ within / len(within) + 0.1 * np.eye(features.shape[1]))
-    away = unseen[:, None] - means
-    nearest = np.einsum("nki,ij,nkj->nk", away, weights, away).argmin(1)
+    deviation = valid[:, None] - means
+    nearest = np.einsum("nki,ij,nkj->nk", deviation, weights, deviation).argmin(1)
     return float((nearest == labels[1::2]).mean())
 
 
@@ -45,15 +45,15 @@ def test_the_same_arguments_give_the_same_frames() -> None:
 @pytest.mark.parametrize("count", [1, 7, 149, 151])
 def test_all_frames_are_drawn_and_classes_differ_by_one(count: int) -> None:
     """Any count is met, over two classes at least; each name is there once, each run has one class."""
-    some = list(frames(count, seed=0))
-    assert len({frame.name for frame in some}) == len(some) == count
-    sizes = Counter(frame.label for frame in some)
+    sampled = list(frames(count, seed=0))
+    assert len({frame.name for frame in sampled}) == len(sampled) == count
+    sizes = Counter(frame.label for frame in sampled)
     assert max(sizes.values()) - min(sizes.values()) <= 1
     assert max(sizes) < len(class_names(count)) == max(2, count // FRAMES_PER_CLASS)
-    assert len({(frame.run, frame.label) for frame in some}) == len({frame.run for frame in some})
+    assert len({(frame.run, frame.label) for frame in sampled}) == len({frame.run for frame in sampled})
 
 
-def test_frames_are_grey_pictures_that_show_something(drawn: list[SyntheticFrame]) -> None:
+def test_frames_are_grey_and_not_blank(drawn: list[SyntheticFrame]) -> None:
     """Every frame has the promised size, and more than the camera's noise in it."""
     assert all(frame.pixels.shape == (HEIGHT, WIDTH) and frame.pixels.dtype == np.uint8 for frame in drawn)
     assert min(frame.pixels.std() for frame in drawn) > 1
@@ -68,7 +68,7 @@ def test_classes_differ_in_more_than_brightness(drawn: list[SyntheticFrame]) -> 
     assert by_light < by_frequency - 0.2
 
 
-def test_labels_that_are_shuffled_are_chance(drawn: list[SyntheticFrame]) -> None:
+def test_shuffled_labels_give_chance_accuracy(drawn: list[SyntheticFrame]) -> None:
     """What the frequencies find is in the labels."""
     labels = np.random.default_rng(0).permutation([frame.label for frame in drawn])
     assert discriminant(spectra(drawn), labels) < 2 / 12

@@ -44,7 +44,7 @@ def test_the_highest_fail_threshold_within_the_wanted_reviews() -> None:
     assert few.defect <= 0.75 < many.defect
 
 
-def test_too_few_frames_of_a_kind_leave_the_defaults_and_say_so() -> None:
+def test_too_few_frames_leave_the_defaults() -> None:
     """Thresholds are not chosen on a handful of frames; the reason names the numbers."""
     probabilities, labels = frames([0.9] * 100, [0.1] * (MIN_FRAMES_PER_ROLE - 1))
     thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.1)
@@ -57,7 +57,7 @@ shares = st.lists(st.floats(0, 1), min_size=MIN_FRAMES_PER_ROLE, max_size=60)
 
 @settings(max_examples=40, deadline=None)
 @given(shares, shares)
-def test_the_promise_holds_by_the_stations_rule(good: list[float], bad: list[float]) -> None:
+def test_escapes_are_within_the_wanted_share(good: list[float], bad: list[float]) -> None:
     """Whatever the answers, frames that pass by the station's rule escape within the wish, if any can."""
     probabilities, labels = frames(good, bad)
     thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.1, review=0.3)
