@@ -1,4 +1,4 @@
-"""Int8 convolutions: right sums on every processor, the pool next to them, and packed weights."""
+"""Int8 convolutions: right sums on every processor, the pool as further channels, and packed weights."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ def test_convolution_matches_float_with_the_same_weights(c_in, c_out, kernel, st
 
 
 def test_a_layer_gives_the_nearest_level():
-    """A convolution's levels are its result behind a ReLU, rounded, up to 255 where nothing cuts them."""
+    """A convolution's levels are its result after the ReLU, rounded, up to 255 until they are cut."""
     torch.manual_seed(1)
     layer = Int8Conv2d(torch.randn(16, 8, 3, 3) * 0.1, torch.randn(16), 1, 1, size=(21, 18))
     inputs = random_levels(1, 8, 21, 18)
@@ -44,7 +44,7 @@ def test_a_layer_gives_the_nearest_level():
 @pytest.mark.parametrize("separate", [True, False])
 @pytest.mark.parametrize(("stride", "factor"), [(1, 0.25), (2, 1.0), (2, 7.0)])
 def test_the_average_pool_follows_the_convolutions_channels(stride, factor, separate):
-    """The channels after the convolution's own are torch's average pool, times the factor, either way."""
+    """The channels after the convolution's own are torch's average pool times the factor, separate or not."""
     torch.manual_seed(4)
     weight, bias = torch.randn(6, 5, 3, 3), torch.randn(6)
     levels, scale = quantize_by_peak([activation(1, 5, 13, 18)], overwrite=True)
@@ -58,7 +58,7 @@ def test_the_average_pool_follows_the_convolutions_channels(stride, factor, sepa
 
 
 def test_a_separate_pool_gives_the_same_levels():
-    """Whichever way this processor takes, the next layer gets the same levels."""
+    """The next layer gets the same levels, whether the pool is a separate product or not."""
     torch.manual_seed(5)
     layer = Int8Conv2d(torch.randn(6, 5, 3, 3) * 0.1, torch.randn(6), 2, 1, size=(13, 18), pool=5.0)
     levels, _ = quantize_by_peak([activation(1, 5, 13, 18)], overwrite=True)
@@ -66,7 +66,7 @@ def test_a_separate_pool_gives_the_same_levels():
     separate = layer.to_levels(levels)
     layer.pack(separate_pool=False)
     assert torch.equal(separate, layer.to_levels(levels))
-    assert int(separate[:, 6:].max()) > 127  # some are to be cut
+    assert int(separate[:, 6:].max()) > 127  # some will be cut
 
 
 PIXELS = """if True:
@@ -93,7 +93,7 @@ PIXELS = """if True:
 def test_pixels_keep_all_levels(isa):
     """A stem's sums of bright pixels and large weights are exact on every processor, in each type it writes.
 
-    In a process of its own, for oneDNN reads its limit when it starts.
+    It runs in a process of its own, because oneDNN reads its limit when it starts.
     """
     limited = os.environ | {"ONEDNN_MAX_CPU_ISA": isa}
     result = subprocess.run(
@@ -104,16 +104,16 @@ def test_pixels_keep_all_levels(isa):
 
 
 def test_pixels_with_a_pool_are_refused():
-    """No processor is left to drop the pool in silence because it sums pixels as floats."""
+    """A pool next to a convolution of pixels is refused, so that no processor drops it silently."""
     with pytest.raises(ValueError, match="no pool beside it"):
         Int8Conv2d(torch.ones(2, 1, 3, 3), torch.zeros(2), 2, 1, size=(9, 9), pool=1.0, pixels=True)
 
 
 def test_weights_are_packed_once():
-    """A call finds its weights as the kernel wants them: oneDNN reports no reorder beside the convolution.
+    """A call finds its weights packed for the kernel: oneDNN reports the convolution and no reorder.
 
-    With 96 channels on VNNI, where what it guesses of the maps' size, if it is not told, is wrong. In a
-    process of its own, for oneDNN reads what it shall report when it starts.
+    The layer has 96 channels on VNNI, for which oneDNN guesses a wrong size of the maps if none is given. It
+    runs in a process of its own, because oneDNN reads its level of reports when it starts.
     """
     program = """if True:
         import torch

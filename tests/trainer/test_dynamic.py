@@ -21,7 +21,7 @@ from trainer.network.weldnet import WeldBlock, WeldNet, WeldNetConfig
 @given(peak=st.floats(1e-6, 1e6), seed=st.integers(0, 99))
 @settings(max_examples=30, deadline=None)
 def test_levels_are_within_half_a_level(peak, seed):
-    """Every value is at most half a level from what its level is worth, and the peak has the top level."""
+    """Every value is at most half a level from its level times the scale, and the peak has the top level."""
     torch.manual_seed(seed)
     x = torch.rand(1, 3, 8, 9) * peak
     levels, scale = quantize_by_peak([x.clone()], overwrite=True)
@@ -31,7 +31,7 @@ def test_levels_are_within_half_a_level(peak, seed):
 
 
 def test_quantizing_may_keep_the_activation():
-    """Without leave to spend it, the activation is as it was."""
+    """An activation that must not be overwritten stays unchanged."""
     x = activation(1, 4, 5, 6)
     before = x.clone()
     quantize_by_peak([x], overwrite=False)
@@ -47,7 +47,7 @@ def test_a_blank_map_gives_zeros():
 
 @pytest.mark.parametrize("balance", [0.5, 1.0, 3.0])
 def test_a_merged_shortcut_is_the_block(balance):
-    """However the pool is weighed against the main path, the block's result is the float block's."""
+    """The block's result is the float block's for any balance of the pool against the main path."""
     torch.manual_seed(6)
     block = untrained(WeldNetConfig(stem=8)).blocks[1]
     x = activation(1, 8, 15, 22)
@@ -61,7 +61,7 @@ def test_a_merged_shortcut_is_the_block(balance):
 @pytest.mark.parametrize("scripted", [False, True])
 @pytest.mark.parametrize(("height", "width"), [(64, 72), (67, 80), (66, 64)])
 def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
-    """Where the processor writes bfloat16 each value is within its rounding (8 bits) of the float one."""
+    """With bfloat16, each value is within its rounding (8 bits) of the float value."""
     network = WeldNet(WeldNetConfig(height=height, width=width)).eval().requires_grad_(False)
     stem = DynamicStem(network.stem, (height, width)).eval()
     frame = torch.randint(256, (1, 1, height, width), dtype=torch.uint8)
@@ -74,7 +74,7 @@ def test_a_stem_in_bfloat16_is_the_stem(scripted, height, width):
 
 
 def _with_rounded_weights(network: WeldNet) -> WeldNet:
-    """The float network whose folded weights are the ones that int8 can hold."""
+    """The float network with folded weights rounded to those of int8."""
     layers = [[(network.stem[0], network.stem[1])]]
     for block in network.blocks:
         assert isinstance(block, WeldBlock)
@@ -109,7 +109,7 @@ def test_activations_cost_at_most_one_percent():
 
 
 def _spots(count, seed):
-    """Frames uint8[count, 1, 72, 72] with 0, 1 or 2 bright spots, and how many those are."""
+    """Frames uint8[count, 1, 72, 72] with 0, 1 or 2 bright spots, and the number of spots in each."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:72, 0:72]
     labels = random.integers(0, 3, count)
@@ -147,7 +147,7 @@ def test_top_class_agrees_with_float():
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 97), (101, 70)])
 def test_any_size_from_64_up(height, width):
-    """Odd and small frames go through the int8 network as through the float one."""
+    """The int8 network takes odd and small frames, with the float network's answers."""
     network = untrained(WeldNetConfig(classes=3, stem=8))
     frame = frames(1, height, width)
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from trainer.int8.folding import fold_norm, max_pool
 
 
 def test_folded_convolution_does_both():
-    """One convolution with the folded weights is the convolution with its batch norm."""
+    """A convolution with the folded weights equals the convolution and its batch norm."""
     conv, norm = student().stem[0], student().stem[1]
     weight, bias = fold_norm(conv, norm)
     x = torch.rand(1, 1, 20, 20)
@@ -25,7 +25,7 @@ def test_folded_convolution_does_both():
 )
 @settings(max_examples=60, deadline=None)
 def test_max_pool_is_torchs(height, width, dtype):
-    """At any size, odd ones too, and of any type, the quick max pool equals torch's, and spares its input."""
+    """The fast max pool equals torch's at any size and of any type, and leaves its input unchanged."""
     x = (activation(1, 3, height, width) * 60).to(dtype)
     before = x.clone()
     assert torch.equal(max_pool(x).float(), F.max_pool2d(x.float(), 3, 2, 1))

@@ -19,7 +19,7 @@ def test_weights_are_rounded_channel_by_channel():
 
 
 def test_negative_results_survive():
-    """Of a non-negative input's results, the negative ones are right: torch's own op makes them zero."""
+    """Negative results of a non-negative input are right; torch's own operator makes them zero."""
     torch.manual_seed(2)
     layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
     x = torch.rand(50, 32)
@@ -31,7 +31,7 @@ def test_negative_results_survive():
 
 
 def test_the_relu_of_add_relu_includes_the_residual():
-    """add_relu is the ReLU of residual plus product, so negative products lower positive residuals."""
+    """add_relu adds the residual before the ReLU, so negative products lower positive residuals."""
     torch.manual_seed(3)
     layer = Int8Linear(torch.randn(16, 32), torch.randn(16))
     x, residual = torch.rand(50, 32), torch.rand(50, 16) * 5
@@ -41,7 +41,7 @@ def test_the_relu_of_add_relu_includes_the_residual():
 
 
 def test_the_residual_is_added_before_levels_are_cut():
-    """A shortcut's levels are summed first; then the ReLU cuts."""
+    """A shortcut's levels are added first, and the ReLU comes after."""
     torch.manual_seed(2)
     layer, levels = Int8Linear(torch.randn(16, 32) * 0.1, torch.randn(16)), random_levels(50, 32)
     residual = torch.randint(0, 256, (50, 16), dtype=torch.uint8)
@@ -53,7 +53,7 @@ def test_the_residual_is_added_before_levels_are_cut():
 
 
 def test_a_linear_layer_gives_the_nearest_level():
-    """A linear layer's levels are its ReLU's float result, rounded, up to what a byte holds."""
+    """A linear layer's levels are the float result after its ReLU, rounded, up to 255."""
     torch.manual_seed(3)
     layer, levels = Int8Linear(torch.randn(16, 32) * 0.3, torch.randn(16)), random_levels(50, 32)
     exact = layer.relu(levels, 1.0)

@@ -1,4 +1,4 @@
-"""Static int8: calibrated levels between layers, right numbers, and no level above 127 whatever comes."""
+"""Static int8: calibrated levels between layers, right numbers, and no level above 127."""
 
 import pytest
 import torch
@@ -22,13 +22,13 @@ from trainer.network.weldnet import WeldNetConfig
     ("kind", "call"), [(Int8Conv2d, "to_levels"), (Int8Linear, "to_levels"), (Int8Linear, "add_to_levels")]
 )
 def test_no_layer_takes_a_level_above_127(monkeypatch, kind, call):
-    """Of frames twice as bright as those that it was calibrated on, what a layer is given is cut at 127."""
+    """On frames twice as bright as the calibration frames, every layer's input is cut at 127."""
     network, batch = student(), frames(4, TINY.height, TINY.width)
     static = compile_network(network, "static", calibrate(network, batch // 2))
     peaks, original = [], getattr(kind, call)
 
     def note(layer, levels, *rest):
-        if layer is not static.stem.conv:  # which takes pixels
+        if layer is not static.stem.conv:  # its input is pixels
             peaks.append(int(levels.max()))
         return original(layer, levels, *rest)
 
@@ -39,7 +39,7 @@ def test_no_layer_takes_a_level_above_127(monkeypatch, kind, call):
 
 
 def test_static_is_nearly_as_close_to_float_as_dynamic():
-    """Calibrated on some frames, others' features are at most thrice as far from float as dynamic's."""
+    """On frames it was not calibrated on, static is at most three times as far from float as dynamic."""
     network = student()
     batch = frames(24, TINY.height, TINY.width)
     static = compile_network(network, "static", calibrate(network, batch[:12]))
@@ -54,7 +54,7 @@ def test_static_is_nearly_as_close_to_float_as_dynamic():
 
 @pytest.mark.parametrize(("height", "width"), [(82, 148), (64, 82), (67, 70)])
 def test_static_takes_any_size(height, width):
-    """A stem's map may have an odd number of rows, columns or both, and a batch of such frames is judged."""
+    """A batch of frames is judged even if the stem's map has an odd number of rows or columns."""
     network = untrained(WeldNetConfig(height=height, width=width, stem=8))
     batch = frames(3, height, width)
     static = compile_network(network, "static", calibrate(network, batch))
@@ -66,7 +66,7 @@ def test_static_takes_any_size(height, width):
 @given(height=st.integers(64, 81), width=st.integers(64, 81))
 @settings(max_examples=20, deadline=None)
 def test_the_stems_pool_is_torchs(height, width):
-    """At any size the stem gives torch's max pool of its convolution's levels, cut."""
+    """At any size the stem gives torch's max pool of its convolution's levels, cut at 127."""
     network = untrained(WeldNetConfig(height=height, width=width, stem=8))
     stem = StaticStem(network.stem, (height, width), output_scale=0.01)
     batch = frames(2, height, width)
@@ -76,7 +76,7 @@ def test_the_stems_pool_is_torchs(height, width):
 
 
 def test_logits_follow_from_the_features():
-    """Of each frame in a batch: the last layer of the mean of the features that the heat map is made of."""
+    """Each frame's logits are the last layer of the mean of the features that the heat map is made of."""
     network = student()
     batch = frames(4, TINY.height, TINY.width)
     head, scale = round_weight(network.head.weight.detach())
@@ -88,7 +88,7 @@ def test_logits_follow_from_the_features():
 
 
 def test_a_static_artifact_opens_and_reports_its_scheme(tmp_path):
-    """The file tells its scheme, proves itself, and a frame's answer does not depend on its batch."""
+    """A static artifact opens, its metadata has the scheme, and an answer does not depend on the batch."""
     network = student()
     batch = frames(4, TINY.height, TINY.width)
     metadata = compiled(tmp_path / "a.pt", network, scheme="static", ranges=calibrate(network, batch))
@@ -101,7 +101,7 @@ def test_a_static_artifact_opens_and_reports_its_scheme(tmp_path):
 
 
 def test_static_without_ranges_is_refused(tmp_path):
-    """A student that carries no ranges is one line that names the way out; nothing is written."""
+    """A student without ranges is refused in one line that names the other scheme, and nothing is written."""
     with pytest.raises(ArtifactError, match=r"carries no ranges.*--scheme dynamic"):
         compiled(tmp_path / "a.pt", scheme="static")
     assert not list(tmp_path.iterdir())

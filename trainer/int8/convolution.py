@@ -1,10 +1,10 @@
-"""The int8 convolution: weights laid out once, for the maps to come and the processor that loads them.
+"""The int8 convolution: its weights are packed once, for the processor and for the size of the maps.
 
-Work that oneDNN would repeat in each call is most of what a fast network can lose
+Otherwise oneDNN would arrange them again in each call. That is most of the time that a fast network can lose
 (docs/explanation/dynamic-int8.md).
 """
 
-# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+# No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import torch
 from torch import Tensor, nn
 
@@ -12,17 +12,17 @@ from trainer.int8.linear import round_weight
 
 
 def prefers_separate_pool() -> bool:
-    """Whether this processor pools better in a call of its own than by more rows of the convolution.
+    """Whether this processor pools faster in a separate call than with more rows of the convolution.
 
-    Where it multiplies whole tiles (AMX) rows are nothing beside a call's cost; elsewhere they are a tenth of
-    all of WeldNet's sums. No operator tells of tiles, but processors that have half floats have them.
+    If it multiplies whole tiles (AMX), more rows cost less than a call. Otherwise they are a tenth of all of
+    WeldNet's sums. No operator reports tiles, but processors with half floats have them.
     """
     half_floats: bool = torch.ops.mkldnn._is_mkldnn_fp16_supported()
     return not half_floats
 
 
 def sums_hold_bytes() -> bool:
-    """Whether this processor's sums hold products of numbers up to 255: no operator tells of VNNI."""
+    """Whether this processor's sums hold products of bytes up to 255, by trial: no operator reports VNNI."""
     pixels, weight = torch.full([1, 64], 255, dtype=torch.uint8), torch.full([16, 64], 127, dtype=torch.int8)
     packed = torch.ops.onednn.qlinear_prepack(weight, None)
     one, zero = torch.ones([16]), torch.zeros([16], dtype=torch.int64)
@@ -33,25 +33,25 @@ def sums_hold_bytes() -> bool:
 
 
 class Int8Conv2d(nn.Module):
-    """Convolution and ReLU with int8 weights, and, where asked, the input's average pool beside its channels.
+    """Convolution and ReLU with int8 weights, optionally with the input's average pool as further channels.
 
-    Pixels keep their 255 levels, without which SS304's logits lie 1.6 times as far from fp32's
-    (docs/explanation/dynamic-int8.md). If the sums cannot hold them, the same weights multiply them as
-    floats, which sum such integers exactly: that takes longer, and the answer is the same.
+    Pixels keep their 255 levels. With 127, SS304's logits are 1.6 times as far from those of fp32
+    (docs/explanation/dynamic-int8.md). If the processor's sums cannot hold them, the same weights multiply
+    them as floats, which add such integers exactly. That takes longer, and the answer is the same.
 
-    Packed weights do not survive ``torch.jit.save``: the state carries the plain ones and packs on load, for
-    the processor that loads.
+    Packed weights do not survive ``torch.jit.save``. So the state has the plain ones, and loading packs them
+    for the processor that loads.
     """
 
     packed: Tensor
-    scales: Tensor  # of all of the product's channels, as the next two
+    scales: Tensor  # of all channels of the product; so are the next two
     biases: Tensor
     zero: Tensor
-    # Whether this processor's kernels write it: with AVX2 alone they take twenty times as long.
+    # Whether this processor's kernels write bfloat16; with AVX2 alone they take twenty times as long
     has_bf16: bool
-    whole: bool  # this processor's sums hold pixels
-    apart: bool  # the pool is a product of its own, not rows of the convolution's
-    pooling: Tensor  # its packed weights, and the one scale and zero of them all; else empty
+    whole: bool  # this processor's sums hold the input, pixels up to 255 included
+    apart: bool  # the pool is a separate product, not rows of the convolution's
+    pooling: Tensor  # the separate pool's packed weights, or empty
     pool_scale: Tensor
     pool_zero: Tensor
 
@@ -66,18 +66,18 @@ class Int8Conv2d(nn.Module):
         pool: float = 0.0,
         pixels: bool = False,
     ) -> None:
-        """Round and pack.
+        """Round and pack the weights.
 
         Args:
             weight: float32[out, in, k, k].
             bias: float32[out].
-            stride: either way.
-            padding: either way.
-            size: height and width of the maps to come, pixels. Others work too, but oneDNN may then lay the
-                weights out anew in each call: with one layer of WeldNet that is 1.1 ms.
-            pool: 0, or what the average pool of the input, by the same kernel and stride, is multiplied by;
-                it takes ``in`` more channels after the convolution's.
-            pixels: the input may reach 255; not with a pool, which has no sums of floats.
+            stride: down and across.
+            padding: on all sides.
+            size: height and width of the input maps, pixels. Others work too, but then oneDNN may arrange the
+                weights again in each call; with one layer of WeldNet that takes 1.1 ms.
+            pool: factor of the input's average pool of the same kernel and stride, or 0 for no pool. It adds
+                ``in`` channels after the convolution's.
+            pixels: the input may reach 255. Not together with a pool, which has no sums of floats.
         """
         super().__init__()
         if pixels and pool > 0:
@@ -89,7 +89,7 @@ class Int8Conv2d(nn.Module):
         self.pack(prefers_separate_pool())
 
     def pack(self, separate_pool: bool) -> None:
-        """Lay the weights out as this processor's kernels want them."""
+        """Arrange the weights for this processor's kernels."""
         self.has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.whole = not self.pixels or sums_hold_bytes()
         self.apart = separate_pool and self.pool > 0
@@ -135,20 +135,20 @@ class Int8Conv2d(nn.Module):
         self.pack(prefers_separate_pool())
 
     def forward(self, levels: Tensor, scale: float) -> list[Tensor]:
-        """``uint8[N, C, h, w]`` of levels, each worth ``scale`` → ``float32[N, C', h', w']``.
+        """Levels ``uint8[N, C, h, w]`` of this ``scale`` → ``float32[N, C', h', w']``.
 
-        Two maps have the channels of the convolution and of the pool.
+        A separate pool is a second map.
         """
         return self._products(levels, scale, dtype=torch.float32, post="relu")
 
     @torch.jit.export
     def to_bfloat16(self, levels: Tensor, scale: float) -> Tensor:
-        """The same as ``bfloat16``, without a pool: half the memory, and 8 bits like the levels to come."""
+        """The same as ``bfloat16``, without a pool: half the memory, and 8 bits like the next levels."""
         return self._products(levels, scale, dtype=torch.bfloat16, post="relu")[0]
 
     @torch.jit.export
     def to_levels(self, levels: Tensor) -> Tensor:
-        """The same as levels up to 255, ``uint8[N, C', h', w']``; a pool's channels are the last ones."""
+        """The same as levels up to 255, ``uint8[N, C', h', w']``; the pool's channels come last."""
         maps = self._products(levels, 1.0, dtype=torch.uint8, post="none")
         return maps[0] if len(maps) == 1 else torch.cat(maps, 1)
 

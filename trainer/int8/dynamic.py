@@ -1,10 +1,11 @@
-"""Dynamic int8: a map's scale is the frame's own peak over 127, so nothing is calibrated and nothing clipped.
+"""Dynamic int8: the scale of a map is its own peak in this frame over 127 (:func:`quantize_by_peak`).
 
-Networks here take one frame: a scale over a batch would make a frame's result depend on its neighbours. Maps
-between layers are floats, since a peak is known only when the whole map is.
+So nothing is calibrated, and nothing is clipped. Networks here take one frame: a scale over a batch would
+make a frame's result depend on its neighbours. Maps between layers are floats, because the peak is known only
+when the whole map is.
 """
 
-# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+# No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import torch
 from torch import Tensor, nn
 
@@ -23,14 +24,19 @@ from trainer.network.weldnet import WeldBlock, WeldNet
 
 
 def quantize_by_peak(maps: list[Tensor], overwrite: bool) -> tuple[Tensor, float]:
-    """Levels 0 to 127 of float maps ≥ 0, uint8, their channels side by side, and their scale: peak / 127.
+    """Quantize float maps ≥ 0 with one scale, their common peak over 127.
 
-    ``overwrite`` allows the maps' memory to be used.
+    It adds one half and cuts to int8. That is vectorized, while float→uint8 is not, and up to 127 both give
+    the same bits. ``amax`` reads in place; ``max`` and ``aminmax`` copy.
 
-    Rounds by adding one half before the cut to int8, which is vectorized where float→uint8 is not; up to 127
-    both have the same bits. ``amax`` reads in place where ``max`` and ``aminmax`` copy.
+    Args:
+        maps: ``float32[1, C, h, w]`` each, all of one size.
+        overwrite: the maps' memory may be used.
+
+    Returns:
+        Levels from 0 to 127, ``uint8[1, ΣC, h, w]``, and their scale.
     """
-    peak = 1e-30  # a blank map needs some scale: any will do
+    peak = 1e-30  # a blank map needs a scale too: any value works
     for x in maps:
         peak = max(peak, float(torch.amax(x)))
     levels: list[Tensor] = []
@@ -45,8 +51,8 @@ def quantize_by_peak(maps: list[Tensor], overwrite: bool) -> tuple[Tensor, float
 class DynamicStem(nn.Module):
     """Stem and max pool.
 
-    Its map is the network's largest, 6 MB as float: where the processor can, it is written and pooled as
-    bfloat16, and only what is left of it becomes float.
+    The stem's map is the network's largest, 6 MB as floats. If the processor can, it is written and pooled as
+    bfloat16, and only the pooled map becomes float.
     """
 
     def __init__(self, stem: nn.Sequential, size: Size) -> None:
@@ -56,28 +62,28 @@ class DynamicStem(nn.Module):
     def forward(self, frame: Tensor) -> Tensor:
         """``uint8[1, 1, H, W]`` → ``float32[1, C, h, w]``."""
         if self.conv.has_bf16:
-            # Behind a ReLU bfloat16 and int16 have one order, and integers are compared faster.
+            # After a ReLU, bfloat16 and int16 have the same order, and integers are compared faster.
             bits = reinterpret(self.conv.to_bfloat16(frame, 1.0), torch.int16)
             return reinterpret(max_pool(bits), torch.bfloat16).to(torch.float32)
         return max_pool(self.conv(frame, 1.0)[0])
 
 
 class DynamicBlock(nn.Module):
-    """A WeldBlock whose shortcut is the identity."""
+    """A WeldBlock with the identity as its shortcut."""
 
     def __init__(self, block: WeldBlock, size: Size) -> None:
         super().__init__()
         self.spatial, self.pointwise = plain_layers(block, size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``float32[1, C, h, w]``, which is overwritten → the same shape."""
+        """``float32[1, C, h, w]``, which is overwritten → ``float32[1, C, h, w]``."""
         levels, scale = quantize_by_peak([x], False)
         hidden_levels, hidden_scale = quantize_by_peak(self.spatial(levels, scale), True)
         return as_map(self.pointwise.add_relu(as_rows(hidden_levels), hidden_scale, as_rows(x)))
 
 
 class DynamicDownBlock(nn.Module):
-    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
+    """A WeldBlock with an average pool and a 1×1 convolution as its shortcut; see :func:`down_layers`."""
 
     def __init__(self, block: WeldBlock, size: Size, balance: float) -> None:
         super().__init__()
@@ -91,11 +97,11 @@ class DynamicDownBlock(nn.Module):
 
 
 class DynamicWeldNet(nn.Module):
-    """WeldNet with every convolution and the linear layer dynamically quantized, for one frame."""
+    """WeldNet with dynamic int8 in every convolution and in the linear layer, for one frame."""
 
     def __init__(self, student: WeldNet, balances: dict[str, float] | None = None) -> None:
         super().__init__()
-        self.at_once = 1  # frame: its own peaks give its scales
+        self.at_once = 1  # frame per call: its own peaks give its scales
         self.stem = DynamicStem(student.stem, (student.config.height, student.config.width))
         self.blocks = nn.Sequential(
             *(
@@ -110,8 +116,8 @@ class DynamicWeldNet(nn.Module):
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``uint8[1, 1, H, W]`` → features ``float32[1, h, w, F]``, their mean ``[1, F]``, logits ``[1, C]``.
 
-        The last layer runs over each pixel, and the mean of that is the logits: the layer is linear, and
-        errors of rounding meet in the mean.
+        The last layer runs over each pixel, and the mean of its outputs is the logits. The layer is linear,
+        so that is the same, and rounding errors average out.
         """
         features: Tensor = self.blocks(self.stem(frame))
         levels, scale = quantize_by_peak([features], False)

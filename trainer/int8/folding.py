@@ -1,7 +1,7 @@
-"""WeldNet as layers of :mod:`trainer.int8.linear`: batch norm folded, shortcuts merged, maps as rows.
+"""WeldNet as int8 layers: batch norms folded into convolutions, shortcuts merged, maps as rows.
 
-Maps are ``[N, C, h, w]`` in channels-last memory, where a 1×1 convolution is a linear layer over pixels; as
-such oneDNN runs it with less overhead and sums into the residual in place.
+Maps are ``[N, C, h, w]`` in channels-last memory. There a 1×1 convolution is a linear layer over pixels.
+oneDNN runs a linear layer with less overhead, and adds to the residual in place.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NO_SCALES = Scales(1.0, 1.0, 1.0)  # for layers that take and give floats
 
 
 def fold_norm(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of the one convolution that equals ``norm(conv(x))`` in evaluation mode."""
+    """Weight and bias of the convolution that equals ``norm(conv(x))`` in evaluation mode."""
     conv, norm = cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, norm)
     factor = norm_factor(norm)
     bias = norm.bias.detach() - cast(Tensor, norm.running_mean) * factor
@@ -39,7 +39,7 @@ def fold_norm(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def norm_factor(norm: nn.Module) -> Tensor:
-    """What a batch norm in evaluation mode multiplies each channel by, ``float32[C]``."""
+    """The factor of a batch norm in evaluation mode for each channel, ``float32[C]``."""
     norm = cast(nn.BatchNorm2d, norm)
     return (norm.weight / torch.sqrt(cast(Tensor, norm.running_var) + norm.eps)).detach()
 
@@ -54,12 +54,12 @@ def blocks_with_sizes(student: WeldNet) -> Iterator[tuple[str, WeldBlock, Size]]
 
 
 def _halved(size: Size) -> Size:
-    """What stride 2 leaves."""
+    """The size after a stride of 2."""
     return (size[0] + 1) // 2, (size[1] + 1) // 2
 
 
 def stem_conv(stem: nn.Sequential, size: Size, output_scale: float = 1.0) -> Int8Conv2d:
-    """The stem's convolution of pixels; ``output_scale`` is that of its map."""
+    """The stem's convolution, which takes pixels; ``output_scale`` is the scale of its map."""
     weight, bias = fold_norm(stem[0], stem[1])
     return Int8Conv2d(
         weight / (255 * output_scale), bias / output_scale, stride=2, padding=3, size=size, pixels=True
@@ -67,18 +67,19 @@ def stem_conv(stem: nn.Sequential, size: Size, output_scale: float = 1.0) -> Int
 
 
 def plain_layers(block: WeldBlock, size: Size, scales: Scales = NO_SCALES) -> tuple[Int8Conv2d, Int8Linear]:
-    """Spatial and pointwise convolution of a block whose shortcut is the identity."""
+    """Spatial and pointwise convolution of a block with the identity as its shortcut."""
     return _spatial(block, size, scales), _pointwise(*fold_norm(block.main[3], block.main[4]), scales)
 
 
 def down_layers(
     block: WeldBlock, size: Size, balance: float, scales: Scales = NO_SCALES
 ) -> tuple[Int8Conv2d, Int8Linear]:
-    """The two layers that a block with a pooled shortcut comes to.
+    """The two layers of a block with a pooled shortcut.
 
-    The sum of two 1×1 convolutions is one over the channels of both inputs, and the pool stands beside the
-    channels of the spatial convolution: neither has signs, so one ReLU does for both. Both then share a
-    scale; ``balance`` brings the pool to the reach of the others, and the weights behind it take it back.
+    The sum of two 1×1 convolutions is one convolution over the channels of both inputs. So the pool is next
+    to the channels of the spatial convolution. Neither is negative, so one ReLU serves both. Both share a
+    scale: ``balance`` brings the pool to the range of the other channels, and the weights after it divide by
+    it.
     """
     shortcut = cast(nn.Sequential, block.shortcut)
     main, main_bias = fold_norm(block.main[3], block.main[4])
@@ -98,26 +99,26 @@ def _pointwise(weight: Tensor, bias: Tensor, scales: Scales) -> Int8Linear:
 
 
 def as_rows(x: Tensor) -> Tensor:
-    """Channels-last ``[N, C, h, w]`` seen as one row for each pixel, ``[N, h, w, C]``."""
+    """View channels-last ``[N, C, h, w]`` as one row per pixel, ``[N, h, w, C]``."""
     return x.permute(0, 2, 3, 1)
 
 
 def as_map(rows: Tensor) -> Tensor:
-    """One row for each pixel, ``[N, h, w, C]``, seen as channels-last ``[N, C, h, w]``."""
+    """View one row per pixel, ``[N, h, w, C]``, as channels-last ``[N, C, h, w]``."""
     return rows.permute(0, 3, 1, 2)
 
 
 def max_pool(x: Tensor) -> Tensor:
-    """3×3 max pool, stride 2, padding 1, of what is behind a ReLU, whatever its type.
+    """3×3 max pool, stride 2, padding 1, of a map after a ReLU, of any type.
 
-    Rows and then columns, each one vectorized: torch's own also tracks where each maximum was, and refuses
-    integers that cannot count a map's places.
+    It takes rows and then columns, both vectorized. torch's own pool also records the place of each maximum,
+    and refuses integers that are too small for those places.
     """
     return _halve(_halve(x, 2), 3)
 
 
 def _halve(x: Tensor, dim: int) -> Tensor:
-    """The maximum of each even place along ``dim`` and its neighbours, which places 0 and last may lack."""
+    """The maximum of each even place along ``dim`` and its neighbours; the first and last may have one."""
     even, odd = torch.ops.aten.slice(x, dim, 0, None, 2), torch.ops.aten.slice(x, dim, 1, None, 2)
     if even.size(dim) == odd.size(dim):
         y = torch.maximum(even, odd)

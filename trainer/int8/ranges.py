@@ -1,9 +1,9 @@
-"""How far a student's maps reach on training frames: what static int8 spreads its levels over.
+"""Ranges of a student's maps on training frames: static int8 spreads its levels over them.
 
-Dynamic int8 takes from them only how the two inputs of one layer compare (:func:`pool_balances`).
+Dynamic int8 uses them only to balance the two inputs of one layer (:func:`pool_balances`).
 
-A range is the one that rounds and cuts with the least squared error. Measured against the plain peak and
-percentiles: docs/explanation/dynamic-int8.md.
+The range of a map is the one with the least squared error of rounding and clipping. It is compared with the
+plain peak and with percentiles in docs/explanation/dynamic-int8.md.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor, nn
 from trainer.int8.linear import MAX_LEVEL
 from trainer.network.weldnet import WeldBlock, WeldNet
 
-Ranges = dict[str, float]  # by the name of the student's module: the magnitude of its output at the top level
+Ranges = dict[str, float]  # by the name of the student's module: the value of the top level in its output
 
-CALIBRATION_FRAMES = 64  # at most: spread over the training frames; some seconds of work
-_SAMPLES_PER_MAP = 4096  # values of each map of each frame, beside its peak
-_SHARES_OF_PEAK = torch.arange(0.4, 1.005, 0.01)  # shares of the peak that a range may be
+CALIBRATION_FRAMES = 64  # at most, spread over the training frames: some seconds of work
+_SAMPLES_PER_MAP = 4096  # values per map and frame, in addition to its peak
+_SHARES_OF_PEAK = torch.arange(0.4, 1.005, 0.01)  # candidates for a range, as shares of the peak
 
 
 def calibrate(student: WeldNet, frames: Tensor) -> Ranges:
-    """The range of each map between a student's layers.
+    """Choose the range of each map between a student's layers.
 
     Args:
         student: in evaluation mode.
@@ -37,9 +37,10 @@ def calibrate(student: WeldNet, frames: Tensor) -> Ranges:
 
 
 def pool_balances(ranges: Ranges) -> dict[str, float]:
-    """Of each block with a pooled shortcut: what brings the pool's reach to that of the main path's map.
+    """The factor per block with a pooled shortcut that brings the pool to the range of the main path's map.
 
-    Within sixteenfold: beyond that one of them is blank on the training frames, and need not be elsewhere.
+    It is between 1/16 and 16: beyond that one of the maps is blank on the training frames, but may not be on
+    others.
     """
     pools = [name.removesuffix(".shortcut.0") for name in ranges if name.endswith(".shortcut.0")]
     ratios = {name: ranges[f"{name}.main.2"] / ranges[f"{name}.shortcut.0"] for name in pools}
@@ -47,8 +48,8 @@ def pool_balances(ranges: Ranges) -> dict[str, float]:
 
 
 def _best_range(values: Tensor) -> float:
-    """Of the candidates the one whose levels lie nearest to the values, in the mean of squares."""
-    peak = values.max().clamp_min(1e-6)  # a map that is always blank needs some range: any will do
+    """The candidate with levels nearest to the values, by mean squared error."""
+    peak = values.max().clamp_min(1e-6)  # a map that is always blank needs a range too: any value works
     errors = []
     for share in _SHARES_OF_PEAK:
         scale = peak * share / MAX_LEVEL
@@ -58,7 +59,7 @@ def _best_range(values: Tensor) -> float:
 
 
 def _sample_magnitudes(student: WeldNet, frames: Tensor) -> dict[str, Tensor]:
-    """Of each map of each frame a sample of the magnitudes and their peak, float32[n]."""
+    """For each map, a sample of its magnitudes in every frame, with their peaks, float32[n]."""
     samples: dict[str, list[Tensor]] = defaultdict(list)
 
     def sample(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
@@ -80,7 +81,7 @@ def _sample_magnitudes(student: WeldNet, frames: Tensor) -> dict[str, Tensor]:
 
 
 def _quantized_maps(student: WeldNet) -> dict[str, nn.Module]:
-    """The modules whose outputs static int8 keeps as levels, by their names in the student."""
+    """The modules with outputs that static int8 keeps as levels, by their names in the student."""
     maps: dict[str, nn.Module] = {"stem": student.stem}
     for i, block in enumerate(cast("list[WeldBlock]", student.blocks)):
         maps |= {f"blocks.{i}": block, f"blocks.{i}.main.2": block.main[2]}

@@ -1,6 +1,6 @@
-"""A student with the arithmetic of a scheme: what ``weld-train compile --scheme`` chooses between."""
+"""The schemes of ``weld-train compile --scheme``, and the student with the arithmetic of one of them."""
 
-# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+# No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 from typing import Literal
 
 import torch
@@ -16,11 +16,11 @@ Scheme = Literal["dynamic", "static", "none"]
 
 
 class FloatWeldNet(nn.Module):
-    """The student as it is, behind the same interface: for processors without int8, and to compare."""
+    """The fp32 student with the int8 networks' interface, to compare and for processors without int8."""
 
     def __init__(self, student: WeldNet) -> None:
         super().__init__()
-        self.at_once = 1  # frame: sums of floats may depend on the batch
+        self.at_once = 1  # frame per call: sums of floats may depend on the batch
         self.student = student
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -37,13 +37,13 @@ Compiled = DynamicWeldNet | StaticWeldNet | FloatWeldNet
 def compile_network(
     student: WeldNet, scheme: Scheme, ranges: Ranges | None = None, temperature: float = 1.0
 ) -> Compiled:
-    """The student in evaluation mode with the scheme's arithmetic; ``student`` itself stays as it is.
+    """Return the student in evaluation mode with a scheme's arithmetic; ``student`` itself stays unchanged.
 
     Args:
         student: the network.
         scheme: ``dynamic``, ``static`` or ``none``.
-        ranges: what ``static`` is calibrated to; ``dynamic`` rounds a little less with them.
-        temperature: what logits are divided by.
+        ranges: of its maps. ``static`` needs them; ``dynamic`` rounds a little less with them.
+        temperature: divides the logits.
     """
     copy = WeldNet(student.config).requires_grad_(False)
     copy.load_state_dict(student.state_dict())

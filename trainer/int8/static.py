@@ -1,13 +1,13 @@
-"""Static int8: the layers of :mod:`trainer.int8.linear` with uint8 maps between them, at calibrated scales.
+"""Static int8: uint8 maps between all layers, at scales that are calibrated when the artifact is made.
 
-What a level is worth is fixed when the artifact is made, so no layer looks for its input's peak, and every
-map between two layers is a quarter of the float map's size. A frame brighter than those that the ranges were
-calibrated on is clipped; that is what ``dynamic`` cannot suffer from, and why it is the default.
+So no layer searches its input for a peak, and every map between two layers takes a quarter of the memory of a
+float map. A frame that is brighter than the calibration frames is clipped. ``dynamic`` clips nothing, and is
+the default for that reason.
 
-Levels are cut at 127, so that the next layer's sums fit in 16 bits on processors without VNNI.
+Levels above 127 become 127, so that the next layer's sums fit in 16 bits on processors without VNNI.
 """
 
-# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+# No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import torch
 from torch import Tensor, nn
 
@@ -27,7 +27,7 @@ from trainer.network.weldnet import WeldBlock, WeldNet
 
 
 def clamp_levels(levels: Tensor) -> Tensor:
-    """Levels above 127 become 127, in place: oneDNN's own cut costs as much, and it has none behind a sum."""
+    """Cut levels above 127 to 127, in place; oneDNN's own cut costs as much, and is missing after a sum."""
     return levels.clamp_(max=127)
 
 
@@ -39,7 +39,7 @@ class StaticStem(nn.Module):
         self.conv = stem_conv(stem, size, output_scale)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """``uint8[N, 1, H, W]`` → ``uint8[N, h, w, C]`` of levels."""
+        """``uint8[N, 1, H, W]`` → levels ``uint8[N, h, w, C]``."""
         levels = self.conv.to_levels(frames)
         return as_rows(
             clamp_levels(torch.ops.quantized.max_pool2d(levels, [3, 3], [2, 2], [1, 1], [1, 1], False))
@@ -47,7 +47,7 @@ class StaticStem(nn.Module):
 
 
 class StaticBlock(nn.Module):
-    """A WeldBlock whose shortcut is the identity."""
+    """A WeldBlock with the identity as its shortcut."""
 
     def __init__(self, block: WeldBlock, size: Size, scales: Scales) -> None:
         super().__init__()
@@ -55,35 +55,35 @@ class StaticBlock(nn.Module):
         self.worth = scales.input / scales.output  # of the residual, in levels of the output
 
     def forward(self, x: Tensor) -> Tensor:
-        """``uint8[N, h, w, C]``, which is overwritten → the same shape."""
+        """Levels ``uint8[N, h, w, C]``, which are overwritten → levels ``uint8[N, h, w, C]``."""
         hidden = clamp_levels(self.spatial.to_levels(as_map(x)))
         return clamp_levels(self.pointwise.add_to_levels(as_rows(hidden), x, self.worth))
 
 
 class StaticDownBlock(nn.Module):
-    """A WeldBlock whose shortcut is an average pool and a 1×1 convolution; see :func:`down_layers`."""
+    """A WeldBlock with an average pool and a 1×1 convolution as its shortcut; see :func:`down_layers`."""
 
     def __init__(self, block: WeldBlock, size: Size, balance: float, scales: Scales) -> None:
         super().__init__()
         self.spatial, self.pointwise = down_layers(block, size, balance, scales)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``uint8[N, h, w, C]`` → ``uint8[N, ⌈h/s⌉, ⌈w/s⌉, C·e]``."""
+        """Levels ``uint8[N, h, w, C]`` → levels ``uint8[N, ⌈h/s⌉, ⌈w/s⌉, C·e]``."""
         hidden = clamp_levels(self.spatial.to_levels(as_map(x)))
         return clamp_levels(self.pointwise.to_levels(as_rows(hidden)))
 
 
 class StaticWeldNet(nn.Module):
-    """WeldNet with every convolution statically quantized.
+    """WeldNet with static int8 in every convolution.
 
-    Frames share nothing but the call, whose overhead is a good part of a small layer's time: sums of integers
-    do not depend on what stands beside them. The last layer has weights rounded like all others, but one row
-    of features a frame, which an int8 call would take longer to begin than floats take to multiply.
+    Several frames share a call, because its overhead is a large part of a small layer's time. Integer sums do
+    not depend on the neighbours. The last layer has rounded weights like all others, but multiplies floats:
+    it has one row of features per frame, and to start an int8 call would take longer.
     """
 
     def __init__(self, student: WeldNet, ranges: Ranges) -> None:
         super().__init__()
-        self.at_once = 8  # frames: the daemon's default batch; more would only hold more memory
+        self.at_once = 8  # frames per call: the daemon's default batch; more would only take more memory
         scale = {name: reach / MAX_LEVEL for name, reach in ranges.items()}
         self.stem = StaticStem(student.stem, (student.config.height, student.config.width), scale["stem"])
         blocks: list[nn.Module] = []
@@ -101,11 +101,11 @@ class StaticWeldNet(nn.Module):
         self.weight, self.bias = weight * weight_scale[:, None], student.head.bias.detach()
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As :meth:`trainer.int8.dynamic.DynamicWeldNet.forward`, for N frames; features are in levels."""
+        """As :meth:`trainer.int8.dynamic.DynamicWeldNet.forward`, for N frames; features are levels."""
         levels: Tensor = self.blocks(self.stem(frames))
         features = levels.to(torch.float32)
-        pooled = features.mean((1, 2)).mul_(self.out)  # of integers: floats sum them exactly, in any order
+        pooled = features.mean((1, 2)).mul_(self.out)  # of integers: floats add them exactly, in any order
         logits: list[Tensor] = []
-        for frame in pooled.unbind():  # one by one, as no sum of other floats may depend on N
+        for frame in pooled.unbind():  # one by one: no sum of floats may depend on N
             logits.append(torch.addmv(self.bias, self.weight, frame))
         return features, pooled, torch.stack(logits)
