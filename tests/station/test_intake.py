@@ -30,6 +30,7 @@ from inspector.station.intake import Intake
 from inspector.station.listing import waiting
 
 SETTLE_S, GIVE_UP_S, SCAN_S = 0.5, 10.0, 2.0
+OLD_S = 600.0  # a minute is enough, but real time passes as well before a test writes its file
 
 
 class Clock:
@@ -171,7 +172,7 @@ def test_moves_out_of_the_folder_hold_nothing_up(
 def test_an_old_file_is_ready_at_the_start(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
     """A backlog that nothing has touched for a minute does not wait to settle."""
     (drop / "weld.png").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     assert names(start().take(9)) == ["weld.png"]
 
 
@@ -315,7 +316,7 @@ def test_an_old_broken_file_is_given_up_at_once(
 ) -> None:
     """Nobody is still writing to what has not changed for a minute."""
     (drop / "broken.png").write_bytes(b"half")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     [arrival] = intake.take(9)
     assert not intake.retry(arrival)
@@ -345,7 +346,7 @@ def test_hidden_and_temporary_names_are_no_intake(
     """Names with a leading dot or ending in .tmp or .part stay where they are."""
     for name in (".hidden.png", "a.tmp", "b.png.part", "C.TMP"):
         (drop / name).write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     assert not intake.take(9)
     assert intake.pending() == 0
@@ -372,7 +373,7 @@ def test_whatever_has_a_name_is_intake(drop: Path, start: Callable[..., Intake],
     (drop / "link.png").symlink_to("nowhere")
     for raw in (b"a b\n.png", b"weld_\xe4\xff.jpg", b"n" * 251 + b".png"):
         (drop / os.fsdecode(raw)).write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     arrivals = start().take(9)
     assert {os.fsencode(arrival.path.name) for arrival in arrivals} == set(os.listdir(os.fsencode(drop)))  # noqa: PTH208
     assert {"weld_%E4%FF.jpg", "a b%0A.png"} < set(names(arrivals))
@@ -386,7 +387,7 @@ def test_the_oldest_come_first(drop: Path, start: Callable[..., Intake], clock: 
     for number, mtime in enumerate((300, 100, 200)):
         (drop / f"{number}.png").write_bytes(b"data")
         os.utime(drop / f"{number}.png", (mtime, mtime))
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     clock.now += 0.1
     (drop / "late.png").write_bytes(b"data")
@@ -399,7 +400,7 @@ def test_a_taken_file_is_not_taken_again(drop: Path, start: Callable[..., Intake
     """At most limit files are handed out, and none twice until it is released."""
     for number in range(5):
         (drop / f"{number}.png").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     first = intake.take(3)
     clock.now += SCAN_S
@@ -417,7 +418,7 @@ def test_what_stands_there_after_a_release_is_a_new_arrival(
 ) -> None:
     """A file that was put back, or a new one of the same name, is seen anew."""
     (drop / "weld.png").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     [arrival] = intake.take(9)
     intake.release(arrival)
@@ -543,7 +544,7 @@ def test_wait_ends_at_a_wake_and_does_not_spin(
 ) -> None:
     """Another thread can end a wait; what is overdue or not taken for lack of room does not."""
     (drop / "ready.png").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     intake.take(0)
     clock.now += 100
@@ -595,7 +596,7 @@ def test_a_backlog_of_any_size_is_taken_in_bounded_memory(
 ) -> None:
     """Only some files are known by name, all are counted, and each is taken once, the oldest first."""
     expected = backlog(drop, 250)
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     assert intake.pending() == 250
     assert take_all(intake, clock, narrow) == expected
@@ -625,7 +626,7 @@ def test_a_single_pass_takes_all_of_a_long_backlog_and_nothing_later(
 ) -> None:
     """Files past the known ones were there first, too; what came after the start is left."""
     expected = backlog(drop, 100)
-    clock.now += 61
+    clock.now += OLD_S
     intake = start(only_first_scan=True)
     clock.epoch_us = time.time_ns() // 1000 - round((clock.now - 1000) * 1e6)  # the start was now
     intake._opened_ns = clock.wall_us() * 1000
@@ -650,7 +651,7 @@ def test_a_postponed_file_is_handed_out_again_ever_later(
 ) -> None:
     """The pauses grow, with chance in them, to minutes; the file is never given up."""
     (drop / "stuck.png").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start()
     pauses = []
     [arrival] = intake.take(9)
@@ -672,7 +673,7 @@ def test_a_single_pass_ends_although_a_file_cannot_be_moved(
 ) -> None:
     """What cannot be moved is left waiting, and counted."""
     (drop / "stuck.png").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start(only_first_scan=True)
     [arrival] = intake.take(9)
     assert not intake.exhausted
@@ -736,7 +737,7 @@ def test_what_is_no_cameras_folder_is_left_alone(
     (outside / "weld.png").write_bytes(b"data")
     (drop / "link").symlink_to(outside)
     (drop / "cam1" / "weld.png.part").write_bytes(b"data")
-    clock.now += 61
+    clock.now += OLD_S
     intake = start(subfolders=True)
     assert {path.relative_to(drop) for path in waiting(drop, subfolders=True)} == {
         Path("link"),
