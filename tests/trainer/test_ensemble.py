@@ -12,7 +12,7 @@ from trainer.network.ensemble import focal, mean, pseudo_label
 
 
 def probabilities(networks: int, frames: int, classes: int, seed: int) -> torch.Tensor:
-    """Random ``[N, B, C]`` probabilities, some sure and some not."""
+    """Random probabilities ``[N, B, C]``, some sure and some unsure."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(networks, frames, classes, generator=generator).mul(3).softmax(dim=2)
 
@@ -25,8 +25,8 @@ def test_focal_is_equation_2_by_hand() -> None:
 
 
 def test_a_confident_network_counts_more() -> None:
-    """One sure network outvotes two unsure ones in the focal ensemble where the mean follows them."""
-    unsure = [[0.20, 0.62, 0.18]]  # with two classes and k = 2 the two ensembles never differ
+    """One sure network outvotes two unsure ones in the focal ensemble, but not in the mean."""
+    unsure = [[0.20, 0.62, 0.18]]  # with two classes and k = 2, both ensembles always agree
     answers = torch.tensor([[[0.90, 0.10, 0.00]], unsure, unsure])
     assert mean(answers).argmax() == 1
     assert focal(answers, 2).argmax() == 0
@@ -34,7 +34,7 @@ def test_a_confident_network_counts_more() -> None:
 
 @given(st.integers(1, 5), st.integers(2, 6), st.integers(0, 100))
 def test_k_of_one_is_the_mean(networks: int, classes: int, seed: int) -> None:
-    """With k = 1 equation 2 is the mean ensemble."""
+    """With k = 1, equation 2 is the mean ensemble."""
     answers = probabilities(networks, 3, classes, seed)
     assert torch.allclose(focal(answers, 1), mean(answers), atol=1e-6)
 
@@ -50,6 +50,6 @@ def test_pseudo_labels_are_probabilities(networks: int, classes: int, seed: int,
 
 
 def test_equation_2_does_not_sum_to_one() -> None:
-    """Why pseudo labels are normalised: N agreeing networks give a label that sums to 1/√N at k = 2."""
+    """N networks that agree give a sum of 1/√N at k = 2, so pseudo labels must be normalised."""
     agreed = torch.tensor([[0.7, 0.3]]).expand(4, 1, 2)
     assert math.isclose(float(focal(agreed, 2).sum()), 1 / math.sqrt(4), rel_tol=1e-5)

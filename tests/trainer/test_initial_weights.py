@@ -1,4 +1,4 @@
-"""Networks that start from another student: its layers, their own classes, and no mix-up of students."""
+"""Networks that start from another student: they take its layers, and a run records which student it was."""
 
 import copy
 import hashlib
@@ -49,7 +49,7 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
 
 @pytest.mark.parametrize("architecture", ["weldnet", "resnet18"])
 def test_auto_is_the_shipped_student_where_it_fits(architecture):
-    """``best`` starts WeldNets of the paper's plan from it where frames are few; others start at random."""
+    """With few frames, ``best`` starts WeldNets of the paper's plan from it; others start at random."""
     recipe = load("best", [f"network.architecture={architecture}"]).network
     start = initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO)
     fits = architecture == "weldnet"
@@ -65,7 +65,7 @@ def test_auto_is_the_shipped_student_where_it_fits(architecture):
 
 
 def test_the_shipped_student_has_learnt_weld_pools():
-    """It is a student like any other, whose figures name its frames; and it is no stranger to weld pools."""
+    """The shipped student is a complete student that was trained on weld pools with the recipe ``best``."""
     shipped = Student.load(initial_weights.SHIPPED_STUDENT)
     assert {c.name for c in shipped.classes} == set(WELD_POOLS)
     assert shipped.recipe["name"] == "best"
@@ -73,7 +73,7 @@ def test_the_shipped_student_has_learnt_weld_pools():
 
 
 def test_a_run_records_the_student_it_starts_from(tmp_path):
-    """Teachers end elsewhere than from random weights, and the run names the student's fingerprint."""
+    """Networks end with other weights than from a random start, and the run records the student's hash."""
     _saved(tmp_path / "student.pt")
     data = class_folders(tmp_path / "data")
     short = {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
@@ -87,7 +87,7 @@ def test_a_run_records_the_student_it_starts_from(tmp_path):
 
 
 def test_a_replaced_student_is_refused(tmp_path):
-    """A run that goes on after the student has been replaced is refused: its networks would differ."""
+    """A run does not continue after its student was replaced, because its networks would differ."""
     path, data = tmp_path / "student.pt", class_folders(tmp_path / "data")
     changes = {"network": _network(path), "training": RECIPE["training"] | {"epochs": 1}}
     _saved(path)
@@ -99,7 +99,7 @@ def test_a_replaced_student_is_refused(tmp_path):
 
 
 def test_a_student_that_does_not_fit_is_refused(tmp_path):
-    """Missing, of another shape, or for another architecture: said before a folder is made."""
+    """A missing student, another shape or another architecture is refused before a folder is made."""
     data = class_folders(tmp_path / "data")
     with pytest.raises(UsageError, match="no such file; a run writes it"):
         run(data, tmp_path / "out", network=_network(tmp_path / "none.pt"))

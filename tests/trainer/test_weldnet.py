@@ -1,4 +1,4 @@
-"""WeldNet: the paper's printed numbers and the shapes that follow from them."""
+"""WeldNet: the numbers that the paper prints, and the shapes that follow from them."""
 
 import pytest
 import torch
@@ -24,19 +24,19 @@ def test_paper_frame_gives_six_logits():
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (65, 97), (350, 640)])
 def test_any_size_from_64_up(height, width):
-    """Any frame of at least 64×64 pixels, odd sizes too, passes the whole paper network."""
+    """The paper's network takes any frame of at least 64×64 pixels, of odd sizes too."""
     with torch.inference_mode():
         assert WeldNet().eval()(torch.rand(2, 1, height, width)).shape == (2, 6)
 
 
 def test_features_are_not_negative():
-    """Every feature map is not negative, which the int8 network relies on."""
+    """No feature is negative, which the int8 network relies on."""
     with torch.inference_mode():
         assert WeldNet(TINY).eval().features(torch.rand(2, 1, 64, 80)).min() >= 0
 
 
 def test_logits_are_the_head_of_the_pooled_features():
-    """The logits are the linear head of the features' global average, as the heat map assumes."""
+    """The logits are the last layer of the features' mean, which the heat map relies on."""
     net = WeldNet(TINY).eval()
     with torch.inference_mode():
         frames = torch.rand(2, 1, 64, 80)
@@ -44,7 +44,7 @@ def test_logits_are_the_head_of_the_pooled_features():
 
 
 def test_config_survives_json():
-    """A configuration that comes back from JSON with lists equals the one that was saved."""
+    """A configuration that was read from JSON, with lists, equals the one that was saved."""
     assert WeldNetConfig(plan=[[1, 1], [2, 2]]) == WeldNetConfig(plan=((1, 1), (2, 2)))
 
 
@@ -53,6 +53,6 @@ def test_config_survives_json():
     [{"classes": 1}, {"stem": 0}, {"in_channels": 0}, {"plan": ()}, {"plan": ((1, 3),)}, {"width": 63}],
 )
 def test_wrong_shapes_are_refused(wrong):
-    """A configuration from which no network can be built is refused by name."""
+    """A configuration that gives no network is refused, and the message names the wrong value."""
     with pytest.raises(ValueError, match="|".join(wrong) + "|classes|frames|plan"):
         WeldNetConfig(**wrong)

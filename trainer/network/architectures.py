@@ -1,4 +1,4 @@
-"""Every network that the paper compares, with one input channel and the data's number of classes."""
+"""The networks that the paper compares, with one input channel and the data's number of classes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trainer.network.torchvision import models
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 from trainer.recipe import Network
 
-_BASELINES: dict[str, tuple[Callable[..., nn.Module], str]] = {  # maker, and where its first convolution is
+_BASELINES: dict[str, tuple[Callable[..., nn.Module], str]] = {  # maker, name of the first convolution
     "mobilenet_v3_small": (models.mobilenet_v3_small, "features.0.0"),
     "mobilenet_v3_large": (models.mobilenet_v3_large, "features.0.0"),
     "resnet18": (models.resnet18, "conv1"),
     "resnet34": (models.resnet34, "conv1"),
     "resnet50": (models.resnet50, "conv1"),
-    # Without the auxiliary head: so it has the 2.18×10⁷ parameters that the paper prints.
+    # Without the auxiliary head it has the 2.18×10⁷ parameters that the paper prints
     "inception_v3": (
         lambda **options: models.inception_v3(**options, aux_logits=False, init_weights=True),
         "Conv2d_1a_3x3.conv",
@@ -26,7 +26,7 @@ _BASELINES: dict[str, tuple[Callable[..., nn.Module], str]] = {  # maker, and wh
 
 
 def build(network: Network, classes: int) -> nn.Module:
-    """The recipe's network, untrained: float frames ``[N, 1, H, W]`` from 0 to 1 → logits ``[N, C]``."""
+    """Build the recipe's network, untrained: floats ``[N, 1, H, W]`` from 0 to 1 → logits ``[N, C]``."""
     if network.architecture == "weldnet":
         fields = {field.name for field in dataclasses.fields(WeldNetConfig)}
         return WeldNet(WeldNetConfig(classes=classes, **network.model_dump(include=fields)))
@@ -49,5 +49,5 @@ def build(network: Network, classes: int) -> nn.Module:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Number of learnt weights."""
+    """Count the trainable weights."""
     return sum(weight.numel() for weight in network.parameters())

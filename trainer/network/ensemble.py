@@ -1,4 +1,4 @@
-"""Several networks' word as one: the mean and the focal ensemble (section 2.5)."""
+"""One answer from several networks: the mean and the focal ensemble (section 2.5 of the paper)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def mean(probabilities: Tensor) -> Tensor:
 def focal(probabilities: Tensor, k: float) -> Tensor:
     """The focal ensemble, eq. 2 as printed: ``y = (1/N) (Σ yᵢᵏ)^(1/k)``, over probabilities.
 
-    The larger ``k``, the more a confident network counts. The result does not sum to one (for k = 2 and N
-    agreeing networks it sums to 1/√N): good for the top class, not yet for a label.
+    A confident network counts more with a larger ``k``. The result does not sum to one: for k = 2 and N
+    networks that agree, it sums to 1/√N. It gives the top class, but is not yet a label.
 
     Args:
         probabilities: ``[N, B, C]`` of N networks.
@@ -29,11 +29,11 @@ def focal(probabilities: Tensor, k: float) -> Tensor:
 
 
 def pseudo_label(probabilities: Tensor, kind: Literal["focal", "mean"], k: float) -> Tensor:
-    """The ensemble's word as a label to learn from: ``[N, B, C]`` → ``[B, C]``, which sums to one.
+    """The ensemble's answer as a label to learn from: ``[N, B, C]`` → ``[B, C]``, which sums to one.
 
-    Eq. 2 is divided by its sum here. A soft-label cross entropy with labels that sum to less than one is
-    the same loss times that sum, which differs from frame to frame: without normalising, frames on which
-    the networks disagree would silently weigh otherwise. The paper does not say what it does.
+    Here eq. 2 is divided by its sum. With labels that sum to less than one, a soft-label cross entropy is the
+    same loss times that sum, and the sum differs from frame to frame. So without the division, frames on
+    which the networks disagree would have another weight. The paper does not mention it.
     """
     combined = focal(probabilities, k) if kind == "focal" else mean(probabilities)
     return combined / combined.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Initial weights from a student that has learnt other frames: few frames then have less to teach."""
+"""Initial weights from a student that has learnt other frames, so that few frames are enough to train on."""
 
 from __future__ import annotations
 
@@ -16,35 +16,33 @@ from trainer.recipe import Network
 
 log = logging.getLogger(__name__)
 
-SHIPPED_STUDENT = Path(__file__).parent / "weights" / "weldpool.pt"  # what it has learnt: README there
-MAX_FRAMES_FOR_AUTO = (
-    300  # training frames: 190 gained from it, 382 did not (docs/measurements/few-frames.md)
-)
+SHIPPED_STUDENT = Path(__file__).parent / "weights" / "weldpool.pt"  # the README there: how it was trained
+MAX_FRAMES_FOR_AUTO = 300  # of training: 190 gained from it, 382 did not (docs/measurements/few-frames.md)
 
 
 @dataclass(frozen=True)
 class InitialWeights:
-    """Where a run's networks start; by default at random.
+    """The weights that a run's networks start from; empty for random ones.
 
-    ``layers`` holds a student's weights and batch-norm statistics by their names, but for the last layer's,
-    which has classes of its own; ``sha256`` is of its file.
+    ``layers`` has a student's weights and batch-norm statistics by name, without the last layer, which
+    belongs to the student's own classes. ``sha256`` is the hash of the student's file.
     """
 
     layers: dict[str, Tensor] = field(default_factory=dict)
     sha256: str | None = None
 
     def load_into(self, network: nn.Module) -> None:
-        """Give a fresh network the student's layers; its last layer stays as it is."""
+        """Copy the student's layers into a new network; its last layer stays random."""
         if self.layers:
             assert isinstance(network, WeldNet)  # noqa: S101 - the recipe admits no other
             network.load_state_dict(network.state_dict() | self.layers)
 
 
 def read(network: Network, frames: int) -> InitialWeights:
-    """What ``network.start`` names, for so many training frames.
+    """Read the initial weights that ``network.start`` names, for this number of training frames.
 
-    ``auto`` is the student that comes with the program where that fits and frames are few, and else nothing:
-    so a recipe stays one for all of the paper's networks, and for any number of frames.
+    ``auto`` is the student that comes with the program if it fits and frames are few, and random weights
+    otherwise. So one recipe serves all of the paper's networks and any number of frames.
 
     Raises:
         UsageError: there is no such student.
@@ -68,7 +66,7 @@ def read(network: Network, frames: int) -> InitialWeights:
     if given != wanted:
         raise RecipeError(
             f"network.start {path}: its stem and plan are {given}, the recipe's {wanted}; "
-            "set network.stem and network.plan to those, or start from another"
+            "set network.stem and network.plan to those, or choose another student"
         )
     log.info("networks start from the layers of %s", path)
     layers = {name: value for name, value in student.state_dict().items() if not name.startswith("head.")}

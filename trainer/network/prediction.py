@@ -1,4 +1,4 @@
-"""Networks as functions: prepared frames in, probabilities out."""
+"""Predictions of a network: prepared frames in, probabilities out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 @torch.inference_mode()
 def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
-    """Probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``; batches only bound the memory.
+    """Return probabilities ``[N, C]`` of prepared frames ``uint8[N, 1, H, W]``.
 
-    Computed where the network is; frames come from the processor, and answers go there.
+    Batches only bound the memory. The network's device computes them. Frames come from the CPU, and answers
+    return to it.
     """
     network.eval()
     device = next(network.parameters()).device
@@ -19,5 +20,5 @@ def predict(network: nn.Module, images: Tensor, batch_size: int = 16) -> Tensor:
 
 
 def as_input(images: Tensor) -> Tensor:
-    """``uint8[N, 1, H, W]`` → float from 0 to 1, in the memory order that CPU convolutions like."""
+    """Turn ``uint8[N, 1, H, W]`` into floats from 0 to 1, channels-last, the CPU's fastest order."""
     return images.to(torch.float32).div_(255).contiguous(memory_format=torch.channels_last)

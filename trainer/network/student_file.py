@@ -1,4 +1,4 @@
-"""The student's file as it is stored: plain values and the weights of one WeldNet."""
+"""The student's file: plain values and the weights of one WeldNet."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from trainer.errors import UsageError
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 
-# What the values of a file that is no student can raise
+# The errors of reading values from a file that is not a student
 STUDENT_FILE_ERRORS = (OSError, RuntimeError, pickle.UnpicklingError, KeyError, TypeError, ValueError)
 
 
 def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
-    """Read the network, in evaluation mode, and the other values of a ``student.pt``.
+    """Read the network of a ``student.pt``, in evaluation mode, and the file's other values.
 
     Raises:
         UsageError: the file is missing, or is not a student.
     """
     if path.is_file() and not zipfile.is_zipfile(path):
-        raise not_a_student(path)  # torch would take it for a bare pickle, and fail in any way
+        raise not_a_student(path)  # torch would read it as a bare pickle, with any kind of error
     try:
         content = torch.load(path, weights_only=True)
         network = WeldNet(WeldNetConfig(**content["network"]))
@@ -36,5 +36,5 @@ def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
 
 
 def not_a_student(path: Path) -> UsageError:
-    """The error for a file that this trainer did not write as a student."""
+    """Build the error for a file that this trainer did not write as a student."""
     return UsageError(f"{path}: is no student.pt of this program's trainer")

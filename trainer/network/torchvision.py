@@ -1,9 +1,8 @@
-"""torchvision, the one way in: ``from trainer.network.torchvision import models, transforms``.
+"""The one way to import torchvision: ``from trainer.network.torchvision import models, transforms``.
 
-torchvision's wheel from PyPI is built for CUDA. Beside a CPU-only torch its compiled operators do not load,
-and its import fails because two of them, ``nms`` and ``qnms``, were never declared. Transforms and
-classification networks use neither, so declaring the two schemas is enough. A matching pair of wheels
-imports at the first try and is left untouched.
+torchvision's wheel from PyPI is built for CUDA. With a CPU-only torch its compiled operators do not load. Its
+import then fails because two of them, ``nms`` and ``qnms``, are not declared. Transforms and classification
+networks use neither, so it is enough to declare both. With a matching pair of wheels, nothing is changed.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ except RuntimeError as error:
         raise
     _library = torch.library.Library(  # type: ignore[no-untyped-call]
         "torchvision", "DEF"
-    )  # kept: it takes its schemas back when collected
+    )  # kept: it would withdraw its schemas when collected
     for _schema in _SCHEMAS:
         _library.define(_schema)  # type: ignore[no-untyped-call]
 
-from torchvision import models as models  # noqa: E402 - after the mending
+from torchvision import models as models  # noqa: E402 - after the operators are declared
 from torchvision.transforms import InterpolationMode as InterpolationMode  # noqa: E402
 from torchvision.transforms import v2 as transforms  # noqa: E402
 

@@ -1,8 +1,8 @@
 """WeldNet, the paper's network (section 3.3, Figure 7), reconstructed from its text and printed numbers.
 
-Stem 7×7/2 → max pool 3×3/2 → WeldBlocks → global average pool → linear. Figure 7 is a picture that the
-text lacks; this is the reading that meets every printed number: 2,971,750 parameters (0.30×10⁷, five of
-them 1.49×10⁷) at the paper's setting.
+Stem 7×7/2 → max pool 3×3/2 → WeldBlocks → global average pool → linear. The picture of Figure 7 was not
+available. This network meets every printed number: 2,971,750 parameters (0.30×10⁷, five of them 1.49×10⁷) at
+the paper's setting.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# (e, s) of each WeldBlock: e scales the channels, s is the stride.
+# (e, s) of each WeldBlock: the channels are multiplied by e, and s is the stride
 PAPER_PLAN = ((1, 1), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2), (1, 1), (2, 2))
 
 
@@ -21,7 +21,7 @@ class WeldNetConfig:
     """The network's shape, saved with its weights.
 
     Raises:
-        ValueError: a value from which no network can be built.
+        ValueError: no network can be built from a value.
     """
 
     in_channels: int = 1  # the camera is grey
@@ -32,7 +32,7 @@ class WeldNetConfig:
     width: int = 400  # pixels: half of the camera's 800
 
     def __post_init__(self) -> None:
-        # A configuration that comes back from JSON or YAML has lists where tuples were.
+        # A configuration that was read from JSON or YAML has lists instead of tuples
         object.__setattr__(self, "plan", tuple((int(e), int(s)) for e, s in self.plan))
         if self.in_channels < 1 or self.stem < 1:
             raise ValueError(f"in_channels and stem must be at least 1, not {self.in_channels}, {self.stem}")
@@ -47,8 +47,8 @@ class WeldNetConfig:
 class WeldBlock(nn.Module):
     """3×3 convolution (stride s) → 1×1; shortcut 3×3 average pool (stride s) → 1×1; ReLU after the sum.
 
-    The pool stands before the strided 1×1 of the shortcut so that no pixel is skipped. Where e = s = 1
-    the shortcut is the identity.
+    The pool comes before the strided 1×1 of the shortcut, so that no pixel is skipped. If e = s = 1, the
+    shortcut is the identity.
     """
 
     def __init__(self, channels: int, expansion: int, stride: int) -> None:
@@ -75,7 +75,7 @@ class WeldBlock(nn.Module):
 
 
 class WeldNet(nn.Module):
-    """Float frames from 0 to 1, ``[N, 1, H, W]`` of any size from 64×64 up → logits ``[N, C]``."""
+    """The network: float frames ``[N, 1, H, W]`` from 0 to 1, at least 64×64 pixels → logits ``[N, C]``."""
 
     def __init__(self, config: WeldNetConfig = WeldNetConfig()) -> None:
         super().__init__()
