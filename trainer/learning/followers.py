@@ -25,9 +25,7 @@ from trainer.errors import ProcessFailed
 _MARK = "WELD_TRAIN_FOLLOWER"  # in a follower's environment
 _CHECK_S = 0.5  # s between two looks at the followers: short beside an epoch
 GRACE_S = 10.0  # s: the first process may report and end by itself before a follower's failure ends it
-_EXIT_S = (
-    60.0  # s for a follower to end after the last common step: a loaded host needs seconds to free memory
-)
+_EXIT_S = 300.0  # s for a follower to end after the last common step: far more than a loaded host needs
 
 
 @dataclass
@@ -43,8 +41,8 @@ class Followers:
     def __init__(self, count: int) -> None:
         self._followers = [_start(rank) for rank in range(1, count + 1)]
         self._ended = threading.Event()
-        if count:
-            threading.Thread(target=self._watch, name="followers", daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, name="followers", daemon=True)
+        self._watcher.start()
 
     def failure(self, patience_s: float = 0) -> ProcessFailed | None:
         """The error of a follower that has failed, or fails within ``patience_s`` seconds."""
@@ -78,6 +76,7 @@ class Followers:
     def end(self) -> None:
         """End the followers that still run. They have nothing to lose, since only the leader writes."""
         self._ended.set()
+        self._watcher.join()
         for follower in self._followers:
             follower.process.kill()
             follower.process.communicate()
