@@ -44,14 +44,14 @@ _WORDS = {
     "sqlite": {
         "series": "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :rows)",
         "sha": "sha(file)",
-        "day": "date(at_us / 1000000, 'unixepoch')",
+        "day": "date({} / 1000000, 'unixepoch')",
         "heat": "zeroblob(775)",
         "json": "({})",
     },
     "postgresql": {
         "series": "WITH series AS (SELECT n FROM generate_series(1, CAST(:rows AS BIGINT)) n)",
         "sha": "encode(sha256(convert_to(CAST(file AS TEXT), 'UTF8')), 'hex')",
-        "day": "to_char(to_timestamp(at_us / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+        "day": "to_char(to_timestamp({} / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
         "heat": "decode(repeat('00', 775), 'hex')",
         "json": "CAST(({}) AS JSON)",
     },
@@ -76,7 +76,7 @@ _DAY_US = "CAST(86400000000 AS BIGINT)"
 _INSPECTIONS = f"""
 INSERT INTO inspection (
     id, station_id, model_id, settings_id, source_name, sha256, duplicate_of, camera, part, seam, pass_no,
-    camera_time_us, seen_us, taken_us, inspected_us, local_day, shift, verdict, label, confidence,
+    camera_time_us, seen_us, taken_us, inspected_us, local_day, shift, shift_day, verdict, label, confidence,
     probabilities, novelty, reason, heat, heat_height, heat_width, wait_ms, decode_ms, infer_ms, total_ms,
     batch_size, archive_path)
 {{series}},
@@ -91,7 +91,8 @@ placed AS (
 timed AS (
     SELECT placed.*, at_us / 3600000000 % 24 AS hour, substr(CAST(1000000 + p AS TEXT), 2) AS part,
         CASE WHEN at_us > :start + 150 * {_DAY_US} THEN 2 ELSE 1 END AS model_id,
-        CAST(p % 2 + 1 AS TEXT) AS camera, CAST(frame / 20 + 1 AS TEXT) AS seam, {{day}} AS day
+        CAST(p % 2 + 1 AS TEXT) AS camera, CAST(frame / 20 + 1 AS TEXT) AS seam,
+        {{day}} AS day, {{shift_day}} AS shift_day
     FROM placed
 ),
 shifted AS (
@@ -116,7 +117,7 @@ SELECT n, p % :stations + 1, model_id, 1,
     'cam' || camera || '_P-' || part || '_S' || seam || '_' || CAST(at_us / 1000 AS TEXT) || '.png',
     {{sha}}, CASE WHEN file < n THEN file END, 'cam' || camera, 'P-' || part, seam,
     CASE WHEN p % 33 = 0 AND frame % 20 >= 10 THEN 2 ELSE 1 END,
-    at_us, at_us + 30000, at_us, at_us + 200000, day, shift, verdict, label, confidence,
+    at_us, at_us + 30000, at_us, at_us + 200000, day, shift, shift_day, verdict, label, confidence,
     {{json}}, sure * sure, CASE WHEN verdict = 'REVIEW' THEN 'uncertain' END,
     CASE WHEN verdict <> 'PASS' THEN {{heat}} END, CASE WHEN verdict <> 'PASS' THEN 31 END,
     CASE WHEN verdict <> 'PASS' THEN 25 END,
@@ -141,10 +142,11 @@ _OTHERS = [
     SELECT station_id, source_name, sha256, 440000, id, seen_us, seen_us, inspected_us + 60000000,
         'duplicate', id, local_day || '/duplicate/' || CAST(id AS TEXT) || '.png'
     FROM inspection WHERE id % 100 = 7 ORDER BY id""",
-    """INSERT INTO quarantine (station_id, source_name, sha256, reason, detail, quarantined_us, path)
+    """INSERT INTO quarantine (station_id, source_name, sha256, reason, detail, shift, shift_day,
+        quarantined_us, path)
     SELECT station_id, 'bad' || source_name, sha256,
-        CASE id % 3 WHEN 0 THEN 'truncated' ELSE 'not_an_image' END, 'made up', inspected_us,
-        local_day || '/truncated/' || CAST(id AS TEXT) || '.png'
+        CASE id % 3 WHEN 0 THEN 'truncated' ELSE 'not_an_image' END, 'made up', shift, shift_day,
+        inspected_us, local_day || '/truncated/' || CAST(id AS TEXT) || '.png'
     FROM inspection WHERE id % 1000 = 3 ORDER BY id""",
     """INSERT INTO arrival (station_id, source_name, sha256, size_bytes, inode, mtime_us, seen_us,
         recorded_us, outcome, quarantine_id, path)
@@ -179,7 +181,8 @@ def fill(url: URL, rows: int) -> None:
         _INSPECTIONS.replace("{json}", words["json"].replace("{}", f"'{{' || {_PROBABILITIES} || '}}'"))
         .replace("{series}", words["series"])
         .replace("{sha}", words["sha"])
-        .replace("{day}", words["day"])
+        .replace("{day}", words["day"].format("at_us"))
+        .replace("{shift_day}", words["day"].format("(at_us - 21600000000)"))  # the first shift starts at 6
         .replace("{heat}", words["heat"])
     )
     values = {"rows": rows, "start": START_US, "part_us": YEAR_US * 120 // rows, "stations": stations}
@@ -269,6 +272,7 @@ def _frame(part: str, name: str, now_us: int, seam: int) -> Inspected:
         timings=Timings(5.0, 8.0, 15.0, 40.0, batch_size=8),
         local_day="2026-01-05",
         shift="early",
+        shift_day="2026-01-05",
         inspected_us=now_us,
         final_path=f"2026-01-05/PASS/{name}.png",
     )

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,8 @@ def reports() -> str:
 def _head(name: str) -> tuple[list[tuple[str, str]], list[str]]:
     """Columns with their meaning, and the paragraphs after them."""
     lines = (resources.folder("sql") / "reports" / f"{name}.sql").read_text(encoding="utf-8").splitlines()
-    head = [line.removeprefix("--").removeprefix(" ") for line in lines if line.startswith("--")]
+    comments = takewhile(lambda line: line.startswith("--"), lines)  # later ones explain the SQL
+    head = [line.removeprefix("--").removeprefix(" ") for line in comments]
     paragraphs = "\n".join(head).split("\n\n")[1:]
     columns: list[tuple[str, str]] = []
     notes: list[str] = []

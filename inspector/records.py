@@ -136,6 +136,7 @@ class Inspected:
     timings: Timings
     local_day: str  # ISO date in the station's time zone
     shift: str
+    shift_day: str  # ISO date of the day on which the shift began
     inspected_us: int
     final_path: str  # relative to the archive folder: the path that the file is about to get
     place: ClassVar[Place] = Place.ARCHIVE
@@ -161,6 +162,8 @@ class Quarantined:
     source: SourceFile
     reason: str
     detail: str
+    shift: str
+    shift_day: str  # ISO date of the day on which the shift began
     recorded_us: int
     final_path: str  # relative to the quarantine folder
     place: ClassVar[Place] = Place.QUARANTINE

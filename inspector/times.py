@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from typing import NamedTuple
 
 from inspector.errors import UsageError
 
@@ -11,17 +12,32 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
 
 
-def local_day_and_shift(instant_us: int, zone: tzinfo, shifts: Mapping[str, time]) -> tuple[str, str]:
-    """Local calendar day (ISO date) and shift of an instant in UTC epoch microseconds.
+class DayAndShift(NamedTuple):
+    """The place of an instant in a shop's calendar; days are ISO dates."""
 
-    A shift runs from its start to the next one's start; before the first start of the day the last shift
-    of the day before is still on. The day stays the calendar's, also within a night shift: it is the folder
-    that people look into, and a date that can be checked against any clock.
+    day: str  # the calendar's, also after midnight: the date that people check against a clock
+    shift: str  # the name in the settings
+    shift_day: str  # the day on which this shift began: the day before for a night's hours after midnight
+
+
+def local_day_and_shift(instant_us: int, zone: tzinfo, shifts: Mapping[str, time]) -> DayAndShift:
+    """Return the local day, the shift and the day on which that shift began.
+
+    A shift runs from its start to the start of the next one. Before the first start of a day, the last shift
+    of the day before is still on.
+
+    Args:
+        instant_us: UTC epoch microseconds.
+        zone: the station's time zone.
+        shifts: name and start of each shift, at least one.
     """
     local = datetime.fromtimestamp(instant_us / 1_000_000, zone)
     by_start = sorted(shifts.items(), key=lambda item: item[1])
     begun = [name for name, start in by_start if start <= local.time()]
-    return local.date().isoformat(), begun[-1] if begun else by_start[-1][0]
+    today = local.date()
+    if begun:
+        return DayAndShift(today.isoformat(), begun[-1], today.isoformat())
+    return DayAndShift(today.isoformat(), by_start[-1][0], (today - timedelta(days=1)).isoformat())
 
 
 def instants(

@@ -85,6 +85,7 @@ CREATE TABLE inspection (
     inspected_us BIGINT NOT NULL,
     local_day TEXT COLLATE "C" NOT NULL,
     shift TEXT COLLATE "C" NOT NULL,
+    shift_day TEXT COLLATE "C",
     verdict TEXT COLLATE "C" NOT NULL,
     label TEXT COLLATE "C" NOT NULL,
     confidence DOUBLE PRECISION NOT NULL,
@@ -106,6 +107,7 @@ CREATE TABLE inspection (
     CONSTRAINT ck_inspection_confidence CHECK (confidence BETWEEN 0 AND 1),
     CONSTRAINT ck_inspection_sha256 CHECK (length(sha256) = 64),
     CONSTRAINT ck_inspection_local_day CHECK (length(local_day) = 10),
+    CONSTRAINT ck_inspection_shift_day CHECK (length(shift_day) = 10),
     CONSTRAINT ck_inspection_batch_size CHECK (batch_size >= 1),
     CONSTRAINT ck_inspection_pass_no CHECK ((part IS NULL) = (pass_no IS NULL) AND coalesce(pass_no, 1) >= 1),
     CONSTRAINT ck_inspection_heat CHECK (CASE WHEN heat IS NULL THEN heat_height IS NULL AND heat_width IS NULL ELSE length(heat) = heat_height * heat_width END),
@@ -131,6 +133,7 @@ COMMENT ON COLUMN inspection.taken_us IS 'camera time where known, else seen: wh
 COMMENT ON COLUMN inspection.inspected_us IS 'when it was judged: what report periods go by; UTC epoch microseconds';
 COMMENT ON COLUMN inspection.local_day IS 'ISO date in the station''s time zone';
 COMMENT ON COLUMN inspection.shift IS 'the settings'' name of the shift';
+COMMENT ON COLUMN inspection.shift_day IS 'ISO date of the day on which the shift began; null if an earlier version wrote it';
 COMMENT ON COLUMN inspection.verdict IS 'the station''s: PASS, FAIL or REVIEW';
 COMMENT ON COLUMN inspection.label IS 'class of the highest probability';
 COMMENT ON COLUMN inspection.confidence IS 'probability of the label, 0 to 1';
@@ -161,10 +164,13 @@ CREATE TABLE quarantine (
     sha256 TEXT COLLATE "C",
     reason TEXT COLLATE "C" NOT NULL,
     detail TEXT NOT NULL,
+    shift TEXT COLLATE "C",
+    shift_day TEXT COLLATE "C",
     quarantined_us BIGINT NOT NULL,
     path TEXT COLLATE "C" NOT NULL,
     CONSTRAINT pk_quarantine PRIMARY KEY (id),
     CONSTRAINT uq_quarantine_station_id_path_quarantined_us UNIQUE (station_id, path, quarantined_us),
+    CONSTRAINT ck_quarantine_shift_day CHECK (length(shift_day) = 10),
     CONSTRAINT fk_quarantine_station_id FOREIGN KEY(station_id) REFERENCES station (id)
 );
 COMMENT ON TABLE quarantine IS 'files that cannot be inspected, and why';
@@ -173,6 +179,8 @@ COMMENT ON COLUMN quarantine.source_name IS 'path in the drop folder, as in insp
 COMMENT ON COLUMN quarantine.sha256 IS 'hash of the bytes; null for a folder, link, FIFO or device';
 COMMENT ON COLUMN quarantine.reason IS 'one word: truncated, not_an_image, too_large, decoder_crash';
 COMMENT ON COLUMN quarantine.detail IS 'one line for people';
+COMMENT ON COLUMN quarantine.shift IS 'the settings'' name of the shift; null if an earlier version wrote it';
+COMMENT ON COLUMN quarantine.shift_day IS 'ISO date of the day on which the shift began; null if an earlier version wrote it';
 COMMENT ON COLUMN quarantine.quarantined_us IS 'when it was given up; UTC epoch microseconds';
 COMMENT ON COLUMN quarantine.path IS 'place in the quarantine folder';
 CREATE INDEX ix_quarantine_quarantined_us ON quarantine (quarantined_us);
@@ -265,7 +273,7 @@ SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_
        r.verdict AS human_verdict, r.label AS human_label, r.reviewer, to_timestamp(r.reviewed_us / 1000000.0) AS reviewed_at,
        m.name AS model, m.version AS model_version, i.settings_id,
        i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
-       i.sha256, i.duplicate_of, i.archive_path
+       i.sha256, i.duplicate_of, i.archive_path, i.shift_day
 FROM inspection i
 JOIN station s ON s.id = i.station_id
 JOIN model m ON m.id = i.model_id
@@ -276,7 +284,7 @@ COMMENT ON VIEW v_inspection IS 'one row for each judged image, with the latest 
 
 CREATE VIEW v_quarantine AS
 SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
-       to_timestamp(q.quarantined_us / 1000000.0) AS quarantined_at, q.path, q.sha256
+       to_timestamp(q.quarantined_us / 1000000.0) AS quarantined_at, q.path, q.sha256, q.shift, q.shift_day
 FROM quarantine q JOIN station s ON s.id = q.station_id;
 
 COMMENT ON VIEW v_quarantine IS 'files that cannot be inspected, and why';

@@ -67,6 +67,7 @@ CREATE TABLE inspection (
     inspected_us BIGINT NOT NULL, -- when it was judged: what report periods go by; UTC epoch microseconds
     local_day TEXT NOT NULL, -- ISO date in the station's time zone
     shift TEXT NOT NULL, -- the settings' name of the shift
+    shift_day TEXT, -- ISO date of the day on which the shift began; null if an earlier version wrote it
     verdict TEXT NOT NULL, -- the station's: PASS, FAIL or REVIEW
     label TEXT NOT NULL, -- class of the highest probability
     confidence DOUBLE NOT NULL, -- probability of the label, 0 to 1
@@ -88,6 +89,7 @@ CREATE TABLE inspection (
     CONSTRAINT ck_inspection_confidence CHECK (confidence BETWEEN 0 AND 1),
     CONSTRAINT ck_inspection_sha256 CHECK (length(sha256) = 64),
     CONSTRAINT ck_inspection_local_day CHECK (length(local_day) = 10),
+    CONSTRAINT ck_inspection_shift_day CHECK (length(shift_day) = 10),
     CONSTRAINT ck_inspection_batch_size CHECK (batch_size >= 1),
     CONSTRAINT ck_inspection_pass_no CHECK ((part IS NULL) = (pass_no IS NULL) AND coalesce(pass_no, 1) >= 1),
     CONSTRAINT ck_inspection_heat CHECK (CASE WHEN heat IS NULL THEN heat_height IS NULL AND heat_width IS NULL ELSE length(heat) = heat_height * heat_width END),
@@ -111,10 +113,13 @@ CREATE TABLE quarantine (
     sha256 TEXT, -- hash of the bytes; null for a folder, link, FIFO or device
     reason TEXT NOT NULL, -- one word: truncated, not_an_image, too_large, decoder_crash
     detail TEXT NOT NULL, -- one line for people
+    shift TEXT, -- the settings' name of the shift; null if an earlier version wrote it
+    shift_day TEXT, -- ISO date of the day on which the shift began; null if an earlier version wrote it
     quarantined_us BIGINT NOT NULL, -- when it was given up; UTC epoch microseconds
     path TEXT NOT NULL, -- place in the quarantine folder
     CONSTRAINT pk_quarantine PRIMARY KEY (id),
     CONSTRAINT uq_quarantine_station_id_path_quarantined_us UNIQUE (station_id, path, quarantined_us),
+    CONSTRAINT ck_quarantine_shift_day CHECK (length(shift_day) = 10),
     CONSTRAINT fk_quarantine_station_id FOREIGN KEY(station_id) REFERENCES station (id)
 );
 CREATE INDEX ix_quarantine_quarantined_us ON quarantine (quarantined_us);
@@ -182,7 +187,7 @@ SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_
        r.verdict AS human_verdict, r.label AS human_label, r.reviewer, strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at,
        m.name AS model, m.version AS model_version, i.settings_id,
        i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
-       i.sha256, i.duplicate_of, i.archive_path
+       i.sha256, i.duplicate_of, i.archive_path, i.shift_day
 FROM inspection i
 JOIN station s ON s.id = i.station_id
 JOIN model m ON m.id = i.model_id
@@ -191,7 +196,7 @@ LEFT JOIN review r
 
 CREATE VIEW v_quarantine AS
 SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
-       strftime('%Y-%m-%d %H:%M:%f', q.quarantined_us / 1000000.0, 'unixepoch') AS quarantined_at, q.path, q.sha256
+       strftime('%Y-%m-%d %H:%M:%f', q.quarantined_us / 1000000.0, 'unixepoch') AS quarantined_at, q.path, q.sha256, q.shift, q.shift_day
 FROM quarantine q JOIN station s ON s.id = q.station_id;
 
 CREATE VIEW v_arrival AS

@@ -1,6 +1,6 @@
 """The shop's calendar: local day and shift of an instant."""
 
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,23 +19,29 @@ def _us(text: str, zone: str = "UTC") -> int:
 @pytest.mark.parametrize(
     ("moment", "expected"),
     [
-        ("2026-01-05T06:00:00", ("2026-01-05", "early")),
-        ("2026-01-05T13:59:59", ("2026-01-05", "early")),
-        ("2026-01-05T14:00:00", ("2026-01-05", "late")),
-        ("2026-01-05T23:30:00", ("2026-01-05", "night")),
-        ("2026-01-06T05:59:59", ("2026-01-06", "night")),
+        ("2026-01-05T06:00:00", ("2026-01-05", "early", "2026-01-05")),
+        ("2026-01-05T13:59:59", ("2026-01-05", "early", "2026-01-05")),
+        ("2026-01-05T14:00:00", ("2026-01-05", "late", "2026-01-05")),
+        ("2026-01-05T23:30:00", ("2026-01-05", "night", "2026-01-05")),
+        ("2026-01-06T05:59:59", ("2026-01-06", "night", "2026-01-05")),
     ],
 )
 def test_a_shift_lasts_until_the_next_begins(moment, expected):
-    """Starts are inclusive, and the night shift goes on past midnight, on the new calendar day."""
+    """Starts are inclusive; after midnight the night shift goes on, on a new day, and keeps its shift day."""
     assert local_day_and_shift(_us(moment), UTC, SHIFTS) == expected
 
 
+@pytest.mark.parametrize(("hour", "shift_day"), [("05:59", "2026-01-04"), ("06:00", "2026-01-05")])
+def test_a_shift_of_24_hours_begins_every_day(hour, shift_day):
+    """A shop with one shift has a new one each day, at its start."""
+    found = local_day_and_shift(_us(f"2026-01-05T{hour}"), UTC, {"all": time(6)})
+    assert found == ("2026-01-05", "all", shift_day)
+
+
 def test_the_local_zone_decides():
-    """23:30 UTC is already the next day in Berlin."""
-    assert (
-        local_day_and_shift(_us("2026-01-05T23:30:00"), ZoneInfo("Europe/Berlin"), SHIFTS)[0] == "2026-01-06"
-    )
+    """23:30 UTC is already the next day in Berlin, in the night shift of the day before."""
+    found = local_day_and_shift(_us("2026-01-05T23:30:00"), ZoneInfo("Europe/Berlin"), SHIFTS)
+    assert found == ("2026-01-06", "night", "2026-01-05")
 
 
 def test_the_hour_that_comes_twice_in_autumn_is_night_both_times():
@@ -43,7 +49,7 @@ def test_the_hour_that_comes_twice_in_autumn_is_night_both_times():
     berlin = ZoneInfo("Europe/Berlin")
     first = _us("2026-10-25T02:30:00", "Europe/Berlin")
     results = {local_day_and_shift(first + hour * 3_600_000_000, berlin, SHIFTS) for hour in (0, 1)}
-    assert results == {("2026-10-25", "night")}
+    assert results == {("2026-10-25", "night", "2026-10-24")}
 
 
 @given(
@@ -51,7 +57,9 @@ def test_the_hour_that_comes_twice_in_autumn_is_night_both_times():
     zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia"]),
 )
 def test_every_instant_has_a_day_and_a_shift(instant, zone):
-    """No instant, zone or change of the clocks is left without a shift out of the settings."""
-    day, shift = local_day_and_shift(instant, ZoneInfo(zone), SHIFTS)
+    """In every zone, at every change of the clocks, an instant has a shift of its day or the day before."""
+    day, shift, shift_day = local_day_and_shift(instant, ZoneInfo(zone), SHIFTS)
     assert shift in SHIFTS
     assert day == datetime.fromtimestamp(instant / 1e6, ZoneInfo(zone)).date().isoformat()
+    assert date.fromisoformat(day) - date.fromisoformat(shift_day) in (timedelta(0), timedelta(1))
+    assert shift == "night" or day == shift_day

@@ -123,7 +123,7 @@ def judged(  # noqa: PLR0917
     with Image.open(buffer) as again:
         seen = np.array(again.convert("L"))
     judgement = classifier.judge([classifier.prepare(seen)], [None])[0]
-    day, shift = local_day_and_shift(us(at), BERLIN, SHIFTS)
+    day, shift, shift_day = local_day_and_shift(us(at), BERLIN, SHIFTS)
     path = f"{day}/{judgement.verdict}/{name}"
     (archive / path).parent.mkdir(parents=True, exist_ok=True)
     (archive / path).write_bytes(buffer.getvalue())
@@ -136,6 +136,7 @@ def judged(  # noqa: PLR0917
         timings=Timings(wait, decode, infer, wait + decode + infer + 2, batch_size=1),
         local_day=day,
         shift=shift,
+        shift_day=shift_day,
         inspected_us=us(at) + 1_000_000,
         final_path=path,
     )
@@ -143,13 +144,15 @@ def judged(  # noqa: PLR0917
 
 def unreadable(name: str, at: datetime) -> Quarantined:
     """A file that broke off."""
-    day, _ = local_day_and_shift(us(at), BERLIN, SHIFTS)
+    day, shift, shift_day = local_day_and_shift(us(at), BERLIN, SHIFTS)
     digest = hashlib.sha256(name.encode()).hexdigest()
     return Quarantined(
         arrival=Arrival(Path(name), name, us(at), 0.0),
         source=SourceFile(stamp(1000), digest),
         reason="truncated",
         detail="ends before its own end mark",
+        shift=shift,
+        shift_day=shift_day,
         recorded_us=us(at) + 10_000_000,
         final_path=f"{day}/truncated/{name}",
     )

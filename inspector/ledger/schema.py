@@ -47,6 +47,12 @@ def _milliseconds(name: str, comment: str) -> sa.Column[float]:
     return sa.Column(name, sa.Double, nullable=False, comment=f"{comment}; milliseconds")
 
 
+def _shift_day() -> sa.Column[str]:
+    # May be null: a daemon of an earlier version goes on writing to a database that another machine upgrades.
+    comment = "ISO date of the day on which the shift began; null if an earlier version wrote it"
+    return _name("shift_day", comment, optional=True)
+
+
 def signed(inode: int) -> int:
     """An inode as the signed 64 bits that BIGINT holds; some network file systems use all 64."""
     return inode - (1 << 64) if inode >> 63 else inode
@@ -115,6 +121,7 @@ inspection = sa.Table(
     _instant("inspected_us", "when it was judged: what report periods go by"),
     _name("local_day", "ISO date in the station's time zone"),
     _name("shift", "the settings' name of the shift"),
+    _shift_day(),
     _name("verdict", "the station's: PASS, FAIL or REVIEW"),
     _name("label", "class of the highest probability"),
     sa.Column("confidence", sa.Double, nullable=False, comment="probability of the label, 0 to 1"),
@@ -140,6 +147,7 @@ inspection = sa.Table(
     sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
     sa.CheckConstraint("length(sha256) = 64", name="sha256"),
     sa.CheckConstraint("length(local_day) = 10", name="local_day"),
+    sa.CheckConstraint("length(shift_day) = 10", name="shift_day"),
     sa.CheckConstraint("batch_size >= 1", name="batch_size"),
     sa.CheckConstraint("(part IS NULL) = (pass_no IS NULL) AND coalesce(pass_no, 1) >= 1", name="pass_no"),
     sa.CheckConstraint(
@@ -186,9 +194,12 @@ quarantine = sa.Table(
     _name("sha256", "hash of the bytes; null for a folder, link, FIFO or device", optional=True),
     _name("reason", "one word: truncated, not_an_image, too_large, decoder_crash"),
     sa.Column("detail", sa.Text, nullable=False, comment="one line for people"),
+    _name("shift", "the settings' name of the shift; null if an earlier version wrote it", optional=True),
+    _shift_day(),
     _instant("quarantined_us", "when it was given up"),
     _name("path", "place in the quarantine folder"),
     sa.UniqueConstraint("station_id", "path", "quarantined_us"),
+    sa.CheckConstraint("length(shift_day) = 10", name="shift_day"),
     comment="files that cannot be inspected, and why",
 )
 sa.Index("ix_quarantine_quarantined_us", quarantine.c.quarantined_us)

@@ -41,6 +41,7 @@ def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Ro
         "inspected_us": item.inspected_us,
         "local_day": item.local_day,
         "shift": item.shift,
+        "shift_day": item.shift_day,
         "verdict": judgement.verdict.value,
         "label": judgement.label,
         "confidence": min(float(judgement.confidence), 1.0),  # float32 sums may pass 1 by a rounding
@@ -67,6 +68,8 @@ def quarantine_row(item: Quarantined, *, station_id: int) -> Row:
         "sha256": item.source.sha256,
         "reason": clean(item.reason),
         "detail": clean(item.detail),
+        "shift": item.shift,
+        "shift_day": item.shift_day,
         "quarantined_us": item.recorded_us,
         "path": item.final_path,
     }

@@ -39,6 +39,8 @@ def migrate(url: URL | str) -> None:
     try:
         with database.transaction(engine) as connection:
             if connection.dialect.name == "postgresql":
+                # Millions of rows take longer than a batch, whose limit is otherwise in force.
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
             database.require_schema(connection, may_be_old=True)
             command.upgrade(database.alembic_config(connection), "head")

@@ -13,6 +13,7 @@ from inspector.ledger.schema import metadata
 REFUSAL = "history is append-only: add a row instead"
 
 # Name → comment and query. Names instead of numbers, UTC timestamps instead of microseconds.
+# A new column goes to the end: PostgreSQL then replaces the view in place, with its rights and views on it.
 VIEWS: dict[str, tuple[str, str]] = {
     "v_inspection": (
         "one row for each judged image, with the latest human verdict",
@@ -23,7 +24,7 @@ VIEWS: dict[str, tuple[str, str]] = {
                r.verdict AS human_verdict, r.label AS human_label, r.reviewer, {r.reviewed_us} AS reviewed_at,
                m.name AS model, m.version AS model_version, i.settings_id,
                i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
-               i.sha256, i.duplicate_of, i.archive_path
+               i.sha256, i.duplicate_of, i.archive_path, i.shift_day
         FROM inspection i
         JOIN station s ON s.id = i.station_id
         JOIN model m ON m.id = i.model_id
@@ -35,7 +36,7 @@ VIEWS: dict[str, tuple[str, str]] = {
         "files that cannot be inspected, and why",
         """
         SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
-               {q.quarantined_us} AS quarantined_at, q.path, q.sha256
+               {q.quarantined_us} AS quarantined_at, q.path, q.sha256, q.shift, q.shift_day
         FROM quarantine q JOIN station s ON s.id = q.station_id
         """,
     ),

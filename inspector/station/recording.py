@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from inspector.records import Duplicate, Inspected, Judgement, NameParts, Place, Quarantined, Timings
 from inspector.station.archive import Archive
 from inspector.station.reading import Frame, Unreadable
+from inspector.times import DayAndShift
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +17,13 @@ class Bookkeeper:
     """Writes records; knows the station's calendar, its naming pattern and the archive's free paths."""
 
     describe: Callable[[str], NameParts]  # source name → camera, part, seam, camera time
-    calendar: Callable[[int], tuple[str, str]]  # UTC epoch µs → local day and shift
+    calendar: Callable[[int], DayAndShift]  # of an instant in UTC epoch microseconds
     archive: Archive
 
     def inspected(self, frame: Frame, judgement: Judgement, infer_ms: float, batch_size: int) -> Inspected:
         """A judged image; its total time ends now, just before the commit."""
         arrival = frame.taken.arrival
-        day, shift = self.calendar(arrival.seen_us)
+        day, shift, shift_day = self.calendar(arrival.seen_us)
         return Inspected(
             arrival=arrival,
             source=frame.taken.source,
@@ -37,13 +38,14 @@ class Bookkeeper:
             ),
             local_day=day,
             shift=shift,
+            shift_day=shift_day,
             inspected_us=_now_us(),
             final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/{judgement.verdict}"),
         )
 
     def duplicate(self, frame: Frame, inspection_id: int) -> Duplicate:
         """A file delivered again, whose first judgement stands."""
-        day, _ = self.calendar(frame.taken.arrival.seen_us)
+        day = self.calendar(frame.taken.arrival.seen_us).day
         return Duplicate(
             arrival=frame.taken.arrival,
             source=frame.taken.source,
@@ -54,12 +56,14 @@ class Bookkeeper:
 
     def quarantined(self, item: Unreadable) -> Quarantined:
         """A file that cannot be inspected."""
-        day, _ = self.calendar(item.taken.arrival.seen_us)
+        day, shift, shift_day = self.calendar(item.taken.arrival.seen_us)
         return Quarantined(
             arrival=item.taken.arrival,
             source=item.taken.source,
             reason=item.error.reason,
             detail=item.error.detail,
+            shift=shift,
+            shift_day=shift_day,
             recorded_us=_now_us(),
             final_path=self.archive.free_path(item.taken, Place.QUARANTINE, f"{day}/{item.error.reason}"),
         )

@@ -2,7 +2,7 @@
 --
 -- day               local day on which the file was seen; empty where the rows are not by day
 -- shift             the settings' name of the shift, all days together; empty where the rows are not by shift,
---                   and for errors with no image to go by
+--                   and for errors of an earlier version that no image shows the shift of
 -- station           the camera PC; empty where the rows are not by station
 -- n                 passed + failed + review + errors: what first_pass_share counts from
 -- passed            images of a first pass, verdict PASS
@@ -10,8 +10,7 @@
 -- review            the same, verdict REVIEW: not passed at the first go, whatever a person says later
 -- errors            files that could not be inspected, less those put back into the drop folder since: they are
 --                   seen anew. None are counted where one part is asked for: a file without an image is of no
---                   known part. Their shift is that of the image which the station judged last before them,
---                   else first after them, within 12 hours
+--                   known part
 -- first_pass_share  passed / n, 0 to 1; empty where no image was judged at all
 --
 -- Only the first pass of a part and seam counts: an image of a later one (a repair) does not, nor one whose
@@ -32,16 +31,7 @@ WITH first AS (
     SELECT
         q.station_id,
         substr(q.path, 1, 10),
-        CASE WHEN :by = 'shift' THEN coalesce(
-            (SELECT b.shift FROM inspection b
-             WHERE b.station_id = q.station_id
-               AND b.inspected_us BETWEEN q.quarantined_us - 43200000000 AND q.quarantined_us
-             ORDER BY b.inspected_us DESC, b.id DESC LIMIT 1),
-            (SELECT b.shift FROM inspection b
-             WHERE b.station_id = q.station_id
-               AND b.inspected_us BETWEEN q.quarantined_us AND q.quarantined_us + 43200000000
-             ORDER BY b.inspected_us, b.id LIMIT 1)
-        ) END,
+        q.shift,
         'error'
     FROM quarantine q
     WHERE q.quarantined_us >= :since_us AND q.quarantined_us < :until_us

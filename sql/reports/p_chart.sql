@@ -3,8 +3,7 @@
 -- station       the camera PC; each has a chart of its own
 -- hour_us       begin of the hour, UTC epoch microseconds; empty where the subgroups are not hours
 -- day           by day: the local day. By week: its Monday. By shift: the local day on which the shift began, so
---               that a night stays one subgroup: that of its first image, or the day before where it was seen
---               after midnight alone and the station's other images tell. By hour: empty
+--               that a night is one subgroup. By hour: empty
 -- shift         the settings' name of the shift; empty where the subgroups are not shifts
 -- n             images judged in the subgroup, one point of the chart
 -- failed        of n, verdict FAIL
@@ -27,9 +26,7 @@
 -- reference period in which the process was in control (phase I), and the points are judged by it (phase II). It
 -- may lie before the points or among them. Points stand in the order of time. A run of tests 2 to 4 is flagged where it is complete, not where it began.
 -- Where n times center is below about 5 the limits are rough: take larger subgroups. Verdicts are the
--- station's, human verdicts apart. Hour, day and shift are those in which the file was seen. A
--- shift ends where none of its images is seen for twelve hours: a shop whose shifts last longer goes
--- by day.
+-- station's, human verdicts apart. Hour, day and shift are those in which the file was seen.
 --
 -- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
 -- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period that the limits
@@ -38,11 +35,12 @@
 WITH counted AS (
     SELECT
         i.station_id,
-        i.local_day,
-        i.shift,
-        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        CASE WHEN :by = 'hour' THEN i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 END AS hour_us,
+        CASE WHEN :by = 'shift' THEN coalesce(i.shift_day, i.local_day) WHEN :by <> 'hour' THEN i.local_day END AS day,
+        CASE WHEN :by = 'shift' THEN i.shift END AS shift,
         i.inspected_us >= :since_us AND i.inspected_us < :until_us AS charted,
         i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us AS referred,
+        min(i.seen_us) AS at_us,
         count(*) AS n,
         count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
     FROM inspection i
@@ -51,101 +49,32 @@ WITH counted AS (
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
-    GROUP BY i.station_id, i.local_day, i.shift, hour_us, charted, referred
-),
-hourly AS (
-    SELECT
-        station_id,
-        local_day,
-        shift,
-        hour_us,
-        sum(CASE WHEN charted THEN n ELSE 0 END) AS n,
-        sum(CASE WHEN charted THEN failed ELSE 0 END) AS failed,
-        sum(CASE WHEN referred THEN n ELSE 0 END) AS reference_n,
-        sum(CASE WHEN referred THEN failed ELSE 0 END) AS reference_failed
-    FROM counted
-    WHERE charted OR referred
-    GROUP BY station_id, local_day, shift, hour_us
+    GROUP BY 1, 2, 3, 4, 5, 6
 ),
 -- Days as Julian day numbers (Fliegel and Van Flandern 1968): Mondays are the multiples of 7.
 numbered AS (
-    SELECT
-        h.*,
-        1461 * (y + 4800 + (m - 14) / 12) / 4 + 367 * (m - 2 - (m - 14) / 12 * 12) / 12
-            - 3 * ((y + 4900 + (m - 14) / 12) / 100) / 4 + d - 32075 AS day_number
+    SELECT c.*, 1461 * (y + 4800 + (m - 14) / 12) / 4 + 367 * (m - 2 - (m - 14) / 12 * 12) / 12
+        - 3 * ((y + 4900 + (m - 14) / 12) / 100) / 4 + d - 32075 AS day_number
     FROM (
-        SELECT
-            hourly.*,
-            CAST(substr(local_day, 1, 4) AS INTEGER) AS y,
-            CAST(substr(local_day, 6, 2) AS INTEGER) AS m,
-            CAST(substr(local_day, 9, 2) AS INTEGER) AS d
-        FROM hourly
-    ) h
-),
--- A shift goes on over midnight; after twelve hours without an image of it, it is the next day's.
-begun AS (
-    SELECT
-        n.*,
-        CASE WHEN hour_us - lag(hour_us) OVER (PARTITION BY station_id, shift ORDER BY hour_us, local_day)
-            <= 43200000000 THEN 0 ELSE 1 END AS begins
-    FROM numbered n
-),
-turned AS (
-    SELECT
-        b.*,
-        sum(begins) OVER (PARTITION BY station_id, shift ORDER BY hour_us, local_day) AS turn,
-        min(hour_us) OVER (PARTITION BY station_id, day_number) AS day_from_us,
-        max(hour_us) OVER (PARTITION BY station_id, day_number) AS day_to_us
-    FROM begun b
-),
--- What shows that a shift began the day before: it is the first of its day and not the last, and shifts of its
--- name do go on over midnight, or another one begins on this day.
-turn AS (
-    SELECT
-        station_id,
-        shift,
-        turn,
-        min(day_number) AS first_day,
-        CASE WHEN min(day_number) = max(day_number) AND min(hour_us) = min(day_from_us)
-            AND max(hour_us) < max(day_to_us) THEN 1 ELSE 0 END AS early,
-        max(CASE WHEN min(day_number) < max(day_number) THEN 1 ELSE 0 END)
-            OVER (PARTITION BY station_id, shift) AS wraps,
-        count(*) OVER (PARTITION BY station_id, shift, min(day_number)) AS twins
-    FROM turned
-    GROUP BY station_id, shift, turn
-),
-dated AS (
-    SELECT
-        h.station_id,
-        h.n,
-        h.failed,
-        h.reference_n,
-        h.reference_failed,
-        h.hour_us AS at_us,
-        CASE WHEN :by = 'hour' THEN h.hour_us END AS hour_us,
-        CASE WHEN :by = 'shift' THEN h.shift END AS shift,
-        CASE
-            WHEN :by = 'day' THEN h.day_number
-            WHEN :by = 'week' THEN h.day_number - h.day_number % 7
-            WHEN :by = 'shift' AND t.early = 1 AND (t.wraps = 1 OR t.twins > 1) THEN t.first_day - 1
-            WHEN :by = 'shift' THEN t.first_day
-        END AS day_number
-    FROM turned h
-    JOIN turn t ON t.station_id = h.station_id AND t.shift = h.shift AND t.turn = h.turn
+        SELECT counted.*, CAST(substr(day, 1, 4) AS INTEGER) AS y, CAST(substr(day, 6, 2) AS INTEGER) AS m,
+            CAST(substr(day, 9, 2) AS INTEGER) AS d
+        FROM counted
+    ) c
 ),
 subgroup AS (
     SELECT
         station_id,
         hour_us,
-        day_number,
+        CASE WHEN :by = 'week' THEN day_number - day_number % 7 ELSE day_number END AS begin_number,
         shift,
         min(at_us) AS at_us,
-        CAST(sum(n) AS BIGINT) AS n,
-        CAST(sum(failed) AS BIGINT) AS failed,
-        CAST(sum(reference_n) AS BIGINT) AS reference_n,
-        CAST(sum(reference_failed) AS BIGINT) AS reference_failed
-    FROM dated
-    GROUP BY station_id, hour_us, day_number, shift
+        CAST(sum(CASE WHEN charted THEN n ELSE 0 END) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN charted THEN failed ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN referred THEN n ELSE 0 END) AS BIGINT) AS reference_n,
+        CAST(sum(CASE WHEN referred THEN failed ELSE 0 END) AS BIGINT) AS reference_failed
+    FROM numbered
+    WHERE charted OR referred
+    GROUP BY station_id, hour_us, begin_number, shift
 ),
 reference AS (
     SELECT
@@ -161,7 +90,7 @@ scatter AS (
         station_id,
         center,
         z,
-        abs(z - lag(z) OVER (PARTITION BY station_id ORDER BY at_us, day_number, shift)) AS moving_range
+        abs(z - lag(z) OVER (PARTITION BY station_id ORDER BY at_us, begin_number, shift)) AS moving_range
     FROM (
         SELECT
             reference.*,
@@ -195,7 +124,7 @@ point AS (
         CAST(g.failed AS DOUBLE PRECISION) / g.n AS p,
         CASE WHEN j.sigma_z IS NOT NULL THEN 3 * sqrt(j.center * (1 - j.center) / g.n) END
             * CASE WHEN j.chart = 'laney' THEN j.sigma_z ELSE 1 END AS reach,
-        row_number() OVER (PARTITION BY g.station_id ORDER BY g.at_us, g.day_number, g.shift) AS place
+        row_number() OVER (PARTITION BY g.station_id ORDER BY g.at_us, g.begin_number, g.shift) AS place
     FROM subgroup g
     LEFT JOIN judged j ON j.station_id = g.station_id
     WHERE g.n > 0
@@ -218,7 +147,7 @@ limited AS (
 split AS (
     SELECT
         limited.*,
-        4 * (day_number + 1363 + (4 * day_number + 274277) / 146097 * 3 / 4) + 3 AS e
+        4 * (begin_number + 1363 + (4 * begin_number + 274277) / 146097 * 3 / 4) + 3 AS e
     FROM limited
 ),
 calendar AS (

@@ -11,7 +11,7 @@ import subprocess
 import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import histories
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from histories import BERLIN
+from histories import BERLIN, SHIFTS
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from programs import program
 from sqlalchemy.engine import URL
@@ -33,6 +33,7 @@ from inspector.ledger.store import Store
 from inspector.records import Inspected, NameParts, Verdict
 from inspector.reports.query import GROUPINGS, SEAM_RULE, Query, Report, run
 from inspector.reports.rendering import render
+from inspector.times import local_day_and_shift
 
 HOUR_US = 3600 * SECOND_US
 NAMES = ("first_pass_yield", "pareto", "trend", "by_part", "by_seam", "by_camera", "seams", "p_chart")
@@ -130,18 +131,11 @@ def test_first_pass_yield_is_that_of_the_first_look(told: dict[str, URL]) -> Non
 
 
 def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(told: dict[str, URL]) -> None:
-    """By shift: an error counts with the image judged last before it, else first after it."""
+    """By shift: an error counts in the shift in which its file was seen."""
     url = told["sqlite"]
     everything = images(url)
-    expected: Counter[str | None] = Counter()
-    for wrong in errors(url):
-        at, own = wrong["quarantined_us"], [row for row in everything if row["station"] == wrong["station"]]
-        near = [row for row in own if abs(row["inspected_us"] - at) <= 12 * HOUR_US]
-        before = [row for row in near if row["inspected_us"] <= at]
-        chosen = max(before, key=lambda row: (row["inspected_us"], row["id"]), default=None) or min(
-            near, key=lambda row: (row["inspected_us"], row["id"]), default={"shift": None}
-        )
-        expected[chosen["shift"]] += 1
+    seen_us = [wrong["quarantined_us"] - 10 * SECOND_US for wrong in errors(url)]
+    expected = Counter(local_day_and_shift(at, BERLIN, SHIFTS).shift for at in seen_us)
     rows = as_dicts(run(url, Query("first_pass_yield", by="shift")))
     assert {row["shift"]: row["errors"] for row in rows if row["errors"]} == dict(expected)
     first = [row for row in everything if row["pass_no"] in (None, 1) and row["duplicate_of"] is None]
@@ -184,9 +178,6 @@ def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
     report = run(told["sqlite"], Query("trend", by=by, zone=BERLIN))
     found = {row[:3]: row[3:] for row in report.rows}
     assert len(found) == len(report.rows)
-    if by == "shift":  # where a clock went mad a few images came after midnight, and nothing tells of a night
-        alone = {"1970-01-01": "1969-12-31", "2031-01-01": "2030-12-31"}
-        found = {(hour, alone.get(day, day), shift): row for (hour, day, shift), row in found.items()}
     assert found == expected
 
 
@@ -504,7 +495,9 @@ def day_of(failed: int, n: int, number: int) -> list[Inspected]:
         inspected(f"{number}-{i}.png", seen_us=at + i, verdict=Verdict.FAIL if i < failed else Verdict.PASS)
         for i in range(n)
     ]
-    return [dataclasses.replace(frame, local_day=day.isoformat()) for frame in frames]
+    return [
+        dataclasses.replace(frame, local_day=day.isoformat(), shift_day=day.isoformat()) for frame in frames
+    ]
 
 
 @pytest.mark.parametrize(
@@ -560,28 +553,36 @@ def test_all_pass_or_all_fail_has_no_limits(store: Store, url: URL, failed: int)
 # --- shifts, odd classes, bad input ----------------------------------------------------------------------
 
 
+NIGHTS = ("2026-01-05T22:30", "2026-01-06T00:30", "2026-01-07T01:30", "2026-01-07T22:10", "2026-01-08T05:59")
+
+
+def frame_at(at: datetime, shifts: dict[str, time]) -> Inspected:
+    """An image that was seen then, with its place in the calendar."""
+    frame = inspected(f"{at}.png", seen_us=int(at.replace(tzinfo=UTC).timestamp()) * SECOND_US)
+    day, shift, shift_day = local_day_and_shift(frame.arrival.seen_us, UTC, shifts)
+    return dataclasses.replace(frame, local_day=day, shift=shift, shift_day=shift_day)
+
+
 def test_a_night_is_one_shift_though_it_has_two_days(store: Store, url: URL) -> None:
-    """Hours after midnight count with the evening before, also where only they hold images."""
-    moments = [
-        "2026-01-05T22:30",
-        "2026-01-06T00:30",
-        "2026-01-07T01:30",
-        "2026-01-07T22:10",
-        "2026-01-08T05:59",
-    ]
-    frames = []
-    for text in moments:
-        at = datetime.fromisoformat(text).replace(tzinfo=UTC)
-        frame = inspected(f"{text}.png", seen_us=int(at.timestamp()) * SECOND_US)
-        frames.append(dataclasses.replace(frame, local_day=text[:10], shift="night"))
+    """Hours after midnight count with the evening before, also if only they hold images."""
+    frames = [frame_at(datetime.fromisoformat(text), SHIFTS) for text in NIGHTS]
     store.record(frames, in_force(store))
     rows = as_dicts(run(url, Query("trend", by="shift")))
-    assert [(row["day"], row["n"]) for row in rows] == [
-        ("2026-01-05", 2),
-        ("2026-01-06", 1),
-        ("2026-01-07", 2),
-    ]
-    assert [row["n"] for row in as_dicts(run(url, Query("p_chart", by="shift")))] == [2, 1, 2]
+    expected = [("2026-01-05", 2), ("2026-01-06", 1), ("2026-01-07", 2)]
+    assert [(row["day"], row["n"]) for row in rows] == expected
+    points = as_dicts(run(url, Query("p_chart", by="shift")))
+    assert [(row["day"], row["n"]) for row in points] == expected
+
+
+def test_a_shift_of_24_hours_is_one_point_a_day(store: Store, url: URL) -> None:
+    """A shop that works around the clock in one shift gets a point of the p-chart for each day."""
+    first = datetime(2026, 1, 5, 6)
+    frames = [frame_at(first + timedelta(hours=hour), {"all": time(6)}) for hour in range(7 * 24)]
+    store.record(frames, in_force(store))
+    expected = [(f"2026-01-{day:02}", 24) for day in range(5, 12)]
+    for name in ("p_chart", "trend"):
+        rows = as_dicts(run(url, Query(name, by="shift")))
+        assert [(row["day"], row["n"]) for row in rows] == expected, name
 
 
 def test_pareto_names_the_defect_where_an_accepted_class_leads(store: Store, url: URL) -> None:

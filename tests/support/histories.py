@@ -55,10 +55,12 @@ class History:
 
     @property
     def shifted(self) -> tuple[str, str] | None:
-        """Local day and shift of the first subgroup with the high defect rate."""
+        """Day and shift of the first subgroup with the high defect rate."""
         if self.shifts_at is None:
             return None
-        return local_day_and_shift(_us(self.begins.astimezone(UTC) + self.shifts_at), BERLIN, SHIFTS)
+        at = _us(self.begins.astimezone(UTC) + self.shifts_at)
+        _, shift, shift_day = local_day_and_shift(at, BERLIN, SHIFTS)
+        return shift_day, shift
 
 
 HISTORIES = {
@@ -164,13 +166,15 @@ def _judged(
 
 
 def _quarantined(file: _File, random: np.random.Generator) -> Quarantined:
-    day, _ = local_day_and_shift(_us(file.at), BERLIN, SHIFTS)
+    day, shift, shift_day = local_day_and_shift(_us(file.at), BERLIN, SHIFTS)
     reason = str(random.choice(["truncated", "not_an_image", "decoder_crash"]))
     return Quarantined(
         arrival=arrival(file.name, _us(file.at)),
         source=source(file.content),
         reason=reason,
         detail=f'{file.name}: it\'s "broken"',
+        shift=shift,
+        shift_day=shift_day,
         recorded_us=_us(file.at) + 10 * SECOND_US,
         final_path=f"{day}/{reason}/{file.name}",
     )
@@ -178,7 +182,7 @@ def _quarantined(file: _File, random: np.random.Generator) -> Quarantined:
 
 def _inspected(file: _File, classes: dict[str, str], random: np.random.Generator) -> Inspected:
     judgement = _judgement(file, classes, random)
-    day, shift = local_day_and_shift(_us(file.at), BERLIN, SHIFTS)
+    day, shift, shift_day = local_day_and_shift(_us(file.at), BERLIN, SHIFTS)
     wait, decode, infer = random.lognormal([1, 2, 3], 0.7).tolist()
     return Inspected(
         arrival=arrival(file.name, _us(file.at)),
@@ -188,6 +192,7 @@ def _inspected(file: _File, classes: dict[str, str], random: np.random.Generator
         timings=Timings(wait, decode, infer, wait + decode + infer, batch_size=int(random.integers(1, 9))),
         local_day=day,
         shift=shift,
+        shift_day=shift_day,
         inspected_us=_us(file.at) + SECOND_US,
         final_path=f"{day}/{judgement.verdict.value}/{file.name}",
     )

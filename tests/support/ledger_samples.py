@@ -78,6 +78,7 @@ def inspected(
         timings=Timings(*milliseconds, batch_size=batch_size),
         local_day="2026-01-05",
         shift="early",
+        shift_day="2026-01-05",
         inspected_us=others.get("inspected_us", seen_us + SECOND_US),
         final_path=path or f"2026-01-05/{verdict.value}/{name}",
     )
@@ -101,6 +102,8 @@ def quarantined(name: str = "bad.png", content: str | None = "bad", **others: An
         source=source(content, inode=others.get("inode", 1)),
         reason=others.get("reason", "truncated"),
         detail=others.get("detail", "ends after 12 of 20 rows"),
+        shift="early",
+        shift_day="2026-01-05",
         recorded_us=others.get("recorded_us", START_US),
         final_path=others.get("path", f"2026-01-05/truncated/{name}"),
     )
