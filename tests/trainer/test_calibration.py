@@ -1,4 +1,4 @@
-"""A temperature makes confidence honest, or the reason stands where it cannot."""
+"""Calibration: a temperature corrects the confidence, or the reason against one is recorded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trainer.evaluation.metrics import calibration_error, reliability
 
 
 def answers(n: int, scale: float, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Probabilities of three classes whose logits are ``scale`` times the honest ones, and true labels."""
+    """Probabilities of three classes with logits ``scale`` times the calibrated ones, and true labels."""
     generator = torch.Generator().manual_seed(seed)
     logits = 1.5 * torch.randn(n, 3, generator=generator, dtype=torch.float64)
     labels = torch.multinomial(logits.softmax(1), 1, generator=generator).flatten()
@@ -31,7 +31,7 @@ def test_the_temperature_is_the_scale_of_the_logits(scale: float) -> None:
 
 
 def test_a_temperature_changes_no_top_class() -> None:
-    """Warmer or colder probabilities sum to one and keep their order; 1 changes nothing."""
+    """At any temperature probabilities sum to one and keep their top class; at 1 they stay the same."""
     probabilities, _ = answers(50, 1.0)
     for temperature in (0.2, 1.0, 5.0):
         warmed = at_temperature(probabilities, temperature)
@@ -52,14 +52,14 @@ def test_least_cross_entropy_ignores_the_scale_of_the_logits(scale: float) -> No
 
 
 def test_too_few_frames_stay_uncalibrated() -> None:
-    """Below the fewest the temperature is 1 and the reason names both numbers."""
+    """With too few frames the temperature is 1, and the reason names both numbers."""
     calibration = calibrate(*answers(MIN_FRAMES - 1, 3.0))
     assert (calibration.temperature, calibration.calibrated, calibration.error_after) == (1.0, False, None)
     assert f"{MIN_FRAMES - 1} held-out frames are too few, {MIN_FRAMES} are needed" in calibration.why
 
 
 def test_a_temperature_that_does_not_help_on_other_frames_is_not_used() -> None:
-    """Where each half wants another temperature, neither is honest: uncalibrated."""
+    """If each half of the frames needs another temperature, the result is uncalibrated."""
     confident, unsure = answers(200, 6.0, seed=1), answers(200, 0.2, seed=2)
     mixed, labels = (torch.cat(both) for both in zip(confident, unsure, strict=True))
     calibration = calibrate(mixed, labels, ["confident"] * 200 + ["unsure"] * 200)
@@ -68,7 +68,7 @@ def test_a_temperature_that_does_not_help_on_other_frames_is_not_used() -> None:
 
 
 def test_reliability_bins_hold_every_frame() -> None:
-    """Bins tell of all frames, and in each confidence lies within its bounds."""
+    """The bins contain all frames, and their shares add up to the accuracy."""
     probabilities, labels = answers(500, 2.0)
     bins = reliability(probabilities, labels)
     assert sum(each["n"] for each in bins) == 500

@@ -1,4 +1,4 @@
-"""The linear model that networks are measured against."""
+"""The linear baseline that networks are compared with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainer.evaluation.linear_baseline import ridge
 
 
 def test_it_separates_two_classes() -> None:
-    """Two classes that differ in where a blot lies are linear in a thumbnail; each row sums to one."""
+    """Two classes that differ in the place of a blot are separated, and each row sums to one."""
     valid = frame_set(30, side=64)
     answers = ridge(frame_set(40), valid, classes=2)
     assert (answers.argmax(1) == valid.labels).double().mean() == 1.0
@@ -17,7 +17,7 @@ def test_it_separates_two_classes() -> None:
 
 
 def test_held_out_frames_do_not_change_the_model() -> None:
-    """A frame's answer does not depend on the other held-out frames or on any held-out label."""
+    """A frame's answer does not depend on other held-out frames or on held-out labels."""
     train, valid = frame_set(40), frame_set(10, side=64)
     whole = ridge(train, valid, classes=2)
     valid.labels[:] = 0

@@ -1,4 +1,4 @@
-"""Figures checked by hand and against their definitions."""
+"""Metrics, checked by hand and against their definitions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ANSWERED = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 3).floa
 
 
 def test_metrics_by_hand() -> None:
-    """Accuracy, macro F1, per-class figures and confusion of six frames, reckoned on paper."""
+    """Accuracy, macro F1, metrics per class and confusion of six frames equal those computed by hand."""
     result = evaluate(ANSWERED, TRUE, CLASSES, ["a", "a", "b", "b", "b", None])
 
     assert result["n"] == 6
@@ -34,14 +34,14 @@ def test_metrics_by_hand() -> None:
 
 
 def test_classes_that_never_occur_do_not_lower_the_macro_f1() -> None:
-    """A class with neither frames nor answers is left out of the mean."""
+    """A class without frames and answers is left out of the mean."""
     result = evaluate(ANSWERED[:2], TRUE[:2], CLASSES)
     assert result["macro_f1"] == 1.0
     assert result["by_run"] == {}
 
 
 def test_wilson_against_published_values() -> None:
-    """81 of 263 gives 0.2553 to 0.3662 (Newcombe 1998, Table I, method 3); the ends stay within 0 and 1."""
+    """81 of 263 gives 0.2553 to 0.3662 (Newcombe 1998, Table I, method 3), and bounds stay within 0 and 1."""
     assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert wilson(20, 20)[1] == 1.0
@@ -49,21 +49,21 @@ def test_wilson_against_published_values() -> None:
 
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_wilsons_interval_contains_the_share(counts: tuple[int, int]) -> None:
-    """The interval always contains the share that was seen."""
+    """The interval always contains the observed share."""
     low, high = wilson(*counts)
     assert 0 <= low <= counts[0] / counts[1] + 1e-12
     assert counts[0] / counts[1] - 1e-12 <= high <= 1
 
 
 def test_agreement_counts_top_classes() -> None:
-    """Two networks agree where they name the same class, however sure they are."""
+    """Two networks agree on a frame if their top classes are the same, at any confidence."""
     first = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
     second = torch.tensor([[0.6, 0.4], [0.1, 0.9], [0.8, 0.2], [0.9, 0.1]])
     assert agreement(first, second) == 0.75
 
 
 def test_the_bootstrap_resamples_whole_runs() -> None:
-    """Over runs of which each is wholly right or wrong, the bootstrap is far wider than Wilson's interval."""
+    """If each run is entirely right or wrong, the bootstrap is far wider than Wilson's interval."""
     labels = torch.zeros(200, dtype=torch.int64)
     answers = torch.zeros(200, 2)
     answers[:100, 0], answers[100:, 1] = 1, 1
@@ -78,13 +78,13 @@ def test_the_bootstrap_resamples_whole_runs() -> None:
 
 @pytest.mark.parametrize("runs", [[], ["a", "b", "c", "d"] * 5, ["a", "b", "c", "d", "e"] * 3 + [None] * 5])
 def test_few_or_unknown_runs_give_no_bootstrap(runs: list[str | None]) -> None:
-    """With fewer than five runs, or frames of none, there is nothing to resample: None, not a guess."""
+    """With fewer than five runs, or frames without a run, the bootstrap interval is None."""
     result = evaluate(torch.eye(2)[[0, 1] * 10].float(), torch.tensor([0, 1] * 10), ("good", "bad"), runs)
     assert result["accuracy_interval_runs"] is None
 
 
 def test_calibration_error_by_hand() -> None:
-    """Ten answers at 0.8, half of them right: 0.3 too sure."""
+    """Ten answers at 0.8, half of them right, have a calibration error of 0.3."""
     probabilities = torch.tensor([[0.8, 0.2]] * 10)
     labels = torch.tensor([0, 1] * 5)
     assert evaluate(probabilities, labels, ("good", "bad"))["calibration_error"] == pytest.approx(

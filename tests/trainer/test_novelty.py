@@ -1,4 +1,4 @@
-"""Novelty: small on frames like those of training, large on others, at a threshold with a known rate."""
+"""Novelty: small on known frames, large on others, with a threshold of a known rate."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def _distances(fitted, pooled):
 
 
 def test_novelty_is_the_distance_in_standard_deviations():
-    """Of a Gaussian with few features and many frames, it is the Mahalanobis distance."""
+    """For a Gaussian with few features and many frames, novelty is the Mahalanobis distance."""
     known = _gaussian(5000, 0, features=8)
     fitted = novelty.fit(known)
     expected = ((known - 5) / torch.linspace(1, 3, 8)).norm(dim=1)
@@ -32,7 +32,7 @@ def test_novelty_is_the_distance_in_standard_deviations():
 
 
 def test_fewer_frames_than_features_are_enough():
-    """With fewer frames than features the covariance is shrunk: known frames stay near, foreign ones far."""
+    """With fewer frames than features, known frames are still near and foreign frames far."""
     fitted = novelty.fit(_gaussian(20, 0))
     known = _distances(fitted, _gaussian(200, 1))
     foreign = _distances(fitted, _gaussian(200, 2) + 4)
@@ -42,19 +42,19 @@ def test_fewer_frames_than_features_are_enough():
 
 
 def test_identical_frames_give_a_number():
-    """Frames that are all the same give a number, for them and for others."""
+    """After a fit to identical frames, every frame's novelty is a finite number."""
     fitted = novelty.fit(torch.ones(5, 10))
     assert torch.isfinite(_distances(fitted, torch.rand(3, 10))).all()
 
 
 def test_without_a_fit_novelty_is_zero():
-    """Where nothing was fitted, no frame is novel."""
+    """Without a fit, no frame is novel."""
     assert novelty.Novelty(6)(torch.rand(6)) == 0
 
 
 @pytest.mark.parametrize(("n", "rank", "rate"), [(1, 1, 0.5), (60, 1, 0.0164), (500, 10, 0.02)])
 def test_the_threshold_states_the_expected_rate(n, rank, rate):
-    """The j-th largest of n is exceeded by the next frame with probability j/(n+1), and that is stated."""
+    """The threshold is the j-th largest of n distances, and states the expected rate j/(n+1)."""
     held_out = torch.randperm(n).float()
     chosen = novelty.choose_threshold(held_out)
     assert chosen.value == n - rank
@@ -63,12 +63,14 @@ def test_the_threshold_states_the_expected_rate(n, rank, rate):
 
 
 def test_a_novel_frame_is_review(tmp_path):
-    """Through file and classifier: known frames keep their verdict, a frame unlike all others is REVIEW."""
+    """In the station's classifier, known frames keep their verdict and a novel frame is REVIEW."""
     network = student()
     known = frames(40, TINY.height, TINY.width)
     fitted = fit_ranges_and_novelty(network, known[:30], known[30:])
     limit = fitted.novelty_threshold.value
-    thresholds = Thresholds(accept=0.0, defect=1.0, novelty=limit)  # all else would be PASS
+    thresholds = Thresholds(
+        accept=0.0, defect=1.0, novelty=limit
+    )  # without novelty, every frame would be PASS
     compiled(tmp_path / "a.pt", network, novelty=fitted.novelty, thresholds=thresholds)
     opened = artifacts.open(tmp_path / "a.pt")
     stripes = (torch.arange(TINY.width) % 2 * 255).to(torch.uint8).expand(1, TINY.height, TINY.width)
@@ -79,7 +81,7 @@ def test_a_novel_frame_is_review(tmp_path):
 
 
 def test_the_student_file_carries_ranges_and_novelty(tmp_path):
-    """Saved and loaded, a student compiles to every scheme with the same novelty."""
+    """A student that was saved and loaded compiles to every scheme with the same novelty."""
     network = student()
     known = frames(12, TINY.height, TINY.width)
     fitted = fit_ranges_and_novelty(network, known[:8], known[8:])

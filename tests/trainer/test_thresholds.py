@@ -1,4 +1,4 @@
-"""PASS and FAIL thresholds for wanted shares, reckoned by the station's own rule."""
+"""PASS and FAIL thresholds for wanted shares, by the station's own rule."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CLASSES = [
 
 
 def frames(good: list[float], bad: list[float]) -> tuple[Tensor, Tensor]:
-    """Frames by their probability of 'good'; the rest is 'hole'."""
+    """Probabilities and labels of frames, given their probability of 'good'; the rest is 'hole'."""
     accepted = torch.tensor(good + bad, dtype=torch.float64)
     probabilities = torch.stack([accepted, 1 - accepted, torch.zeros(len(accepted)).double()], dim=1)
     return probabilities, torch.tensor([0] * len(good) + [1] * len(bad))
 
 
 def test_the_lowest_pass_threshold_within_the_wanted_escapes() -> None:
-    """Of 100 defective frames two look good at 0.70 and 0.90: 1% of escapes needs more than 0.70, no more."""
+    """If two of 100 defects have 0.70 and 0.90 for good, 1% of escapes needs a threshold just above 0.70."""
     probabilities, labels = frames([0.95] * 100, [0.05] * 98 + [0.70, 0.90])
     thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.1)
     assert thresholds.accept == pytest.approx(0.71)
@@ -37,7 +37,7 @@ def test_the_lowest_pass_threshold_within_the_wanted_escapes() -> None:
 
 
 def test_the_highest_fail_threshold_within_the_wanted_reviews() -> None:
-    """Twenty doubtful defects of 0.75: with 5% of reviews they must FAIL, with 20% they may wait."""
+    """Twenty defects of 0.75 must FAIL if 5% of reviews are wanted, and may be REVIEW with 20%."""
     probabilities, labels = frames([0.95] * 100, [0.02] * 80 + [0.25] * 20)
     few, _ = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.05)
     many, _ = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.2)
@@ -45,7 +45,7 @@ def test_the_highest_fail_threshold_within_the_wanted_reviews() -> None:
 
 
 def test_too_few_frames_leave_the_defaults() -> None:
-    """Thresholds are not chosen on a handful of frames; the reason names the numbers."""
+    """With too few frames the thresholds stay at their defaults, and the reason names the numbers."""
     probabilities, labels = frames([0.9] * 100, [0.1] * (MIN_FRAMES_PER_ROLE - 1))
     thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.1)
     assert (thresholds.accept, thresholds.defect, curve) == (0.5, 0.5, [])
@@ -58,7 +58,7 @@ shares = st.lists(st.floats(0, 1), min_size=MIN_FRAMES_PER_ROLE, max_size=60)
 @settings(max_examples=40, deadline=None)
 @given(shares, shares)
 def test_escapes_are_within_the_wanted_share(good: list[float], bad: list[float]) -> None:
-    """Whatever the answers, frames that pass by the station's rule escape within the wish, if any can."""
+    """Escapes by the station's rule are within the wanted share if any threshold allows it."""
     probabilities, labels = frames(good, bad)
     thresholds, curve = choose_thresholds(probabilities, labels, CLASSES, escape=0.1, review=0.3)
     fails = probabilities[:, 1:].amax(1) >= thresholds.defect

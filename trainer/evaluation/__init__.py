@@ -1,1 +1,7 @@
-"""How good a network is: metrics, baseline, calibration, thresholds, novelty, and pictures of them."""
+"""The evaluation of networks and artifacts on labelled frames.
+
+``report`` applies ``metrics`` to the networks of a run and to artifacts, and ``results`` is the shape of
+``results.json``. ``calibration``, ``thresholds`` and ``novelty`` fit a student's values on frames,
+``linear_baseline`` is the model to beat, ``comparison`` judges two artifacts, and ``pictures`` draws. Nothing
+is imported here, because most modules load torch or matplotlib.
+"""

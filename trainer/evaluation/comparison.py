@@ -1,4 +1,4 @@
-"""A new artifact against the one in service, on the same frames, before anyone installs it."""
+"""A comparison of a new artifact with the one in service, on the same frames."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trainer.evaluation.metrics import mcnemar, wilson
 from trainer.evaluation.report import judge_frames
 from trainer.run.progress import Progress
 
-SIGNIFICANCE_LEVEL = 0.05  # a p-value below this is called a difference
+SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
 
 
 def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
-    """Judge both on the same labelled frames; each prepares the frames in its own way.
+    """Judge both artifacts on the same labelled frames; each prepares the frames in its own way.
 
     Args:
         old: the artifact in service.
@@ -25,13 +25,14 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
         progress: shown while frames are judged.
 
     Returns:
-        ``n``; each one's ``accuracy`` with interval; ``only_old`` and ``only_new``, the frames that one alone
-        has right; ``p``, McNemar's exact p-value; ``verdict``; the same by class in ``per_class``;
-        ``changed``, the frames on which right became wrong.
+        ``n``; ``accuracy`` with interval of each artifact; ``only_old`` and ``only_new``, the frames that
+        only one of them has right; ``p``, McNemar's exact p-value; ``verdict``; the same by class in
+        ``per_class``; ``changed``, the frames that the old artifact has right and the new one wrong.
 
     Raises:
-        UsageError: they do not know the same classes in the same order.
-        ArtifactError, DataError: see there.
+        UsageError: the artifacts do not have the same classes in the same order.
+        ArtifactError: an artifact cannot be used on this machine.
+        DataError: the data has no such frames, or frames cannot be read.
     """
     metadata = [read_metadata(path) for path in (old, new)]
     names = metadata[0].class_names
@@ -39,7 +40,7 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
         raise UsageError(
             f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(metadata[1].class_names)}"
         )
-    right: list[list[bool]] = []  # of the old artifact and of the new one, for each frame
+    right: list[list[bool]] = []  # by the old artifact and by the new one, for each frame
     with progress:
         for path, described in zip((old, new), metadata, strict=True):
             answers, frames, chosen = judge_frames(path, described, data, part, progress)

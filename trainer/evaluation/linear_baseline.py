@@ -1,4 +1,4 @@
-"""The row that any network has to beat: ridge regression on a thumbnail of the frame."""
+"""The baseline that networks should beat: ridge regression on a thumbnail of the frame."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainer.data.frames import FrameSet
 from trainer.data.resizing import prepare
 
 _HEIGHT, _WIDTH = 24, 40  # pixels
-_PENALTIES = tuple(10.0**exponent for exponent in range(-1, 5))  # beside pixels of unit variance
+_PENALTIES = tuple(10.0**exponent for exponent in range(-1, 5))  # for pixels of unit variance
 _FOLDS = 5
 
 
 def ridge(train: FrameSet, valid: FrameSet, classes: int) -> Tensor:
     """Answers ``[N, classes]`` of a linear model, as shares that sum to one.
 
-    Its penalty is chosen by cross-validation over the training runs alone. The shares are a softmax of the
-    regression's outputs: good for the top class, and no probabilities.
+    Its penalty is chosen by cross-validation over the training runs only. The shares are a softmax of the
+    regression's outputs. They give the top class, but are not probabilities.
     """
     pixels, unseen = _thumbnails(train), _thumbnails(valid)
     mean, spread = pixels.mean(dim=0), pixels.std().clamp_min(1e-6)
@@ -32,7 +32,7 @@ def ridge(train: FrameSet, valid: FrameSet, classes: int) -> Tensor:
 
 
 def _right_answers(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: float) -> int:
-    """Number of frames that are answered correctly by a model of the other folds."""
+    """Count the frames that models of the other folds answer correctly."""
     right = 0
     for fold in range(_FOLDS):
         inside = folds == fold
@@ -43,7 +43,7 @@ def _right_answers(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: floa
 
 
 def _fit(pixels: Tensor, targets: Tensor, penalty: float, unseen: Tensor) -> Tensor:
-    """Outputs for ``unseen`` in the dual form where frames are fewer than pixels, else in the primal."""
+    """Fit, and return outputs for ``unseen``; in the dual form if there are fewer frames than pixels."""
     offset = targets.mean(dim=0)
     if len(pixels) < pixels.shape[1]:
         gram = pixels @ pixels.T + penalty * torch.eye(len(pixels)).double()
@@ -59,7 +59,7 @@ def _thumbnails(frames: FrameSet) -> Tensor:
 
 
 def _folds(frames: FrameSet) -> Tensor:
-    """Fold of each frame, int64[N]; a run's frames share one."""
+    """The fold of each frame, int64[N]; frames of a run share a fold."""
     runs = sorted({run or frame.name for run, frame in zip(frames.runs, frames.frames, strict=True)})
     random.Random(0).shuffle(runs)
     folds = {run: i % _FOLDS for i, run in enumerate(runs)}

@@ -1,4 +1,4 @@
-"""What a network's answers are worth: torchmetrics' definitions, with n, an interval, and by welding run."""
+"""Metrics of a network's answers, as torchmetrics defines them, with n, intervals, and by welding run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from torchmetrics.functional.classification import (  # isort: skip
 )
 
 _BOOTSTRAP_DRAWS = 2000
-_MIN_RUNS = 5  # fewer give a bootstrap nothing to vary
+_MIN_RUNS = 5  # a bootstrap over fewer has too little to vary
 
 
 class ClassMetrics(TypedDict):
-    """One class; shares from 0 to 1, and 0 if no frame was answered as this class."""
+    """Metrics of one class: shares from 0 to 1, and 0 if no frame was answered as this class."""
 
     n: int  # frames of the class
     precision: float
@@ -33,14 +33,14 @@ class ClassMetrics(TypedDict):
 
 
 class RunMetrics(TypedDict):
-    """One welding run."""
+    """Metrics of one welding run."""
 
     n: int  # frames of the run
     accuracy: float
 
 
 class ModelMetrics(TypedDict):
-    """One network's or ensemble's answers, judged against the true labels; shares from 0 to 1."""
+    """Metrics of one network or ensemble; shares from 0 to 1."""
 
     n: int
     accuracy: float  # of the top class
@@ -57,13 +57,13 @@ class ModelMetrics(TypedDict):
 def evaluate(
     probabilities: Tensor, labels: Tensor, classes: Sequence[str], runs: Sequence[str | None] = ()
 ) -> ModelMetrics:
-    """Judge answers against true labels; all shares run from 0 to 1.
+    """Judge answers against true labels.
 
     Args:
         probabilities: ``[N, C]``.
         labels: int64[N].
         classes: names, in label order.
-        runs: of each frame; empty or None where there are none.
+        runs: the run of each frame; empty, or None for frames without a run.
     """
     answers, count = probabilities.argmax(dim=1), len(classes)
     right = answers == labels
@@ -98,7 +98,7 @@ def evaluate(
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Expected calibration error: mean distance of accuracy from confidence over bins of it, 0 to 1."""
+    """Expected calibration error: mean distance of accuracy from confidence over bins, 0 to 1."""
     error = multiclass_calibration_error(
         probabilities, labels, probabilities.shape[1], n_bins=bins, norm="l1"
     )
@@ -106,7 +106,7 @@ def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> 
 
 
 def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> list[dict[str, float]]:
-    """Mean ``confidence``, ``accuracy`` and ``n`` of each bin of confidence that holds frames."""
+    """Mean ``confidence``, ``accuracy`` and ``n`` of each bin of confidence that has frames."""
     confidence, answers = probabilities.max(dim=1)
     right = (answers == labels).double()
     number = (confidence * bins).long().clamp(0, bins - 1)
@@ -122,21 +122,24 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = 10) -> list[d
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p that two networks are equally good (McNemar 1947).
+    """Exact two-sided p-value for two equally good networks (McNemar 1947).
 
     Args:
-        only_first: frames that only the first has right.
-        only_second: frames that only the second has right.
+        only_first: number of frames that only the first has right.
+        only_second: number of frames that only the second has right.
     """
     n, fewer = only_first + only_second, min(only_first, only_second)
     tail: int = sum(math.comb(n, i) for i in range(fewer + 1))
-    return min(1.0, float(2 * tail / 2**n))  # whole numbers up to here: no rounding however many frames
+    return min(
+        1.0, float(2 * tail / 2**n)
+    )  # whole numbers until here, so nothing is rounded for any number of frames
 
 
 def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's score interval for a share, 95% at ``z`` = 1.96.
 
-    It takes frames as independent. Those of one welding run are not, so the truth is wider: see ``by_run``.
+    It treats frames as independent. Frames of one welding run are not, so the true interval is wider: see
+    ``by_run``.
     """
     share, shrink = right / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
@@ -145,12 +148,12 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def agreement(first: Tensor, second: Tensor) -> float:
-    """Share of frames for which two networks' probabilities ``[N, C]`` name the same class."""
+    """Share of frames with the same top class in both networks' probabilities ``[N, C]``."""
     return (first.argmax(dim=1) == second.argmax(dim=1)).double().mean().item()
 
 
 def _interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:
-    """95% interval of accuracy, resampling whole runs: frames of one run are right or wrong together."""
+    """95% interval of accuracy by resampling whole runs, because frames of a run are alike."""
     names = sorted({run for run in runs if run is not None})
     if len(names) < _MIN_RUNS or None in runs:
         return None

@@ -1,12 +1,12 @@
-"""How far a frame's pooled features lie from those of the training frames: an artifact's ``novelty``.
+"""An artifact's ``novelty``: the distance of a frame's pooled features from those of the training frames.
 
-The Mahalanobis distance from one Gaussian over all training frames, with a shrunk covariance (Ledoit and Wolf
-2004). Lee et al. 2018 take one mean per class. One mean for all catches as much, and needs no labels
-(docs/measurements/novelty.md). The ``MAX_AXES`` strongest directions have a variance of their own, all others
-share one: that costs no detection, and keeps a file of 3.5 MB from growing by 1 MB.
+It is the Mahalanobis distance from one Gaussian over all training frames, with a shrunk covariance (Ledoit
+and Wolf 2004). Lee et al. 2018 take one mean per class. One mean for all catches as much, and needs no labels
+(docs/measurements/novelty.md). The ``MAX_AXES`` strongest directions have a variance of their own, and all
+others share one. That detects as much, and saves 1 MB in a file of 3.5 MB.
 """
 
-# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+# No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from trainer.network.weldnet import WeldNet
 
 MAX_AXES = 32  # directions with a variance of their own
-# Share of known frames that may count as novel: each costs a person's look. 1% let four of ten X-SDD-foreign
-# frames through where 2% let one of ten (docs/measurements/novelty.md).
+# Share of known frames that may count as novel; a person has to look at each. At 1%, four of ten frames
+# foreign to X-SDD passed; at 2%, one of ten (docs/measurements/novelty.md).
 FALSE_ALARM_SHARE = 0.02
 
 
 class Novelty(nn.Module):
-    """Distance in standard deviations; 0 for every frame while nothing is fitted."""
+    """The distance in standard deviations; 0 for every frame until it is fitted."""
 
     mean: Tensor
     axes: Tensor
@@ -35,11 +35,11 @@ class Novelty(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         axes = min(MAX_AXES, features)
         self.register_buffer("axes", torch.zeros(features, axes))
-        self.register_buffer("gain", torch.zeros(axes))  # 1 / variance, above that of all other directions
+        self.register_buffer("gain", torch.zeros(axes))  # 1 / variance of each axis, minus ``rest``
         self.register_buffer("rest", torch.zeros([]))  # 1 / variance of all other directions
 
     def forward(self, pooled: Tensor) -> float:
-        """Of one frame's pooled features, ``float32[F]``."""
+        """The distance of one frame's pooled features, ``float32[F]``."""
         deviation = pooled - self.mean
         along = torch.mv(self.axes.t(), deviation)
         squared = float(torch.dot(deviation, deviation)) * float(self.rest)
@@ -48,10 +48,10 @@ class Novelty(nn.Module):
 
 
 def fit(pooled: Tensor) -> Novelty:
-    """Mean and shrunk covariance of training frames' pooled features, float32[N, F], N ≥ 2."""
+    """Fit mean and shrunk covariance to training frames' pooled features, float32[N, F], N ≥ 2."""
     mean = pooled.double().mean(0)
     variances, directions = torch.linalg.eigh(_shrunk_covariance(pooled.double() - mean))
-    variances = variances.clamp_min(1e-12)  # frames that are all the same
+    variances = variances.clamp_min(1e-12)  # 0 if all frames are the same
     count = min(MAX_AXES, len(variances))
     others = variances[:-count] if len(variances) > count else variances[:1]
     rest = 1 / others.mean()
@@ -68,7 +68,7 @@ def fit(pooled: Tensor) -> Novelty:
 
 
 def _shrunk_covariance(deviation: Tensor) -> Tensor:
-    """Ledoit and Wolf 2004 (J. Multivariate Analysis 88): drawn to a multiple of the identity."""
+    """Covariance shrunk to a multiple of the identity (Ledoit and Wolf 2004, J. Multivariate Analysis 88)."""
     count, features = deviation.shape
     covariance = deviation.T @ deviation / count
     level = covariance.trace() / features
@@ -80,25 +80,29 @@ def _shrunk_covariance(deviation: Tensor) -> Tensor:
 
 
 def pooled_features(student: WeldNet, frames: Tensor) -> Tensor:
-    """float32[N, F] of prepared frames ``uint8[N, 1, H, W]``, one by one as the artifact takes them."""
+    """Features float32[N, F] of prepared frames ``uint8[N, 1, H, W]``, one by one as in the artifact."""
     with torch.no_grad():
         return torch.cat([student.features(frame / 255).mean((2, 3)) for frame in torch.split(frames, 1)])
 
 
 @dataclass(frozen=True)
 class NoveltyThreshold:
-    """Above ``value`` a frame is novel."""
+    """The distance above which a frame is novel."""
 
     value: float
-    metadata: dict[str, Any]  # number of frames, wanted and expected share of false alarms
+    metadata: dict[str, Any]  # for the artifact: number of frames, wanted and expected share of false alarms
 
 
 def choose_threshold(held_out: Tensor) -> NoveltyThreshold:
-    """The distance that at most ``FALSE_ALARM_SHARE`` of held-out frames exceed; ``float32[n]``, n ≥ 1.
+    """Choose the distance that at most ``FALSE_ALARM_SHARE`` of known frames exceed.
 
-    Of n frames that are exchangeable with those to come, the j-th largest is exceeded by the next one with
-    probability j / (n + 1), whatever the distribution: that, and not the share seen on the very frames that
-    chose it, is the rate to expect. Few frames cannot promise a small one: of 60, the largest gives 1.6%.
+    If held-out and future frames are exchangeable, the next frame exceeds the j-th largest of n distances
+    with probability j / (n + 1), for any distribution. This is the rate to expect. The share on the held-out
+    frames themselves is too low. Few frames cannot promise a small rate: with 60, the largest distance gives
+    1.6%.
+
+    Args:
+        held_out: distances of held-out frames, ``float32[n]``, n ≥ 1.
     """
     n = len(held_out)
     rank = max(1, round(FALSE_ALARM_SHARE * (n + 1)))

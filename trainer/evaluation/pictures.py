@@ -1,4 +1,4 @@
-"""Pictures of a run for people; figures are in the CSV and JSON files beside them."""
+"""Pictures of a run; the CSV and JSON files next to them have the numbers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from trainer.data.frames import FrameSet
 from trainer.evaluation.metrics import ModelMetrics, reliability
 
 _DPI = 120
-_COLUMNS, _ROWS = 6, 4  # of a contact sheet, at most
+_COLUMNS, _ROWS = 6, 4  # at most, on a contact sheet
 
 
 def curves(logs: Sequence[Path], out: Path) -> None:
-    """Loss and accuracy by epoch of every network, as the paper's Figures 12 and 14.
+    """Draw loss and accuracy by epoch of every network, as in the paper's Figures 12 and 14.
 
-    Solid: on the training views. Dashed: on the held-out frames, which nothing was chosen by. A student's
-    training loss is against soft labels and ends above zero.
+    Solid lines are the training views. Dashed lines are the held-out frames, by which nothing was chosen. A
+    student's training loss is against soft labels, so it ends above zero.
 
     Args:
-        logs: the run folder's CSV files, one a network.
+        logs: the run folder's CSV files, one per network.
         out: PNG to write.
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
@@ -41,14 +41,14 @@ def curves(logs: Sequence[Path], out: Path) -> None:
                 label = log.stem if part == "train" else None
                 axis.plot(epochs, values, style, color=f"C{number}", label=label)
             axis.set(xlabel="epoch", ylabel=name)
-    axes["loss"].set_yscale("log")  # a diverging epoch would flatten all others
+    axes["loss"].set_yscale("log")  # on a linear axis a diverging epoch would flatten all others
     axes["accuracy"].set_ylim(0, 1)
     axes["accuracy"].legend(title="solid: training, dashed: held out")
     figure.savefig(out, dpi=_DPI)
 
 
 def confusion(metrics: ModelMetrics, out: Path) -> None:
-    """The confusion matrix of :func:`~trainer.evaluation.metrics.evaluate`: rows true, columns answered."""
+    """Draw the confusion matrix: rows true, columns answered."""
     names, counts = list(metrics["per_class"]), metrics["confusion"]
     side = 2.5 + 0.55 * len(names)
     figure = Figure(figsize=(side, side), layout="constrained")
@@ -66,7 +66,7 @@ def confusion(metrics: ModelMetrics, out: Path) -> None:
 
 
 def calibration(probabilities: Tensor, labels: Tensor, error: float, out: Path) -> None:
-    """Reliability: how often an answer is right, by how sure it was; on the diagonal where it is honest."""
+    """Draw accuracy against confidence; calibrated answers are on the diagonal."""
     figure = Figure(figsize=(5, 5), layout="constrained")
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], ":", color="grey")
@@ -81,7 +81,7 @@ def calibration(probabilities: Tensor, labels: Tensor, error: float, out: Path) 
 
 
 def mistakes(probabilities: Tensor, frames: FrameSet, classes: Sequence[str], out: Path) -> None:
-    """A contact sheet of the wrong answers that were surest, each with its file, its class and the answer."""
+    """Draw a contact sheet of the wrong answers of highest confidence, each with file, class and answer."""
     confidence, answers = probabilities.max(dim=1)
     wrong = (answers != frames.labels).nonzero().flatten()
     worst = wrong[confidence[wrong].argsort(descending=True)].tolist()
@@ -100,7 +100,7 @@ def mistakes(probabilities: Tensor, frames: FrameSet, classes: Sequence[str], ou
 
 
 def trade_off(thresholds: dict[str, Any], out: Path) -> None:
-    """What each PASS threshold would have let escape and sent to people, and which one was chosen."""
+    """Draw escapes, overkill and reviews for each PASS threshold, and the chosen threshold."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.subplots()
     points = thresholds["trade"]

@@ -1,4 +1,4 @@
-"""Figures of a run's networks on held-out frames, and of an artifact on any labelled frames."""
+"""Metrics of a run's networks on held-out frames, and of an artifact on any labelled frames."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluate_networks(
     *,
     k: float,
 ) -> dict[str, ModelMetrics]:
-    """Each teacher, both ensembles, a linear model to beat and the fp32 student, on the held-out frames."""
+    """Evaluate each teacher, both ensembles, the linear baseline and the fp32 student on held-out frames."""
     by_teacher = torch.stack([predict(teacher, valid.images) for teacher in teachers])
     answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(by_teacher, start=1)}
     answers["mean"] = ensemble.mean(by_teacher)
@@ -48,7 +48,7 @@ def evaluate_networks(
 def evaluate_compiled(
     path: Path, student: nn.Module, frames: FrameSet
 ) -> tuple[ModelMetrics, ArtifactSummary]:
-    """The artifact of ``student`` on prepared frames, with pictures beside it."""
+    """Evaluate the artifact of ``student`` on prepared frames, and draw pictures next to it."""
     metadata = read_metadata(path)
     answers = artifact_probabilities(open_network(path), frames.images)
     metrics = _metrics(answers, frames, metadata.class_names)
@@ -62,7 +62,7 @@ def evaluate_compiled(
 
 
 def draw_pictures(answers: Tensor, frames: FrameSet, metrics: ModelMetrics, folder: Path) -> None:
-    """``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
+    """Draw ``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures.confusion(metrics, folder / "confusion.png")
     pictures.calibration(answers, frames.labels, metrics["calibration_error"], folder / "reliability.png")
@@ -76,7 +76,7 @@ def _metrics(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) ->
 
 
 def student_metrics(results: Results) -> dict[str, Any]:
-    """What an artifact's metadata report of its fp32 student: metrics, with n, seeds and split."""
+    """The fp32 student's metrics for an artifact's metadata, with n, seeds and split."""
     identity, student = results.identity, results.models["student"]
     return {
         "part": identity.part,
@@ -93,17 +93,17 @@ def student_metrics(results: Results) -> dict[str, Any]:
 
 
 def open_network(path: Path) -> torch.jit.ScriptModule:
-    """An artifact's network, frozen as the station runs it.
+    """Open an artifact's network, frozen as the station runs it.
 
     Raises:
-        ArtifactError: it does not load on this machine.
+        ArtifactError: the artifact does not load on this machine.
     """
     try:
         network = torch.jit.load(path)  # type: ignore[no-untyped-call]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(network.eval(), preserved_attrs=["prepare"])
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0][:200]
-        raise ArtifactError(f"{path}: does not load here ({reason}); compile it again") from None
+        raise ArtifactError(f"{path}: does not load on this machine ({reason}); compile it again") from None
     return frozen
 
 
@@ -113,7 +113,7 @@ _FRAMES_PER_CALL = 8  # the daemon's default batch
 def artifact_probabilities(
     network: torch.jit.ScriptModule, images: Tensor, advance: Callable[[float], None] = lambda frames: None
 ) -> Tensor:
-    """Probabilities ``[N, C]`` that an artifact gives prepared frames ``uint8[N, 1, H, W]``."""
+    """An artifact's probabilities ``[N, C]`` for prepared frames ``uint8[N, 1, H, W]``."""
     answers = []
     with torch.inference_mode():
         for frames in torch.split(images, _FRAMES_PER_CALL):
@@ -125,17 +125,18 @@ def artifact_probabilities(
 def evaluate_artifact(
     path: Path, data: Path, part: str | None, progress: Progress, pictures_folder: Path | None = None
 ) -> dict[str, Any]:
-    """An artifact's own ``prepare`` and ``forward`` on labelled frames.
+    """Evaluate an artifact, with its own ``prepare`` and ``forward``, on labelled frames.
 
     Args:
         path: the artifact.
-        data: any form of ``--data``; a class may have no frames here.
+        data: any form of ``--data``; a class may have no frames.
         part: of the data; None takes ``test``, else ``valid``, else everything.
         progress: shown while frames are read and judged.
-        pictures_folder: see :func:`draw_pictures`; None draws none.
+        pictures_folder: takes the pictures; None draws none.
 
     Raises:
-        ArtifactError, DataError: see there.
+        ArtifactError: the artifact cannot be used on this machine.
+        DataError: the data has no such frames, or frames cannot be read.
     """
     started = time.monotonic()
     metadata = read_metadata(path)
@@ -155,10 +156,11 @@ def evaluate_artifact(
 def judge_frames(
     path: Path, metadata: Metadata, data: Path, part: str | None, progress: Progress
 ) -> tuple[Tensor, FrameSet, str]:
-    """An artifact's answers ``[N, C]`` to labelled frames, the frames, and which part of the data they are.
+    """Return an artifact's answers ``[N, C]`` to labelled frames, the frames, and the part of the data.
 
     Raises:
-        ArtifactError, DataError: see there.
+        ArtifactError: the artifact cannot be used on this machine.
+        DataError: the data has no such frames, or frames cannot be read.
     """
     network = open_network(path)
     listing = datasets.read(data, metadata.class_names)

@@ -1,4 +1,4 @@
-"""The shape of ``results.json``: every network's metrics, and what was fitted to the student."""
+"""The shape of ``results.json``: every network's metrics, and the values that were fitted to the student."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class ArtifactSummary(TypedDict):
 
 @dataclass(frozen=True)
 class StudentFit:
-    """What was fitted to the trained student on held-out frames."""
+    """The values that were fitted to the trained student on held-out frames."""
 
     calibration: Calibration
     thresholds: Thresholds
-    trade: list[TradeOff]  # what each PASS threshold would have done; empty if there were too few frames
-    novelty: dict[str, Any]  # how often a known frame is expected to count as novel
+    trade: list[TradeOff]  # for each PASS threshold; empty if there were too few frames
+    novelty: dict[str, Any]  # the expected share of known frames that count as novel
 
 
 @dataclass
 class Results:
-    """What a run reports. ``models`` has each teacher, ensemble and baseline, then student and artifact."""
+    """The results of a run. ``models`` has each teacher, ensemble and baseline, then student and artifact."""
 
     identity: Identity
     parameters: int  # of one network

@@ -1,8 +1,8 @@
 """PASS and FAIL thresholds for a wanted escape rate and review share, chosen on held-out frames.
 
-The rule is the station's: PASS where the accept classes' summed probability reaches ``accept``, FAIL where a
-defect class reaches ``defect``, REVIEW in between. An escape is a defective frame that is a PASS, an overkill
-a good one that is a FAIL.
+The rule is the station's: FAIL if a defect class reaches ``defect``, else PASS if the accept classes' summed
+probability reaches ``accept``, else REVIEW. An escape is a defective frame with PASS, an overkill is a good
+frame with FAIL.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 from inspector.network.metadata import Thresholds, WeldClass
 from trainer.evaluation.metrics import wilson
 
-MIN_FRAMES_PER_ROLE = 30  # held out, accepted and defective: the usual least for a share
-# Below 0.5 another class may be likelier
+MIN_FRAMES_PER_ROLE = 30  # held out, both accepted and defective: the usual minimum for a share
+# From 0.5: below it another class may be more likely
 _CANDIDATES = [*(0.5 + 0.01 * step for step in range(50)), 0.995, 0.999]
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """What a pair of thresholds would have done to the held-out frames; shares from 0 to 1."""
+    """The effect of a pair of thresholds on the held-out frames; shares from 0 to 1."""
 
     accept: float
     defect: float
@@ -35,14 +35,14 @@ class TradeOff:
 def choose_thresholds(
     probabilities: Tensor, labels: Tensor, classes: Sequence[WeldClass], *, escape: float, review: float
 ) -> tuple[Thresholds, list[TradeOff]]:
-    """Thresholds for the wanted shares, and the curve of what each accept threshold would have done.
+    """Choose thresholds for the wanted shares, and return them with the trade-off at each PASS threshold.
 
-    ``accept`` is the lowest threshold whose escapes are within ``escape``: a higher one only sends more
-    frames to people. ``defect`` is the highest with which reviews are within ``review``: a lower one only
-    scraps more good parts.
+    ``accept`` is the lowest threshold with at most ``escape`` escapes; a higher one only sends more frames to
+    people. ``defect`` is the highest threshold with at most ``review`` reviews; a lower one only scraps more
+    good parts.
 
     Args:
-        probabilities: calibrated, ``[N, C]``, of frames that nothing was trained on.
+        probabilities: calibrated, ``[N, C]``, of frames that no network was trained on.
         labels: int64[N].
         classes: with their roles.
         escape: wanted share of defective frames that PASS.
