@@ -11,6 +11,8 @@ TORCH := 2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BUNDLE := dist/weldnet-bundle
+# One test process per core; a file's tests stay together, since they share what is costly to make.
+WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak latency clean
@@ -22,11 +24,11 @@ demo: $(VENV)/.installed ## inspect synthetic frames and print a report, in half
 	$(BIN)/python deploy/demo/demo.py
 
 test: lint ## everything that CI runs: static checks and all tests (12 minutes on 2 cores)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 # No server, no training, no crash loop: for the minute after an edit.
 test-fast: $(VENV)/.installed ## the quick tests (under 90 seconds on 2 cores)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q $(WORKERS) -m "not slow"
 
 lint: $(VENV)/.installed ## ruff, mypy and the import contracts
 	$(BIN)/ruff format --check .
