@@ -22,7 +22,7 @@ import json, sys, pathlib
 for module in ("trainer", "torchvision", "torchmetrics", "matplotlib"):
     sys.modules[module] = None
 import torch
-from inspector import artifact
+from inspector.network import artifact
 opened = artifact.open(pathlib.Path(sys.argv[1]))
 frames = torch.load(sys.argv[2])
 probabilities, heat, novelty = opened.forward(frames)

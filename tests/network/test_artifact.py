@@ -193,9 +193,9 @@ def test_a_machine_without_int8_is_told_the_way_out(path, tmp_path):
     """Where the network's operators do not exist, the line names --scheme none."""
     with zipfile.ZipFile(path) as archive:
         code = {
-            name.rpartition("/")[2]: archive.read(name).replace(b"ops.onednn.q", b"ops.onednn.no_q")
+            name.rpartition("/")[2]: source.replace(b"ops.onednn.q", b"ops.onednn.no_q")
             for name in archive.namelist()
-            if name.endswith("quantization.py")
+            if name.endswith(".py") and b"ops.onednn.q" in (source := archive.read(name))
         }
     assert code
     _refused(_rewritten(path, tmp_path / "x.pt", code), "compile the student with --scheme none")
@@ -223,7 +223,9 @@ def test_a_copy_opens_from_anywhere(path, tmp_path):
 @pytest.mark.parametrize(("capability", "warned"), [("default", True), ("avx2", False)])
 def test_a_torch_without_vector_instructions_is_told_of(path, capability, warned):
     """Where torch takes the processor for an old one, and is slow, a line says so; else none does."""
-    code = f"import pathlib; from inspector import artifact; artifact.open(pathlib.Path({str(path)!r}))"
+    code = (
+        f"import pathlib; from inspector.network import artifact; artifact.open(pathlib.Path({str(path)!r}))"
+    )
     told = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
@@ -241,7 +243,7 @@ def test_warm_workers_take_no_fresh_memory(tmp_path):
     code = f"""
 import pathlib, resource, threading
 import numpy as np
-from inspector import artifact
+from inspector.network import artifact
 artifact.open(pathlib.Path({str(tmp_path / "a.pt")!r})).warm_up(1)
 def work():
     [np.ones(1 << 20, np.uint8) for _ in range(3)]  # 3 × 256 pages

@@ -78,7 +78,7 @@ def test_reading_needs_neither_torch_nor_network(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("x/extra/metadata.json", _read().to_json())
     code = (
-        "import sys, pathlib; from inspector import metadata; "
+        "import sys, pathlib; from inspector.network import metadata; "
         "print(metadata.read(pathlib.Path(sys.argv[1])).name, 'torch' in sys.modules)"
     )
     answer = subprocess.run(
