@@ -1,4 +1,4 @@
-"""Student → artifact: refused early, written in one step, whole or not at all."""
+"""The artifact: a student that does not fit is refused early, and files are written in one step."""
 
 import io
 import zipfile
@@ -15,7 +15,7 @@ from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 
 def test_metadata_travels_with_the_file(tmp_path):
-    """What the file says of itself is what it was compiled with, the network's shape included."""
+    """The file's metadata are those it was compiled with, the network's shape included."""
     written = compiled(
         tmp_path / "a.pt", thresholds=Thresholds(accept=0.9), temperature=1.5, git_commit="abc"
     )
@@ -29,7 +29,7 @@ def test_metadata_travels_with_the_file(tmp_path):
 
 @pytest.mark.parametrize("scheme", ["dynamic", "none"])
 def test_forward_follows_the_contract(tmp_path, scheme):
-    """Probabilities sum to 1, heat runs from 0 to 1 at the features' size, novelty is 0."""
+    """Probabilities sum to 1, heat is from 0 to 1 at the features' size, and novelty without a fit is 0."""
     compiled(tmp_path / "a.pt", scheme=scheme)
     module = torch.jit.load(str(tmp_path / "a.pt"))
     probabilities, heat, novelty = module(frames(4, 72, 64))
@@ -51,7 +51,7 @@ def test_temperature_softens_the_probabilities(tmp_path):
 
 
 def test_the_heat_map_shows_the_evidence(tmp_path):
-    """The heat map is the top class's weights over the features, from its least to its greatest."""
+    """The heat map is the product of features and the top class's weights, scaled to 0 to 1."""
     network = student()
     compiled(tmp_path / "a.pt", network, scheme="none")
     frame = frames(1, 72, 64)
@@ -62,7 +62,7 @@ def test_the_heat_map_shows_the_evidence(tmp_path):
 
 
 def test_frames_of_another_size_are_refused(tmp_path):
-    """Frames that were not prepared are refused instead of judged at a scale that was never learnt."""
+    """Frames of another size are refused, because the network has never learnt their scale."""
     compiled(tmp_path / "a.pt")
     module = torch.jit.load(str(tmp_path / "a.pt"))
     with pytest.raises(torch.jit.Error, match="frames must be uint8"):
@@ -70,7 +70,7 @@ def test_frames_of_another_size_are_refused(tmp_path):
 
 
 def test_golden_answers_are_the_files_own(tmp_path):
-    """golden.npz holds at most three frames, their answers by this file, and a PNG that gives the first."""
+    """golden.npz has at most three frames, this file's answers to them, and the PNG of the first one."""
     compiled(tmp_path / "a.pt", golden_images=[picture(seed, 974, 800) for seed in range(5)])
     golden = np.load(io.BytesIO(metadata.extra_file(tmp_path / "a.pt", "golden.npz")))
     assert golden["frames"].shape == (3, 1, 72, 64)
@@ -81,7 +81,7 @@ def test_golden_answers_are_the_files_own(tmp_path):
 
 
 def test_int8_is_under_a_third_of_fp32(tmp_path):
-    """With golden frames of pure noise, which compress worst, the paper's int8 file is under a third."""
+    """The paper's int8 file is less than a third of fp32's, even with golden frames of pure noise."""
     network = student(WeldNetConfig(classes=3))
     noise = [np.random.default_rng(seed).integers(0, 256, (974, 800), dtype=np.uint8) for seed in range(3)]
     for scheme in ("dynamic", "none"):
@@ -99,14 +99,14 @@ def _not_a_number():
     ("network", "changes", "message"),
     [
         (None, {"scheme": "int4"}, "scheme 'int4' is not one of dynamic, static, none"),
-        (None, {"classes": CLASSES[:2]}, "the student tells 3 classes, but 2 are named"),
+        (None, {"classes": CLASSES[:2]}, "the student has 3 classes, but 2 are named"),
         (None, {"golden_images": []}, "no golden image"),
         (_not_a_number(), {}, "weights that are not numbers"),
         (WeldNet(WeldNetConfig(in_channels=3, classes=3, stem=4)), {}, "takes 3 channels"),
     ],
 )
 def test_a_wrong_argument_is_refused(tmp_path, network, changes, message):
-    """A student or an argument that makes no sound artifact is one clear line, and no file appears."""
+    """A student or an argument that does not fit is refused in one line, and no file appears."""
     with pytest.raises(ArtifactError, match=message) as caught:
         compiled(tmp_path / "a.pt", network, **changes)
     assert "\n" not in str(caught.value)
@@ -114,7 +114,7 @@ def test_a_wrong_argument_is_refused(tmp_path, network, changes, message):
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
-    """Where the new file cannot take its place, one line says so and nothing is left behind."""
+    """If the new file cannot be written, one line says so, and the old one stays."""
     (tmp_path / "a.pt").mkdir()
     with pytest.raises(ArtifactError, match="cannot be written"):
         compiled(tmp_path / "a.pt")
@@ -122,7 +122,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 
 def test_the_file_is_a_plain_zip(tmp_path):
-    """Both extra files lie in the archive for the standard library to read."""
+    """The standard library can read both extra files from the archive."""
     compiled(tmp_path / "a.pt")
     with zipfile.ZipFile(tmp_path / "a.pt") as archive:
         names = {name.rpartition("/")[2] for name in archive.namelist() if "/extra/" in name}

@@ -102,6 +102,6 @@ def test_a_static_artifact_opens_and_reports_its_scheme(tmp_path):
 
 def test_static_without_ranges_is_refused(tmp_path):
     """A student without ranges is refused in one line that names the other scheme, and nothing is written."""
-    with pytest.raises(ArtifactError, match=r"carries no ranges.*--scheme dynamic"):
+    with pytest.raises(ArtifactError, match=r"has no ranges.*--scheme dynamic"):
         compiled(tmp_path / "a.pt", scheme="static")
     assert not list(tmp_path.iterdir())

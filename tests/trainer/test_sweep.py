@@ -192,8 +192,9 @@ def test_a_student_of_another_version_is_named(swept: Swept, tmp_path: Path) -> 
         "compile", tmp_path / "old.pt", "--scheme", "none", "--out", tmp_path / "weldnet.pt"
     )
     assert status == 2
-    assert "another version's: compile it with that, or train anew: there is no key 'gone'" in " ".join(
-        stderr.split()
+    assert (
+        "another version: compile it with that version, or train it again: there is no key 'gone'"
+        in " ".join(stderr.split())
     )
     assert "Traceback" not in stderr
     assert not (tmp_path / "weldnet.pt").exists()

@@ -1,10 +1,10 @@
-"""Student → artifact: one TorchScript file that stands alone, proved before it counts.
+"""The artifact: one self-contained TorchScript file, compiled from a student and checked before it is used.
 
-What it answers to (``forward``, ``prepare``), what it carries (``metadata.json``, ``golden.npz``) and how
-the inspector opens it is the contract between the two programs; see :mod:`inspector.network.metadata`.
+Its methods (``forward``, ``prepare``) and its extra files (``metadata.json``, ``golden.npz``) are the
+contract between the trainer and the inspector; see :mod:`inspector.network.metadata`.
 """
 
-# no 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
+# No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import io
 import os
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ from trainer.int8.ranges import Ranges
 from trainer.int8.schemes import Compiled, Scheme, compile_network
 from trainer.network.weldnet import WeldNet
 
-MAX_GOLDEN_FRAMES = 3  # enough to prove a network; more would make a 3 MB file a 5 MB one
-MAX_GOLDEN_SIDE = 512  # pixels of the raw golden PNG: it proves decoder and resize, not a camera
+MAX_GOLDEN_FRAMES = 3  # enough to check a network; more would turn a file of 3 MB into one of 5 MB
+MAX_GOLDEN_SIDE = 512  # pixels of the raw golden PNG: it checks decoder and resize, not a camera
 
 
 class ArtifactNetwork(nn.Module):
-    """What the file answers to. Frames go through the network as far as none depends on its batch."""
+    """The methods of the artifact. A frame's answers never depend on the rest of its batch."""
 
     def __init__(self, network: Compiled, student: WeldNet, novelty: Novelty) -> None:
         super().__init__()
@@ -50,10 +50,10 @@ class ArtifactNetwork(nn.Module):
         self.height, self.width = student.config.height, student.config.width
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """``uint8[N, 1, H, W]`` prepared frames, N ≥ 1 → probabilities, heat and novelty.
+        """Prepared frames ``uint8[N, 1, H, W]``, N ≥ 1 → probabilities, heat maps and novelty.
 
-        Probabilities are ``float32[N, C]``. Heat is the class activation map of the top class (Zhou et
-        al. 2016), ``float32[N, h, w]`` from 0 to 1. Novelty is ``float32[N]``, 0 where it was not fitted.
+        Probabilities are ``float32[N, C]``. A heat map is the class activation map of the top class (Zhou et
+        al. 2016), ``float32[N, h, w]`` from 0 to 1. Novelty is ``float32[N]``, and 0 if it was not fitted.
         """
         if batch.dtype != torch.uint8 or list(batch.shape[1:]) != [1, self.height, self.width]:
             raise ValueError(f"frames must be uint8[N, 1, {self.height}, {self.width}]")
@@ -71,10 +71,14 @@ class ArtifactNetwork(nn.Module):
         return probabilities, torch.stack(heat_maps), torch.tensor(novelty, dtype=torch.float32)
 
     def heat_map(self, features: Tensor, label: int) -> Tensor:
-        """Where in ``float32[h, w, F]`` the evidence for a class lies, ``float32[h, w]`` from 0 to 1.
+        """The evidence for a class at each pixel of the features, ``float32[h, w]`` from 0 to 1.
 
-        The last layer is linear, so what it makes of each pixel's features is what that pixel adds to the
-        class's logit, in the features' own unit and up to the bias.
+        The last layer is linear. So the product of its weights and a pixel's features is that pixel's part of
+        the class's logit, in the features' own unit and without the bias.
+
+        Args:
+            features: ``float32[h, w, F]``.
+            label: number of the class.
         """
         evidence = torch.matmul(features, self.class_weights[label])
         low, high = evidence.aminmax()
@@ -83,7 +87,7 @@ class ArtifactNetwork(nn.Module):
 
     @torch.jit.export
     def prepare(self, image: Tensor) -> Tensor:
-        """``uint8[1, h, w]`` of any size → ``uint8[1, H, W]``."""
+        """Resize an image ``uint8[1, h, w]`` of any size to ``uint8[1, H, W]``."""
         return prepare(image, self.height, self.width)
 
 
@@ -106,29 +110,31 @@ def compile_artifact(
     ranges: Ranges | None = None,
     novelty: Novelty | None = None,
 ) -> Metadata:
-    """Write the artifact, open it again, and put it in place only if it answers as it should.
+    """Write the artifact, open it again, and move it to ``out`` only if its answers are right.
+
+    The function is long because it names everything that an artifact can contain.
 
     Args:
-        student: the network, with its size in its configuration.
-        out: the file; what stood there is replaced in one step.
+        student: the network, with the frame size in its configuration.
+        out: the file; an older file is replaced in one step.
         scheme: ``dynamic`` (int8, each frame's own scales), ``static`` (int8, calibrated scales) or ``none``
             (fp32).
         classes: in the order of the network's outputs.
-        golden_images: raw camera frames, uint8[h, w], one at least; a few of them travel with the file.
+        golden_images: raw camera frames, uint8[h, w], at least one; the file contains a few of them.
         metrics: of the fp32 student, with n, seeds and the split's fingerprint.
-        recipe: what it was trained with.
+        recipe: of the training.
         name: of the model, for people and for every row of the database.
         version: of the model.
         bit_depth: significant bits of a source pixel above 8 bits.
         git_commit: of the trainer.
-        thresholds: probabilities for PASS and FAIL; the metadata's defaults where None.
-        temperature: what logits are divided by.
-        calibrated: True where ``temperature`` was fitted on held-out frames.
+        thresholds: probabilities for PASS and FAIL; None: the metadata's defaults.
+        temperature: divides the logits.
+        calibrated: True if ``temperature`` was fitted on held-out frames.
         ranges: of the student's maps; ``static`` needs them.
-        novelty: fitted on the training frames; every frame's is 0 where None.
+        novelty: fitted on the training frames; None: every frame has 0.
 
     Raises:
-        ArtifactError: student, classes or scheme do not fit, or the file does not answer as it should.
+        ArtifactError: student, classes or scheme do not fit, or the file's answers are wrong.
     """
     checked_scheme = _check(student, classes, scheme, golden_images, ranges)
     metadata = Metadata(
@@ -168,15 +174,17 @@ def _check(
         raise ArtifactError(f"scheme '{scheme}' is not one of {', '.join(get_args(Scheme))}")
     if scheme == "static" and ranges is None:
         raise ArtifactError(
-            "the student carries no ranges of its maps, which --scheme static needs; train it again with "
+            "the student has no ranges of its maps, which --scheme static needs; train it again with "
             "this program, or use --scheme dynamic"
         )
     if len(classes) != config.classes:
-        raise ArtifactError(f"the student tells {config.classes} classes, but {len(classes)} are named")
+        raise ArtifactError(f"the student has {config.classes} classes, but {len(classes)} are named")
     if config.in_channels != 1:
         raise ArtifactError(f"the student takes {config.in_channels} channels; a station's frames have 1")
     if not images:
-        raise ArtifactError("there is no golden image; an artifact proves itself with one frame at least")
+        raise ArtifactError(
+            "there is no golden image; an artifact needs at least one frame to check itself with"
+        )
     if not all(bool(tensor.isfinite().all()) for tensor in student.state_dict().values()):
         raise ArtifactError("the student has weights that are not numbers; train it again")
     return cast(Scheme, scheme)
@@ -189,7 +197,7 @@ def _script(
         network = compile_network(student, metadata.quantization, ranges, metadata.temperature)
         module = ArtifactNetwork(network, student, novelty).eval()
         scripted: torch.jit.ScriptModule = torch.jit.script(module)
-    except (RuntimeError, AttributeError) as error:  # operators or primitives that this processor lacks
+    except (RuntimeError, AttributeError) as error:  # this processor lacks an operator or a primitive
         reason = " ".join(str(error).split())[:200]
         raise ArtifactError(
             f"this machine cannot compile int8 ({reason}); use --scheme none, or an x86-64 machine"
@@ -200,7 +208,7 @@ def _script(
 def _golden_inputs(
     module: torch.jit.ScriptModule, images: Sequence[NDArray[np.uint8]]
 ) -> tuple[bytes, Tensor]:
-    """A raw PNG, and prepared frames ``uint8[n, 1, H, W]`` of which the first is that PNG's."""
+    """A raw PNG, and prepared frames ``uint8[n, 1, H, W]``; the first one is the prepared PNG."""
     height, width = (min(side, MAX_GOLDEN_SIDE) for side in images[0].shape)
     top, left = (images[0].shape[0] - height) // 2, (images[0].shape[1] - width) // 2
     png = io.BytesIO()
@@ -211,7 +219,7 @@ def _golden_inputs(
 
 
 def _answers(module: torch.jit.ScriptModule, frames: Tensor) -> dict[str, NDArray[np.float32]]:
-    """What the saved network answers: asked of a copy that went through bytes, as the station will."""
+    """The answers of the saved network: of a copy that was saved and loaded, as in the station."""
     buffer = io.BytesIO()
     torch.jit.save(module, buffer)
     buffer.seek(0)
@@ -246,14 +254,14 @@ def _publish(
 
 
 def _prove(path: Path, golden: dict[str, NDArray[Any]]) -> None:
-    """The file's metadata reads, and it gives the golden answers, bit for bit on the machine that made it."""
+    """Check that the metadata can be read, and that the file gives the golden answers to the bit."""
     read_metadata(path)
     module = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
     answers = _run(module, torch.from_numpy(golden["frames"]))
     for name, answer in answers.items():
         if not np.array_equal(answer, golden[name]) or not np.isfinite(answer).all():
             raise ArtifactError(
-                f"the saved network gives other {name} than before it was saved; compile it again"
+                f"the saved network gives different {name} than before it was saved; compile it again"
             )
 
 

@@ -1,4 +1,4 @@
-"""What a student is like on frames it knows: ranges for static int8, and what it finds novel."""
+"""Ranges for static int8 and novelty, fitted to a trained student on frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NOVELTY_FRAMES = 2000  # at most, for the novelty's covariance of 512 features:
 
 @dataclass(frozen=True)
 class RangesAndNovelty:
-    """What is fitted to a trained student on frames."""
+    """The ranges of a student's maps, its novelty, and the threshold above which a frame is novel."""
 
     ranges: Ranges
     novelty: Novelty
@@ -25,7 +25,7 @@ class RangesAndNovelty:
 
 
 def fit_ranges_and_novelty(student: WeldNet, train: Tensor, held_out: Tensor) -> RangesAndNovelty:
-    """Look at training frames, and at held-out ones for the threshold alone.
+    """Fit ranges and novelty on training frames, and the novelty threshold on held-out frames.
 
     Args:
         student: in evaluation mode.
@@ -42,7 +42,7 @@ def fit_ranges_and_novelty(student: WeldNet, train: Tensor, held_out: Tensor) ->
 
 
 def _spread(frames: Tensor, maximum: int) -> Tensor:
-    """At most so many of the frames, evenly from first to last: classes and runs stand in order."""
+    """At most this many frames, evenly from first to last, because they are sorted by class and run."""
     if len(frames) <= maximum:
         return frames
     return frames[torch.linspace(0, len(frames) - 1, maximum).long()]

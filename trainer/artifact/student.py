@@ -1,4 +1,4 @@
-"""The student's file: all that ``weld-train compile`` needs, with no run folder or data set beside it."""
+"""The student's file: everything that ``weld-train compile`` needs, without run folder or data set."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ _PLAIN_FIELDS = ("golden", "metrics", "recipe", "git_commit", "temperature", "ca
 
 @dataclass(frozen=True)
 class Student:
-    """A trained network and what its artifact's metadata will say of it.
+    """A trained network, with the content of its artifact's metadata.
 
-    ``golden`` are raw frames uint8[h, w] from training, which the artifact proves itself with.
-    ``temperature`` and ``thresholds`` were fitted on held-out frames where ``calibrated`` and
-    ``thresholds.chosen`` say so.
+    ``golden`` are raw training frames uint8[h, w] with which the artifact checks itself. ``calibrated`` and
+    ``thresholds.chosen`` say whether ``temperature`` and ``thresholds`` were fitted on held-out frames.
     """
 
     network: WeldNet
@@ -55,14 +54,15 @@ class Student:
         save(content, path)
 
     def compile(self, scheme: str, out: Path) -> Metadata:
-        """Write the artifact, with the figures and the recipe that the student carries.
+        """Write the artifact, with the student's metrics and recipe.
 
         Raises:
             ArtifactError: see :func:`trainer.artifact.artifact.compile_artifact`.
-            RecipeError: it was trained by a version with other keys.
+            RecipeError: the student was trained by a version with other recipe keys.
         """
         recipe = Recipe.from_values(
-            self.recipe, "the student is another version's: compile it with that, or train anew"
+            self.recipe,
+            "the student is from another version: compile it with that version, or train it again",
         )
         return compile_artifact(
             self.network,
@@ -88,7 +88,7 @@ class Student:
         """Read the file.
 
         Raises:
-            UsageError: it is missing, or is no student.
+            UsageError: the file is missing, or is not a student.
         """
         network, content = student_file.read(path)
         try:
