@@ -1,4 +1,4 @@
-"""The paper's Figures 1 and 10 to 14 from finished runs; its Figures 2 to 9 explain, and need no data."""
+"""The paper's Figures 1 and 10 to 14 from finished runs; Figures 2 to 9 are drawings without data."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from trainer.recipe_file import load
 log = logging.getLogger(__name__)
 
 _DPI = 120
-_VIEWS = 5  # augmented views of each class's frame
+_VIEWS = 5  # augmented views per class
 _METHODS = {"single": SINGLE, "mean ensemble": "mean", "focal ensemble": "focal", "student": "student"}
 
 
 def draw(folder: Path, groups: Sequence[RunGroup]) -> list[str]:
-    """Draw what the runs allow into ``folder``; returns the files' names.
+    """Draw the figures into ``folder``, and return their names; without its frames, a figure is left out.
 
     Args:
         folder: takes the pictures.
-        groups: of runs; a group is a point of Figure 11.
+        groups: of runs; each is a point of Figure 11.
     """
     first = groups[0].folder
     drawings = {
@@ -55,7 +55,7 @@ def draw(folder: Path, groups: Sequence[RunGroup]) -> list[str]:
 
 
 def _samples(run: Path, out: Path) -> None:
-    """A training frame of each class, and what augmentation makes of it."""
+    """Figures 1 and 10: a training frame of each class, and augmented views of it."""
     recipe = load(str(run / "recipe.yaml"))
     data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
     root = data if data.is_dir() else data.parent
@@ -118,5 +118,5 @@ def _accuracy_by_method(groups: Sequence[RunGroup], out: Path) -> None:
 
 
 def _spread(values: Sequence[float]) -> float:
-    """Standard deviation; 0 of a single value."""
+    """The standard deviation; 0 for a single value."""
     return statistics.stdev(values) if len(values) > 1 else 0

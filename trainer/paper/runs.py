@@ -14,19 +14,19 @@ from trainer.sweep import finished
 Metric = Literal["accuracy", "macro_f1", "cross_entropy"]
 
 SINGLE = "single"  # every teacher of every run, as one model
-_TEACHER = "teacher-"  # the teachers' names begin so
+_TEACHER = "teacher-"  # prefix of the teachers' names
 
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Runs that differ in their seed alone: one row of a table, one point of a figure."""
+    """Runs that differ only in their seed: one row of a table, one point of a figure."""
 
     name: str
     folder: Path  # of the first run
     architecture: str
     parameters: int  # of one network
     held_out_frames: int
-    artifact: str | None  # the first run's, the name of the file in its folder
+    artifact: str | None  # name of the first run's file in its folder
     models: list[dict[str, ModelMetrics]]  # of each run
 
     @property
@@ -51,7 +51,7 @@ class RunGroup:
 
 
 def read_groups(folder: Path) -> list[RunGroup]:
-    """Read a run folder, or each run folder in it; names that differ in ``-seed<k>`` alone are one group.
+    """Read a run folder, or each run folder in it; names that differ only in ``-seed<k>`` are one group.
 
     Raises:
         RecipeError: there is no finished run.

@@ -1,4 +1,4 @@
-"""Frames a second of networks on this processor, taken in turns so that a busy moment harms all alike."""
+"""Frames per second of networks on this processor, measured in turns, so that other load affects all."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainer.network.architectures import build
 from trainer.paper.runs import RunGroup
 from trainer.recipe_file import load
 
-_ROUNDS = 7  # of which the median counts
+_ROUNDS = 7  # per network; the median counts
 _WARM_UP_CALLS = 3  # first calls pack weights and find kernels
 _SECONDS_PER_ROUND = 0.1  # of each network, at least
 
@@ -22,7 +22,7 @@ Network = Callable[[Tensor], object]
 
 
 def measure_groups(groups: Iterable[RunGroup]) -> dict[str, float]:
-    """Frames per second of each group's fp32 network and artifact, in one go; weights do not matter."""
+    """Measure each group's fp32 network and artifact together; the weights do not matter for it."""
     networks: dict[str, tuple[Network, Tensor]] = {}
     for group in groups:
         recipe = load(str(group.folder / "recipe.yaml"))
@@ -40,7 +40,7 @@ def int8_name(group: RunGroup) -> str:
 
 
 def frozen(network: nn.Module, frame: Tensor) -> Network:
-    """An fp32 network as one would deploy it: traced, frozen, channels-last."""
+    """Prepare an fp32 network as for a deployment: traced, frozen, channels-last."""
     network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     with torch.inference_mode():
         traced: torch.jit.ScriptModule = torch.jit.trace(network, frame)  # type: ignore[no-untyped-call]
@@ -49,7 +49,7 @@ def frozen(network: nn.Module, frame: Tensor) -> Network:
 
 
 def frames_per_second(networks: Mapping[str, tuple[Network, Tensor]]) -> dict[str, float]:
-    """Median frames a second of each network with its frame, one frame a call, on torch's current threads."""
+    """Median frames per second of each network with its frame, one frame per call, on torch's threads."""
     seconds: dict[str, list[float]] = {name: [] for name in networks}
     with torch.inference_mode():
         for network, frame in networks.values():

@@ -1,6 +1,6 @@
-"""The paper's Tables 1 to 4 from finished runs, with what the paper leaves out: n, spread, intervals.
+"""The paper's Tables 1 to 4 from finished runs, and also n, spread and intervals.
 
-Runs whose folders' names differ in ``-seed<k>`` alone are one row. Figures are drawn beside them.
+Runs with folder names that differ only in ``-seed<k>`` are one row. Figures are drawn next to the tables.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _METRICS: tuple[tuple[Metric, str, float, int], ...] = (  # with its heading, un
 
 @dataclass(frozen=True)
 class Table:
-    """One table; its cells are text as it is printed."""
+    """A table, with the text of its cells."""
 
     title: str
     header: list[str]
@@ -80,7 +80,7 @@ def tables(folder: Path) -> dict[str, Any]:
 
 
 def spread(values: Sequence[float], unit: float = 100, digits: int = 1) -> str:
-    """``93.1 ± 0.4 (n = 3)``, in percent unless told otherwise; one value stands alone."""
+    """Format as ``93.1 ± 0.4 (n = 3)``, in percent by default; a single value has no spread."""
     mean = f"{unit * statistics.fmean(values):.{digits}f}"
     if len(values) == 1:
         return f"{mean} (n = 1)"
