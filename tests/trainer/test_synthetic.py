@@ -1,4 +1,4 @@
-"""Synthetic frames: balanced, repeatable, in runs, and a task rather than a giveaway."""
+"""Synthetic frames: balanced, repeatable, in runs, and neither trivial nor impossible to learn."""
 
 import csv
 import re
@@ -51,9 +51,9 @@ VIEW = View(
     vignette=0.2,
 )
 
-# Of the six frames of seed 11: mean grey levels of 4 × 3 fields, and the mean step from one row to the next.
-# No hash, since processors round sines and exponentials differently. If a later numpy draws other numbers
-# from a seed, print the table again.
+# The six frames of seed 11: mean grey levels of 4 × 3 fields, and the mean step from one row to the next.
+# This is not a hash, because processors round sines and exponentials differently. If a later numpy draws
+# other numbers from a seed, print the table again.
 FRAMES_OF_SEED_11 = {
     "good_weld": ([39, 61, 48, 61, 145, 81, 46, 72, 60, 32, 45, 33], 2.68),
     "burn_through": ([51, 40, 53, 99, 175, 103, 66, 89, 76, 43, 62, 47], 2.70),
@@ -66,7 +66,7 @@ FRAMES_OF_SEED_11 = {
 
 @dataclass
 class Drawn:
-    """What the tests need of many frames, without their 80 MB of pixels."""
+    """Many frames as the tests need them, without their 80 MB of pixels."""
 
     thumbnails: NDArray[np.float64]  # [n, 24, 40], 0 to 1
     labels: NDArray[np.int64]
@@ -74,25 +74,25 @@ class Drawn:
 
 
 def thumbnail(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """40 × 24 pixels, as in the requirement."""
+    """The frame at 40 × 24 pixels, 0 to 1."""
     return np.asarray(Image.fromarray(pixels).resize((40, 24), Image.Resampling.BILINEAR)) / 255
 
 
 @pytest.fixture(scope="module")
 def drawn() -> Drawn:
-    """108 frames: nine runs a class, two frames a run."""
+    """108 frames: nine runs per class, two frames per run."""
     columns = [(thumbnail(f.pixels), f.label, f.run) for f in frames(108, 5, runs_per_class=9)]
     return Drawn(*(np.array(column) for column in zip(*columns, strict=True)))
 
 
 @pytest.fixture(scope="module")
 def handful() -> list[SyntheticFrame]:
-    """Thirteen frames by the default number of runs."""
+    """Thirteen frames in the default number of runs."""
     return list(frames(13, 7))
 
 
 def splits_by_run(drawn: Drawn, seeds: int) -> Iterator[NDArray[np.bool_]]:
-    """Masks of the training part: two thirds of each class's runs."""
+    """Masks of training frames: two thirds of each class's runs."""
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         train = [
@@ -104,7 +104,7 @@ def splits_by_run(drawn: Drawn, seeds: int) -> Iterator[NDArray[np.bool_]]:
 
 
 def ridge_accuracy(drawn: Drawn, train: NDArray[np.bool_], penalty: float) -> float:
-    """Top-1 accuracy, on the frames that ``train`` leaves out, of a ridge regression on thumbnails."""
+    """Top-1 accuracy of a ridge regression on thumbnails, on the frames outside ``train``."""
     pixels = drawn.thumbnails.reshape(len(drawn.labels), -1)
     pixels = (pixels - pixels[train].mean(0)) / (pixels[train].std(0) + 1e-6)
     targets = np.eye(len(CLASSES))[drawn.labels[train]]
@@ -115,7 +115,7 @@ def ridge_accuracy(drawn: Drawn, train: NDArray[np.bool_], penalty: float) -> fl
 
 
 def test_thumbnails_tell_some_classes_apart(drawn: Drawn) -> None:
-    """A linear model on thumbnails, by run, stays under 80% at its best and clears chance by 60%."""
+    """A linear model on thumbnails, split by run, stays below 80% and is at least 60% better than chance."""
     by_penalty = np.array(
         [
             [ridge_accuracy(drawn, train, penalty) for penalty in (10.0, 100.0, 1e3, 1e4)]
@@ -127,7 +127,7 @@ def test_thumbnails_tell_some_classes_apart(drawn: Drawn) -> None:
 
 
 def test_shuffled_labels_give_chance_accuracy(drawn: Drawn) -> None:
-    """The linear model finds nothing where runs have lost their labels, so what it finds is in the labels."""
+    """If labels are shuffled by run, the linear model's accuracy is that of chance."""
     rng = np.random.default_rng(0)
     runs, first = np.unique(drawn.runs, return_index=True)
     accuracies = []
@@ -139,7 +139,7 @@ def test_shuffled_labels_give_chance_accuracy(drawn: Drawn) -> None:
 
 
 def test_frames_of_a_run_are_near_copies(drawn: Drawn) -> None:
-    """Two frames of a run differ, and by far less than two runs of its class do."""
+    """Two frames of a run differ, but far less than frames of different runs."""
     within, between = [], []
     for a, b in pairwise(range(len(drawn.labels))):
         same_run = drawn.runs[a] == drawn.runs[b]
@@ -158,12 +158,12 @@ def test_classes_are_balanced_and_names_are_unique(handful: list[SyntheticFrame]
 
 
 def test_another_seed_gives_other_frames(handful: list[SyntheticFrame]) -> None:
-    """The seed decides the pixels; that it decides them again, ``write`` below shows."""
+    """Another seed gives other pixels."""
     assert not np.array_equal(next(frames(13, 8)).pixels, handful[0].pixels)
 
 
 def test_a_seed_keeps_its_frames() -> None:
-    """Frames of a seed have the grey levels and the grain that they had when this table was made."""
+    """Frames of a seed keep the grey levels and the grain of the table above."""
     for frame in frames(6, 11, runs_per_class=1):
         levels, step = FRAMES_OF_SEED_11[CLASSES[frame.label]]
         fields = frame.pixels[:972, :798].reshape(4, 243, 3, 266).mean((1, 3)).ravel()
@@ -172,7 +172,7 @@ def test_a_seed_keeps_its_frames() -> None:
 
 
 def test_a_frame_does_not_depend_on_earlier_ones() -> None:
-    """A run's frame is the same whether or not others were drawn first."""
+    """A frame is the same, whether or not other frames of the run were drawn before."""
     scene = Scene(GOOD, VIEW, np.random.default_rng(1))
     later = draw(scene, 3)
     draw(scene, 0)
@@ -191,7 +191,7 @@ def test_a_frame_does_not_depend_on_earlier_ones() -> None:
     ids=CLASSES[1:],
 )
 def test_a_defect_is_visible(defect: Weld) -> None:
-    """On the same plates and camera, a defect changes some thumbnail pixel by 15 grey levels."""
+    """With the same plates and camera, a defect changes at least one thumbnail pixel by 15 grey levels."""
     rngs = (np.random.default_rng(1) for _ in range(2))
     good, bad = (Scene(weld, VIEW, rng) for weld, rng in zip((GOOD, defect), rngs, strict=True))
     assert np.abs(thumbnail(draw(good, 0)) - thumbnail(draw(bad, 0))).max() > 15 / 255
@@ -200,7 +200,7 @@ def test_a_defect_is_visible(defect: Weld) -> None:
 def test_written_frames_are_class_folders_with_runs_and_a_table(
     tmp_path: Path, handful: list[SyntheticFrame]
 ) -> None:
-    """``write`` makes class/run/name.png and a table; the station's decoder reads the drawn pixels."""
+    """``write`` makes class/run/name.png and a table, and the station's decoder reads the same pixels."""
     done: list[int] = []
     table = write(tmp_path / "new" / "set", frames(13, 7), progress=done.append)
     rows = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
@@ -217,7 +217,7 @@ def test_written_frames_are_class_folders_with_runs_and_a_table(
 
 
 def test_a_station_can_read_the_file_names(handful: list[SyntheticFrame]) -> None:
-    """Camera, part, seam and camera time come out of a frame's name by a ``name_pattern``."""
+    """A ``name_pattern`` finds camera, part, seam and camera time in a frame's name."""
     pattern = re.compile(r"(?P<camera>cam\d+)_(?P<part>part-\d+)_(?P<seam>seam-\d+)_(?P<time>\d{8}T\d{6})")
     fields = parse(handful[1].name, pattern, UTC)
     assert (fields.camera, fields.part, fields.seam) == ("cam2", "part-0001", "seam-2")

@@ -1,4 +1,4 @@
-"""Tools for drawing with fields: float32 arrays that hold one number a pixel."""
+"""Tools for drawing with fields: float32 arrays with one number per pixel."""
 
 from __future__ import annotations
 
@@ -7,29 +7,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TILE = 512  # texels of a periodic texture: a power of two, so that a mask wraps it
-TEXEL = 0.08  # mm a texel: about one half-size pixel of a weld-pool picture
+TILE = 512  # texels per side of a periodic texture: a power of two, so that a mask wraps positions
+TEXEL = 0.08  # mm per texel: about one half-size pixel of a weld-pool picture
 
-Field = NDArray[Any]  # float32 throughout; numpy's stubs lose that in arithmetic with Python's floats
+Field = NDArray[Any]  # always float32; numpy's stubs lose that in arithmetic with Python's floats
 Texels = NDArray[np.int32]
 
 
 def ramp(field: Field, width: float | Field) -> Field:
-    """0 to 1 over ``width`` around the field's zero: an edge without stairs."""
+    """Rise from 0 to 1 over ``width`` around the field's zero: an edge without stairs."""
     risen = field / width
     risen += 0.5
     return np.clip(risen, 0, 1, out=risen)
 
 
 def bell(field: Field, width: float) -> Field:
-    """1 at the field's zero, 1/e at ``width`` from it."""
+    """A bell curve: 1 at the field's zero, 1/e at ``width`` from it."""
     bent = field * (1 / width)
     bent *= -bent
     return np.exp(bent, out=bent)
 
 
 def over(below: Field, above: Field, mask: Field) -> Field:
-    """``above`` laid over ``below`` where the mask is 1."""
+    """Lay ``above`` over ``below`` in proportion to the mask."""
     mixed = above - below
     mixed *= mask
     mixed += below
@@ -37,7 +37,7 @@ def over(below: Field, above: Field, mask: Field) -> Field:
 
 
 def length(across: Field, along: Field) -> Field:
-    """Euclidean length, in a third of the time of ``hypot``, whose care is not needed here."""
+    """Euclidean length, in a third of the time of ``hypot``, which also avoids overflows."""
     euclidean: Field = np.sqrt(across * across + along * along)
     return euclidean
 
@@ -49,17 +49,17 @@ def blur(field: Field) -> None:
 
 
 def texture_positions(across: Texels, along: Texels) -> Texels:
-    """Positions in a raveled texture for whole texel coordinates of any size."""
+    """Positions in a raveled texture of texel coordinates of any size."""
     return (along & (TILE - 1)) * TILE + (across & (TILE - 1))
 
 
 def texel_coordinates(millimetres: Field) -> Texels:
-    """Whole texel coordinates."""
+    """Integer texel coordinates of lengths."""
     return np.floor(millimetres * (1 / TEXEL)).astype(np.int32)
 
 
 def noise_texture(rng: np.random.Generator, wavelength: float, stretch: float = 1.0) -> Field:
-    """A periodic texture, float32[TILE, TILE], of unit variance around one wavelength (mm)."""
+    """Draw a periodic texture, float32[TILE, TILE], of unit variance around one wavelength (mm)."""
     white = rng.standard_normal((TILE, TILE // 2 + 1, 2), dtype=np.float32).view(np.complex64)[..., 0]
     # A stretch above 1 makes the texture longer from row to row
     row_frequency = np.fft.fftfreq(TILE, TEXEL).astype(np.float32)[:, None] * stretch

@@ -1,8 +1,9 @@
 """Synthetic weld-pool frames with the six Al5083 classes, in runs, for demos and tests on any machine.
 
-A network that has learnt them knows nothing of real welds: they show that the station works, not how well.
-Each run is one class with its own camera place, exposure, zoom, plates and current, and its frames are
-near-copies, as in real welding runs: a split by frame flatters, a split by run is the honest one.
+A network that has learnt them knows nothing of real welds. They show that the station works, not how well.
+Each run is one class with its own camera place, exposure, zoom, plates and current. Its frames are
+near-copies, as in real welding runs. So a split by frame gives too high an accuracy, and a split by run gives
+a fair one.
 """
 
 from __future__ import annotations
@@ -28,29 +29,29 @@ CLASSES = (
     "misalignment",
     "lack_of_penetration",
 )
-FRAMES_PER_RUN = 5  # few near-copies and many runs: what a network can learn from is the runs
+FRAMES_PER_RUN = 5  # few near-copies and many runs: a network learns from the number of runs
 
-_FIRST_SHOT = datetime(2026, 1, 5, 6)  # of the camera's clock, which knows no zone
+_FIRST_SHOT = datetime(2026, 1, 5, 6)  # by the camera's clock, which has no time zone
 _RUN_EVERY = timedelta(minutes=10)  # sixty runs fill a working day, so that reports by shift have rows
-_PNG_LEVEL = 2  # of 9: files a sixth larger than the usual level 6 makes, in a quarter of its time
+_PNG_LEVEL = 2  # of 9: files are a sixth larger than at the usual level 6, in a quarter of the time
 
 
 @dataclass(frozen=True)
 class SyntheticFrame:
-    """One frame and its truth."""
+    """One frame with its true class."""
 
     pixels: NDArray[np.uint8]  # [974, 800] of a weld pool, grey
-    label: int  # index in CLASSES, or of a texture's class
-    run: str  # unique over all classes
+    label: int  # index in CLASSES, or in the textures' classes
+    run: str  # unique among all classes
     index: int  # within the run
-    name: str  # a weld pool's as a camera gives it: camera, part, seam and time; nothing of the class
+    name: str  # of a weld pool's file, as from a camera: camera, part, seam and time, without the class
 
 
 def frames(count: int, seed: int, *, runs_per_class: int | None = None) -> Iterator[SyntheticFrame]:
     """Yield ``count`` frames, run by run; classes, and runs within a class, differ by one frame at most.
 
-    The same arguments give the same frames; by default a run has about FRAMES_PER_RUN of them. The order of
-    runs is drawn from the seed, so that neither a run's number nor its time tells the class.
+    The same arguments give the same frames. By default a run has about FRAMES_PER_RUN of them. The order of
+    runs is drawn from the seed, so that neither a run's number nor its time reveals the class.
     """
     runs_per_class = runs_per_class or max(2, count // (len(CLASSES) * FRAMES_PER_RUN))
     runs = len(CLASSES) * runs_per_class
@@ -75,17 +76,17 @@ def write(
 ) -> Path:
     """Write frames as PNG to ``out/<class>/<run>/<name>.png``, and ``out/labels.csv`` (path, label, run).
 
-    File names of weld pools look like ``cam1_part-0007_seam-2_20260105T060003.png``: unique over all classes,
-    made for a station's ``name_pattern``, and silent on the class.
+    File names of weld pools look like ``cam1_part-0007_seam-2_20260105T060003.png``. They are unique among
+    all classes, fit a station's ``name_pattern``, and do not reveal the class.
 
     Args:
-        out: folder to write into; made where it is missing.
-        drawn: what to write.
+        out: folder to write into; created if it is missing.
+        drawn: the frames to write.
         names: of the classes.
         progress: called after each frame with the number of frames written so far.
 
     Returns:
-        Path of ``labels.csv``; its paths count from ``out``, its labels are class names.
+        Path of ``labels.csv``. Its paths are relative to ``out``, and its labels are class names.
     """
     out.mkdir(parents=True, exist_ok=True)
     table = out / "labels.csv"
@@ -103,12 +104,12 @@ def write(
 
 
 def _share(count: int, parts: int, part: int) -> int:
-    """How many of ``count`` fall to one of ``parts``; the first ones take what does not divide."""
+    """The share of ``part`` if ``count`` is divided among ``parts``; the first ones take the remainder."""
     return count // parts + (part < count % parts)
 
 
 def _names(number: int, index: int) -> tuple[str, str]:
-    """Run and file name: two seams a part, two cameras that take turns by part, a frame each second."""
+    """Run and file name: two seams per part, two cameras that alternate by part, one frame per second."""
     part, seam = number // 2 + 1, number % 2 + 1
     run = f"cam{part % 2 + 1}_part-{part:04d}_seam-{seam}"
     return run, f"{run}_{_FIRST_SHOT + number * _RUN_EVERY + timedelta(seconds=index):%Y%m%dT%H%M%S}.png"
@@ -119,7 +120,7 @@ def _sign(rng: np.random.Generator) -> float:
 
 
 def _weld(name: str, rng: np.random.Generator) -> Weld:
-    """A weld of the class; every weld has the other defects' harmless cousins, so that classes lie close."""
+    """Draw a weld of the class, with harmless signs of other defects, so that classes are close."""
     between = rng.uniform
     half = between(4.2, 5.6)
     good = Weld(

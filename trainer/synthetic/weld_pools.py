@@ -1,9 +1,9 @@
-"""Draws weld pools as a camera behind the torch sees them, layer by layer.
+"""Draws weld pools, layer by layer, as a camera behind the torch sees them.
 
-From the bottom up: plates with their joint, bead, pool, hole, specks, torch with its arc, sensor. A layer
-takes the light of the layers below, a field of brightness for each half-size pixel, and returns the light
-with itself on top. Sensor noise has full size. This is no physics: it was drawn beside real frames (Bacioiu
-et al., 2019) until it looked like poor ones.
+The layers from the bottom up are: plates with their joint, bead, pool, hole, specks, torch with its arc,
+sensor. A layer takes the light of the layers below (the brightness of each half-size pixel), and returns the
+light with itself on top. Sensor noise has full size. There is no physics in it: it was drawn next to real
+frames (Bacioiu et al., 2019) until it looked like poor ones.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from trainer.synthetic.drawing import (
 )
 from trainer.synthetic.weld_scenes import GRAIN_MARGIN, HEIGHT, MARGIN, WIDTH, Scene
 
-_DRIFT_PER_FRAME = np.array([0.31, 0.47, 0.73, 1.1])  # radians of pool width, tail, power and joint
+_DRIFT_PER_FRAME = np.array([0.31, 0.47, 0.73, 1.1])  # radians, for pool width, tail, power and joint
 
 
 def draw(scene: Scene, index: int) -> NDArray[np.uint8]:
@@ -33,7 +33,7 @@ def draw(scene: Scene, index: int) -> NDArray[np.uint8]:
 
 
 class _Frame:
-    """One instant of a scene: everything that drifts and flickers, and the layers."""
+    """One instant of a scene: its drifting and flickering values, and its layers."""
 
     def __init__(self, scene: Scene, index: int) -> None:
         """Draw this instant's values; the order of the draws is part of a seed's meaning."""
@@ -49,7 +49,7 @@ class _Frame:
         # mm to the right of the joint
         self.beside_joint = grid.across - (self.weld.joint_offset + 0.2 * joint_drift + rng.normal(0, 0.05))
         self.travelled = self.weld.travel * index  # mm
-        # Texture positions of everything that travels with the plates, and of everything on the pool
+        # Positions in the textures: one set travels with the plates, the other floats on the pool
         self.on_plates = texture_positions(grid.texel_across, texel_coordinates(grid.along + self.travelled))
         stir = grid.eddies + (int(tail_drift * 8) + index * 2)
         self.on_pool = texture_positions(grid.texel_across + stir, grid.texel_along + stir)
@@ -59,7 +59,7 @@ class _Frame:
         self.inside_pool = self._inside_pool()
 
     def pixels(self) -> NDArray[np.uint8]:
-        """The layers, from the bottom up."""
+        """Draw the layers from the bottom up."""
         light = self._bead(self._plates())
         light *= 1 - 0.5 * bell(self.inside_pool + 0.12, 0.25)  # the dark line where the melt wets the plate
         light = over(light, self._melt(), ramp(self.inside_pool, 0.3))
@@ -70,7 +70,7 @@ class _Frame:
         """Positive inside the pool; about millimetres near its rim."""
         grid = self.grid
         reach = np.where(grid.along > 0, np.float32(self.weld.front), np.float32(self.tail))
-        # Melt runs to the lower plate
+        # The melt runs to the lower plate
         lean = 1 + float(0.22 * np.tanh(self.weld.step)) * np.sign(grid.across)
         along = np.abs(grid.along / reach)
         inside: Field = 1 - np.square(grid.across * lean / self.half_width) - along * np.sqrt(along)
@@ -121,7 +121,7 @@ class _Frame:
         return light
 
     def _bead(self, light: Field) -> Field:
-        """The solid bead: a crown across, curved ripples along, a dark toe on either side."""
+        """The solid bead: a crown across, curved ripples along, and a dark toe on either side."""
         grid, half_width = self.grid, self.half_width
         behind = ramp(-grid.along - 0.3 * self.tail, 0.4 * self.tail)
         toe = 0.97 * half_width - np.abs(grid.across) + 0.06 * self.lumps + 0.12 * self.smears
@@ -236,7 +236,7 @@ class _Frame:
         return level
 
     def _sensor(self, level: Field) -> NDArray[np.uint8]:
-        """Full size, with shot and read noise."""
+        """The picture at full size, with shot and read noise."""
         full = np.asarray(Image.fromarray(level).resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR))
         top, left = self.rng.integers(0, GRAIN_MARGIN, 2)
         grain = self.scene.grain[top : top + HEIGHT, left : left + WIDTH]

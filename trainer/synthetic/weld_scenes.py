@@ -1,8 +1,8 @@
-"""One welding run: the weld, the camera's view of it, and the plates that travel below.
+"""One welding run: the weld, the camera's view of it, and the plates that travel under it.
 
 Surfaces are described in plate coordinates: millimetres from the arc's foot, across the joint and along it,
 positive to the right and ahead of the torch. Camera, torch and pool stay in place while the plates travel.
-Everything is drawn at half size, since a lens behind welding glass is softer than its sensor.
+Everything is drawn at half size, because a lens behind welding glass is softer than its sensor.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from trainer.synthetic.drawing import Field, Texels, noise_texture, texel_coordinates
 
 WIDTH, HEIGHT = 800, 974  # pixels of a frame: the paper's camera
-MARGIN = 12  # half-size pixels around the picture, for a camera that shakes
+MARGIN = 12  # half-size pixels around the picture, because the camera shakes
 GRAIN_MARGIN = 128  # pixels of sensor noise beyond a frame, so that each frame can take another part
 
 _PERSPECTIVE = 0.0009  # share by which the millimetres per half-size pixel shrink from row to row
@@ -32,7 +32,7 @@ class Weld:
     joint_gap: float
     step: float  # height of the right plate above the left one
     hole_radius: float  # of a hole behind the arc; 0: no hole
-    dark_reflection: float  # 0 to 1: a harmless dark place where a hole would be
+    dark_reflection: float  # 0 to 1: a harmless dark place at the place of a hole
     dross: float  # 0 to 1: covered share of the pool
     soot: float  # 0 to 1: specks on plates and bead
     brightness: float  # of the pool; 1 is usual
