@@ -24,13 +24,13 @@ class Definitions:
 
 
 def names() -> dict[str, str]:
-    """Every report's name with the question it answers: the first line of its file."""
+    """Every report's name with its question, which is the first line of the SQL file."""
     return {file.stem: sql(file.stem).partition("\n")[0].lstrip("- ") for file in _files()}
 
 
 @cache
 def sql(name: str) -> str:
-    """The text of a report's file.
+    """The SQL text of a report.
 
     Raises:
         UsageError: there is no such report.
@@ -44,7 +44,7 @@ def sql(name: str) -> str:
 
 
 def takes(name: str, parameter: str) -> bool:
-    """Whether a report has this parameter, for instance ``part``."""
+    """Whether the SQL of a report has this parameter, for instance ``part``."""
     return re.search(rf":{parameter}\b", sql(name)) is not None
 
 

@@ -1,7 +1,6 @@
-"""Queries to the quality database: one report about the images that a query names. Nothing is ever written.
+"""Queries that run a SQL report on the quality database; they only read.
 
-A report's text runs unchanged on SQLite and PostgreSQL, so the file holds what a person with a SQL client
-would run too.
+The text of a report runs unchanged on SQLite and PostgreSQL. People with a SQL client can run the same file.
 """
 
 from __future__ import annotations
@@ -20,14 +19,13 @@ from inspector.ledger.schema import station as stations
 from inspector.reports import definitions
 from inspector.times import instants, iso
 
-REFERENCE_US = 28 * 86_400 * 1_000_000  # four weeks: every shift and day of the week equally often
-_COMPARED_WITH_ITSELF = (
-    "p_chart",
-)  # its limits come from its own period unless a reference is given: phase I
+REFERENCE_US = 28 * 86_400 * 1_000_000  # four weeks: every shift and day of the week occurs equally often
+# Reports that compare the period with itself unless a reference is given, as in phase I of a control chart.
+_COMPARED_WITH_ITSELF = ("p_chart",)
 # How the rows of a report can be grouped (--by); the first is the default.
 GROUPINGS = {
     "first_pass_yield": ("day", "shift", "station"),
-    "p_chart": ("shift", "day", "hour", "week"),  # a shift is what has one crew, one wire and one set-up
+    "p_chart": ("shift", "day", "hour", "week"),  # one shift has one crew, one wire and one set-up
     "trend": ("day", "hour", "shift", "week"),
 }
 # A seam fails if at least seam_k of any seam_n consecutive frames fail; a pass of fewer than
@@ -37,7 +35,7 @@ SEAM_RULE = {"seam_k": 3, "seam_n": 5, "seam_min_frames": 5}
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One report, and the images that it counts.
+    """A request for one report: its name, the images to count, and the options of the report.
 
     Attributes:
         report: one of :func:`inspector.reports.definitions.names`.
@@ -45,9 +43,9 @@ class Query:
         until: the same, exclusive. None: to the end.
         station: only this one; None: all.
         part: only this one; None: all.
-        reference_since: first instant of the period to compare with. None: 28 days before its end.
-        reference_until: its end, exclusive. None: where the period begins. The p-chart without either takes
-            its limits from the period itself.
+        reference_since: first instant of the reference period. None: 28 days before its end.
+        reference_until: end of the reference period, exclusive. None: the begin of the period. Without
+            either, the p-chart takes its limits from the period itself.
         by: how the rows are grouped, one of :data:`GROUPINGS`. None: the first of them.
         seam_rule: when a seam fails, see :data:`SEAM_RULE`.
         zone: the station's time zone.
@@ -79,14 +77,14 @@ class Query:
                 if choices
                 else f"report '{self.report}' goes by nothing in particular; leave --by out"
             )
-        self.parameters()  # an unknown report or date is refused here, before any database is opened
+        self.parameters()  # refuses an unknown report or date before any database is opened
 
     @property
     def _has_reference(self) -> bool:
         return bool(self.reference_since or self.reference_until)
 
     def parameters(self) -> dict[str, Any]:
-        """The values of the parameters that the report's SQL takes."""
+        """Values for the parameters that occur in the report's SQL."""
         since_us, until_us = instants(self.since, self.until, self.zone)
         reference_since_us, reference_until_us = self._reference_us(since_us, until_us)
         values = {
@@ -102,7 +100,7 @@ class Query:
         return {name: value for name, value in values.items() if definitions.takes(self.report, name)}
 
     def _reference_us(self, since_us: int, until_us: int) -> tuple[int, int]:
-        """The period to compare with; empty without ``since``, which has nothing before it."""
+        """The period to compare with; it is empty without ``since``, because nothing comes before it."""
         if self.report in _COMPARED_WITH_ITSELF and not self._has_reference:
             return since_us, until_us
         given = self.reference_since, self.reference_until
@@ -112,7 +110,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows that answer a query; instants are ISO 8601 text in the zone of the query."""
+    """The rows of a report; instants are ISO 8601 text in the time zone of the query."""
 
     query: Query
     columns: tuple[str, ...]

@@ -1,4 +1,7 @@
-"""The reports about model, people and machine: counted again by hand on three seeded histories."""
+"""The reports about model, people and machine, computed a second time by hand on three seeded histories.
+
+One file of more than 350 lines: all of these tests share the three histories, which take seconds to write.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ OURS = (
     "review_queue",
     "throughput",
 )
-# Since when: the third day of each history, so that the days before it are a reference.
+# The third day of each history, so that the days before it are a reference.
 SINCE = {1: "2026-01-07", 2: "2026-03-25", 3: "2026-10-22"}
 
 
@@ -58,7 +61,7 @@ def table(url: URL, name: str) -> list[Any]:
 
 
 def images(url: URL, **selection: Any) -> list[Any]:
-    """Inspections of a period in microseconds, of a station or part."""
+    """The inspections of a period in microseconds, of a station or part."""
     first, last = selection.get("since_us", -(1 << 62)), selection.get("until_us", 1 << 62)
     return [
         row
@@ -70,17 +73,17 @@ def images(url: URL, **selection: Any) -> list[Any]:
 
 
 def latest(url: URL) -> dict[int, Any]:
-    """The last human verdict of each image."""
+    """The latest human verdict on each image."""
     return {row.inspection_id: row for row in table(url, "review")}
 
 
 def by_column(report: Report) -> list[dict[str, Any]]:
-    """A report's rows with their columns' names."""
+    """The rows of a report as dictionaries from column to value."""
     return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
 
 
 def same(found: Any, expected: Any) -> None:
-    """Equal, numbers to 12 digits."""
+    """Compare values, and numbers to 12 digits."""
     if isinstance(expected, float):
         assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
     else:
@@ -88,7 +91,7 @@ def same(found: Any, expected: Any) -> None:
 
 
 def wilson(n: int, of_n: int) -> tuple[float, float]:
-    """The two shares p that a score test at 5% does not tell from n / of_n: roots of the test's equation."""
+    """The bounds of Wilson's interval as the roots of the equation of the score test at 5%."""
     z2, p = 1.959963984540054**2, n / of_n
     low, high = sorted(np.roots([1 + z2 / of_n, -(2 * p + z2 / of_n), p * p]).real.tolist())
     return max(low, 0.0), min(high, 1.0)
@@ -107,7 +110,7 @@ def kappa(pairs: list[tuple[str, str]]) -> float | None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_both_back_ends_give_identical_rows(shop: tuple[int, URL, URL], name: str) -> None:
-    """For all time, a period, a station, and a part with quotes in its name the rows are the same on both."""
+    """All time, a period, a station, a part with quotes in its name: both back ends give the same rows."""
     seed, sqlite, postgresql = shop
     selections: list[dict[str, str]] = [
         {},
@@ -131,13 +134,13 @@ _NO_PERIOD = {
     "until_us": f"{1 << 62}",
     "reference_since_us": "0",
     "reference_until_us": "1767900000000000",  # 2026-01-08T19:20Z
-    "station": "''",  # a shell puts the text in as it is: quotes and all
+    "station": "''",  # a shell inserts the text as it is, so the quotes belong to it
     "part": "''",
 }
 
 
 def in_a_shell(url: URL, file: Path) -> list[list[str]]:
-    """What sqlite3 or psql prints of a report's file, as rows with the header first."""
+    """The output of sqlite3 or psql for a report's file, as rows with the header first."""
     if url.get_backend_name() == "sqlite":
         shell = program("sqlite3")
         lines = [f'.parameter set :{name} "{value}"' for name, value in _NO_PERIOD.items()]
@@ -156,7 +159,7 @@ def in_a_shell(url: URL, file: Path) -> list[list[str]]:
 
 
 def test_the_files_run_unchanged_in_the_shells_that_people_have(shop: tuple[int, URL, URL]) -> None:
-    """sqlite3 and psql print the rows that the command reports, from the same file."""
+    """sqlite3 and psql print the same rows from the file as the command."""
     for name in OURS:
         file = resources.folder("sql") / "reports" / f"{name}.sql"
         compares = ":reference_" in file.read_text(encoding="utf-8")
@@ -179,7 +182,7 @@ def test_the_files_run_unchanged_in_the_shells_that_people_have(shop: tuple[int,
 
 @pytest.mark.parametrize("selection", [{}, {"part": 'O\'Brien "7"'}, {"station_id": 1}])
 def test_agreement_is_that_of_numpy(shop: tuple[int, URL, URL], selection: dict[str, Any]) -> None:
-    """Shares, Wilson's interval and kappa are those of the textbook; escapes are of the sample alone."""
+    """Shares, Wilson's interval and kappa are those of the textbook; escapes are of the random sample."""
     _, url, _ = shop
     said, chosen = latest(url), images(url, **selection)
     sampled = {row.inspection_id for row in table(url, "audit_sample")}
@@ -217,7 +220,7 @@ def test_agreement_is_that_of_numpy(shop: tuple[int, URL, URL], selection: dict[
 
 
 def test_a_review_that_nobody_drew_says_nothing_of_escapes(store: Store, url: URL) -> None:
-    """A PASS that a person picked and failed is no escape of the sample; a drawn one that they failed is."""
+    """A PASS that a person picked and failed is no escape; one of the random sample is."""
     picked, drawn, calm = store.record(
         [inspected(f"{n}.png", verdict=Verdict.PASS) for n in range(3)], in_force(store)
     )
@@ -232,7 +235,7 @@ def test_a_review_that_nobody_drew_says_nothing_of_escapes(store: Store, url: UR
 
 
 def test_all_of_one_kind_has_no_kappa(store: Store, url: URL) -> None:
-    """Where everybody says PASS agreement is total and kappa undefined: empty, not a division by zero."""
+    """If everybody says PASS, agreement is total and kappa is empty, without a division by zero."""
     ids = store.record([inspected(f"{n}.png") for n in range(5)], in_force(store))
     store.audit(ids, seed=1, population=5)
     store.review([Review(number, "ann", Verdict.PASS) for number in ids])
@@ -244,7 +247,7 @@ def test_all_of_one_kind_has_no_kappa(store: Store, url: URL) -> None:
 
 
 def test_confusion_counts_every_pair(shop: tuple[int, URL, URL]) -> None:
-    """Each pair of the station's and the person's words has its images; they add up to the reviewed."""
+    """Each pair of labels by station and person has its images; they add up to the reviewed images."""
     _, url, _ = shop
     said = latest(url)
     expected = Counter(
@@ -260,7 +263,7 @@ def test_confusion_counts_every_pair(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_models_are_told_apart(shop: tuple[int, URL, URL]) -> None:
-    """Each artifact has its own images, verdicts and fate under review, older classes or newer."""
+    """Each artifact has its own images, verdicts and review results, with older or newer classes."""
     seed, url, _ = shop
     said, sampled = latest(url), {row.inspection_id for row in table(url, "audit_sample")}
     found = by_column(run(url, Query("models")))
@@ -285,7 +288,7 @@ def test_models_are_told_apart(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_the_queue_holds_what_waits_and_nothing_else(shop: tuple[int, URL, URL]) -> None:
-    """REVIEW, audit and FAIL images without a word, and what a person could not tell; oldest first."""
+    """The queue has REVIEW, audit and FAIL images without a verdict and undecided ones, oldest first."""
     _, url, _ = shop
     said, sampled = latest(url), {row.inspection_id for row in table(url, "audit_sample")}
     waiting: dict[str, list[Any]] = defaultdict(list)
@@ -310,7 +313,7 @@ def test_the_queue_holds_what_waits_and_nothing_else(shop: tuple[int, URL, URL])
 
 
 def psi(period: list[float], reference: list[float]) -> tuple[float, int]:
-    """Population stability index over the reference's deciles, and how many bins hold anything."""
+    """The population stability index over the reference's deciles, and the number of bins with images."""
     edges = np.percentile(reference, range(10, 100, 10), method="inverted_cdf")
     counts = [np.bincount(np.searchsorted(edges, values), minlength=10) for values in (period, reference)]
     return _psi(*counts)
@@ -346,7 +349,7 @@ def test_drift_is_that_of_numpy(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_drift_has_its_bands(store: Store, url: URL) -> None:
-    """The same images are stable, others are shifted, few are called too few, none before is no reference."""
+    """Equal images are stable, different ones shifted, few too few; without earlier ones: no reference."""
     sure = [inspected(f"a{n}.png", confidence=0.90 + n / 10_000, seen_us=START_US + n) for n in range(400)]
     again = [
         inspected(f"b{n}.png", confidence=0.90 + n / 10_000, seen_us=START_US + HOUR_US + n)
@@ -364,7 +367,7 @@ def test_drift_has_its_bands(store: Store, url: URL) -> None:
     assert bands(since="2026-01-05T09:00", until="2026-01-05T10:00") == {
         "class": "stable",
         "confidence": "stable",
-        "novelty": "stable",  # every image has the same: one bin
+        "novelty": "stable",  # every image has the same novelty: one bin
     }
     assert bands(since="2026-01-05T10:00")["confidence"] == "shifted"
     assert bands(since="2026-01-05T10:00", reference_since="2026-01-05T10:00", reference_until="2026-01-06")[
@@ -377,7 +380,7 @@ def test_drift_has_its_bands(store: Store, url: URL) -> None:
 
 
 def test_confidence_is_a_histogram(shop: tuple[int, URL, URL]) -> None:
-    """Each bin holds numpy's count of the period and of the reference; the shares are of each."""
+    """Each bin has numpy's count for the period and for the reference, with the shares of each."""
     seed, url, _ = shop
     since_us = instants(SINCE[seed], None, BERLIN)[0]
     now = images(url, since_us=since_us)
@@ -396,7 +399,7 @@ def test_confidence_is_a_histogram(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_a_reference_is_for_reports_that_compare(url: URL) -> None:
-    """A reference is refused by a report that knows none, and a back-to-front one by those that do."""
+    """A report without a reference refuses one, and a report with a reference refuses a reversed one."""
     with pytest.raises(UsageError, match="report 'agreement' compares with no reference"):
         run(url, Query("agreement", reference_since="2026-01-01"))
     with pytest.raises(UsageError, match="--reference-since 2026-02-01 is not before --reference-until 2026"):
@@ -428,7 +431,7 @@ def test_latency_by_group_is_that_of_numpy(shop: tuple[int, URL, URL], name: str
 
 
 def test_throughput_counts_hours_and_minutes(shop: tuple[int, URL, URL]) -> None:
-    """Each hour and station has its images, its busiest minute and the share that the network worked."""
+    """Each hour and station has its images, busiest minute and share of time with the network at work."""
     _, url, _ = shop
     names = {row.id: row.name for row in table(url, "station")}
     groups: dict[Any, list[Any]] = defaultdict(list)
@@ -447,7 +450,7 @@ def test_throughput_counts_hours_and_minutes(shop: tuple[int, URL, URL]) -> None
 
 
 def test_quarantine_by_reason(shop: tuple[int, URL, URL]) -> None:
-    """Each station's reasons are counted, the most frequent first, with the latest file's name."""
+    """Each station's reasons are counted, most frequent first, with the name of the latest file."""
     _, url, _ = shop
     names = {row.id: row.name for row in table(url, "station")}
     files = table(url, "quarantine")
@@ -462,7 +465,7 @@ def test_quarantine_by_reason(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_gaps_are_the_pauses_between_images(shop: tuple[int, URL, URL]) -> None:
-    """Every pause of a quarter of an hour or longer is listed with what happened in it; one has 16 hours."""
+    """Every pause of 15 minutes or more is listed with its events; one lasts 16 hours."""
     _, url, _ = shop
     events = table(url, "event")
     expected = []
@@ -484,7 +487,7 @@ def test_gaps_are_the_pauses_between_images(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_a_gap_over_the_periods_beginning_counts(store: Store, url: URL) -> None:
-    """A pause that began before the period and ended in it is listed: the morning after the night."""
+    """A pause that began before the period and ended in it is listed, as on the morning after a night."""
     late, early = (
         inspected("a.png", seen_us=START_US),
         inspected("b.png", seen_us=START_US + 16 * HOUR_US),
@@ -496,7 +499,7 @@ def test_a_gap_over_the_periods_beginning_counts(store: Store, url: URL) -> None
 
 
 def write_events(url: URL, *events: tuple[str, float]) -> None:
-    """Events of the first station: kind and hours since the start."""
+    """Write events of the first station, given as kinds and hours since the start."""
     engine = database.immediate(database.engine(url))
     rows = [
         {"station_id": 1, "kind": kind, "detail": "", "at_us": START_US + round(hours * HOUR_US)}
@@ -508,7 +511,7 @@ def write_events(url: URL, *events: tuple[str, float]) -> None:
 
 
 def test_downtime_of_a_week_written_by_hand(store: Store, url: URL) -> None:
-    """Runs of 8 and 6 hours and one that crashed after 2: a mean of 16/3 hours; an open run is left out."""
+    """Runs of 8 and 6 hours and a crash after 2 have a mean of 16/3 hours; an open run is left out."""
     times = [0.1, 4, 7.9, 10.1, 12, 20.5]  # hours
     store.record(
         [inspected(f"{t}.png", inspected_us=START_US + round(t * HOUR_US)) for t in times], in_force(store)
@@ -534,7 +537,7 @@ def test_downtime_of_a_week_written_by_hand(store: Store, url: URL) -> None:
 
 
 def test_downtime_of_every_history(shop: tuple[int, URL, URL]) -> None:
-    """Each day's run of 15.5 hours is the mean time between stops; gaps are those that 'gaps' lists."""
+    """The mean time between stops is a day's run of 15.5 hours; gaps are those that 'gaps' lists."""
     seed, url, _ = shop
     found = {row["station"]: row for row in by_column(run(url, Query("downtime")))}
     days = 12 if seed == 2 else 8
@@ -551,13 +554,13 @@ def test_downtime_of_every_history(shop: tuple[int, URL, URL]) -> None:
 
 
 def test_an_empty_database_is_no_data(url: URL) -> None:
-    """Without a row every report is one plain line."""
+    """Without any row, every report is one line."""
     for name in OURS:
         assert render(run(url, Query(name))) == f"no data for {name}"
 
 
 def test_one_row_and_an_unreadable_file(url_of: Callable[[str], URL]) -> None:
-    """With one image of PASS, one file in quarantine and no review, every report answers alike on both."""
+    """With one PASS image, one quarantined file and no review, every report is equal on both back ends."""
     urls = [url_of("sqlite"), url_of("postgresql")]
     for url in urls:
         with Store.open(url, "cell-1", seam_gap_s=300) as store:

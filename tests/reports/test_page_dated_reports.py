@@ -18,7 +18,7 @@ CARDS = {"images": "1,013", "first_pass": "86.2%"}
 
 
 def put(folder: Path, day: int, keep: int = 3, **figures: object) -> Path:
-    """A report of the week up to a day."""
+    """Add a report of the week that ends on a day."""
     until = FIRST + timedelta(days=day)
     told = {"station": "cell-1", "part": None, "cards": CARDS} | figures
     from markupsafe import escape
@@ -29,7 +29,7 @@ def put(folder: Path, day: int, keep: int = 3, **figures: object) -> Path:
 
 
 def index(folder: Path) -> list[list[str]]:
-    """The index's rows as text, after its head; links as their targets."""
+    """The rows of the index as text, without its head; links as their targets."""
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), strict=True, namespaceHTMLElements=False)
     root = parser.parse((folder / "index.html").read_text(encoding="utf-8"))
     return [
@@ -42,7 +42,7 @@ def index(folder: Path) -> list[list[str]]:
 
 
 def test_the_newest_stay_and_are_linked(tmp_path: Path):
-    """Of more reports than are kept the oldest go, and the index names the rest, the newest first."""
+    """If there are more reports than the limit, the oldest go; the index links the rest, newest first."""
     for day in (3, 1, 2, 5, 4):
         put(tmp_path / "reports", day)
     names = ["quality-2026-03-05.html", "quality-2026-03-04.html", "quality-2026-03-03.html"]
@@ -53,7 +53,7 @@ def test_the_newest_stay_and_are_linked(tmp_path: Path):
 
 
 def test_a_report_is_named_by_its_last_day(tmp_path: Path):
-    """A period that ends at midnight is of the day before, another of its minute; twice the same is one."""
+    """A period up to midnight is named by its last day, another by its minute; a second one replaces it."""
     assert put(tmp_path, 8).name == "quality-2026-03-08.html"
     assert put(tmp_path, 8).name == "quality-2026-03-08.html"
     until = FIRST + timedelta(hours=14, minutes=5)
@@ -63,7 +63,7 @@ def test_a_report_is_named_by_its_last_day(tmp_path: Path):
 
 
 def test_files_of_other_names_are_left_alone(tmp_path: Path):
-    """Nothing is removed that the folder did not name itself."""
+    """Only files that the program named itself are removed."""
     others = ["quality-2020.html", "notes.html", "quality-2020-01-01.html.bak", "xquality-2020-01-01.html"]
     for name in others:
         (tmp_path / name).write_text("mine")
@@ -83,14 +83,14 @@ def test_files_of_other_names_are_left_alone(tmp_path: Path):
     ],
 )
 def test_a_spoilt_report_does_not_spoil_the_index(tmp_path: Path, content: bytes):
-    """A report that tells nothing of itself is linked all the same."""
+    """A report whose figures cannot be read is linked too."""
     (tmp_path / "quality-2020-01-01.html").write_bytes(content)
     put(tmp_path, 1)
     assert index(tmp_path)[-1][0] == "quality-2020-01-01.html"
 
 
 def test_what_a_report_tells_stays_text_in_the_index(tmp_path: Path):
-    """Markup in an older report's figures is text in the index."""
+    """Markup in the figures of an older report is text in the index."""
     put(tmp_path, 1, station="<script>alert(1)</script>", cards={"images": "<b>"})
     (row,) = index(tmp_path)
     assert row[1] == "<script>alert(1)</script>"
@@ -98,7 +98,7 @@ def test_what_a_report_tells_stays_text_in_the_index(tmp_path: Path):
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path):
-    """Its parent is missing, or a file stands there."""
+    """A folder with a missing parent, and a file in its place, are refused with one line."""
     (tmp_path / "file").write_text("")
     for folder in (tmp_path / "no" / "reports", tmp_path / "file"):
         with pytest.raises(StationError, match="--out"):

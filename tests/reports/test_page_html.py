@@ -1,4 +1,7 @@
-"""The quality report's page: right figures, sound HTML, safe from any name, and a browser's word for it."""
+"""The page of the quality report: correct figures, valid HTML, safe with any name, and accepted by a browser.
+
+One file of more than 350 lines: all of these tests share one written history and its parsed page.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ SECTIONS += ["downtime", "quarantine", "images", "definitions"]
 
 @pytest.fixture(scope="module")
 def history(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A shop of twelve days, written once: only read it."""
+    """A shop of twelve days, written once; tests only read it."""
     url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'quality.db'}"
     migrate(url)
     write(url, 2)
@@ -52,7 +55,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def page_of(url: str | URL, language: str = "en", **asked: Any) -> html.Page:
-    """The report of the history's second week, unless asked for another."""
+    """The report of the history's second week, or of the period that is given."""
     source = Source(url, BERLIN, asked.get("station"), asked.get("part"))
     which = Period.from_options(asked.get("since", SINCE), asked.get("until", UNTIL), None, BERLIN, NOW)
     return html.quality_report(source, which, LocalArchive("cell-1", Path("nowhere")), language, NOW)
@@ -60,12 +63,12 @@ def page_of(url: str | URL, language: str = "en", **asked: Any) -> html.Page:
 
 @pytest.fixture(scope="module")
 def shown(history: str) -> html.Page:
-    """The history's page in English."""
+    """The page of the history in English."""
     return page_of(history)
 
 
 def parsed(page: str) -> ET.Element:
-    """The page as the HTML standard reads it; any mistake in it is an error."""
+    """The page as parsed by the HTML standard; any mistake in it is an error."""
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), strict=True, namespaceHTMLElements=False)
     root = parser.parse(page)
     for element in root.iter():
@@ -83,7 +86,7 @@ def text_of(element: ET.Element) -> str:
 
 
 def cell_value(cell: ET.Element) -> Any:
-    """What a table's cell stands for: the exact value behind what people read."""
+    """The exact value behind the text of a table's cell."""
     data, moment = cell.find(".//data"), cell.find(".//time")
     if data is not None:
         return float(data.get("value", ""))
@@ -94,7 +97,7 @@ def cell_value(cell: ET.Element) -> Any:
 
 
 def tables(page: html.Page) -> Iterator[tuple[str, str | None, list[str], list[tuple[Any, ...]]]]:
-    """Report, subgroup, columns and rows of each table of the page."""
+    """Report, grouping, columns and rows of each table of the page."""
     for table in parsed(page.html).iter("table"):
         columns = [head.get("data-column", "") for head in table.iter("th")]
         rows = [tuple(map(cell_value, row.iter("td"))) for row in table.iter("tr")]
@@ -105,7 +108,7 @@ def tables(page: html.Page) -> Iterator[tuple[str, str | None, list[str], list[t
     "asked", [{}, {"station": "cell-1"}, {"part": "P-0042"}], ids=["all", "station", "part"]
 )
 def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str]):
-    """Each row of each table is a row of its report, in order where the whole report stands there."""
+    """Each row of each table is a row of its report, and in its order if the table shows all of it."""
     told = Counter[str]()
     for name, by, columns, rows in tables(page_of(history, **asked)):
         report = run(
@@ -145,7 +148,7 @@ def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str
 
 
 def _shown(column: str, value: Any) -> Any:
-    """A report's value as the page's cells give it back."""
+    """A value of a report as the page's cells show it."""
     return Words().cell(column, value) if isinstance(value, str) and column not in INSTANT_COLUMNS else value
 
 
@@ -169,7 +172,7 @@ def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.
 
 
 def test_limits_come_from_the_reference(history: str):
-    """With a period that was in control given, the p-chart's limits and signals are drawn from it."""
+    """With a reference period, the limits and signals of the p-chart come from it."""
     which = Period.from_options(SINCE, UNTIL, None, BERLIN, NOW)
     source = Source(history, BERLIN, "cell-1", reference=which.before)
     page = html.quality_report(source, which, LocalArchive("cell-1", Path("nowhere")), "en", NOW)
@@ -184,7 +187,7 @@ def test_limits_come_from_the_reference(history: str):
 
 
 def test_headline_figures_are_sums_over_the_stations(history: str, shown: html.Page):
-    """Each card is its report's figure, over all stations, with the change against the period before."""
+    """Each card shows its report's figure over all stations, and the change since the period before."""
 
     def rows(name: str, **more: Any) -> list[dict[str, Any]]:
         report = run(history, Query(name, **({"since": SINCE, "until": UNTIL, "zone": BERLIN} | more)))
@@ -221,7 +224,7 @@ def test_headline_figures_are_sums_over_the_stations(history: str, shown: html.P
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_section_says_its_period_n_and_definition(history: str, language: str):
-    """In each language each section stands there with a heading, its period, how many, and what it shows."""
+    """In each language, each section has a heading, its period, its n and its definition."""
     root = parsed(page_of(history, language).html)
     assert root.get("lang") == LANGUAGES[language]
     found = {section.get("id"): section for section in root.iter("section")}
@@ -238,7 +241,7 @@ def test_every_section_says_its_period_n_and_definition(history: str, language: 
 
 
 def test_the_page_stands_alone(shown: html.Page):
-    """Nothing in it asks the network or runs; each link leads to a place within; each name is given once."""
+    """The page loads nothing from the network and runs nothing; its links stay inside; each id is unique."""
     root = parsed(shown.html)
     names = [element.get("id") for element in root.iter() if element.get("id")]
     assert len(names) == len(set(names))
@@ -253,7 +256,7 @@ def test_the_page_stands_alone(shown: html.Page):
 
 
 def test_every_picture_has_its_text(shown: html.Page):
-    """Each plot and each image says in words what it shows."""
+    """Each plot and each image has a text that says what it shows."""
     root = parsed(shown.html)
     plots = [svg for svg in root.iter("svg") if svg.get("class") == "plot"]
     assert len(plots) == 7  # trend, Pareto, two stations' p-charts, agreement, latency, drift
@@ -271,7 +274,7 @@ def luminance(colour: str) -> float:
 
 
 def test_text_stands_out_from_its_ground(shown: html.Page):
-    """Each colour of text has a contrast of 4.5 or more on each ground, and no other colour is used."""
+    """Each text colour has a contrast of at least 4.5 on each background, and no other colour is used."""
     for ink in TEXT_COLOURS:
         for ground in BACKGROUND_COLOURS:
             light, dark = sorted((luminance(COLOURS[ground]), luminance(COLOURS[ink])), reverse=True)
@@ -291,18 +294,18 @@ def test_text_stands_out_from_its_ground(shown: html.Page):
 
 
 def test_an_empty_database_makes_a_sensible_page(tmp_path: Path):
-    """Without a single row every section stands there and says that there are no data."""
+    """Without any row, the page has every section and each says that there are no data."""
     url = f"sqlite:///{tmp_path / 'quality.db'}"
     migrate(url)
     for since in (SINCE, None):
         root = parsed(page_of(url, since=since, until=None).html)
         assert [section.get("id") for section in root.iter("section")] == SECTIONS
         assert len(root.findall(".//p[@class='empty']")) == len(SECTIONS) - 1
-        assert "stands out" in text_of(root.find(".//div[@class='notices quiet']"))
+        assert "nothing unusual" in text_of(root.find(".//div[@class='notices quiet']"))
 
 
 def test_a_single_row_makes_a_sensible_page(url: URL):
-    """One image, on either back end: its figures stand there, and nothing is made up for the rest."""
+    """With one image, on either back end, the page has its figures and leaves the others empty."""
     with Store.open(url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected(verdict=Verdict.FAIL, label="crack")], force_of(store))
     page = page_of(url, since="2026-01-01")
@@ -314,7 +317,7 @@ def test_a_single_row_makes_a_sensible_page(url: URL):
 
 
 def force_of(store: Store, name: str = "good", model: str = "weldnet") -> Any:
-    """What judges, with classes as an artifact's metadata has them."""
+    """The model in force, with classes like those in an artifact's metadata."""
     classes = [{"name": name, "role": "accept"}, {"name": "crack", "role": "defect"}]
     return store.in_force(
         metadata=json.dumps({"classes": classes}),
@@ -326,7 +329,7 @@ def force_of(store: Store, name: str = "good", model: str = "weldnet") -> Any:
 
 
 def test_a_wrong_language_or_station_is_one_line(history: str):
-    """What the catalogue or the database does not know is refused by name."""
+    """An unknown language and an unknown station are refused by name."""
     with pytest.raises(UsageError, match="en, de, zh"):
         page_of(history, "fr")
     with pytest.raises(UsageError, match="no station 'cell-9'"):
@@ -356,7 +359,7 @@ HOSTILE = [
 
 @pytest.fixture
 def shapes(tmp_path: Path) -> Callable[[list[str]], tuple[ET.Element, Counter[Any]]]:
-    """Makes the page of a shop where all has these names; counts the elements with their attributes."""
+    """Make the page of a shop where everything has these names; count its elements with their attributes."""
 
     def page(names: list[str]) -> tuple[ET.Element, Counter[Any]]:
         url = f"sqlite:///{tmp_path / f'{len(names[0])}.db'}"
@@ -385,7 +388,7 @@ def shapes(tmp_path: Path) -> Callable[[list[str]], tuple[ET.Element, Counter[An
 
 
 def test_no_name_can_inject_markup(shapes):
-    """Whatever file, part, class, station or model is called: the elements stay the same."""
+    """The elements of the page are the same for any name of a file, part, class, station or model."""
     names = ["".join(HOSTILE), *HOSTILE]
     root, elements = shapes(names)
     assert elements == shapes([f"plain {number:02}" for number in range(len(names))])[1]
@@ -399,14 +402,14 @@ def test_no_name_can_inject_markup(shapes):
 
 @given(st.text())
 def test_any_text_stays_one_css_string(text: str):
-    """What goes into the style sheet is letters, digits and escapes between its own two quotes."""
+    """Any text becomes letters, digits and escapes between its own two quotes in the style sheet."""
     assert re.fullmatch(r'"([0-9A-Za-z]|\\[0-9a-f]+ )*"', html.css_string(text))
 
 
 @settings(max_examples=20, deadline=None)  # a plot takes a quarter of a second
 @given(st.text(min_size=1))
 def test_any_class_name_stays_text_in_a_plot(name: str):
-    """A plot of a class of any name is sound XML that holds the name as its text."""
+    """The plot of a class with any name is valid XML that holds the name as text."""
     row = {"class": name, "n": 1, "of_n": 1, "share": 1.0, "cumulative_n": 1, "cumulative_share": 1.0}
     plot = pareto([row], Words())
     root = ET.fromstring(plot.svg)  # noqa: S314 - ours
@@ -451,7 +454,7 @@ def browse(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @_LOADED
 def test_a_browser_shows_it_without_complaint(history: str, tmp_path: Path, browse):
-    """Chromium shows each section and complains of nothing."""
+    """Chromium shows each section and reports no error."""
     file = tmp_path / "report.html"
     file.write_text(page_of(history, "zh").html, encoding="utf-8")
     seen = browse(file, "--dump-dom")
@@ -461,7 +464,7 @@ def test_a_browser_shows_it_without_complaint(history: str, tmp_path: Path, brow
 
 @_LOADED
 def test_a_browser_prints_numbered_pages(history: str, tmp_path: Path, browse):
-    """Each printed page has the report's heading at its top and its number at its foot."""
+    """Each printed page has the report's title at the top and its number at the bottom."""
     pdftotext = program("pdftotext")
     file = tmp_path / "report.html"
     file.write_text(page_of(history, "de").html, encoding="utf-8")  # 'ü' is in every font, '焊' is not
@@ -478,7 +481,7 @@ def test_a_browser_prints_numbered_pages(history: str, tmp_path: Path, browse):
 
 @_LOADED
 def test_a_browser_would_complain_of_a_script(shown: html.Page, tmp_path: Path, browse):
-    """A script that got in would be refused, and seen by the check above."""
+    """A script in the page is refused, and the test above would see it."""
     file = tmp_path / "report.html"
     file.write_text(
         shown.html.replace("</body>", "<script>document.title = 'x'</script></body>"), encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Periods by the clock on the wall, and definitions as the SQL files give them."""
+"""Periods in local time, groupings, and definitions as in the SQL files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def at(text: str) -> datetime:
 
 
 def test_whole_days_end_at_the_last_midnight():
-    """So many local days, also over the night when the clock changes; the period before has as many."""
+    """Whole local days end at the last midnight, also if the clocks change, and so does the period before."""
     week = Period.from_options(None, None, 7, BERLIN, NOW)
     assert week == Period(at("2026-03-23"), at("2026-03-30"))
     assert week.before == Period(at("2026-03-16"), at("2026-03-23"))
@@ -34,7 +34,7 @@ def test_whole_days_end_at_the_last_midnight():
 
 
 def test_without_dates_it_is_all_up_to_now():
-    """No beginning, and so nothing before it to compare with."""
+    """A period without dates runs from the first image to now, and has no period before."""
     everything = Period.from_options(None, None, None, BERLIN, NOW)
     assert everything == Period(None, NOW)
     assert everything.until.utcoffset() == BERLIN.utcoffset(datetime(2026, 4, 1))
@@ -42,7 +42,7 @@ def test_without_dates_it_is_all_up_to_now():
 
 
 def test_dates_are_in_the_station_s_zone():
-    """A date without an offset is local; with one it is that instant."""
+    """A date without an offset is local; a date with an offset is that instant."""
     assert Period.from_options("2026-03-01", "2026-03-29T12:00+00:00", None, BERLIN, NOW) == Period(
         at("2026-03-01"), at("2026-03-29T14:00")
     )
@@ -59,13 +59,13 @@ def test_dates_are_in_the_station_s_zone():
     ],
 )
 def test_a_period_that_makes_no_sense_is_refused(since: str, until: str | None, days: int | None, said: str):
-    """One line that names the option."""
+    """A wrong date, an empty period and a contradiction are one line that names the option."""
     with pytest.raises(UsageError, match=said):
         Period.from_options(since, until, days, BERLIN, NOW)
 
 
 def test_the_reference_ends_where_the_report_begins_unless_told():
-    """As with the reports' own options; without one there is none."""
+    """The reference ends where the report begins, as in the SQL reports; without options there is none."""
     week = Period.from_options("2026-03-23", "2026-03-30", None, BERLIN, NOW)
     assert week.reference(None, None, BERLIN) is None
     assert week.reference("2026-03-01", None, BERLIN) == Period(at("2026-03-01"), at("2026-03-23"))
@@ -77,21 +77,21 @@ def test_the_reference_ends_where_the_report_begins_unless_told():
     [(None, "2026-03-01", "without a beginning"), ("2026-03-01", None, "needs --ref"), ("x", "y", "no date")],
 )
 def test_half_a_reference_is_refused(since: str | None, until: str | None, said: str):
-    """One line that names the option, where the report itself has no beginning."""
+    """If the report has no begin, half a reference is one line that names the missing option."""
     with pytest.raises(UsageError, match=said):
         Period(None, NOW).reference(since, until, BERLIN)
 
 
 def test_the_reference_reaches_the_reports_that_compare(url: URL):
-    """Those are asked with it, and no other report is."""
+    """Reports that compare get the reference period, and the others do not."""
     week = Period.from_options("2026-03-23", "2026-03-30", None, BERLIN, NOW)
     reports = PeriodReports(Source(url, BERLIN, reference=week.before), week)
     for name in definitions.names():
-        assert reports.run(name).query.report == name  # a report that knows no reference refuses one
+        assert reports.run(name).query.report == name  # a report without a reference would refuse one
 
 
 def test_every_report_defines_its_columns(url: URL):
-    """Each column that a report gives is defined in its file, and so in the page's definitions."""
+    """Each column of a report is defined in its file, and so on the page."""
     for name, question in definitions.names().items():
         told = definitions.read(name)
         assert told.question == question
@@ -102,7 +102,7 @@ def test_every_report_defines_its_columns(url: URL):
 
 
 def test_subgroups_fit_the_period(url: URL):
-    """A day goes by the hour, a fortnight by day and shift, a year by week."""
+    """A day is grouped by hour, two weeks by day and shift, a year by week."""
     seen = []
     for since in ("2026-03-29", "2026-03-16", "2026-01-01", "2025-03-30"):
         asked = Period.from_options(since, "2026-03-30", None, BERLIN, NOW)

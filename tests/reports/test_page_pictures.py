@@ -1,4 +1,4 @@
-"""Images for people: the right ones, their heat where it belongs, and none of other bytes."""
+"""Images for people: the right ones, heat in the right place, and only files that have not changed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOW = datetime(2026, 1, 6, tzinfo=UTC)
 
 
 class Shop:
-    """A station ``cell-1`` whose images lie in a real archive."""
+    """A station ``cell-1`` with real images in its archive."""
 
     def __init__(self, folder: Path) -> None:
         self.url = f"sqlite:///{folder / 'quality.db'}"
@@ -58,11 +58,11 @@ class Shop:
         return path
 
     def reports(self, **asked: str | None) -> PeriodReports:
-        """What was judged until now."""
+        """The reports about everything judged until now."""
         return PeriodReports(Source(self.url, UTC, **asked), Period.from_options(None, None, None, UTC, NOW))  # type: ignore[arg-type]
 
     def chosen(self, choice: Choice, count: int = 8, **asked: str | None) -> list[str]:
-        """Names of a choice."""
+        """The names of the images of a choice."""
         return [image.source_name for image in pictures.choose(self.reports(**asked), choice, count)]
 
 
@@ -76,7 +76,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_the_choices_are_by_confidence_and_novelty(shop: Shop):
-    """The most certain of FAIL alone, the least certain of all, the most novel of those with a novelty."""
+    """The most certain are of FAIL, the least certain of all, the most novel of those with a novelty."""
     shop.put("pass", confidence=0.99, novelty=0.5)
     shop.put("sure", verdict=Verdict.FAIL, confidence=0.98, novelty=0.0)
     shop.put("surer", verdict=Verdict.FAIL, confidence=0.985, novelty=0.0)
@@ -87,7 +87,7 @@ def test_the_choices_are_by_confidence_and_novelty(shop: Shop):
 
 
 def test_a_weld_is_shown_once(shop: Shop):
-    """Of the frames of one pass over a seam the first stands for all, but not without a part."""
+    """One frame is shown per pass over a seam; images without a part are shown one by one."""
     for n in range(3):
         shop.put(f"a{n}", part="A", seam="1", verdict=Verdict.FAIL, confidence=0.9 - n / 100)
         shop.put(f"b{n}", part="B", verdict=Verdict.FAIL, confidence=0.8 - n / 100)
@@ -118,7 +118,7 @@ def test_the_choice_keeps_to_station_part_and_period(shop: Shop):
 
 
 def test_only_the_bytes_that_were_judged_are_shown(shop: Shop):
-    """The frame comes back as it was; a missing, changed or broken file and another station's say so."""
+    """The judged pixels are shown; a missing, changed or broken file and another station's give a reason."""
     path = shop.put("a.png")
     shop.put("b.png", station="cell-2")
     mine, theirs = pictures.by_inspection(shop.url, 1), pictures.by_inspection(shop.url, 2)
@@ -134,12 +134,12 @@ def test_only_the_bytes_that_were_judged_are_shown(shop: Shop):
     assert pictures.pixels(mine, shop.archive) is NotShown.CHANGED
     path.unlink()
     assert pictures.pixels(mine, shop.archive) is NotShown.MISSING
-    os.mkfifo(path)  # nobody writes: it must not be waited for
+    os.mkfifo(path)  # a pipe without a writer: reading must not wait
     assert pictures.pixels(mine, shop.archive) is NotShown.UNREADABLE
 
 
 def test_the_heat_is_painted_where_it_is():
-    """Beside the frame stands the same with its heat: coloured and outlined there alone."""
+    """The picture beside the frame is coloured and outlined where the heat is, and nowhere else."""
     grey: NDArray[np.uint8] = np.full((200, 100), 90, np.uint8)
     heat = np.zeros((20, 10), np.uint8)
     heat[:6] = 255
@@ -154,7 +154,7 @@ def test_the_heat_is_painted_where_it_is():
 
 
 def test_any_heat_and_frame_can_be_drawn():
-    """A flat heat map, one of a single cell and the smallest frame that is inspected are drawn."""
+    """A flat heat map, a heat map of one cell and the smallest frame that is inspected are drawn."""
     for heat in (np.zeros((2, 3), np.uint8), np.full((1, 1), 255, np.uint8)):
         assert pictures.with_heat(np.zeros((8, 8), np.uint8), heat, 50).size == (50, 50)
 
@@ -163,7 +163,7 @@ def test_any_heat_and_frame_can_be_drawn():
 
 
 def run(shop: Shop, *words: object) -> tuple[int, str]:
-    """A command's status and what it said."""
+    """A command's status and its output or error line."""
     done = CliRunner().invoke(app, [*map(str, words), "--config", str(shop.config)])
     if isinstance(done.exception, StationError):
         return done.exception.exit_status, str(done.exception)
@@ -171,7 +171,7 @@ def run(shop: Shop, *words: object) -> tuple[int, str]:
 
 
 def test_a_contact_sheet_shows_the_latest_of_a_verdict(shop: Shop, tmp_path: Path):
-    """Six in a row, each with its image; more images make more rows; one that is gone leaves its place."""
+    """Six images fill a row, more make more rows, and a missing image leaves its place empty."""
     for n in range(8):
         path = shop.put(f"{n}.png", verdict=Verdict.FAIL, label="焊缝 $x^2$", part="\u202eP\n1")
     path.unlink()
@@ -195,7 +195,7 @@ def test_a_contact_sheet_shows_the_latest_of_a_verdict(shop: Shop, tmp_path: Pat
 
 
 def test_one_image_is_shown_with_its_probabilities(shop: Shop, tmp_path: Path):
-    """A FAIL with heat and a PASS without are drawn, each class has its line; the picture names the row."""
+    """A FAIL with heat and a PASS without are drawn; the picture with the heat map is wider."""
     shop.put("a.png", verdict=Verdict.FAIL, label="$x$ 焊")
     shop.put("b.png")
     widths = []
@@ -208,7 +208,7 @@ def test_one_image_is_shown_with_its_probabilities(shop: Shop, tmp_path: Path):
 
 
 def test_what_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
-    """No such row, no image of the verdict, a file that is gone, a folder that is not there: each says so."""
+    """An unknown inspection, no image of the verdict, a missing file or folder: each is one line."""
     path = shop.put("a.png")
     nowhere = tmp_path / "no" / "x.png"
     for words, said in (
@@ -235,7 +235,7 @@ def test_what_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
 
 
 def test_a_report_goes_to_its_file_or_to_a_folder(shop: Shop, tmp_path: Path):
-    """One file, or a folder of dated ones with an index; either by the command."""
+    """The command writes one file, or with --keep a folder of dated reports with an index."""
     shop.put("a.png")
     out = tmp_path / "report.html"
     assert run(shop, "report", "html", "--out", out, "--language", "de")[0] == 0

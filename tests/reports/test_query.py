@@ -1,4 +1,4 @@
-"""Reports: the right figures, the same on both back ends, and a plain line where there are none."""
+"""Running and printing reports: correct figures, equal on both back ends, one line if there are no rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABELS = ["good", "Zebra", "apple", "über", "burn [red]through[/red]"]
 
 
 def history(seed: int, images: int = 200) -> list[Inspected | Quarantined]:
-    """A made-up shift: one image a minute, some of them unreadable, latencies with a long tail."""
+    """A made-up shift: one image per minute, some of them unreadable, latencies with a long tail."""
     random = np.random.default_rng(seed)
     items: list[Inspected | Quarantined] = []
     for number in range(images):
@@ -53,7 +53,7 @@ def history(seed: int, images: int = 200) -> list[Inspected | Quarantined]:
 
 
 def told(url: URL, station: str, items: list[Inspected | Quarantined]) -> None:
-    """Record a history as one station's."""
+    """Record a history as that of one station."""
     with Store.open(url, station, seam_gap_s=300) as store:
         force = in_force(store)
         for start in range(0, len(items), 8):
@@ -61,13 +61,13 @@ def told(url: URL, station: str, items: list[Inspected | Quarantined]) -> None:
 
 
 def judged(items: list[Inspected | Quarantined]) -> list[Inspected]:
-    """The images of a history."""
+    """The inspected images of a history."""
     return [item for item in items if isinstance(item, Inspected)]
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_both_back_ends_give_the_same_rows(url_of: Callable[[str], URL], seed: int) -> None:
-    """Every report, for all and by station, part and period, is the same on SQLite and PostgreSQL."""
+    """Every report gives the same rows on SQLite and PostgreSQL: for all, and by station, part and period."""
     urls = [url_of("sqlite"), url_of("postgresql")]
     for url in urls:
         told(url, "cell-1", history(seed))
@@ -103,7 +103,7 @@ def test_latency_percentiles_are_those_of_numpy(url: URL) -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 19, 20, 21, 100, 101])
 def test_percentiles_of_few_images(store: Store, url: URL, count: int) -> None:
-    """With one image it is every percentile; at the edges of a rank the figure is still numpy's."""
+    """A single image is every percentile, and at the edges of a rank the figure is still numpy's."""
     times = np.arange(1.0, count + 1)
     store.record(
         [inspected(f"{time}.png", milliseconds=(time,) * 4) for time in times.tolist()], in_force(store)
@@ -113,7 +113,7 @@ def test_percentiles_of_few_images(store: Store, url: URL, count: int) -> None:
 
 
 def test_summary_counts_everything(url: URL) -> None:
-    """The summary's counts and shares are those of the history, quarantined files apart."""
+    """The summary's counts and shares are those of the history, without quarantined files."""
     items = history(5)
     told(url, "cell-1", items)
     images = judged(items)
@@ -129,7 +129,7 @@ def test_summary_counts_everything(url: URL) -> None:
 
 
 def test_a_station_with_quarantined_files_only_has_no_shares(store: Store, url: URL) -> None:
-    """No image judged is an empty share, never a division by zero or a misleading 0%."""
+    """Without a judged image the shares are empty, with no division by zero and no misleading 0%."""
     store.record([quarantined()], in_force(store))
     report = run(url, Query("summary"))
     assert report.rows[0][:10] == ("cell-1", 0, 0, 0, 0, None, None, None, 0, 1)
@@ -137,7 +137,7 @@ def test_a_station_with_quarantined_files_only_has_no_shares(store: Store, url: 
 
 
 def test_by_class_counts_what_the_model_saw(url: URL) -> None:
-    """Each class with its count, share, verdicts and median confidence; the most frequent first."""
+    """Each class has its count, share, verdicts and median confidence; the most frequent class is first."""
     items = history(6)
     told(url, "cell-1", items)
     images = judged(items)
@@ -174,7 +174,7 @@ def test_reconcile_counts_the_ledger(store: Store, url: URL) -> None:
 
 
 def test_a_period_has_its_first_and_lacks_its_last_instant(store: Store, url: URL) -> None:
-    """Since is inclusive, until exclusive, to the microsecond, in the station's zone or with an offset."""
+    """Since is inclusive and until exclusive, to the microsecond, in the station's zone or with an offset."""
     # 2026-01-05T09:00 in Berlin, and one microsecond to either side
     moments = {"before": START_US - 1, "at": START_US, "after": START_US + 1}
     store.record([inspected(f"{n}.png", inspected_us=at) for n, at in moments.items()], in_force(store))
@@ -191,7 +191,7 @@ def test_a_period_has_its_first_and_lacks_its_last_instant(store: Store, url: UR
 
 
 def test_days_of_summer_time_have_their_own_length(store: Store, url: URL) -> None:
-    """A local day is 23 hours long where the clocks go forward: the image after it is not counted."""
+    """The local day on which the clocks go forward has 23 hours: the image after it is not counted."""
     midnight = 1_774_738_800_000_000  # 2026-03-29T00:00 in Berlin; the next midnight is 23 hours later
     times = [midnight, midnight + (23 * 3600 - 1) * SECOND_US, midnight + 23 * 3600 * SECOND_US]
     store.record([inspected(f"{at}.png", inspected_us=at) for at in times], in_force(store))
@@ -200,7 +200,7 @@ def test_days_of_summer_time_have_their_own_length(store: Store, url: URL) -> No
 
 
 def test_a_clock_gone_mad_does_not_hide_its_rows(store: Store, url: URL) -> None:
-    """Rows from before 1970 and from far beyond every calendar are counted and readable."""
+    """Rows from before 1970 and from far beyond any calendar are counted and readable."""
     times = {"early.png": -SECOND_US, "late.png": 1 << 61}
     store.record([inspected(name, inspected_us=at) for name, at in times.items()], in_force(store))
     [row] = run(url, Query("summary")).rows
@@ -209,13 +209,13 @@ def test_a_clock_gone_mad_does_not_hide_its_rows(store: Store, url: URL) -> None
 
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-01-32", "", "05.01.2026", "999999"])
 def test_a_bad_date_is_one_line(url: URL, text: str) -> None:
-    """What is no ISO date is refused with an example of one."""
+    """A text that is no ISO date is refused, with an example of one."""
     with pytest.raises(UsageError, match=r"--until '.*' is no date such as 2026-01-31"):
         run(url, Query("summary", until=text))
 
 
 def test_mistakes_are_told_with_what_would_be_right(store: Store, url: URL) -> None:
-    """An unknown report, station or format, a period back to front, a part where there is none: one line."""
+    """An unknown report, station or format, a reversed period, a needless part: one line with the fix."""
     cases: list[tuple[str, dict[str, str], str]] = [
         ("sumary", {}, "there is no report 'sumary'; did you mean 'summary'?"),
         ("../x", {}, "there is no report '../x'; there are agreement, "),
@@ -235,7 +235,7 @@ def test_mistakes_are_told_with_what_would_be_right(store: Store, url: URL) -> N
 
 
 def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
-    """A part is a value, never SQL."""
+    """A part is always a value and never SQL."""
     store.record([inspected(part="P")], in_force(store))
     assert run(url, Query("summary", part="' OR '1'='1")).rows == []
     assert run(url, Query("summary", part="P")).rows[0][1] == 1
@@ -245,7 +245,7 @@ def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
 
 
 def test_nothing_is_told_plainly(url: URL) -> None:
-    """Without rows the table is one line that repeats what was asked; CSV has its header, JSON no rows."""
+    """Without rows the table is one line with the selection, CSV is its header and JSON has no rows."""
     report = run(url, Query("by_class", since="2026-01-01", part="P"))
     assert render(report) == "no data for by_class since 2026-01-01 part P"
     assert render(report, "csv").startswith("class,n,of_n,share,")
@@ -254,7 +254,7 @@ def test_nothing_is_told_plainly(url: URL) -> None:
 
 
 def test_csv_and_json_hold_the_figures_unrounded(url: URL) -> None:
-    """Both read back to the report's own rows; JSON names report, period and columns."""
+    """Both read back to the report's own rows, and JSON names the report, the period and the columns."""
     told(url, "cell-1", history(7, 40))
     report = run(url, Query("by_class", since="2026-01-01"))
     header, *lines = csv.reader(io.StringIO(render(report, "csv")))
@@ -269,7 +269,7 @@ def test_csv_and_json_hold_the_figures_unrounded(url: URL) -> None:
 
 
 def test_the_table_shows_every_figure_and_takes_names_literally(store: Store, url: URL) -> None:
-    """However long a label is, and whatever it looks like to rich, it stands in the table, unshortened."""
+    """A label of any length, even with rich's markup, is printed whole and unchanged."""
     label = "burn [red]through[/red] " + "x" * 300
     store.record([inspected(label=label, confidence=0.123456)], in_force(store))
     text = render(run(url, Query("by_class")))
@@ -280,7 +280,7 @@ def test_the_table_shows_every_figure_and_takes_names_literally(store: Store, ur
 
 
 def test_every_report_says_what_it_answers_and_defines_its_columns(url: URL) -> None:
-    """The header of each file asks the question, and has a line for each column that the report gives."""
+    """The head of each file asks the question and has a line for each column of the report."""
     known = definitions.names()
     assert set(known) >= {"summary", "by_class", "latency", "reconcile"}
     for name, question in known.items():

@@ -1,4 +1,4 @@
-"""Pictures for people: a contact sheet of many images, and one image with its heat map and probabilities."""
+"""PNG files for people: a contact sheet of many images, and one image with its heat map and probabilities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ _IMAGES_PER_ROW, _IMAGE_PIXELS = 6, 190  # the longer side of an image: six fit 
 _MIN_COLUMN_PIXELS = 130  # for the words below an image
 _CAPTION_PIXELS = 46  # three lines below an image
 _ONE_IMAGE_PIXELS = 460  # the longer side of the image that is shown alone
-# Fonts with Chinese, Japanese and Korean characters, the first that is installed; matplotlib's own has none.
+# Fonts with Chinese, Japanese and Korean characters, which matplotlib's own font lacks; the first one that is
+# installed is used.
 _EAST_ASIAN_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -43,21 +44,21 @@ _EAST_ASIAN_FONTS = (
 def draw_contact_sheet(
     reports: PeriodReports, verdict: Verdict, limit: int, archive: LocalArchive, out: Path
 ) -> int:
-    """Draw the latest images of a verdict, in the order of time.
+    """Draw the latest images with a verdict, oldest first.
 
     Args:
-        reports: which station, part and period.
-        verdict: of which images.
-        limit: at most so many.
-        archive: the archive to take images from.
-        out: PNG to write.
+        reports: the station, part and period to take images from.
+        verdict: the verdict of the images.
+        limit: the largest number of images.
+        archive: the archive to read images from.
+        out: the PNG to write.
 
     Returns:
-        How many images it shows.
+        The number of images on the sheet.
 
     Raises:
-        UsageError: there is no such image, or ``out`` lies in no folder.
-        StationError: it cannot be written.
+        UsageError: there is no such image, or the folder of ``out`` is missing.
+        StationError: the file cannot be written.
     """
     column = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.REVIEW: "review"}[verdict]
     images, n = pictures.latest(reports, verdict, limit), reports.total("summary", column)
@@ -86,25 +87,25 @@ def draw_contact_sheet(
 
 
 def draw_inspection(image: InspectedImage, archive: LocalArchive, zone: tzinfo, out: Path) -> None:
-    """Draw one image as it was taken, beside it its heat map, below them what the network said.
+    """Draw one image with its heat map beside it and the probability of each class below.
 
     Args:
         image: the inspection.
-        archive: the archive to take the image from.
+        archive: the archive to read the image from.
         zone: the station's time zone.
-        out: PNG to write.
+        out: the PNG to write.
 
     Raises:
-        UsageError: the image cannot be shown, or ``out`` lies in no folder.
-        StationError: it cannot be written.
+        UsageError: the image cannot be shown, or the folder of ``out`` is missing.
+        StationError: the file cannot be written.
     """
     frame = pictures.pixels(image, archive)
     if isinstance(frame, NotShown):
         where = archive.folder / image.archive_path
         reason = {
-            NotShown.ELSEWHERE: f"its image lies at station {image.station}: ask there",
-            NotShown.MISSING: f"{where} is not there; ask 'weld-inspect trace --id {image.inspection}'",
-            NotShown.CHANGED: f"{where} holds other bytes than those that were judged",
+            NotShown.ELSEWHERE: f"its image is at station {image.station}; run this command there",
+            NotShown.MISSING: f"{where} is missing; see 'weld-inspect trace --id {image.inspection}'",
+            NotShown.CHANGED: f"{where} has changed since it was judged",
             NotShown.UNREADABLE: f"{where} cannot be read",
         }[frame]
         raise UsageError(f"inspection {image.inspection}: {printable(reason)}")
@@ -129,7 +130,7 @@ def draw_inspection(image: InspectedImage, archive: LocalArchive, zone: tzinfo, 
             axes.text(share + 0.01, place, f"{share:.3f}", va="center")
         axes.invert_yaxis()
         axes.set_xlim(0, 1)
-        if image.novelty > 0:  # the artifact measures it
+        if image.novelty > 0:  # 0: the artifact has no novelty
             _text(figure, 190, 12, f"novelty {image.novelty:.3f}", size=8)
         replace_file(out, lambda file: figure.savefig(file, format="png", dpi=_DPI))
 
@@ -145,7 +146,7 @@ def _caption(image: InspectedImage, zone: tzinfo) -> list[str]:
 
 
 def _with_heat(image: InspectedImage, archive: LocalArchive) -> Image.Image | str:
-    """The image with its heat, or why there is none."""
+    """The image with its heat map, or the reason why it cannot be shown."""
     frame = pictures.pixels(image, archive)
     if isinstance(frame, NotShown):
         return Words()(f"picture.{frame}", station=image.station)
@@ -154,14 +155,14 @@ def _with_heat(image: InspectedImage, archive: LocalArchive) -> Image.Image | st
 
 @contextmanager
 def _drawing(width: float, height: float) -> Iterator[Figure]:
-    """A figure in pixels whose text may be anything: a class named $x$, or in Chinese."""
+    """A figure of this size in pixels, with text of any kind, for instance Chinese or a class named $x$."""
     east_asian = [name for name in _EAST_ASIAN_FONTS if name in fontManager.get_font_names()]
     fonts = ["DejaVu Sans", *east_asian[:1]]
     with (
         mpl.rc_context({"font.family": fonts, "text.parse_math": False, "font.size": 8}),
         warnings.catch_warnings(),
     ):
-        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # a box stands for it
+        warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)  # a box is drawn instead
         yield Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
 
 

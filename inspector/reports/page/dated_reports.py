@@ -1,4 +1,4 @@
-"""A folder of dated reports with an index page: the newest N stay."""
+"""A folder of dated reports with an index page; the newest N stay."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from inspector.reports.page.period import Period
 INDEX_FILE = "index.html"
 META_NAME = "weldnet-report"
 _REPORT_NAME = re.compile(r"quality-\d{4}-\d\d-\d\d(T\d{4})?\.html")
-_HEAD_CHARACTERS = 8_000  # the page's head, where its figures stand, ends before
+_HEAD_CHARACTERS = 8_000  # enough for the head of a page, which holds its figures
 
 
 def add(folder: Path, page: Page, period: Period, keep: int, language: str) -> Path:
-    """Add a report by its period's end, remove the oldest beyond ``keep``, and write the index anew.
+    """Add a report to the folder, remove the oldest beyond ``keep``, and rewrite the index.
 
-    A report of the same end is replaced. Files of other names are nobody's business here.
+    The file is named after the end of the period. A report with the same end is replaced. Files with other
+    names are left alone.
 
     Args:
-        folder: made where it is missing, but not its parent.
+        folder: it is made if it is missing, but its parent is not.
         page: the report.
-        period: what it tells of.
-        keep: reports that stay, at least 1.
-        language: of the index.
+        period: the period of the report.
+        keep: the number of reports that stay, at least 1.
+        language: the language of the index.
 
     Returns:
-        The report's file.
+        The file of the report.
 
     Raises:
         UsageError: the folder cannot be made.
@@ -64,7 +65,7 @@ def _remove(file: Path) -> None:
 
 
 def read_figures(file: Path) -> dict[str, Any]:
-    """What a report's head says of it; nothing where it cannot be read as one of ours."""
+    """The figures in the head of a report; empty ones if the file is no report of this program."""
     nothing: dict[str, Any] = {"station": None, "part": None, "cards": {}}
     reader = _Head()
     try:
@@ -81,7 +82,7 @@ class _Head(HTMLParser):
     content = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the content of our own meta element."""
+        """Keep the content of this program's meta element."""
         told = dict(attrs)
         if tag == "meta" and told.get("name") == META_NAME:
             self.content = told.get("content") or ""

@@ -1,4 +1,4 @@
-"""The head of the quality report: its headline figures with their change, and what stands out."""
+"""The head of the quality report: headline figures with their change, and notices of anything unusual."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from inspector.reports.page.words import NOTHING, Words, printable
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A headline figure: its value, of how many, and its change against the period before."""
+    """A headline figure: its value, the number it is a share of, and the change since the period before."""
 
     key: str
     value: float | None
@@ -23,7 +23,7 @@ class Card:
 
 
 def cards(reports: PeriodReports, before: PeriodReports | None, words: Words) -> list[Card]:
-    """The headline figures; each is of the report that the section below it names."""
+    """The headline figures, each from the SQL report that the page names in the section of the figure."""
 
     def share(key: str, report: str, column: str, of: str = "page.of", by: str | None = None) -> Card:
         now, was = _pair(reports, report, column, by), _pair(before, report, column, by) if before else None
@@ -54,7 +54,7 @@ def _failed_seams(reports: PeriodReports) -> tuple[int, int]:
 def _card(
     words: Words, key: str, now: tuple[int, int], was: tuple[int, int] | None, of: str = "page.of"
 ) -> Card:
-    """A share of ``now[1]``, against that of the period before."""
+    """A card for the share ``now[0] / now[1]``, compared with the same share of the period before."""
     value = now[0] / now[1] if now[1] else None
     past = was[0] / was[1] if was and was[1] else None
     before = change = ""
@@ -115,7 +115,7 @@ def _was(words: Words, text: str | None) -> str:
 
 
 def _changed(words: Words, change: float, told: str) -> str:
-    """The change with its direction; one that rounding hides has none."""
+    """The change with an arrow for its direction; "unchanged" if it rounds to zero."""
     if not any(digit in told for digit in "123456789"):
         return words("page.same")
     return f"{'▲' if change > 0 else '▼'} {told}"
@@ -123,14 +123,14 @@ def _changed(words: Words, change: float, told: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """What stands out, and the section that has more of it."""
+    """Something unusual in one line, and the section that shows more of it."""
 
     section: str
     text: str
 
 
 def attention(reports: PeriodReports, words: Words) -> list[Notice]:
-    """What a person should look at first, by the reports' own tests."""
+    """The notices of a page: signals, drift, crashes and the like, by the tests of the SQL reports."""
     _, by = reports.subgroups()
     found: list[Notice] = []
 

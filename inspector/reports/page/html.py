@@ -1,4 +1,4 @@
-"""The quality report as one HTML file that stands alone: no network, no script, all pictures within it."""
+"""The quality report as one self-contained HTML file: no network, no script, all pictures inside."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from inspector.reports.page.words import INSTANT_COLUMNS, LANGUAGES, Words, prin
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A finished report, with the figures by which an index tells it from others."""
+    """A finished report, with the figures that the index of a folder of reports lists."""
 
     html: str
     figures: dict[str, Any]
@@ -34,14 +34,14 @@ class Page:
 def quality_report(
     source: Source, period: Period, archive: LocalArchive, language: str, now: datetime
 ) -> Page:
-    """Make the report.
+    """Make the quality report of a period.
 
     Args:
-        source: the quality database and what of it to show.
-        period: which inspections.
+        source: the quality database, and the station and part to show.
+        period: the inspections to count.
         archive: the archive to take images from.
-        language: of headings, one of :data:`inspector.reports.page.words.LANGUAGES`.
-        now: when it is made; aware.
+        language: the language of the headings, one of :data:`inspector.reports.page.words.LANGUAGES`.
+        now: the time that the page gives for its making; with a time zone.
 
     Raises:
         UsageError: an unknown language or station.
@@ -81,13 +81,13 @@ def quality_report(
 
 
 def index(reports: list[dict[str, Any]], keep: int, language: str) -> str:
-    """The page that links reports, the newest first; each with its ``file`` and the figures of its page."""
+    """A page that links reports, the newest first; each has its ``file`` and the figures of its page."""
     words = Words(language)
     return _environment(words).get_template("index.html").render(reports=reports, keep=keep)
 
 
 def period_text(period: Period, words: Words) -> str:
-    """A period as people write it: whole days by their first and last, else to the minute."""
+    """A period as text: first and last day if it is made of whole days, else to the minute."""
     if period.since is None:
         return words("page.to", since=words("page.from_beginning"), until=f"{period.until:%Y-%m-%d %H:%M}")
     if all(moment.time() == datetime.min.time() for moment in (period.since, period.until)):
@@ -98,13 +98,13 @@ def period_text(period: Period, words: Words) -> str:
 
 
 def css_string(text: object) -> Markup:
-    """Text as a CSS string that nothing can break out of: all but letters and digits by their numbers."""
+    """Text as a CSS string that nothing can end early: all but ASCII letters and digits is escaped."""
     escaped = re.sub(r"[^0-9A-Za-z]", lambda character: f"\\{ord(character[0]):x} ", printable(text))
     return Markup(f'"{escaped}"')  # noqa: S704 - letters, digits and escapes only
 
 
 def breakable(text: object) -> Markup:
-    """Text whose line may break after each underscore: class and file names have no spaces."""
+    """Text with a line break allowed after each underscore, because class and file names have no spaces."""
     return Markup("_<wbr>").join(escape(part) for part in printable(text).split("_"))
 
 
@@ -134,12 +134,12 @@ def _environment(words: Words) -> jinja2.Environment:
 
 
 def _is_number(table: Table, column: str) -> bool:
-    """Whether a column is set to the right."""
+    """Whether a column holds numbers only, and is aligned to the right."""
     return all(isinstance(row[column], int | float | None) for row in table.rows)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, sort_keys=True)  # ASCII; the template escapes it as any other text
+    return json.dumps(value, sort_keys=True)  # ASCII only; the template escapes it like any other text
 
 
 def _svg(plot: Plot) -> Markup:

@@ -1,4 +1,4 @@
-"""Files that a reader sees whole: a page or picture is written beside its place, then renamed into it."""
+"""Files that a reader never sees half written: written beside their place, then renamed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from inspector.errors import StationError, UsageError
 
 
 def replace_file(out: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` make a file and put it in the place ``out``; a reader sees the old one or the new one.
+    """Replace ``out`` by a file that ``write`` makes; a reader sees the old file or the new one.
 
     Raises:
-        UsageError: its folder is missing.
-        StationError: it cannot be written.
+        UsageError: the folder is missing.
+        StationError: the file cannot be written.
     """
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}; make it or name another")
@@ -28,10 +28,10 @@ def replace_file(out: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_page(out: Path, page: str) -> None:
-    """Put a page in its place.
+    """Replace ``out`` by a page.
 
     Raises:
-        UsageError: its folder is missing.
-        StationError: it cannot be written.
+        UsageError: the folder is missing.
+        StationError: the file cannot be written.
     """
     replace_file(out, lambda file: file.write_text(page, encoding="utf-8"))

@@ -11,7 +11,7 @@ from inspector.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Period:
-    """From ``since`` (None: the first image) to ``until``, not included; both in the station's zone."""
+    """A period from ``since`` (None: the first image) to ``until``, exclusive, in the station's time zone."""
 
     since: datetime | None
     until: datetime
@@ -20,17 +20,17 @@ class Period:
     def from_options(
         cls, since: str | None, until: str | None, days: int | None, zone: tzinfo, now: datetime
     ) -> Period:
-        """The period that the options name.
+        """Return the period that the options name.
 
         Args:
-            since: ISO date or datetime, in ``zone`` where it has no offset. None: from the first image.
-            until: the same, not included. None: to ``now``.
-            days: instead of the two, so many whole days up to the last midnight.
+            since: ISO date or datetime, in ``zone`` if it has no offset. None: from the first image.
+            until: the same, exclusive. None: to ``now``.
+            days: instead of these two, this many whole days up to the last midnight.
             zone: the station's time zone.
-            now: aware.
+            now: the present time, with a time zone.
 
         Raises:
-            UsageError: no date, an empty period, or both ways at once.
+            UsageError: a text is no date, the period is empty, or ``days`` comes with a date.
         """
         if days is not None and (since or until):
             raise UsageError("--days is instead of --since and --until; leave it or them out")
@@ -38,12 +38,12 @@ class Period:
         midnight = datetime.combine(now.date(), time(), zone)
         if days is not None:
             return Period(midnight - timedelta(days=days), midnight)
-        times.instants(since, until or now.isoformat(), zone)  # refuses what is no date, and the empty period
+        times.instants(since, until or now.isoformat(), zone)  # refuses a wrong date and an empty period
         return Period(_aware(since, zone) if since else None, _aware(until, zone) if until else now)
 
     @property
     def before(self) -> Period | None:
-        """As long by the clock on the wall, just before; None where there is no beginning."""
+        """The period just before, equally long in local time; None if this one has no begin."""
         if self.since is None:
             return None
         try:
@@ -52,10 +52,10 @@ class Period:
             return None
 
     def reference(self, since: str | None, until: str | None, zone: tzinfo) -> Period | None:
-        """The period to compare with, by its options; None where neither is given.
+        """Return the reference period that the options name; None if neither option is given.
 
         Raises:
-            UsageError: no date, an empty period, or an end without a beginning.
+            UsageError: a text is no date, the period is empty, or it has an end but no begin.
         """
         if since is None and until is None:
             return None
@@ -69,12 +69,12 @@ class Period:
 
     @property
     def last_day(self) -> date:
-        """The local day of its last moment."""
+        """The local day of the last moment of the period."""
         return (self.until - timedelta(microseconds=1)).date()
 
     @property
     def days(self) -> float | None:
-        """Its length; None where there is no beginning."""
+        """The length of the period in days; None if it has no begin."""
         return None if self.since is None else (self.until - self.since) / timedelta(days=1)
 
 

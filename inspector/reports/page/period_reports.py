@@ -1,4 +1,4 @@
-"""The rows of the SQL reports for one period, of which a page is made."""
+"""The SQL reports of one period, whose rows a page is made of."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a report's rows come from, and which."""
+    """The quality database, and the station, part and reference period to ask it about."""
 
     url: URL | str
     zone: tzinfo
     station: str | None = None
     part: str | None = None
     seam_rule: Mapping[str, int] = field(default_factory=lambda: query.SEAM_RULE)
-    reference: Period | None = None  # of drift and the p-chart's limits; None: as in reports
+    reference: Period | None = None  # for drift and the limits of the p-chart; None: as in the SQL reports
 
 
 class PeriodReports:
-    """The reports of one period, each run once."""
+    """Runs SQL reports for one period, each of them once."""
 
     def __init__(self, source: Source, period: Period) -> None:
         self.source = source
@@ -37,10 +37,10 @@ class PeriodReports:
         self._known: dict[tuple[str, str | None], Report] = {}
 
     def run(self, name: str, by: str | None = None) -> Report:
-        """The rows of a report; one that knows no part is asked for all of them.
+        """Run a report, or return its rows from before; a report without parts counts all of them.
 
         Raises:
-            UsageError: there is no such station.
+            UsageError: the database has no such station.
             StoreUnavailable: the server does not answer.
         """
         if (name, by) not in self._known:
@@ -62,16 +62,16 @@ class PeriodReports:
         return self._known[name, by]
 
     def rows(self, name: str, by: str | None = None) -> list[Row]:
-        """The same, each row by its columns."""
+        """The rows of a report as dictionaries from column to value."""
         report = self.run(name, by)
         return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
 
     def total(self, name: str, column: str, by: str | None = None) -> int:
-        """A column of counts added up over the rows: over all stations, where they are by station."""
+        """The sum of a column of counts over all rows, and so over all stations."""
         return sum(row[column] or 0 for row in self.rows(name, by))
 
     def subgroups(self) -> tuple[str, str]:
-        """By what trend and p-chart go: a day has more than one point then, and a year no thousand."""
+        """The groupings of trend and p-chart: a day has several points, and a year fewer than a thousand."""
         days = self.period.days
         if days is None:
             days = sum(row["day"] is not None for row in self.rows("first_pass_yield", "day"))
@@ -83,7 +83,7 @@ class PeriodReports:
 
 
 def flagging_tests(row: Row) -> list[int]:
-    """Numbers of the tests that flag a row of the p-chart."""
+    """The numbers of Nelson's tests that flag a row of the p-chart."""
     return [
         int(column.removeprefix("test_")) for column, value in row.items() if column[:5] == "test_" and value
     ]

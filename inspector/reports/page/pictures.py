@@ -1,4 +1,4 @@
-"""Inspected images for people: which to show, their pixels from the archive, the heat painted in."""
+"""Inspected images for people: which ones to show, their pixels from the archive, and their heat maps."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from inspector.records import Verdict
 from inspector.reports.page.period_reports import PeriodReports
 from inspector.times import instants
 
-_ROWS_PER_SHOWN_IMAGE = 50  # frames of one weld come together at the top of a list, and one of them is shown
+# Frames of one weld are next to each other in the list, and one of them is shown.
+_ROWS_PER_SHOWN_IMAGE = 50
 
 
 class Choice(StrEnum):
-    """Which images of a period a quality engineer wants to see first."""
+    """The images of a period that a quality engineer wants to see first."""
 
-    MOST_CERTAIN = "most_certain"  # FAIL alone
+    MOST_CERTAIN = "most_certain"  # among the FAIL images
     LEAST_CERTAIN = "least_certain"
     MOST_NOVEL = "most_novel"
 
 
 class NotShown(StrEnum):
-    """Why an image cannot be shown."""
+    """The reason why an image cannot be shown."""
 
     ELSEWHERE = "elsewhere"
     MISSING = "missing"
@@ -47,7 +48,7 @@ class NotShown(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LocalArchive:
-    """The one archive that this machine can look into."""
+    """The archive on this machine, and the station that it belongs to."""
 
     station: str
     folder: Path
@@ -55,7 +56,7 @@ class LocalArchive:
 
 @dataclass(frozen=True, slots=True)
 class InspectedImage:
-    """One inspection; ``heat`` uint8[h, w] for FAIL and REVIEW, else None."""
+    """One inspection with its result; ``heat`` is uint8[h, w] for FAIL and REVIEW, else None."""
 
     inspection: int
     station: str
@@ -75,12 +76,12 @@ class InspectedImage:
 
 
 def choose(reports: PeriodReports, choice: Choice, count: int) -> list[InspectedImage]:
-    """The first ``count`` of a choice, one for each pass over a seam: frames of a weld are alike."""
+    """The first images of a choice, one per pass over a seam, because frames of one weld look alike."""
     c = schema.inspection.c
     conditions, order = {
         Choice.MOST_CERTAIN: ((c.verdict == Verdict.FAIL.value,), c.confidence.desc()),
         Choice.LEAST_CERTAIN: ((), c.confidence),
-        Choice.MOST_NOVEL: ((c.novelty > 0,), c.novelty.desc()),  # 0 where the artifact measures none
+        Choice.MOST_NOVEL: ((c.novelty > 0,), c.novelty.desc()),  # 0 if the artifact has no novelty
     }[choice]
     query = _within(reports).where(*conditions).order_by(order, c.id).limit(count * _ROWS_PER_SHOWN_IMAGE)
     with database.reading(reports.source.url) as engine, database.transaction(engine) as connection:
@@ -92,7 +93,7 @@ def choose(reports: PeriodReports, choice: Choice, count: int) -> list[Inspected
 
 
 def latest(reports: PeriodReports, verdict: Verdict, count: int) -> list[InspectedImage]:
-    """The last ``count`` images of a verdict, in the order of time."""
+    """The latest ``count`` images with a verdict, oldest first."""
     c = schema.inspection.c
     query = _within(reports).where(c.verdict == verdict.value).order_by(c.inspected_us.desc(), c.id.desc())
     with database.reading(reports.source.url) as engine, database.transaction(engine) as connection:
@@ -101,10 +102,10 @@ def latest(reports: PeriodReports, verdict: Verdict, count: int) -> list[Inspect
 
 
 def by_inspection(url: URL | str, inspection: int) -> InspectedImage:
-    """The image of an inspection, by its number.
+    """The image of the inspection with this number.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is no such inspection.
     """
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
@@ -115,7 +116,7 @@ def by_inspection(url: URL | str, inspection: int) -> InspectedImage:
 
 
 def _within(reports: PeriodReports) -> sa.Select[Any]:
-    """The inspections that these reports count."""
+    """Select the inspections that these reports count."""
     c, asked, period = schema.inspection.c, reports.source, reports.period
     since = period.since.isoformat() if period.since else None
     first, last = instants(since, period.until.isoformat(), asked.zone)
@@ -155,7 +156,7 @@ def _image_of(row: Any) -> InspectedImage:
 
 
 def pixels(image: InspectedImage, archive: LocalArchive) -> NDArray[np.uint8] | NotShown:
-    """The image as it was judged, uint8[h, w], or why it cannot be shown."""
+    """The pixels that were judged, uint8[h, w], or the reason why they cannot be shown."""
     if image.station != archive.station:
         return NotShown.ELSEWHERE
     try:
@@ -168,13 +169,13 @@ def pixels(image: InspectedImage, archive: LocalArchive) -> NDArray[np.uint8] | 
 
 
 def with_heat(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
-    """The frame with its heat map where it has one, ``side`` pixels at most; RGB."""
+    """The frame with its heat map, if it has one; RGB, at most ``side`` pixels wide and high."""
     small = ImageOps.contain(Image.fromarray(frame).convert("RGB"), (side, side))
     return small if heat is None else paint_heat(small, heat)
 
 
 def side_by_side(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
-    """The frame, and beside it the same with its heat map, each ``side`` pixels at most; RGB."""
+    """The frame and, beside it, the frame with its heat map; RGB, each at most ``side`` pixels."""
     left = with_heat(frame, None, side)
     if heat is None:
         return left
@@ -186,9 +187,9 @@ def side_by_side(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side:
 
 
 def paint_heat(frame: Image.Image, heat: NDArray[np.uint8]) -> Image.Image:
-    """An RGB frame with its heat painted in: brighter is hotter, and a line at half of the highest heat.
+    """Paint a heat map into an RGB frame: brighter is hotter, and a line marks half of the highest heat.
 
-    The line is what tells in black and white.
+    The line keeps the picture readable in black and white.
     """
     spread = Image.fromarray(heat).resize(frame.size, Image.Resampling.BICUBIC)
     share = np.asarray(spread, np.float32)[..., None] / 255
@@ -206,7 +207,7 @@ def _difference(larger: Image.Image, smaller: Image.Image) -> Image.Image:
 
 
 def data_uri(picture: Image.Image) -> str:
-    """A JPEG that a page can hold in itself."""
+    """The picture as a JPEG in a ``data:`` address, which a page can contain."""
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=80, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""How the quality report's plots look: colours, axes in inches, and SVG of which a page can hold many."""
+"""The look of the plots: colours, axes placed in inches, and SVG that a page can contain many times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from matplotlib.ticker import MaxNLocator
 
 from inspector.reports.page.words import Words, printable
 
-# The page uses the same colours. Each of TEXT_COLOURS has a contrast of 4.5 or more on each of
+# The page uses the same colours. Each of TEXT_COLOURS has a contrast of at least 4.5 on each of
 # BACKGROUND_COLOURS.
 COLOURS = {
     "ink": "#1b2026",
@@ -31,7 +31,7 @@ COLOURS = {
     "fill": "#b9cbdd",
 }
 TEXT_COLOURS, BACKGROUND_COLOURS = ("ink", "muted", "accent", "alarm"), ("paper", "tint")
-COLUMN_INCHES, HALF_COLUMN_INCHES = 8.6, 4.15  # of the page, which scales both alike
+COLUMN_INCHES, HALF_COLUMN_INCHES = 8.6, 4.15  # widths on the page, which scales both alike
 FONT_POINTS = 8.5  # points of text: 7 or more on A4
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -60,9 +60,12 @@ _LINK = "{http://www.w3.org/1999/xlink}href"
 
 @contextmanager
 def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Callable[[str, str], str]]]:
-    """A figure in inches, and what makes an SVG of it, given a name for the page and its text."""
+    """Yield a figure of this size in inches, and a function that turns it into SVG.
+
+    The function takes a name that is unique in the page, and the alternative text.
+    """
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # The browser has the glyphs that matplotlib's own font lacks.
+        # The browser has the glyphs that are missing in matplotlib's own font.
         warnings.filterwarnings("ignore", r"Glyph .* missing", UserWarning)
         figure = Figure(figsize=(width, height))
         figure.patch.set_visible(False)
@@ -70,7 +73,7 @@ def new_figure(width: float, height: float) -> Iterator[tuple[Figure, Callable[[
 
 
 def add_axes(figure: Figure, left: float, right: float, height: float, top: float) -> Axes:
-    """Axes by their distances from the figure's edges, in inches."""
+    """Add axes, placed by their distances from the edges of the figure in inches."""
     width, whole = figure.get_size_inches()
     axes = figure.add_axes(
         (left / width, 1 - (top + height) / whole, 1 - (left + right) / width, height / whole)
@@ -80,7 +83,7 @@ def add_axes(figure: Figure, left: float, right: float, height: float, top: floa
 
 
 def percent_axis(axes: Axes, which: Literal["x", "y"], words: Words, *, low: float, high: float) -> None:
-    """An axis in percent that shows ``low`` to ``high`` with some air."""
+    """Make an axis show ``low`` to ``high`` in percent, with a margin."""
     span = (high - low) or 0.02
     first, last = max(0, low - 0.12 * span) if low else 0, min(1.03, high + 0.08 * span)
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -93,7 +96,7 @@ def percent_axis(axes: Axes, which: Literal["x", "y"], words: Words, *, low: flo
 
 
 def label_ticks(axes: Axes, labels: Sequence[str]) -> None:
-    """About a dozen of the labels below as many evenly spaced places."""
+    """Write about a dozen of the labels below the axis, evenly spaced."""
     step = -(-len(labels) // 12)
     places = list(range(0, len(labels), step))
     axes.set_xticks(places, [labels[place].replace(" ", "\n", 1) for place in places])
@@ -101,7 +104,7 @@ def label_ticks(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def write_beside(axes: Axes, height: float, text: str) -> None:
-    """Text to the right of the axes at a height of theirs."""
+    """Write text to the right of the axes, at a height in their units."""
     axes.annotate(
         text,
         (1, height),
@@ -116,7 +119,7 @@ def write_beside(axes: Axes, height: float, text: str) -> None:
 
 
 def spread_apart(heights: Sequence[float], least: float) -> list[float]:
-    """Two heights, moved so that texts there do not overlap."""
+    """One or two heights, moved apart until the texts at them do not overlap."""
     if len(heights) < 2 or abs(heights[0] - heights[1]) >= least:
         return list(heights)
     middle, way = sum(heights) / 2, 1 if heights[0] > heights[1] else -1
@@ -124,12 +127,12 @@ def spread_apart(heights: Sequence[float], least: float) -> list[float]:
 
 
 def text_inches(text: str) -> float:
-    """About how wide a text is: the browser's font is not known here."""
+    """The approximate width of a text: the browser's font is not known here."""
     return sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.58 for c in text) * FONT_POINTS / 72
 
 
 def shorten(text: str, most: float) -> str:
-    """The text, cut to about so many inches."""
+    """The text, shortened to about this many inches."""
     if text_inches(text) <= most:
         return text
     while text and text_inches(text + "…") > most:
@@ -141,12 +144,12 @@ def shorten(text: str, most: float) -> str:
 
 
 def _svg(figure: Figure, key: str, alt: str) -> str:
-    """The figure as one element that many of can stand in a page: names of its own, no fonts, no metadata."""
+    """The figure as one SVG element: names that are unique in the page, no fonts, no metadata."""
     alt, buffer = printable(alt), io.BytesIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with mpl.rc_context({"svg.hashsalt": key}):  # the same rows give the same file
+    with mpl.rc_context({"svg.hashsalt": key}):  # so that the same rows give the same file
         figure.savefig(buffer, format="svg", metadata=metadata)
-    root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib wrote it a moment ago
+    root = ET.fromstring(buffer.getvalue())  # noqa: S314 - matplotlib has just written it
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
@@ -173,6 +176,6 @@ def _tidy(element: ET.Element, key: str, used: set[str]) -> None:
         if attribute in {"d", "points", "transform", "x", "y"}:
             tidy = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tidy)
         if attribute == "style":
-            tidy = re.sub(r"font-family:[^;]*;?\s*", "", tidy)  # the page's own
+            tidy = re.sub(r"font-family:[^;]*;?\s*", "", tidy)  # the page sets it
             tidy = re.sub(r"\bfont: ([\d.]+px)[^;]*", r"font-size: \1", tidy)
         element.set(attribute, tidy)

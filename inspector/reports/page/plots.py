@@ -1,6 +1,6 @@
-"""Rows of reports → SVG for the quality report's page: text stays text, each plot says what it shows.
+"""Plots of the SQL reports' rows as SVG; text stays text, and each plot has an alternative text.
 
-Shape tells apart what colour does, so that a plot reads in black and white too.
+Different shapes repeat the difference between colours, so that a plot can be read in black and white.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from inspector.reports.page.words import Words, instant, printable
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """An ``svg`` element for a page, with its alternative text; ``half``: takes half of the column."""
+    """An ``svg`` element for a page, with its alternative text; ``half``: it takes half of the column."""
 
     svg: str
     alt: str
@@ -40,14 +40,14 @@ class Plot:
 
 
 def trend(rows: Sequence[Row], by: str, period: float, before: float | None, words: Words) -> Plot:
-    """The PASS share over time, above the number of images.
+    """Plot the PASS share over time, above the number of images.
 
     Args:
-        rows: of the report ``trend``, at least one.
-        by: what they go by.
-        period: the share of all of them, 0 to 1.
-        before: the share of the period before, where there is one.
-        words: the page's language.
+        rows: rows of the report ``trend``, at least one.
+        by: the grouping of the rows.
+        period: the share over the whole period, from 0 to 1.
+        before: the share of the period before, if there is one.
+        words: the language of the page.
     """
     shares, labels = [row["pass_share"] for row in rows], [_label(row, by) for row in rows]
     low, high = min(range(len(rows)), key=shares.__getitem__), max(range(len(rows)), key=shares.__getitem__)
@@ -90,7 +90,7 @@ def trend(rows: Sequence[Row], by: str, period: float, before: float | None, wor
 
 
 def pareto(rows: Sequence[Row], words: Words) -> Plot:
-    """Defects by their share, with the running sum; of many, the first twelve."""
+    """Plot the share of each defect with the running sum; at most the first twelve."""
     rows = rows[:12]
     names = [printable(row["class"]) for row in rows]
     bars = ", ".join(f"{name} {words.share(row['share'])}" for name, row in zip(names, rows, strict=True))
@@ -112,13 +112,13 @@ def pareto(rows: Sequence[Row], words: Words) -> Plot:
 
 
 def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
-    """One station's p-chart.
+    """Plot the p-chart of one station.
 
     Args:
-        rows: of the report ``p_chart`` and of one station, at least one.
-        by: what its subgroups are.
-        number: of the chart on the page, for names within it.
-        words: the page's language.
+        rows: rows of the report ``p_chart`` of one station, at least one.
+        by: the grouping that makes the subgroups.
+        number: the number of the chart on the page, for unique names in it.
+        words: the language of the page.
     """
     labels = [_label(row, by) for row in rows]
     outside = [place for place, row in enumerate(rows) if row["test_1"]]
@@ -155,7 +155,7 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
                 color=COLOURS["alarm"],
             )
         limits = [row["upper_share"] for row in rows if row["upper_share"] is not None]
-        # The wide limits of a few small subgroups would flatten all others.
+        # The wide limits of a few small subgroups would flatten all other points.
         top = max([0.01, *shares, *([median(limits) * 1.25] if limits else [])])
         last = rows[-1]
         limit, center = last["upper_share"], last["center_share"]
@@ -171,7 +171,7 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
 
 
 def agreement(rows: Sequence[Row], words: Words) -> Plot:
-    """Shares with their intervals, a line for each measure that a review speaks for."""
+    """Plot shares with their intervals, one line per measure that has reviews."""
     names = [words.cell("measure", row["measure"]) for row in rows]
     told = [
         f"{words.share(row['share'])} ({words.share(row['low_share'])} – {words.share(row['high_share'])})"
@@ -196,7 +196,7 @@ def agreement(rows: Sequence[Row], words: Words) -> Plot:
 
 
 def latency(rows: Sequence[Row], words: Words) -> Plot:
-    """Median and 95% of the total time by hour: rows of ``latency_by_hour`` of the step ``total``."""
+    """Plot median and 95% of the total time per hour, from ``latency_by_hour``, step ``total``."""
     worst = max(rows, key=lambda row: row["p95_ms"])
     at = _label(worst, "hour")
     alt = words("plot.latency", high=words.cell("p95_ms", worst["p95_ms"]), high_at=at)
@@ -210,7 +210,7 @@ def latency(rows: Sequence[Row], words: Words) -> Plot:
             ends.append((values[-1], words(key)))
         highest = max(row["p95_ms"] for row in rows)
         if highest > 20 * median(row["p50_ms"] for row in rows) > 0:
-            axes.set_yscale("log")  # an outage that was waited out would flatten all others
+            axes.set_yscale("log")  # the hours of an outage would flatten all others
         else:
             axes.set_ylim(0, highest * 1.08 or 1)
             for place, (_, text) in zip(
@@ -225,7 +225,7 @@ def latency(rows: Sequence[Row], words: Words) -> Plot:
 
 
 def confidence(rows: Sequence[Row], words: Words) -> Plot:
-    """How sure the model is, now and in the reference period: rows of ``confidence``."""
+    """Plot the model's confidence, now and in the reference period, from the report ``confidence``."""
     most = max(rows, key=lambda row: row["share"] or 0)
     alt = words(
         "plot.drift",
@@ -260,7 +260,7 @@ def confidence(rows: Sequence[Row], words: Words) -> Plot:
 
 
 def _label(row: Row, by: str) -> str:
-    """A row's time: ``03-23 06:00`` by hour, ``03-23`` by day, with the shift, or the week's Monday."""
+    """The label of a row: ``03-23 06:00`` by hour, ``03-23`` by day, with the shift, or the week's Monday."""
     if by == "hour":
         return instant(str(row["hour"]))[5:]
     day = str(row["day"])

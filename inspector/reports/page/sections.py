@@ -1,6 +1,6 @@
-"""The quality report's sections: rows of the SQL reports, put into tables, plots and pictures.
+"""The sections of the quality report: tables, plots and pictures made from the rows of the SQL reports.
 
-No figure is made here but by adding up counts over stations and by dividing them; each is the reports' own.
+All figures come from the reports. This module only adds up counts over stations and divides them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from inspector.reports.page.plots import Plot
 from inspector.reports.page.words import Words, printable
 from inspector.times import iso
 
-_MAX_TABLE_ROWS = 12  # rows of a list; the command that gives the rest stands below it
-_IMAGES_PER_CHOICE = 8  # images of each choice
-_IMAGE_PIXELS = 220  # pixels of an image's longer side
+_MAX_TABLE_ROWS = 12  # the command that prints the rest is named below the table
+_IMAGES_PER_CHOICE = 8
+_IMAGE_PIXELS = 220  # the longer side of an image
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of a report; ``more`` of them are left out."""
+    """A table of a report's rows; ``more`` rows are left out."""
 
     report: str
     columns: Sequence[str]
@@ -36,7 +36,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image with its words; without ``data``, why there is none to see."""
+    """An image with its captions; without ``data``, ``missing`` gives the reason."""
 
     alt: str
     lines: Sequence[str]
@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """The images of a choice."""
+    """The images of one choice, with a title."""
 
     title: str
     chosen: str
@@ -58,20 +58,20 @@ Block = Table | Plot | Gallery
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One heading of the report with what stands below it; empty ``blocks``: there are no data."""
+    """One section of the report; if ``blocks`` is empty, the section has no data."""
 
     key: str
     n: str
     reports: tuple[str, ...]
     blocks: Sequence[Block]
-    values: dict[str, int] = field(default_factory=dict)  # for the words of its definition
+    values: dict[str, int] = field(default_factory=dict)  # numbers to fill into its definition
     every_part: bool = False
 
 
 def sections(
     reports: PeriodReports, before: PeriodReports | None, archive: LocalArchive, words: Words
 ) -> list[Section]:
-    """Every section in the order of the page."""
+    """All sections, in the order of the page."""
     makers = (_summary, _reconcile, _trend, _pareto, _p_chart, _seams, _agreement, _latency, _drift)
     made = [maker(reports, before, words) for maker in (*makers, _downtime, _quarantine)]
     return [*made, _images(reports, archive, words)]
@@ -140,7 +140,7 @@ def _p_chart(reports: PeriodReports, before: PeriodReports | None, words: Words)
 
 
 def _when(row: Row) -> str:
-    """The hour or day of a row, to sort by over all stations."""
+    """The hour or day of a row, to sort the rows of all stations by."""
     return str(row["hour"] or row["day"])
 
 
@@ -214,7 +214,7 @@ def _quarantine(reports: PeriodReports, before: PeriodReports | None, words: Wor
 
 
 def _whole_report(reports: PeriodReports, words: Words, name: str, counted: str, unit: str) -> Section:
-    """A report as it is, one table."""
+    """A section that shows a report unchanged, as one table."""
     n = words(f"n.{unit}", n=words.number(reports.total(name, counted)))
     rows = reports.rows(name)
     table = Table(name, reports.run(name).columns, rows[:_MAX_TABLE_ROWS], more=len(rows[_MAX_TABLE_ROWS:]))
@@ -254,7 +254,7 @@ def _picture(image: InspectedImage, archive: LocalArchive, reports: PeriodReport
         words.cell("first", iso(image.inspected_us, reports.source.zone)),
         printable(image.source_name),
     ]
-    if image.novelty > 0:  # the artifact measures it
+    if image.novelty > 0:  # 0: the artifact has no novelty
         lines.insert(1, f"{words('picture.novelty')} {words.number(image.novelty, 3)}")
     if isinstance(frame, NotShown):
         return Picture(alt, lines, None, words(f"picture.{frame}", **_station_of(frame, image)))

@@ -1,4 +1,4 @@
-"""The quality report's words in one language, and numbers, instants and names as people read them."""
+"""The words of the quality report in one language, and readable numbers, instants and names."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import yaml
 
 from inspector.errors import UsageError
 
-LANGUAGES = {"en": "en", "de": "de", "zh": "zh-Hans"}  # with the page's own name for each (BCP 47)
+LANGUAGES = {"en": "en", "de": "de", "zh": "zh-Hans"}  # the option's value → the page's language tag (BCP 47)
 NOTHING = "–"
 INSTANT_COLUMNS = frozenset({"hour", "first", "last", "from", "until", "bad_from", "bad_to"})
 _NARROW_SPACE = "\u202f"
-# What no text may do to a page: control characters break XML, lone surrogates have no UTF-8, and marks of
-# writing direction make a name look like another.
+# Characters that no page may contain: control characters break XML, lone surrogates have no UTF-8, and marks
+# of writing direction make one name look like another.
 _UNSHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )
 
 
 def printable(text: object) -> str:
-    r"""Any text as one line that can be shown; what cannot is the replacement character.
+    r"""Any text as one line that can be shown; other characters become the replacement character.
 
     >>> printable("two\nlines")
     'two�lines'
@@ -43,7 +43,7 @@ class Words:
     """The catalogue ``templates/words.yaml`` in one language.
 
     Raises:
-        UsageError: a language that it does not have.
+        UsageError: the catalogue does not have the language.
     """
 
     def __init__(self, language: str = "en") -> None:
@@ -54,22 +54,22 @@ class Words:
         self.language = language
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The words of a key such as ``page.title``, its places filled in."""
+        """The words of a key such as ``page.title``, with the values filled in."""
         group, _, name = key.partition(".")
         text: str = _catalogue()[group][name][self.language]
         return text.format(**values) if values else text
 
     def heading(self, column: str) -> str:
-        """A column's heading; one that the catalogue lacks is spelled as in SQL."""
+        """The heading of a column; its SQL name if the catalogue has none."""
         known = _catalogue()["column"].get(column)
         return str(known[self.language]) if known else printable(column.replace("_", " "))
 
     def cell(self, column: str, value: Any) -> str:
-        """One value of a report as text: shares in percent, the station's own words translated.
+        """One value of a report as text: shares in percent, the program's own words translated.
 
         Args:
-            column: the report's column.
-            value: as :func:`inspector.reports.query.run` gives it.
+            column: the column of the report.
+            value: the value that :func:`inspector.reports.query.run` returned.
         """
         if value is None:
             return NOTHING
@@ -83,18 +83,18 @@ class Words:
         return self.number(value)
 
     def share(self, value: float, digits: int = 1) -> str:
-        """A share from 0 to 1 in percent."""
+        """A share from 0 to 1 as percent."""
         return self.number(value * 100, digits) + self("number.percent").replace(" ", _NARROW_SPACE)
 
     def number(self, value: float, digits: int = 0) -> str:
-        """A number with the language's marks."""
+        """A number with the decimal and thousands marks of the language."""
         whole, _, fraction = f"{value:,.{digits}f}".partition(".")
         text = whole.replace(",", self("number.thousands"))
         return text + (self("number.decimal") + fraction if fraction else "")
 
 
 def instant(text: str) -> str:
-    """An ISO 8601 instant to the minute, as ``2026-01-31 14:05``; other text as it is."""
+    """An ISO 8601 instant to the minute, as ``2026-01-31 14:05``; any other text unchanged."""
     try:
         return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M")
     except ValueError:
@@ -102,5 +102,5 @@ def instant(text: str) -> str:
 
 
 def _digits(column: str) -> int:
-    """After the decimal mark."""
+    """Digits after the decimal mark."""
     return 1 if column.endswith("_ms") or "hours" in column or column.startswith("estimated") else 3
