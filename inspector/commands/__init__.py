@@ -1,4 +1,6 @@
-"""``weld-inspect``: one module per topic.
+"""The commands of ``weld-inspect``, one module per topic.
 
-Heavy imports stay inside the commands, so that ``--help`` is instant.
+``cli`` has the program itself and the commands that run a station, ``report`` the reports, ``review`` human
+verdicts, ``images`` single images, ``files`` old and quarantined files. ``options`` holds what they share.
+Nothing is imported here, and heavy imports stay inside the commands, so that ``--help`` is instant.
 """

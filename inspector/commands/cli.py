@@ -1,4 +1,4 @@
-"""``weld-inspect``: the station's commands. Heavy imports stay inside them, so that ``--help`` is instant."""
+"""The program ``weld-inspect``, and the commands that run a station."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    rich_markup_mode=None,  # errors stay plain lines that a log can hold
+    rich_markup_mode=None,  # errors are plain lines, also in a log
     pretty_exceptions_enable=False,
-    help="Inspects weld images that a camera drops into a folder, and answers questions about them.",
+    help="Inspect weld images that a camera drops into a folder, and report on them.",
 )
 
 
 def main() -> None:
-    """Entry point: an expected error is one line on stderr and its exit status, never a traceback."""
+    """Run a command; an expected error becomes one line on stderr and an exit status, without a traceback."""
     try:
         app()
     except StationError as error:
@@ -36,16 +36,16 @@ def main() -> None:
 
 @app.command()
 def run(config: Config) -> None:
-    """Watch the drop folder until told to stop (SIGTERM or Ctrl-C); what was taken is finished first.
+    """Watch the drop folder until SIGTERM or Ctrl-C; files that were taken are finished first.
 
-    SIGHUP reads settings and artifact again, and keeps the old ones where the new ones are wrong.
+    SIGHUP reads settings and artifact again, and keeps the old ones if the new ones are wrong.
     """
     _work(config, only_present=False)
 
 
 @app.command()
 def once(config: Config, as_json: AsJson = False) -> None:
-    """Inspect what is in the drop folder now, each file until ready or given up, and stop."""
+    """Inspect the files that are in the drop folder now, each until ready or given up, and stop."""
     totals = _work(config, only_present=True)
     print_figures(
         {
@@ -65,10 +65,10 @@ def once(config: Config, as_json: AsJson = False) -> None:
 def check(
     config: Config,
     camera_user: Annotated[
-        str | None, typer.Option(help="the account that the camera software writes as", metavar="NAME")
+        str | None, typer.Option(help="the account under which the camera software writes", metavar="NAME")
     ] = None,
 ) -> None:
-    """Find an installer's mistakes before the first shift, each with what to do about it."""
+    """Check settings, artifact, database and folders before the first shift, and say how to fix mistakes."""
     from inspector.upkeep.check import Level, findings
 
     settings = load(config)
@@ -82,7 +82,7 @@ def check(
 
 @app.command()
 def status(config: Config) -> None:
-    """Tell on one screen how the running station does; needs no rights but to read."""
+    """Show the state of the running station on one screen; it only needs the right to read."""
     from inspector.upkeep.status import lines
 
     for name, text in lines(load(config)):
@@ -91,7 +91,7 @@ def status(config: Config) -> None:
 
 @app.command()
 def migrate(config: Config) -> None:
-    """Create the quality database's schema, or upgrade it to this program's revision."""
+    """Create the schema of the quality database, or upgrade it to the revision of this program."""
     from inspector.ledger import database, store
 
     settings = load(config)
@@ -103,11 +103,11 @@ def migrate(config: Config) -> None:
 def bench(
     artifact: Annotated[Path, typer.Option(help="the artifact to measure", metavar="F")],
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="images to measure with", metavar="D")
+        Path | None, typer.Option("--dir", help="a folder of images to measure with", metavar="D")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure this machine's speed with an artifact."""
+    """Measure the speed of an artifact on this machine."""
     from inspector.upkeep import bench as benchmark
 
     result = benchmark.bench(artifact, directory)
@@ -118,7 +118,7 @@ def _work(config: Path, *, only_present: bool) -> Totals:
     from inspector.station.service import ReloadFlag, StopFlag, reload_on_signal, stop_on_signals
 
     settings, stop, reload = load(config), StopFlag(), ReloadFlag()
-    with stop_on_signals(stop), reload_on_signal(reload):  # a stop while torch loads is a stop, too
+    with stop_on_signals(stop), reload_on_signal(reload):  # a signal while torch loads must stop it too
         from inspector.station import composition
 
         return composition.run(config, settings, stop=stop, reload=reload, only_present=only_present)

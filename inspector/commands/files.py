@@ -1,4 +1,4 @@
-"""Commands about files: is each accounted for, which old ones go, and which go back to be inspected again."""
+"""Commands about files: account for all, remove old ones, inspect quarantined ones again."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DAY_US = 86_400_000_000
 
 
 def reconcile(config: Config, as_json: AsJson = False) -> None:
-    """Account for every file: what the ledger says against what is on the disk; names what is missing."""
+    """Compare the database with the files on disk, and list every file that is unaccounted for."""
     from inspector.station import listing
     from inspector.upkeep import reconcile as ledger
 
@@ -41,21 +41,24 @@ def reconcile(config: Config, as_json: AsJson = False) -> None:
 def prune(
     config: Config,
     older_than: Annotated[
-        float, typer.Option(min=0, max=36_500, help="days since its row was made", metavar="DAYS")
+        float,
+        typer.Option(min=0, max=36_500, help="days since it was inspected or quarantined", metavar="DAYS"),
     ],
     verdict: Annotated[
-        list[str] | None, typer.Option(help="PASS, FAIL or REVIEW, also several times; else PASS")
+        list[str] | None, typer.Option(help="PASS, FAIL or REVIEW; can be repeated; default: PASS")
     ] = None,
     unreviewed: Annotated[
-        bool, typer.Option("--unreviewed", help="also what waits for a person's verdict")
+        bool, typer.Option("--unreviewed", help="also images that wait for a human verdict")
     ] = False,
     quarantined: Annotated[
         bool, typer.Option("--quarantined", help="also files that could not be inspected")
     ] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="do it; without this it only counts")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="remove the images; without this option they are only counted")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old images from the disk; their rows stay. Without --delete it only tells what would go."""
+    """Remove old images from the disk; their rows stay. Without --delete, only count them."""
     from inspector.locks import alone
     from inspector.records import Place
     from inspector.upkeep.prune import KEPT, Policy
@@ -89,18 +92,22 @@ def prune(
 def requeue(
     config: Config,
     row: Annotated[
-        list[int] | None, typer.Option("--id", help="a quarantine row's number, also several times")
+        list[int] | None, typer.Option("--id", help="number of a quarantined file; can be repeated")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="all that were set aside for it: truncated ...")] = None,
+    reason: Annotated[
+        str | None, typer.Option(help="all files quarantined for this reason, such as truncated")
+    ] = None,
     since: Annotated[
         str | None,
-        typer.Option(help="first instant of being set aside, ISO date or time in the station's zone"),
+        typer.Option(help="begin of the period of quarantine: ISO date or time in the station's time zone"),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="end of the period, not included")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only tell what would go back")] = False,
+    until: Annotated[str | None, typer.Option(help="end of the period, exclusive")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only count the files that would go back")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put quarantined files back into the drop folder, to be inspected anew; what fits all that is given."""
+    """Move quarantined files that match all options back into the drop folder, to be inspected again."""
     from inspector.locks import alone
     from inspector.station.archive import Archive
     from inspector.times import instants
@@ -109,9 +116,11 @@ def requeue(
 
     settings = load(config)
     if not (row or reason or since or until):
-        raise UsageError("say which files: --id, --reason, --since or --until ('report quarantine' has them)")
+        raise UsageError(
+            "say which files: --id, --reason, --since or --until ('report quarantine' lists them)"
+        )
     chosen = Chosen(row, reason, instants(since, until, settings.zone))
-    # Proved by real renames before the ledger is told of anything.
+    # This tries real renames, before anything is written to the database.
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     with alone(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
@@ -134,7 +143,7 @@ def requeue(
 
 
 def _tracked(what: str) -> Callable[[list[Any]], Iterable[Any]]:
-    """Shows a bar on stderr where a person looks on."""
+    """A progress bar on stderr, if it is a terminal."""
     from rich.console import Console
     from rich.progress import track
 

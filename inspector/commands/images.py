@@ -1,4 +1,4 @@
-"""Commands about one image: its picture, and its whole life."""
+"""Commands about one image: draw it, or trace its whole life."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from inspector.commands.options import AsJson, Config, archive, load
 def show(
     config: Config,
     inspection: Annotated[
-        int, typer.Argument(help="its number, from 'review next' or 'trace'", metavar="INSPECTION")
+        int, typer.Argument(help="number of the image, from 'review next' or 'trace'", metavar="INSPECTION")
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="the PNG to write; else inspection-INSPECTION.png here", metavar="FILE.png"),
+        typer.Option(
+            help="the PNG to write; default: inspection-INSPECTION.png in this folder", metavar="FILE.png"
+        ),
     ] = None,
 ) -> None:
     """Draw one image with its heat map and the probability of each class."""
@@ -33,14 +35,14 @@ def show(
 
 def trace(
     config: Config,
-    file: Annotated[Path | None, typer.Argument(help="an image file, wherever it is now")] = None,
-    part: Annotated[str | None, typer.Option(help="every image of this part")] = None,
+    file: Annotated[Path | None, typer.Argument(help="an image file, in any folder")] = None,
+    part: Annotated[str | None, typer.Option(help="all images of this part")] = None,
     inspection: Annotated[
-        int | None, typer.Option("--id", help="an inspection's number", metavar="INSPECTION")
+        int | None, typer.Option("--id", help="number of the image", metavar="INSPECTION")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell an image's whole life: file, times, artifact, settings, verdicts, and where its bytes are now."""
+    """Show the whole life of an image: file, times, artifact, settings, verdicts, and its present place."""
     from inspector.upkeep import trace as tracing
 
     settings = load(config)

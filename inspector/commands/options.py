@@ -1,4 +1,4 @@
-"""What the commands share: options, the settings with the log, the ledger, and figures for people."""
+"""Options, settings and output that several commands share."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ if TYPE_CHECKING:
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")]
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
-Since = Annotated[str | None, typer.Option(help="first instant, ISO date or time in the station's zone")]
-Until = Annotated[str | None, typer.Option(help="end of the period, not included")]
+Since = Annotated[
+    str | None,
+    typer.Option(help="begin of the period, inclusive: ISO date or time in the station's time zone"),
+]
+Until = Annotated[str | None, typer.Option(help="end of the period, exclusive")]
 Station = Annotated[str | None, typer.Option(help="only this station")]
 Part = Annotated[str | None, typer.Option(help="only this part")]
 
 
 class Format(StrEnum):
-    """How a report is printed."""
+    """The format in which a report is printed."""
 
     TABLE = "table"
     CSV = "csv"
@@ -37,7 +40,7 @@ FormatOption = Annotated[Format, typer.Option("--format", help="table, csv or js
 
 
 def load(config: Path) -> Settings:
-    """Settings, and the log as they ask for it."""
+    """Load the settings, and set up the log as they say."""
     from inspector import logs, settings
 
     loaded = settings.load(config)
@@ -46,21 +49,21 @@ def load(config: Path) -> Settings:
 
 
 def open_ledger(settings: Settings) -> Store:
-    """The station's quality database, to write into."""
+    """Open the station's quality database for writing."""
     from inspector.ledger.store import Store
 
     return Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s)
 
 
 def archive(settings: Settings) -> LocalArchive:
-    """The station's archive, to take images from."""
+    """The station's archive, to read images from."""
     from inspector.reports.page.pictures import LocalArchive
 
     return LocalArchive(settings.station, settings.archive_folder)
 
 
 def seam_rule(settings: Settings) -> dict[str, int]:
-    """The settings' rule for failing a seam, as reports take it."""
+    """The rule for failing a seam in the settings, in the form that reports take."""
     return {
         "seam_k": settings.seam_k,
         "seam_n": settings.seam_n,
@@ -69,10 +72,10 @@ def seam_rule(settings: Settings) -> dict[str, int]:
 
 
 def verdict_of(text: str) -> Verdict:
-    """The verdict that ``--verdict`` names, in any case of letters.
+    """The verdict that ``--verdict`` names, in lower or upper case.
 
     Raises:
-        UsageError: it is none.
+        UsageError: the text is no verdict.
     """
     from inspector.records import Verdict
 
@@ -82,7 +85,7 @@ def verdict_of(text: str) -> Verdict:
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:
-    """One JSON object, or a line for each figure."""
+    """Print figures as one JSON object, or one per line."""
     if as_json:
         typer.echo(json.dumps(figures))
         return

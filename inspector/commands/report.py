@@ -1,4 +1,4 @@
-"""``weld-inspect report``: one SQL report, the quality report as a page, a contact sheet of images."""
+"""The command ``report``: one SQL report, the quality report as a page, or a contact sheet of images."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from inspector.reports.page.period_reports import Source
     from inspector.settings import Settings
 
-UntilNow = Annotated[str | None, typer.Option(help="end of the period, not included; else now")]
+UntilNow = Annotated[str | None, typer.Option(help="end of the period, exclusive; default: now")]
 Days = Annotated[
     int | None,
-    typer.Option(min=1, max=3660, help="so many whole days up to the last midnight, instead of both"),
+    typer.Option(min=1, max=3660, help="instead of both: this many whole days up to the last midnight"),
 ]
 
 pages = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -51,7 +51,7 @@ class ReportCommand(TyperCommand):
         return dict(self._pages.commands)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Hand the arguments on if the first one names a command below."""
+        """Pass the arguments to the command below that the first one names, if it names one."""
         if args and args[0] in self.commands:
             return self._pages.make_context(info_name, args, parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
@@ -59,7 +59,7 @@ class ReportCommand(TyperCommand):
 
 def report(
     config: Config,
-    name: Annotated[str | None, typer.Argument(help="which report; without it they are listed")] = None,
+    name: Annotated[str | None, typer.Argument(help="the report; without a name, all are listed")] = None,
     since: Since = None,
     until: Until = None,
     station: Station = None,
@@ -67,19 +67,20 @@ def report(
     reference_since: Annotated[
         str | None,
         typer.Option(
-            help="drift, confidence: begin of the period to compare with, else 28 days;"
-            " p_chart: begin of the period that the limits come from, else the period itself"
+            help="drift, confidence: begin of the reference period, default 28 days before its end;"
+            " p_chart: begin of the period that the limits come from, default the period itself"
         ),
     ] = None,
     reference_until: Annotated[
-        str | None, typer.Option(help="its end, not included; else where the period begins")
+        str | None, typer.Option(help="its end, exclusive; default: the begin of the period")
     ] = None,
     by: Annotated[
-        str | None, typer.Option(help="first_pass_yield, trend, p_chart: hour, shift, day, week or station")
+        str | None,
+        typer.Option(help="first_pass_yield, trend, p_chart: group by hour, shift, day, week or station"),
     ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Answer one question from the quality database; 'report html' and 'report contact' make pictures."""
+    """Print one report from the quality database; 'report html' and 'report contact' write files."""
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
 
@@ -107,7 +108,7 @@ def _list_reports() -> None:
 
     for name, question in definitions.names().items():
         typer.echo(f"{name:<18} {question}")
-    typer.echo("html               All that matters as one page to read, print and send: --out FILE")
+    typer.echo("html               The whole quality report as one page to read, print and send: --out FILE")
     typer.echo("contact            A contact sheet of images: --verdict FAIL --out FILE.png")
 
 
@@ -120,22 +121,22 @@ def html(
     days: Days = None,
     station: Station = None,
     part: Part = None,
-    language: Annotated[str, typer.Option(help="of the headings: en, de or zh")] = "en",
+    language: Annotated[str, typer.Option(help="language of the headings: en, de or zh")] = "en",
     reference_since: Annotated[
         str | None,
-        typer.Option(help="drift, and the p-chart's limits: begin of a period that was in control"),
+        typer.Option(help="for drift and the limits of the p-chart: begin of a period that was in control"),
     ] = None,
     reference_until: Annotated[
-        str | None, typer.Option(help="its end, not included; else where the report's period begins")
+        str | None, typer.Option(help="its end, exclusive; default: the begin of the report's period")
     ] = None,
     keep: Annotated[
         int | None,
         typer.Option(
-            min=1, max=10_000, help="a folder of dated reports: the newest N stay, and an index page"
+            min=1, max=10_000, help="write a folder of dated reports with an index; the newest N stay"
         ),
     ] = None,
 ) -> None:
-    """Write the whole quality report as one HTML file, to read, print and send."""
+    """Write the quality report as one HTML file to read, print and send."""
     from inspector.reports.page import dated_reports, html
     from inspector.reports.page.output import write_page
     from inspector.reports.page.period import Period
@@ -157,14 +158,14 @@ def contact(
     config: Config,
     out: Annotated[Path, typer.Option(help="the PNG to write", metavar="FILE.png")],
     verdict: Annotated[str, typer.Option(help="PASS, FAIL or REVIEW")] = "FAIL",
-    limit: Annotated[int, typer.Option(min=1, max=600, help="the latest so many")] = 60,
+    limit: Annotated[int, typer.Option(min=1, max=600, help="the largest number of images")] = 60,
     since: Since = None,
     until: UntilNow = None,
     days: Days = None,
     station: Station = None,
     part: Part = None,
 ) -> None:
-    """Draw a contact sheet: the latest images of a verdict, with their heat maps."""
+    """Draw a contact sheet of the latest images with a verdict, with their heat maps."""
     from inspector.reports.page import contact_sheet
     from inspector.reports.page.period import Period
     from inspector.reports.page.period_reports import PeriodReports

@@ -1,4 +1,4 @@
-"""Commands for people's verdicts: what waits for one, giving it, and teaching from it."""
+"""Commands for human verdicts: list the images that wait, record verdicts, and export a data set."""
 
 from __future__ import annotations
 
@@ -30,22 +30,29 @@ if TYPE_CHECKING:
     from inspector.records import Review
     from inspector.settings import Settings
 
-review = typer.Typer(no_args_is_help=True, help="Human verdicts: what waits for one, and giving it.")
+review = typer.Typer(
+    no_args_is_help=True, help="List images that wait for a human verdict, and record verdicts."
+)
 
-Reviewer = Annotated[str | None, typer.Option(help="who looked; else the user of this computer")]
-NewClass = Annotated[bool, typer.Option("--new-class", help="take a class that no artifact knows yet")]
+Reviewer = Annotated[
+    str | None, typer.Option(help="who looked at the image; default: the user of this computer")
+]
+NewClass = Annotated[bool, typer.Option("--new-class", help="allow a class that no artifact has yet")]
 
 
 @review.command("next")
 def next_(
     config: Config,
-    limit: Annotated[int, typer.Option(min=1, max=800, help="how many")] = 10,
-    why: Annotated[str | None, typer.Option(help="only review, audit, fail or undecided")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=800, help="the largest number of images")] = 10,
+    why: Annotated[
+        str | None,
+        typer.Option(help="only images that wait for this reason: review, audit, fail or undecided"),
+    ] = None,
     station: Station = None,
     part: Part = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the images that wait for a verdict; as CSV with empty columns to fill in, for 'review import'."""
+    """List the images that wait for a verdict; as CSV with empty columns to fill in for 'review import'."""
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
     from inspector.review.verdicts import ANSWERS
@@ -67,14 +74,16 @@ def next_(
 @review.command("set")
 def set_(
     config: Config,
-    inspection: Annotated[int, typer.Argument(help="its number, from 'review next'", metavar="INSPECTION")],
-    verdict: Annotated[str, typer.Option(help="PASS, FAIL, or REVIEW where you cannot tell")],
-    label: Annotated[str | None, typer.Option(help="the class, where you can name it")] = None,
+    inspection: Annotated[
+        int, typer.Argument(help="number of the image, from 'review next'", metavar="INSPECTION")
+    ],
+    verdict: Annotated[str, typer.Option(help="PASS, FAIL, or REVIEW if you cannot decide")],
+    label: Annotated[str | None, typer.Option(help="the class, if you know it")] = None,
     note: Annotated[str | None, typer.Option(help="free text")] = None,
     reviewer: Reviewer = None,
     new_class: NewClass = False,
 ) -> None:
-    """Give one image a verdict; an earlier one stays in the history, the latest counts."""
+    """Record a verdict on one image; the latest verdict counts, earlier ones stay in the history."""
     from inspector.records import Review
     from inspector.review.verdicts import mistakes
 
@@ -84,7 +93,7 @@ def set_(
         if mistake is not None:
             raise UsageError(mistake)
     added = _write(settings, [said])
-    typer.echo(f"inspection {inspection}: {said.verdict}" + ("" if added else ", as it was said before"))
+    typer.echo(f"inspection {inspection}: {said.verdict}" + ("" if added else ", unchanged"))
 
 
 @review.command("import")
@@ -97,7 +106,7 @@ def import_(
     new_class: NewClass = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take the verdicts of a CSV: all of them, or, where a line is wrong, none."""
+    """Record the verdicts of a CSV file: all of them, or none if any line is wrong."""
     from inspector.review.verdicts import mistakes, read_csv
 
     settings = load(config)
@@ -109,7 +118,7 @@ def import_(
     for line, mistake in sorted(wrong.items()):
         typer.echo(f"{table}: line {line}: {mistake}", err=True)
     if wrong:
-        raise UsageError(f"{table}: {len(wrong)} mistakes, so nothing was imported; mend them and try again")
+        raise UsageError(f"{table}: {len(wrong)} mistakes, so nothing was imported; fix them and try again")
     added = _write(settings, list(said.values()))
     print_figures({"imported": added, "unchanged": len(said) - added}, as_json)
 
@@ -117,14 +126,16 @@ def import_(
 @review.command()
 def sample(
     config: Config,
-    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="images to draw")] = 200,
-    seed: Annotated[int | None, typer.Option(min=0, max=2**62, help="of the draw; else a fresh one")] = None,
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="number of images to draw")] = 200,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**62, help="seed of the random draw; default: a new one")
+    ] = None,
     since: Since = None,
     until: Until = None,
     part: Part = None,
     as_json: AsJson = False,
 ) -> None:
-    """Draw a random sample of PASS images for people to look at: it tells how many defects slip through."""
+    """Draw a random sample of PASS images for review, which shows how many defects are missed."""
     from inspector.review.verdicts import draw
 
     settings = load(config)
@@ -144,13 +155,13 @@ def sample(
 
 def export(
     config: Config,
-    out: Annotated[Path, typer.Option(help="the folder to make", metavar="DIR")],
+    out: Annotated[Path, typer.Option(help="the folder to create", metavar="DIR")],
     since: Since = None,
     until: Until = None,
     part: Part = None,
     as_json: AsJson = False,
 ) -> None:
-    """Copy reviewed images to a data set that 'weld-train --data DIR' takes; the archive stays as it is."""
+    """Copy reviewed images to a data set for 'weld-train --data DIR'; the archive is not changed."""
     from inspector.review import export as dataset
 
     settings = load(config)
@@ -173,8 +184,8 @@ def export(
 def _who(reviewer: str | None) -> str:
     try:
         return getpass.getuser() if reviewer is None else reviewer.strip()
-    except (KeyError, OSError):  # a user without a name, as in containers
-        raise UsageError("who looked? name them with --reviewer") from None
+    except (KeyError, OSError):  # the user has no name, as in some containers
+        raise UsageError("the reviewer is unknown; name one with --reviewer") from None
 
 
 def _write(settings: Settings, reviews: list[Review]) -> int:

@@ -1,4 +1,4 @@
-"""The commands: what they print, their exit status, and one clear line for each mistake."""
+"""The commands: their output, their exit status, and one clear line for each mistake."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station
 
 @pytest.fixture
 def weld_inspect(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """Runs a command as the entry point does; gives exit status, stdout and stderr."""
+    """Run a command as the entry point does; return exit status, stdout and stderr."""
 
     def run(*words: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["weld-inspect", *map(str, words)])
@@ -54,7 +54,7 @@ def refused(outcome: tuple[int, str, str]) -> str:
 
 
 def test_help_loads_nothing_heavy():
-    """--help comes at once: neither torch nor SQLAlchemy is imported for it."""
+    """--help is instant: it imports neither torch nor SQLAlchemy, PIL or numpy."""
     program = (
         "import sys; from inspector.commands.cli import app\n"
         "try: app(['--help'])\n"
@@ -65,7 +65,7 @@ def test_help_loads_nothing_heavy():
 
 
 def test_once_prints_one_json_object(station: Station, weld_inspect, caplog):
-    """With --json stdout holds exactly one object with the documented fields; the log goes to stderr."""
+    """With --json, stdout is exactly one object with the documented fields, and the log goes to stderr."""
     status, out, _ = weld_inspect("once", "--json", "--config", station.config)
     figures = json.loads(out)
     assert status == 0
@@ -98,14 +98,14 @@ def test_a_report_as_table_csv_and_json(station: Station, weld_inspect):
 
 
 def test_report_without_a_name_lists_them(station: Station, weld_inspect):
-    """The list names each report with its question."""
+    """The list shows each report with its question."""
     status, out, _ = weld_inspect("report", "--config", station.config)
     assert status == 0
     assert {"summary", "by_class", "latency", "reconcile"} <= {line.split()[0] for line in out.splitlines()}
 
 
 def test_options_may_come_before_a_reports_name(station: Station, weld_inspect):
-    """A report's name is found behind its options, too, and the list takes options as well."""
+    """Options may come before the name of a report, and the list of reports takes options too."""
     station.once()
     after = weld_inspect("report", "summary", "--format", "csv", "--config", station.config)
     assert weld_inspect("report", "--config", station.config, "--format", "csv", "summary") == after
@@ -114,7 +114,7 @@ def test_options_may_come_before_a_reports_name(station: Station, weld_inspect):
 
 @pytest.mark.parametrize("page", ["html", "contact"])
 def test_report_html_and_contact_are_commands_of_their_own(weld_inspect, page: str):
-    """Their help and their mistakes name the whole command, with its own options."""
+    """Their help and their errors name the whole command, with its own options."""
     status, out, _ = weld_inspect("report", page, "--help")
     assert status == 0
     assert f"weld-inspect report {page} [OPTIONS]\n" in out
@@ -126,7 +126,7 @@ def test_report_html_and_contact_are_commands_of_their_own(weld_inspect, page: s
 
 
 def test_reconcile_fails_where_a_file_is_missing(station: Station, weld_inspect):
-    """An archived file that somebody deleted is named, counted, and makes the status 1."""
+    """An archived file that somebody deleted is named and counted, and the status is 1."""
     station.once()
     gone = station.archive / next(iter(station.files(station.archive)))
     gone.unlink()
@@ -137,14 +137,14 @@ def test_reconcile_fails_where_a_file_is_missing(station: Station, weld_inspect)
 
 
 def test_check_finds_nothing_wrong_with_a_right_station(station: Station, weld_inspect):
-    """On a station that works no finding is wrong; what this machine lacks is a note."""
+    """On a working station no finding is wrong; what this machine lacks is only a note."""
     status, out, _ = weld_inspect("check", "--config", station.config)
     assert status == 0
     assert {line.split()[0] for line in out.splitlines()} <= {"ok", "note"}
 
 
 def test_check_finds_every_mistake_at_once(tmp_path: Path, url_of: Callable[[str], URL], weld_inspect):
-    """Artifact, database and folders are each tried, though the one before was wrong."""
+    """Artifact, database and folders are all checked, even if an earlier one was wrong."""
     artifact = tmp_path / "none.pt"
     station = Station(tmp_path, artifact, url_of("sqlite", migrated=False))
     station.archive.write_text("a file where a folder belongs")
@@ -171,7 +171,7 @@ def _no_metadata(path: Path, good: Path) -> None:
 def test_a_file_that_is_no_artifact_is_refused(
     tmp_path: Path, tiny: Path, url_of, weld_inspect, command: str, spoil: Callable[[Path, Path], None] | None
 ):
-    """A missing, damaged or foreign file in the artifact's place is one line with its path, status 2."""
+    """A missing, damaged or foreign artifact is one line with its path and status 2."""
     artifact = tmp_path / "spoilt.pt"
     if spoil:
         spoil(artifact, tiny)
@@ -184,7 +184,7 @@ def test_a_file_that_is_no_artifact_is_refused(
 def test_another_artifact_than_the_configured_one_is_refused(
     tmp_path: Path, tiny: Path, url_of, weld_inspect
 ):
-    """Where a hash is configured any other file is refused."""
+    """If a hash is configured, any other file is refused."""
     station = Station(tmp_path, tiny, url_of("sqlite"), artifact_sha256="0" * 64)
     assert "artifact_sha256" in refused(weld_inspect("once", "--config", station.config))
 
@@ -192,7 +192,7 @@ def test_another_artifact_than_the_configured_one_is_refused(
 def test_a_missing_schema_is_refused_with_the_command_that_makes_it(
     tmp_path: Path, tiny: Path, url_of, weld_inspect
 ):
-    """A database without the schema is never written to: the line says what to run."""
+    """A database without a schema is never written to; the line names the command to run."""
     station = Station(tmp_path, tiny, url_of("sqlite", migrated=False))
     assert "weld-inspect migrate" in refused(weld_inspect("once", "--config", station.config))
     assert weld_inspect("migrate", "--config", station.config)[0] == 0
@@ -200,7 +200,7 @@ def test_a_missing_schema_is_refused_with_the_command_that_makes_it(
 
 
 def test_folders_that_cannot_be_used_are_refused(station: Station, weld_inspect):
-    """A file in the archive's place, or no drop folder, is one line with status 2."""
+    """A file in place of the archive folder and a missing drop folder are one line with status 2."""
     station.archive.write_text("a file where a folder belongs")
     assert "archive_folder" in refused(weld_inspect("once", "--config", station.config))
     station.archive.unlink()
@@ -220,11 +220,11 @@ def test_folders_that_cannot_be_used_are_refused(station: Station, weld_inspect)
 def test_a_question_that_makes_no_sense_is_refused(
     station: Station, weld_inspect, words: list[str], says: str
 ):
-    """An unknown report, date, period or station is one line that says what there is."""
+    """An unknown report, date, period or station is one line that says what exists."""
     assert says in refused(weld_inspect(*words, "--config", station.config))
 
 
 def test_a_threshold_for_an_unknown_class_is_refused(tmp_path: Path, tiny: Path, url_of, weld_inspect):
-    """A typo in a class name would silently not work, so it is an error that lists the classes."""
+    """A threshold for an unknown class is an error that lists the classes: a typo would do nothing."""
     station = Station(tmp_path, tiny, url_of("sqlite"), thresholds={"burnthrough": 0.3})
     assert "burn through" in refused(weld_inspect("once", "--config", station.config))

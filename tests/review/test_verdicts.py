@@ -90,7 +90,7 @@ def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], 
     weld_inspect("review", "set", 2, "--verdict", "pass", "--reviewer", "Ann O'Hara", "--note", 'so "so"')
     said = ("review", "set", 2, "--verdict", "FAIL", "--label", "burn through", "--reviewer", "bob")
     assert weld_inspect(*said) == "inspection 2: FAIL\n"
-    assert weld_inspect(*said) == "inspection 2: FAIL, as it was said before\n"
+    assert weld_inspect(*said) == "inspection 2: FAIL, unchanged\n"
     assert rows(url, "SELECT inspection_id, reviewer, verdict, label, note FROM review ORDER BY id") == [
         (2, "Ann O'Hara", "PASS", None, 'so "so"'),
         (2, "bob", "FAIL", "burn through", None),
