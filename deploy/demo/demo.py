@@ -1,6 +1,6 @@
-"""The whole job on synthetic frames: a camera drops files, the real daemon inspects them, reports answer.
+"""A demonstration on synthetic frames: a camera drops files, the real daemon inspects them, reports follow.
 
-Run it with ``make demo``. It prints each command, so that what it does can be done by hand.
+Run it with ``make demo``. It prints each command, so that you can run them by hand.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-STATION = Path("demo")  # below the current folder; made anew each time
-FRAMES = 240  # six classes, 40 frames each: enough for reports to say something, a minute's work
-SEED = 2026  # not the seed of the frames that the demo's network has learnt
+STATION = Path("demo")  # in the current folder; created again by each run
+FRAMES = 240  # six classes with 40 frames each: enough for useful reports, and done in a minute
+SEED = 2026  # another seed than that of the frames that the demo's network was trained on
 
 CONFIG = """\
 station: demo-cell
 artifact: {artifact}
 name_pattern: '(?P<camera>cam\\d+)_part-(?P<part>\\d+)_seam-(?P<seam>\\d+)_(?P<time>\\w+)\\.'
-give_up_s: 2 # the demo's broken files will not get better
+give_up_s: 2 # seconds: the demo's broken files stay broken
 """
 
 
@@ -38,12 +38,12 @@ def main() -> None:
             sys.exit(f"{STATION.resolve()} is not an earlier demo; move it away, the demo would overwrite it")
         shutil.rmtree(STATION)
     (STATION / "drop").mkdir(parents=True)
-    # A checkout may lie where others can write; a station refuses its settings there, a show need not.
+    # Other users may be able to write to a checkout. A station refuses such settings; the demo accepts them.
     os.environ["WELD_OTHERS_MAY_WRITE"] = "true"
     config.write_text(CONFIG.format(artifact=HERE / "weldnet-synthetic.pt"))
 
-    headline("1. A camera's pictures (synthetic), and a network that has learnt such pictures")
-    say("This network has learnt synthetic frames only. It is for show: never judge a real weld with it.")
+    headline("1. A camera's images (synthetic), and a network that was trained on such images")
+    say("This network was trained on synthetic frames only. Never judge a real weld with it.")
     command("weld-train", "synth", "--out", STATION / "camera", "--count", FRAMES, "--seed", SEED)
 
     headline("2. The station: a database, a check of everything, the daemon")
@@ -52,7 +52,7 @@ def main() -> None:
     daemon = start("weld-inspect", "run", "--config", config)
     try:
         wait_until("it is ready", lambda: bool(ask("SELECT id FROM event WHERE kind = 'start'")), daemon)
-        headline("3. The camera drops its pictures, some broken on purpose, one delivered twice")
+        headline("3. The camera drops its images; some are broken on purpose, and one is delivered twice")
         frames = sorted((STATION / "camera").glob("*/*/*.png"), key=taken_at)
         dropped = drop(frames, STATION / "drop")
         say(f"dropped {dropped} files into {STATION / 'drop'} while the daemon runs")
@@ -63,27 +63,27 @@ def main() -> None:
     if status:
         sys.exit(f"the daemon ended with status {status}; see the lines above")
 
-    headline("4. What the quality database answers")
+    headline("4. Reports from the quality database")
     for report in ("summary", "by_class", "latency"):
         command("weld-inspect", "report", report, "--config", config)
     command("weld-inspect", "report", "html", "--out", STATION / "report.html", "--config", config)
     command("weld-inspect", "reconcile", "--config", config)
     say(score(frames))
 
-    headline("Where to look next")
-    say(f"{STATION}/report.html  all of it as one page: open it in a browser")
-    say(f"{STATION}/archive      inspected pictures by day and verdict")
-    say(f"{STATION}/quarantine   what could not be inspected, by reason")
+    headline("Next steps")
+    say(f"{STATION}/report.html  the whole quality report: open it in a browser")
+    say(f"{STATION}/archive      inspected images by day and verdict")
+    say(f"{STATION}/quarantine   files that could not be inspected, by reason")
     say(f"{STATION}/quality.db   the database; its reports: .venv/bin/weld-inspect report --config {config}")
     say("README.md            your own folder, your own network, the service")
 
 
 def drop(frames: list[Path], folder: Path) -> int:
-    """Copy frames as a camera would: written in place and closed; returns the number of files dropped."""
+    """Write frames in place and close them, as a camera does; return the number of dropped files."""
     for number, frame in enumerate(frames):
         (folder / frame.name).write_bytes(frame.read_bytes())
         if number % 8 == 7:
-            time.sleep(0.05)  # some 100 frames a second: about what two cores inspect
+            time.sleep(0.05)  # about 100 frames per second, as many as two cores inspect
     sound = frames[0].read_bytes()
     broken = {
         "truncated.png": sound[: len(sound) // 2],
@@ -94,37 +94,37 @@ def drop(frames: list[Path], folder: Path) -> int:
     for name, content in broken.items():
         (folder / name).write_bytes(content)
     again = folder / frames[0].name
-    while again.exists():  # delivered a second time after the first was inspected
+    while again.exists():  # the second delivery comes after the first was inspected
         time.sleep(0.1)
     again.write_bytes(sound)
     return len(frames) + len(broken) + 1
 
 
 def score(frames: list[Path]) -> str:
-    """How often the network's word was the true class, which the demo knows and a station does not."""
+    """Compare the network's classes with the true classes, which the demo knows and a station does not."""
     truth = {frame.name: frame.parent.parent.name for frame in frames}
     judged = ask("SELECT source_name, label, verdict FROM inspection")
     right = sum(truth[name] == label for name, label, _ in judged)
     passed = sum(verdict == "PASS" and truth[name] != "good_weld" for name, _, verdict in judged)
     return (
-        f"\nThe demo knows what it drew: the network named the right class for {right} of {len(judged)} "
-        f"synthetic frames, and let {passed} defects pass."
+        f"\nThe demo knows the true classes: the network named the right one for {right} of {len(judged)} "
+        f"synthetic frames, and passed {passed} defects."
     )
 
 
 def ask(sql: str) -> list[tuple[str, ...]]:
-    """Rows from the quality database, as any SQL client would read them."""
+    """Read rows from the quality database, as any SQL client could."""
     with contextlib.closing(sqlite3.connect(STATION / "quality.db")) as database:
         return database.execute(sql).fetchall()
 
 
 def taken_at(frame: Path) -> str:
-    """The time in a frame's name: cameras deliver in this order, not class by class."""
+    """The time in the name of a frame; cameras deliver in this order, not class by class."""
     return frame.stem.rsplit("_", 1)[-1]
 
 
 def command(*words: object) -> None:
-    """Print and run one command; stop the demo where it fails."""
+    """Print and run one command; stop the demo if it fails."""
     show(words)
     status = subprocess.run([tool(str(words[0])), *map(str, words[1:])], check=False).returncode
     if status:
@@ -138,7 +138,7 @@ def start(*words: object) -> subprocess.Popen[bytes]:
 
 
 def tool(name: str) -> str:
-    """The command beside this Python, so that no environment needs to be activated."""
+    """The path of a command in the folder of this Python, so that no environment must be activated."""
     return str(Path(sys.executable).parent / name)
 
 
@@ -153,14 +153,14 @@ def headline(text: str) -> None:
 
 
 def say(text: str) -> None:
-    """Print a line at once, in order with what the commands print."""
+    """Print a line at once, so that it is in order with the output of the commands."""
     print(text, flush=True)
 
 
 def wait_until(
     what: str, holds: Callable[[], bool], daemon: subprocess.Popen[bytes], longest_s: float = 120
 ) -> None:
-    """Wait for a condition, but not for ever and not for a daemon that is gone."""
+    """Wait for a condition; end the demo if it takes too long or the daemon has ended."""
     until = time.monotonic() + longest_s
     while not holds():
         if daemon.poll() is not None:

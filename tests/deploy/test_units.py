@@ -1,4 +1,4 @@
-"""What is shipped for an installer, judged by the real tools: unit, users, folders, alerts, dashboard."""
+"""Files for installers, checked by the real tools: units, users, folders, alerts, dashboard."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "Dynami
 
 
 def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run a program of the system; skip if it is not installed."""
+    """Run a program of the system; skip the test if it is not installed."""
     command = [program(str(words[0])), *map(str, words[1:])]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
 @pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE], ids=["station", "report", "prune"])
 def test_the_unit_is_hardened(unit: Path):
-    """systemd-analyze rates its exposure at 1.5 or less."""
+    """systemd-analyze rates the exposure of the unit at 1.5 or less."""
     told = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
     exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told.stdout)
     assert exposure, told
@@ -42,7 +42,7 @@ def test_the_unit_is_hardened(unit: Path):
 
 @pytest.mark.parametrize("unit", [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER], ids=lambda unit: unit.name)
 def test_the_unit_is_sound(tmp_path: Path, unit: Path):
-    """systemd-analyze verify says nothing, with the program where the unit expects it."""
+    """systemd-analyze verify has no complaint if the program is where the unit expects it."""
     program = tmp_path / "weld-inspect"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -55,7 +55,7 @@ def test_the_unit_is_sound(tmp_path: Path, unit: Path):
 
 
 def test_the_drop_ins_of_the_notes_are_sound(tmp_path: Path):
-    """What the notes say to put into a drop-in, credentials among it, is what systemd takes."""
+    """The drop-ins in the installation notes, including credentials, are accepted by systemd."""
     program = tmp_path / "weld-inspect"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
@@ -70,7 +70,7 @@ def test_the_drop_ins_of_the_notes_are_sound(tmp_path: Path):
 
 
 def test_the_prune_unit_removes_old_images(tmp_path: Path, url_of: Callable[[str], URL]):
-    """The very words of the unit remove an old PASS image and keep a younger one, for a station elsewhere."""
+    """The command in the unit removes an old PASS image and keeps a younger one, in another folder."""
     shelf = Shelf(tmp_path, url_of("sqlite"))
     shelf.image("old.png", days=366)
     shelf.image("young.png", days=364)
@@ -85,7 +85,7 @@ def test_the_prune_unit_removes_old_images(tmp_path: Path, url_of: Callable[[str
 
 
 def test_the_report_s_unit_writes_a_report(tmp_path: Path):
-    """The very words of the unit make a report and an index, for a station in another folder."""
+    """The command in the unit writes a report and an index, for a station in another folder."""
     from typer.testing import CliRunner
 
     from inspector.commands.cli import app
@@ -103,7 +103,7 @@ def test_the_report_s_unit_writes_a_report(tmp_path: Path):
 
 
 def test_each_directive_that_stayed_off_has_its_reason():
-    """What hardening guides ask for and torch or the station cannot have is named in the unit, and is off."""
+    """The unit names each recommended directive that torch or the station cannot have, and sets none."""
     for directive in _STAYED_OFF:
         assert re.search(rf"^# {directive}=\S*,?\s.*\w{{4}}", UNIT.read_text(), re.MULTILINE), directive
         assert not re.search(rf"^{directive}=", UNIT.read_text(), re.MULTILINE)
@@ -118,7 +118,7 @@ def test_the_stop_time_is_longer_than_the_drain():
 
 
 def test_users_and_folders_can_be_made(tmp_path: Path):
-    """User and folders are made as described: the shared group may write to the drop folder alone."""
+    """User and folders are created as described: the shared group may write only to the drop folder."""
     if os.geteuid() != 0:
         pytest.skip("only root gives folders to another user")
     root = tmp_path / "root"
@@ -151,7 +151,7 @@ _SERIES = {  # for each alert the series that shall raise it, in promtool's nota
 
 
 def _metric_names() -> set[str]:
-    """Names of every series that a station exposes."""
+    """The names of all series that a station exposes."""
     from prometheus_client import generate_latest
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -173,14 +173,14 @@ def _metric_names() -> set[str]:
 
 @pytest.mark.parametrize("file", [_ALERTS, _DASHBOARD], ids=["alerts", "dashboard"])
 def test_rules_and_dashboard_stand_on_names_that_exist(file: Path):
-    """Every metric that an alert or a panel asks for is one that the station exposes."""
+    """The station exposes every metric that an alert or a panel uses."""
     asked = set(re.findall(r"\b(?:weldnet|process)_[a-z_]+", file.read_text()))
     assert asked
     assert asked <= _metric_names()
 
 
 def test_the_dashboard_shows_every_metric():
-    """No metric of the station is left out of the dashboard."""
+    """The dashboard shows every metric of the station."""
     shown = _DASHBOARD.read_text()
     ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in _metric_names() if "weldnet" in name}
     ours = {name for name in ours if not name.endswith("_created")}  # when a series began
@@ -189,7 +189,7 @@ def test_the_dashboard_shows_every_metric():
 
 
 def test_promtool_accepts_the_rules():
-    """The rules are what Prometheus takes."""
+    """Prometheus accepts the rules."""
     told = tool("promtool", "check", "rules", _ALERTS)
     assert told.returncode == 0, told.stderr
     assert f"{len(_SERIES)} rules found" in told.stdout
@@ -197,7 +197,7 @@ def test_promtool_accepts_the_rules():
 
 @pytest.mark.parametrize("alert", _SERIES)
 def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
-    """Given the series of a fault, Prometheus's own rule engine raises the alert, with its text."""
+    """Prometheus's rule engine raises each alert on the series of its fault, with its text."""
     series, values, after = _SERIES[alert]
     name, _, labels = series.partition("{")
     full = f'{name}{{job="weldnet",instance="cell-3"{"," + labels.rstrip("}") if labels else ""}}}'
@@ -237,14 +237,14 @@ def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
 
 
 def test_samba_accepts_the_camera_s_share():
-    """The Samba share is what testparm takes."""
+    """The Samba share is accepted by testparm."""
     share = tool("testparm", "--suppress-prompt", DEPLOY / "samba-share.conf")
     assert (share.returncode, "Unknown parameter" in share.stderr) == (0, False), share.stderr
     assert "force group = weldnet" in share.stdout
 
 
 def test_sshd_accepts_the_camera_s_account(tmp_path: Path):
-    """The SFTP drop-in is what sshd takes."""
+    """The SFTP drop-in is accepted by sshd."""
     key = tmp_path / "key"
     tool("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
     sshd = tool("sshd", "-T", "-h", key, "-f", DEPLOY / "sftp-camera.conf", "-C", "user=camera")
@@ -254,7 +254,7 @@ def test_sshd_accepts_the_camera_s_account(tmp_path: Path):
 
 
 def test_the_notes_name_files_and_commands_that_exist():
-    """Each file that the notes install is shipped, and each command of ours that they call is there."""
+    """Each file that the notes install is shipped, and each of our commands in them exists."""
     from typer.main import get_command
 
     from inspector.commands.cli import app
