@@ -1,8 +1,9 @@
-"""Every network of the paper's Table 4 on this processor, one frame at a time, taken in turns.
+"""Speed of every network of the paper's Table 4 on this processor, one frame at a time, in turns.
 
     python benchmarks/architectures.py [--height 487] [--width 400] [--classes 6]
 
-Weights are random: time does not depend on them. fp32 networks are traced, frozen and channels-last.
+The weights are random, because the time does not depend on them. fp32 networks are traced, frozen and
+channels-last.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main(
     width: Annotated[int, typer.Option(min=75, help="pixels")] = 400,
     classes: Annotated[int, typer.Option(min=2)] = 6,
 ) -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     frame = torch.randint(256, (1, 1, height, width), dtype=torch.uint8)
     pixels = (frame / 255).contiguous(memory_format=torch.channels_last)
     networks = {

@@ -1,4 +1,4 @@
-"""Nothing lost, nothing twice: compares what cameras sent with the ledger and with the bytes on disk."""
+"""The audit after each proof: compare what cameras sent with the ledger and with the bytes on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rig import Rig
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What one look at a station has found; ``problems`` are ``(kind, line for people)``."""
+    """The result of one audit; ``problems`` are pairs of a kind and a line of text."""
 
     sent: int
     inspected: int
@@ -26,14 +26,14 @@ class Audit:
 
 
 def of_a_dead_station(rig: Rig, sent: Iterable[Sent]) -> Audit:
-    """While no daemon runs: each sent file has a row or waits, and none has more rows than deliveries."""
+    """Audit while no daemon runs: each sent file has a row or waits, and none has too many rows."""
     return _compare(rig, Counter(sent), finished=False)
 
 
 def of_an_idle_station(rig: Rig, sent: Iterable[Sent]) -> Audit:
-    """At the end: each delivery has exactly one arrival, each arrival its file with the very bytes sent.
+    """Audit at the end: each delivery has one arrival, and each arrival has its file with the bytes sent.
 
-    ``weld-inspect reconcile`` is asked, too, and SQLite for the soundness of its file.
+    ``weld-inspect reconcile`` must agree, and SQLite must find its file sound.
     """
     result = _compare(rig, Counter(sent), finished=True)
     result.problems.extend(_changed_files(rig))
@@ -74,7 +74,7 @@ def _compare(rig: Rig, sent: Counter[Sent], *, finished: bool) -> Audit:
 
 
 def recorded(rig: Rig) -> Counter[Sent]:
-    """How many arrivals the ledger has of each delivery."""
+    """The number of arrivals in the ledger for each delivery."""
     return Counter(Sent(row.source_name, row.sha256) for row in _arrivals(rig))
 
 
@@ -87,7 +87,7 @@ def _arrivals(rig: Rig) -> list:
 
 
 def _double_verdicts(rig: Rig, sent: Counter[Sent], outcomes: Counter[str]) -> list[tuple[str, str]]:
-    """Judged twice, or judged and set aside without being sent again, or a verdict without its arrival."""
+    """Find files judged twice, judged and quarantined, or with a verdict but no arrival."""
     problems = []
     verdicts: Counter[Sent] = Counter()
     for table, outcome in (("inspection", "inspected"), ("quarantine", "quarantined")):
@@ -107,7 +107,7 @@ def _double_verdicts(rig: Rig, sent: Counter[Sent], outcomes: Counter[str]) -> l
 
 
 def _changed_files(rig: Rig) -> list[tuple[str, str]]:
-    """Arrivals whose file is missing or holds other bytes, and files beyond the arrivals."""
+    """Find arrivals whose file is missing or changed, and files without an arrival."""
     problems, expected = [], set()
     for row in _arrivals(rig):
         path = (rig.archive if row.quarantine_id is None else rig.quarantine) / row.path

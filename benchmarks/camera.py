@@ -1,4 +1,4 @@
-"""Cameras that write into a drop folder in every way that the field knows, and remember what they sent."""
+"""Cameras that write into a drop folder in every way known from practice, and record what they sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FORMATS: Final = {"png": "PNG", "jpg": "JPEG", "bmp": "BMP", "tif": "TIFF"}
 
 
 class Sent(NamedTuple):
-    """One delivery: a file that a camera wrote whole."""
+    """One delivery: a file that a camera has written completely."""
 
     name: str
     sha256: str
@@ -37,7 +37,7 @@ Write = Callable[[Path, bytes], None]
 
 
 def encoded(seed: int, suffix: str, height: int = 90, width: int = 80) -> bytes:
-    """A frame of noise in one of the four formats."""
+    """A frame of noise as a file in one of the four formats."""
     return packed(frame(seed, height, width), suffix)
 
 
@@ -49,54 +49,54 @@ def packed(pixels: NDArray[np.uint8], suffix: str) -> bytes:
 
 
 def sent_as(name: str, content: bytes) -> Sent:
-    """What the audit asks for."""
+    """The delivery of a file, as the audit needs it."""
     return Sent(name, hashlib.sha256(content).hexdigest())
 
 
 def stamped(content: bytes, suffix: str, number: int) -> bytes:
-    """The same picture with a number in its file, which no other has: quicker than a new picture."""
+    """The same picture with a unique number in the file, which is faster than a new picture."""
     mark = number.to_bytes(8, "big")
-    if suffix == "png":  # a text chunk behind the header's
+    if suffix == "png":  # a text chunk after the header chunk
         text = b"tEXtnumber\0" + mark.hex().encode()
         chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
         return content[:33] + chunk + content[33:]
-    if suffix == "jpg":  # a comment behind the start mark
+    if suffix == "jpg":  # a comment after the start mark
         return content[:2] + b"\xff\xfe\x00\x0a" + mark + content[2:]
     return content[:-8] + mark  # the last pixels of a BMP or TIFF
 
 
 def frames(seed: int, prefix: str = "w") -> Iterator[Frame]:
-    """New frames of all formats without end; now and then one comes again, or under a new name."""
+    """Endless new frames in all formats; a few are sent again, or again under a new name."""
     chance, sent = random.Random(seed), []
     for number in itertools.count():
         kind = chance.random()
         if sent and kind < 0.03:
-            yield chance.choice(sent)  # delivered twice: a duplicate
+            yield chance.choice(sent)  # the same name and bytes: a duplicate
             continue
         suffix = chance.choice(list(FORMATS))
-        again = bool(sent) and kind < 0.06  # the same picture under a new name: inspected again
+        again = bool(sent) and kind < 0.06  # the same bytes under a new name: inspected again
         content = chance.choice(sent)[1] if again else encoded(seed * 1_000_000 + number, suffix)
         sent = [*sent[-99:], (f"{prefix}{number}.{suffix}", content)]
         yield sent[-1]
 
 
 class Camera:
-    """Writes frames from a thread of its own, until stopped or at their end; within the block it works.
+    """Writes frames in a thread until it is stopped or has written all; it works within the block.
 
-    A name that still stands in the folder is not written again unless told so. On a full disk it takes back
-    what it has half written, and tries again.
+    A name that is still in the folder is skipped unless ``overwrite`` is set. On a full disk, the camera
+    removes its half-written file and tries again.
 
     Args:
-        drop: the folder.
-        source: frames to write.
-        write: how a file is written.
-        waiting: pauses while so many files wait: a queue that only grows proves nothing more.
-        per_second: at most so many files.
-        overwrite: write a name although it still stands in the folder.
+        drop: the drop folder.
+        source: the frames to write.
+        write: the way to write a file.
+        waiting: the camera pauses while this many files wait, because a longer queue proves nothing more.
+        per_second: the largest number of files per second.
+        overwrite: write a name although it is still in the folder.
 
     Attributes:
-        sent: deliveries in order.
-        lock: held during each delivery; who holds it sees no file that is half sent.
+        sent: the deliveries in order.
+        lock: held during each delivery; while another thread holds it, no file is half written.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Camera:
         self.stop()
 
     def stop(self) -> None:
-        """Finish the file at hand and write no more."""
+        """Finish the current file and write no more."""
         self._ended.set()
         self.join()
 
@@ -137,7 +137,7 @@ class Camera:
 
     @property
     def is_done(self) -> bool:
-        """All frames are written, or it was stopped."""
+        """Whether all frames are written or the camera was stopped."""
         return not self._thread.is_alive()
 
     def _work(self) -> None:
@@ -146,10 +146,10 @@ class Camera:
                 while not self._ended.is_set() and len(os.listdir(self._drop)) >= self._waiting:
                     self._ended.wait(0.01)  # s
                 while not self._ended.is_set() and not self._deliver(name, content):
-                    self._ended.wait(0.1)  # s: until there is room on the disk again
+                    self._ended.wait(0.1)  # s: wait for space on the disk
                 if self._ended.wait(self._pause_s):
                     return
-        except BaseException as trouble:  # noqa: BLE001 - told to whoever stops the camera
+        except BaseException as trouble:  # noqa: BLE001 - raised again when the camera is stopped
             self._trouble = trouble
 
     def _deliver(self, name: str, content: bytes) -> bool:
@@ -173,9 +173,9 @@ def wait_for_camera(camera: Camera, station: Rig, each: Callable[[int], None]) -
     """Wait until a camera has written all its frames and the station has taken them.
 
     Args:
-        camera: within its block.
-        station: must take files all the while.
-        each: called now and then with the number of files that have left the folder.
+        camera: a camera within its block.
+        station: the station, which must keep taking files.
+        each: called from time to time with the number of files that have left the folder.
     """
     while not camera.is_done:
         before = len(camera.sent)
@@ -185,7 +185,7 @@ def wait_for_camera(camera: Camera, station: Rig, each: Callable[[int], None]) -
 
 
 def hidden(path: Path) -> Path:
-    """The name under which a careful camera writes before it renames."""
+    """The hidden name under which a careful camera writes before it renames."""
     return path.with_name(f".{path.name}.tmp")
 
 
@@ -193,18 +193,18 @@ def hidden(path: Path) -> Path:
 
 
 def in_place(path: Path, content: bytes) -> None:
-    """Under its own name, in one go."""
+    """Write under the final name, in one go."""
     path.write_bytes(content)
 
 
 def renamed(path: Path, content: bytes) -> None:
-    """Under a hidden name in the same folder, then renamed."""
+    """Write under a hidden name in the same folder, then rename."""
     hidden(path).write_bytes(content)
     hidden(path).rename(path)
 
 
 def moved_in(path: Path, content: bytes) -> None:
-    """In another folder of the same file system, then moved in."""
+    """Write in another folder of the same file system, then move the file in."""
     elsewhere = path.parent.with_name("elsewhere")
     elsewhere.mkdir(exist_ok=True)
     (elsewhere / path.name).write_bytes(content)
@@ -212,13 +212,13 @@ def moved_in(path: Path, content: bytes) -> None:
 
 
 def slowly(path: Path, content: bytes, *, parts: int = 6, pause_s: float = 0.25) -> None:
-    """In parts with pauses between them."""
+    """Write in parts, with pauses between them."""
     with path.open("wb", buffering=0) as file:
         _write_parts(file, content, parts, pause_s)
 
 
 def in_two_steps(path: Path, content: bytes, *, pause_s: float = 0.6) -> None:
-    """Half of it, closed; then opened again for the rest."""
+    """Write half of the file and close it; open it again later for the rest."""
     half = len(content) // 2
     path.write_bytes(content[:half])
     time.sleep(pause_s)
@@ -227,14 +227,14 @@ def in_two_steps(path: Path, content: bytes, *, pause_s: float = 0.6) -> None:
 
 
 def pre_allocated(path: Path, content: bytes, *, parts: int = 6, pause_s: float = 0.25) -> None:
-    """The whole length set aside first, then filled in parts: its size tells nothing."""
+    """Reserve the whole length first, then write in parts, so that the size says nothing."""
     with path.open("wb", buffering=0) as file:
         os.posix_fallocate(file.fileno(), 0, len(content))
         _write_parts(file, content, parts, pause_s)
 
 
 def keeping_mtime(path: Path, content: bytes, *, parts: int = 6, pause_s: float = 0.25) -> None:
-    """As a copy by Windows or ``cp -p``: the modification time of a year ago, from the first byte on."""
+    """Write like a copy by Windows or ``cp -p``: the modification time is a year old from the first byte."""
     long_ago = time.time() - 365 * 86_400
     with path.open("wb", buffering=0) as file:
         for part in _split(content, parts):

@@ -1,8 +1,8 @@
-"""kill -9 to prune and requeue amid their work, beside a daemon at work: nothing lost, nothing doubled.
+"""Kill prune and requeue with SIGKILL while a daemon works, and prove that nothing is lost or doubled.
 
-In each round images and broken files arrive, and one of the two commands is killed at a random moment. At the
-end whatever was cut short is finished, and ledger, archive, quarantine and results folder must agree. Run it
-with ``make care-loop``; a seed that fails is printed and does the same again.
+In each round, images and broken files arrive, and one of the two commands is killed at a random moment. At
+the end, every interrupted command is finished, and ledger, archive, quarantine and results folder must
+agree. Run it with ``make care-loop``. A seed that fails is printed, and repeats the same run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 from inspector.commands.cli import app
 from inspector.records import Verdict
-from inspector.reports import query  # noqa: F401 - loaded before the fork: quick kills
+from inspector.reports import query  # noqa: F401 - loaded before the fork, so that kills come early in the work
 
 PRUNE_EVERYTHING = ["prune", "--older-than", "0", "--unreviewed", "--delete"]
 PRUNE_EVERYTHING += [word for verdict in Verdict for word in ("--verdict", verdict.value)]
@@ -37,7 +37,7 @@ def main(
     rounds: Annotated[int, typer.Option(min=1)] = 200,
     seed: Annotated[int | None, typer.Option()] = None,
 ) -> None:
-    """Kill the commands ``--rounds`` times and print what was seen; exit 1 where anything is wrong."""
+    """Kill the commands ``--rounds`` times and print the counts; exit with 1 if anything is wrong."""
     seed = random.SystemRandom().randrange(1 << 31) if seed is None else seed
     sys.stderr.write(f"seed {seed}\n")
     with work_folder("care") as folder, databases(backend, folder) as url:
@@ -65,12 +65,12 @@ def main(
 
 
 def run_and_kill_commands(rig: Rig, rounds: int, chance: random.Random) -> Counter[str]:
-    """Files arrive and commands are killed; how often each came to its end, and was seen unfinished."""
+    """Let files arrive and kill commands; count how many were killed, ended, and seen unfinished."""
     counts: Counter[str] = Counter(killed=0, ended=0, unfinished=0)
     names = itertools.count()
     began = time.monotonic()
     run_and_kill(rig, PRUNE_EVERYTHING, None)
-    usual_s = time.monotonic() - began  # what a command takes here: kills shall come at any moment of it
+    usual_s = time.monotonic() - began  # a command's duration here; kills must come at any moment of it
     for number in range(rounds):
         for n in itertools.islice(names, chance.randint(1, 4)):
             rig.put(f"{n}.png", seed=n)
@@ -85,7 +85,7 @@ def run_and_kill_commands(rig: Rig, rounds: int, chance: random.Random) -> Count
 
 
 def run_and_kill(rig: Rig, words: list[str], after_s: float | None) -> str:
-    """Run a command in a child that is killed after so long, None: never; ``killed`` or ``ended``."""
+    """Run a command in a child process, kill it after a time (None: never); ``killed`` or ``ended``."""
     child = os.fork()
     if child == 0:
         run_command(rig, words)
@@ -99,12 +99,12 @@ def run_and_kill(rig: Rig, words: list[str], after_s: float | None) -> str:
 
 
 def run_command(rig: Rig, words: list[str]) -> None:
-    """Run a command in this process; what it leaves undone shows in the end."""
+    """Run a command in this process; the final checks show what it left undone."""
     CliRunner().invoke(app, [*words, "--json", "--config", str(rig.config)])
 
 
 def check_ledger(rig: Rig, results: Path, sent: Counter[str]) -> dict[str, Any]:
-    """What the ledger says in the end, and a line for each thing that is wrong."""
+    """The counts of the ledger at the end, and a line for each problem."""
     found = rig.reconcile()
     twice = "FROM arrival WHERE outcome IN ('pruned', 'requeued')"
     images, names = rig.rows("SELECT count(*), count(DISTINCT source_name) FROM inspection")[0]

@@ -1,13 +1,13 @@
-"""Harm a real station in every way that the field knows, and prove that nothing is lost and nothing doubled.
+"""Harm a real station in every way known from practice, and prove that nothing is lost or doubled.
 
     make chaos                                             all of it, about an hour on two quiet cores
-    python benchmarks/chaos.py --rounds 3                  a short look at every scenario
-    python benchmarks/chaos.py --scenario kill-sqlite --seed 17 --rounds 20      one leg again
+    python benchmarks/chaos.py --rounds 3                  a short run of every scenario
+    python benchmarks/chaos.py --scenario kill-sqlite --seed 17 --rounds 20      repeat one leg
 
-A scenario does one kind of harm, in *legs*: each has a seed, a fresh station and at most a few dozen rounds,
-so that what fails can be done again. The daemon is ``weld-inspect run`` in a process of its own, its network
-the tests' tiny one, so that most of the time goes into the harm. At the end of a leg every delivery of every
-camera is compared with the ledger and with the bytes on disk (``audit.py``). The exit status is 1 where
+A scenario does one kind of harm, in *legs*. Each leg has a seed, a new station and at most a few dozen
+rounds, so that a failure can be repeated. The daemon is ``weld-inspect run`` in its own process, with the
+tests' tiny network, so that most of the time goes into the harm. At the end of a leg, every delivery of
+every camera is compared with the ledger and with the bytes on disk (``audit.py``). The exit status is 1 if
 anything was lost, doubled, changed or unaccounted for.
 """
 
@@ -37,12 +37,12 @@ KINDS = ("lost", "double", "changed", "unaccounted", "foreign")
 
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
-    console.width = 160  # columns: the table is read in a log, too
+    console.width = 160  # columns: the table must also fit in a log
 
 
 @dataclass
 class Result:
-    """A leg's end: ``verdict`` is ok, skipped or FAILED."""
+    """The result of a leg; ``verdict`` is ok, skipped or FAILED."""
 
     name: str
     seed: int
@@ -57,18 +57,20 @@ def main(
         list[str] | None, typer.Option(help=f"out of {', '.join(SCENARIOS)}; default: all")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(help="of the first leg; the next ones count on; default: the time")
+        int | None, typer.Option(help="of the first leg; later legs count up from it; default: the time")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="of each scenario; default: the full number")
+        int | None, typer.Option(min=1, help="rounds of each scenario; default: the full number")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="stations side by side")] = 2,
-    artifact: Annotated[Path | None, typer.Option(help="default: the tests' tiny one, made now")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="number of stations in parallel")] = 2,
+    artifact: Annotated[
+        Path | None, typer.Option(help="default: the tests' tiny artifact, compiled now")
+    ] = None,
     folder: Annotated[
-        Path | None, typer.Option(help="where stations work; default: the temporary folder")
+        Path | None, typer.Option(help="parent of the stations' folders; default: the temporary folder")
     ] = None,
 ) -> None:
-    """Harm, look, tell."""
+    """Run the scenarios and print a table."""
     first = int(time.time()) if seed is None else seed
     if unknown := set(scenario or ()) - set(SCENARIOS):
         raise typer.BadParameter(
@@ -84,7 +86,7 @@ def main(
 
 
 def _legs(name: str, seed: int, rounds: int | None) -> Iterator[tuple[str, int, int]]:
-    """Name, seed and rounds of each leg."""
+    """The name, seed and rounds of each leg of a scenario."""
     scenario, done = SCENARIOS[name], 0
     while left := (rounds or scenario.rounds) - done * scenario.leg:
         yield name, seed + done, min(left, scenario.leg)
@@ -128,7 +130,7 @@ def _run(name: str, seed: int, rounds: int, artifact: Path, parent: Path | None,
             "FAILED",
             "\n".join([str(found), *(f"{kind}: {line}" for kind, line in leg.problems[:20])]),
         )
-    except Exception:  # noqa: BLE001 - a leg that breaks is told in the table, beside the others
+    except Exception:  # noqa: BLE001 - a leg that breaks is a row of the table like the others
         verdict, why = "FAILED", traceback.format_exc()
     return Result(name, seed, leg, verdict, why, time.monotonic() - began)
 

@@ -1,4 +1,4 @@
-"""Trouble that cameras make by themselves: every way to write a file, and names that come again at once."""
+"""Trouble made by cameras alone: every way to write a file, and names that are used again at once."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import audit
 from camera import FORMATS, WAYS, Frame, encoded, frames, in_place, renamed
 from chaos_leg import Leg, Scenario
 
-NAMES = 4  # that come again and again
-FILES = 100  # a round
+NAMES = 4  # used again and again
+FILES = 100  # per round
 
 
 def writers(leg: Leg) -> None:
-    """One camera for each way to write a file, all at once, while the daemon is killed now and then.
+    """Write in every way at once, one camera per way, while the daemon is killed from time to time.
 
-    A daemon that starts anew has not seen who holds what open: it must wait until a file stands still, for
+    A restarted daemon has not seen which files are still open. It must wait until a file has not changed for
     longer than the cameras pause.
     """
     with leg.station(settle_s=3) as rig, contextlib.ExitStack() as stack:
@@ -41,7 +41,7 @@ def writers(leg: Leg) -> None:
 
 
 def same_name(leg: Leg) -> None:
-    """A name gets new bytes the moment its file is taken, milliseconds after the bytes before."""
+    """Give a name new bytes as soon as its file is taken, milliseconds after the bytes before."""
     with leg.station() as rig:
         rig.launch_ready()
         source = _successors(rig.drop, leg)
@@ -64,10 +64,10 @@ def _successors(drop: Path, leg: Leg) -> Iterator[Frame]:
 
 
 def overwrite(leg: Leg) -> None:
-    """A camera writes over files whether they were taken or not, in place and by renames.
+    """Overwrite files whether they were taken or not, in place and by renames.
 
-    What it destroys before it was judged is its own loss; what was judged must stand in the archive, and the
-    last bytes of each name must have been judged.
+    Bytes that the camera destroys before they were judged are its own loss. Judged bytes must be in the
+    archive, and the last bytes of each name must have been judged.
     """
     chance = random.Random(leg.seed)
 

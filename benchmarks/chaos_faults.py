@@ -1,4 +1,4 @@
-"""Faults of process, database and network: each scenario does one kind of harm while files stream in."""
+"""Faults of process, database and network: each scenario does one kind of harm while files arrive."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rig import Rig, databases, scalar
 
 
 def kill_on(backend: str) -> Callable[[Leg], None]:
-    """``kill -9`` at random moments: while the program starts, replays and works."""
+    """A scenario that kills the daemon at random moments: while it starts, replays and works."""
 
     def kill(leg: Leg) -> None:
         with leg.station(backend) as rig, leg.camera(rig) as camera:
@@ -29,7 +29,7 @@ def kill_on(backend: str) -> Callable[[Leg], None]:
 
 
 def _kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
-    """Two of five while it starts (or just after), the others under load."""
+    """Kill the daemon in two of five cases while it starts (or just after), otherwise under load."""
     if leg.chance.random() < 0.4:
         rig.launch()
         leg.pause(1.1 * rig.ready_s)
@@ -38,12 +38,12 @@ def _kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
         rig.launch_ready()
         leg.pause(2.0)  # s: a few hundred files
     if rig.daemon.poll() is not None:
-        rig.wait_for(lambda: False, "it was killed")  # it ended by itself: raises with its log
+        rig.wait_for(lambda: False, "it was killed")  # it ended by itself: this raises Broken with its log
     rig.kill()
 
 
 def restart_postgresql(leg: Leg) -> None:
-    """PostgreSQL is stopped, fast or at once, and comes back later, while one daemon lives through it all."""
+    """Stop PostgreSQL, fast or immediately, and start it later, while one daemon keeps running."""
     from servers import postgresql_server, postgresql_url, start_postgresql, stop_postgresql
 
     with postgresql_server() as server:
@@ -65,7 +65,7 @@ def restart_postgresql(leg: Leg) -> None:
 
 
 def two_stations(leg: Leg) -> None:
-    """Two stations write to one PostgreSQL at once, and now and then one of them is killed."""
+    """Let two stations write to one PostgreSQL, and kill one of them from time to time."""
     with databases("postgresql", leg.folder) as url:
         rigs = [
             Rig(leg.folder / name, leg.artifact, url, station=name, scan_s=0.5) for name in ("left", "right")
@@ -90,18 +90,18 @@ def two_stations(leg: Leg) -> None:
 
 
 def overflow(leg: Leg) -> None:
-    """The watch's queue overflows while the daemon stands still; the names that it missed are found at once.
+    """Overflow the queue of the watch while the daemon is stopped; the missed files must be found at once.
 
-    Scans come once an hour here, so that only the overflow itself can lead to them.
+    The scan runs once per hour here, so only the overflow itself can start one.
     """
     source, sent = frames(leg.seed), []
     with leg.station(scan_s=3600) as rig:
         rig.launch_ready()
         for _ in leg.each_round():
             rig.daemon.send_signal(signal.SIGSTOP)
-            rig.wait_for(lambda: _is_stopped(rig.daemon.pid), "all of its threads stood still")
+            rig.wait_for(lambda: _is_stopped(rig.daemon.pid), "all of its threads were stopped")
             _fill_the_queue(rig)
-            some = itertools.islice(source, 40)  # whose closes nobody is told of
+            some = itertools.islice(source, 40)  # the watch misses their close events
             with leg.camera(rig, source=some, waiting=1000, per_second=1000) as camera:
                 camera.join()
             sent += camera.sent
@@ -116,16 +116,18 @@ def overflow(leg: Leg) -> None:
 
 
 def _is_stopped(process: int) -> bool:
-    """Whether no thread runs on: a stop reaches each of them in its own time."""
+    """Whether all threads are stopped; a stop signal reaches them one by one."""
     states = (task.joinpath("stat").read_text() for task in Path(f"/proc/{process}/task").iterdir())
     return all(state.rpartition(") ")[2].startswith("T") for state in states)
 
 
 def _fill_the_queue(rig: Rig) -> None:
-    """More closes than the kernel keeps; hidden names are no intake, but events all the same."""
+    """Cause more close events than the kernel keeps; hidden names cause events but are no intake."""
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     for number in range(most + 100):
-        name = rig.drop / f".{number % 2}"  # in turn: equal events in a row become one
+        name = (
+            rig.drop / f".{number % 2}"
+        )  # two names in turn, because the kernel merges equal events in a row
         name.write_bytes(b"")
     for number in range(2):
         (rig.drop / f".{number}").unlink()

@@ -1,4 +1,4 @@
-"""What every chaos scenario is given: a seed, rounds to count, stations to harm, and a place for findings."""
+"""One leg of a chaos scenario: its seed, rounds, stations and cameras, and the problems found."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rig import Rig, databases
 
 
 class Violated(Exception):
-    """Something was lost, doubled or changed; the leg ends here, so that the evidence stands."""
+    """A file was lost, doubled or changed; the leg ends here, so that the evidence is kept."""
 
 
 class Skipped(Exception):
@@ -27,14 +27,14 @@ class Skipped(Exception):
 
 @dataclass
 class Leg:
-    """One run of a scenario: with the same seed and rounds it does the same again.
+    """One run of a scenario; the same seed and rounds repeat it.
 
     Args:
-        seed: of everything random in it.
-        rounds: how many faults.
-        folder: for stations and databases.
-        artifact: what judges.
-        advance: told of each round that is over.
+        seed: the seed of everything random in it.
+        rounds: the number of faults.
+        folder: the folder for stations and databases.
+        artifact: the artifact that judges the images.
+        advance: called after each round.
     """
 
     seed: int
@@ -42,22 +42,22 @@ class Leg:
     folder: Path
     artifact: Path
     advance: Callable[[], None]
-    last: dict[str, Audit] = field(default_factory=dict)  # the newest of each station
-    counts: Counter[str] = field(default_factory=Counter)  # what happened, for the table
+    last: dict[str, Audit] = field(default_factory=dict)  # the newest audit of each station
+    counts: Counter[str] = field(default_factory=Counter)  # events that happened, for the output
     problems: list[tuple[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
 
     def each_round(self) -> Iterator[int]:
-        """Numbers of the rounds; the progress bar moves after each."""
+        """The numbers of the rounds; the progress bar moves after each."""
         for number in range(self.rounds):
             yield number
             self.advance()
 
     @contextlib.contextmanager
     def station(self, backend: str = "sqlite", **settings: Any) -> Iterator[Rig]:
-        """A station of its own with a database of its own."""
+        """A new station with its own database."""
         with (
             databases(backend, self.folder) as url,
             Rig(self.folder / "station", self.artifact, url, **settings) as rig,
@@ -67,15 +67,15 @@ class Leg:
     def camera(
         self, rig: Rig, *, source: Iterator[Frame] | None = None, write: Write | None = None, **pace: Any
     ) -> Camera:
-        """A camera at a station, with this leg's frames unless told otherwise."""
+        """A camera at a station; default: with this leg's frames."""
         return Camera(rig.drop, source or frames(self.seed), write=write, **pace)
 
     def pause(self, longest_s: float) -> None:
-        """A random moment."""
+        """Sleep for a random time of at most ``longest_s`` seconds."""
         time.sleep(self.chance.uniform(0, longest_s))
 
     def check_dead(self, rig: Rig, *cameras: Camera) -> None:
-        """While no daemon runs; the cameras are held for as long."""
+        """Audit while no daemon runs; the cameras pause meanwhile."""
         with contextlib.ExitStack() as held:
             for one in cameras:
                 held.enter_context(one.lock)
@@ -83,18 +83,18 @@ class Leg:
             self._note(rig, audit.of_a_dead_station(rig, sent))
 
     def check_idle(self, rig: Rig, sent: Iterable[Sent]) -> None:
-        """At the end, when all is taken and the cameras are stopped."""
+        """Audit at the end, after all files were taken and the cameras stopped."""
         self._note(rig, audit.of_an_idle_station(rig, sent))
 
     def _note(self, rig: Rig, result: Audit) -> None:
         self.last[rig.name] = result
         self.problems.extend(result.problems)
         if result.problems:
-            raise Violated(f"{len(result.problems)} problems; logs and files stay in {self.folder}")
+            raise Violated(f"{len(result.problems)} problems; see logs and files in {self.folder}")
 
 
 class Scenario(NamedTuple):
-    """One kind of fault: ``rounds`` of it in all, in legs of at most ``leg`` with a seed and station each."""
+    """One kind of fault: ``rounds`` in total, in legs of at most ``leg`` rounds with their own seed."""
 
     run: Callable[[Leg], None]
     fault: str

@@ -1,4 +1,4 @@
-"""Trouble with the disk: it is full, or it goes away and comes back. Needs root for real mounts."""
+"""Trouble with the disk: it is full, or it disappears and comes back. Real mounts need root."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from rig import Rig, databases, scalar
 
 
 def disk_full(leg: Leg) -> None:
-    """The disk that holds everything runs out of bytes, or of inodes, and later has room again.
+    """Fill the disk until it has no bytes or no inodes left, and free it later.
 
-    Files wait when that happens. In every third round the daemon is killed meanwhile, and has to start on the
-    full disk.
+    Files wait at that moment. In every third round the daemon is killed too, and has to start on the full
+    disk.
     """
     with _tmpfs(leg.folder / "disk", "size=96m,nr_inodes=20k") as disk, databases("sqlite", disk) as url:
         rig_at = disk / "station"
@@ -26,7 +26,7 @@ def disk_full(leg: Leg) -> None:
             rig.launch_ready()
             for number in leg.each_round():
                 leg.pause(2.0)
-                rig.daemon.send_signal(signal.SIGSTOP)  # so that files wait when the disk is full
+                rig.daemon.send_signal(signal.SIGSTOP)  # so that files wait when the disk gets full
                 enough = len(camera.sent) + 20
                 rig.wait_for(lambda n=enough: len(camera.sent) >= n or rig.waiting() > 100, "files came")
                 with _ballast(disk, inodes=bool(number % 2)):
@@ -46,7 +46,7 @@ def disk_full(leg: Leg) -> None:
 
 @contextlib.contextmanager
 def _ballast(disk: Path, *, inodes: bool) -> Iterator[None]:
-    """Fills the disk up within the block, and keeps it full whatever the camera takes back."""
+    """Fill the disk within the block, and keep it full even if the camera frees space."""
     folder = disk / "ballast"
     folder.mkdir()
     try:
@@ -71,9 +71,9 @@ def _ballast(disk: Path, *, inodes: bool) -> Iterator[None]:
 
 
 def unmount(leg: Leg) -> None:
-    """The drop folder's file system goes away and comes back; below it stands another folder of that name.
+    """Unmount the drop folder's file system and mount it again; below it is a folder of the same name.
 
-    The cameras write on, on the other side, as over a network.
+    The cameras keep writing on the other side, as over a network.
     """
     with _tmpfs(leg.folder / "disk", "size=96m") as disk, databases("sqlite", leg.folder) as url:
         share = leg.folder / "share"
@@ -99,7 +99,7 @@ def unmount(leg: Leg) -> None:
                 camera.stop()
                 rig.wait_until_idle()
                 rig.stop()
-                for kind in ("folder_lost", "outage"):  # the second where it was in the middle of a batch
+                for kind in ("folder_lost", "outage"):  # an outage if it was in the middle of a batch
                     count = scalar(url, f"SELECT count(*) FROM event WHERE kind = '{kind}'")
                     leg.counts[f"{kind} rows"] += count
                 leg.check_idle(rig, camera.sent)
@@ -109,7 +109,7 @@ def unmount(leg: Leg) -> None:
 
 def _works_on(rig: Rig) -> None:
     before = rig.archived()
-    rig.wait_for(lambda: rig.archived() > before, "it worked on when the fault was over", every_s=0.2)
+    rig.wait_for(lambda: rig.archived() > before, "it continued after the fault", every_s=0.2)
 
 
 @contextlib.contextmanager
@@ -124,7 +124,7 @@ def _tmpfs(folder: Path, options: str) -> Iterator[Path]:
 
 def _mount(*words: str) -> None:
     if os.geteuid() != 0:
-        raise Skipped("needs root, to mount")
+        raise Skipped("mounting needs root")
     done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
     if done.returncode:
         raise Skipped(f"mount: {done.stderr.strip()}")

@@ -1,11 +1,11 @@
-"""Thousands of damaged images through a real station: no crash, all accounted for, none judged in part.
+"""Send thousands of damaged images through a real station: no crash, all accounted for, none judged in part.
 
     make fuzz
-    python benchmarks/fuzz.py --count 500 --seed 7      a short one, and the same files again
+    python benchmarks/fuzz.py --count 500 --seed 7      a short run with the same files each time
 
-The files are dropped into the real folder of a real daemon, which has to live through all of them. Then the
-audit of ``make chaos`` compares what was sent with the ledger and the disk; and the archived file of every
-verdict is decoded again, by the rules of its own format (``missing_pixels.py``): all pixels must be there.
+The files are dropped into the folder of a real daemon, which must survive all of them. Then the audit of
+``make chaos`` compares the sent files with the ledger and the disk. The archived file of every verdict is
+decoded again by the rules of its own format (``missing_pixels.py``), and all its pixels must be there.
 """
 
 from __future__ import annotations
@@ -29,16 +29,20 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 def main(
-    count: Annotated[int, typer.Option(min=1, help="damaged files")] = 12_000,
+    count: Annotated[int, typer.Option(min=1, help="number of damaged files")] = 12_000,
     seed: Annotated[int | None, typer.Option(help="default: the time")] = None,
-    artifact: Annotated[Path | None, typer.Option(help="default: the tests' tiny one, made now")] = None,
+    artifact: Annotated[
+        Path | None, typer.Option(help="default: the tests' tiny artifact, compiled now")
+    ] = None,
 ) -> None:
-    """Damage, feed, look."""
+    """Damage files, feed them to a station, and check the results."""
     seed = int(time.time()) if seed is None else seed
     console.print(f"seed {seed}: {count} files")
     with work_folder("fuzz") as folder, databases("sqlite", folder) as url:
         judge = artifact or tiny_artifact(folder / "tiny.pt")
-        with Rig(folder / "station", judge.resolve(), url, give_up_s=0.2) as rig:  # no writer is at work
+        with Rig(
+            folder / "station", judge.resolve(), url, give_up_s=0.2
+        ) as rig:  # no file is still being written
             began = time.monotonic()
             kinds, sent = feed(rig, count, seed)
             seconds = time.monotonic() - began
@@ -47,7 +51,7 @@ def main(
             if said := [line for line in rig.log.read_text().splitlines() if "Traceback" in line]:
                 problems.append(f"{len(said)} tracebacks in {rig.log}")
             print_outcomes(rig, kinds)
-        console.print(f"{count / seconds:.0f} files a second; {len(problems)} problems")
+        console.print(f"{count / seconds:.0f} files per second; {len(problems)} problems")
         for line in problems[:40]:
             console.print(line, markup=False)
         if problems:
@@ -55,7 +59,7 @@ def main(
 
 
 def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
-    """Drop all mutants, wait until none is left, stop the daemon; each name's kind, and what was sent."""
+    """Drop all mutants, wait until none is left, stop the daemon; each name's kind, and the deliveries."""
     kinds: dict[str, str] = {}
 
     def source() -> Iterator[Frame]:
@@ -77,8 +81,8 @@ def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
 def judged_in_part(rig: Rig) -> list[str]:
     """Verdicts on files whose format says that pixels are missing.
 
-    But for those that go to people because most of the frame shows nothing: a PNG whose header claims more
-    rows than there are, under a right checksum, decodes to black ones.
+    Frames that go to people because most of them shows nothing are left out: a PNG whose header claims more
+    rows than it has, with a correct checksum, decodes to black rows.
     """
     rows = rig.rows(
         "SELECT source_name, archive_path FROM inspection"
@@ -89,13 +93,13 @@ def judged_in_part(rig: Rig) -> list[str]:
 
 
 def print_outcomes(rig: Rig, kinds: dict[str, str]) -> None:
-    """What became of each kind of damage."""
+    """Print the outcomes of each kind of damage."""
     outcomes: dict[str, Counter[str]] = {}
     for name, reason in rig.rows(
         "SELECT source_name, 'judged' FROM inspection UNION ALL SELECT source_name, reason FROM quarantine"
     ):
         outcomes.setdefault(kinds[name], Counter())[reason] += 1
-    table = Table("damage", "files", "judged", "set aside", title="What became of them")
+    table = Table("damage", "files", "judged", "set aside", title="Outcomes")
     for kind, counts in sorted(outcomes.items()):
         judged = counts.pop("judged", 0)
         aside = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())

@@ -1,12 +1,13 @@
-"""The int8 artifact beside the same student as frozen fp32 TorchScript: one thread, interleaved, medians.
+"""Speed of the int8 artifact and of the same student as frozen fp32 TorchScript: one thread, in turns.
 
     python benchmarks/int8_vs_fp32.py [--student RUN/student.pt] [--rounds 40] [--json]
 
-At the paper's frame size, whatever the student was trained at: WeldNet takes any. Without a student it takes
-the paper's network with random weights: time and size do not depend on them.
-A round times every candidate once, so that whatever else the machine does falls on all of them; the ratio
-is the median of the rounds' own ratios. The artifact with and without heat map has rounds of its own: a small
-difference, that must not depend on what ran before.
+The frames have the paper's size, whatever size the student was trained at: WeldNet takes any. Without a
+student, the paper's network has random weights, because time and size do not depend on them.
+
+A round times every candidate once, so that other work on the machine affects all of them. The ratio is the
+median of the ratios of the rounds. The artifact with and without heat map has its own rounds, because this
+small difference must not depend on what ran before.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ Work = Callable[[], Any]
 
 
 def main(
-    student: Annotated[Path | None, typer.Option(help="a run's student.pt")] = None,
-    rounds: Annotated[int, typer.Option(min=5, help="how often each candidate is timed")] = 40,
+    student: Annotated[Path | None, typer.Option(help="student.pt of a run; default: random weights")] = None,
+    rounds: Annotated[int, typer.Option(min=5, help="number of times that each candidate is timed")] = 40,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Measure, and print a table or one JSON object."""
@@ -74,7 +75,7 @@ def _measure(network: WeldNet, folder: Path, rounds: int) -> dict[str, Any]:
         4 * rounds,
     )
     for name in ("int8_batch8", "fp32_batch8"):
-        times[name] = times[name] / 8  # a frame
+        times[name] = times[name] / 8  # per frame
     _compiled(network, "none", folder)
     sizes = {scheme: (folder / scheme).stat().st_size for scheme in ("dynamic", "none")}
     return {
@@ -112,7 +113,7 @@ def _compiled(network: WeldNet, scheme: str, folder: Path) -> artifact.Artifact:
 
 
 def _interleaved(candidates: dict[str, Work], rounds: int) -> dict[str, np.ndarray]:
-    """Milliseconds of each candidate in each round, after warming up."""
+    """Milliseconds of each candidate in each round, after a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for work in candidates.values():
         for _ in range(4):

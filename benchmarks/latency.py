@@ -1,14 +1,15 @@
-"""How soon after its close is a file's verdict committed, on an idle station? One file at a time.
+"""Measure the time from a file's close to its committed verdict on an idle station, one file at a time.
 
     make latency
-    python benchmarks/latency.py --count 50         a short one
+    python benchmarks/latency.py --count 50         a short run
 
-Each file is written in place and closed; the clock starts when ``close`` has returned. A second connection
-looks for the row once a millisecond: the clock stops when the row is there for somebody else, which is after
-the commit. So the figure holds the commit, its flush to the disk, and up to a millisecond or two of looking.
-Beside it stands what the row itself tells, which ends just before the commit.
+Each file is written in place and closed. The clock starts when ``close`` has returned. A second connection
+looks for the row once per millisecond, and the clock stops when it sees the row, which is after the commit.
+So the figure includes the commit, its flush to the disk, and up to two milliseconds of polling. The table
+also shows the time in the row itself, which ends just before the commit.
 
-Files come at random moments, when the last one has left the folder: the station is idle, and not in step.
+Files come at random moments after the last one has left the folder, so the station is idle and not in step
+with them.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ from rig import DEMO, Rig, databases, work_folder
 from inspector.ledger import database
 
 HEIGHT, WIDTH = 974, 800  # pixels: the paper's frame
-PICTURES = 40  # different ones; a number in each file makes all files different
+PICTURES = 40  # different pictures; a number in each file makes all files different
 POLL_S = 0.001
-MAX_P50_MS, MAX_P99_MS = 80, 250  # the project's own bounds
+MAX_P50_MS, MAX_P99_MS = 80, 250  # the bounds that the project has set itself
 
 console = Console(highlight=False, soft_wrap=True)
 ROW = sa.text("SELECT wait_ms, decode_ms, infer_ms, total_ms FROM inspection WHERE source_name = :name")
@@ -44,10 +45,10 @@ def main(
     backend: Annotated[str, typer.Option(help="sqlite or postgresql")] = "sqlite",
     artifact: Annotated[Path, typer.Option()] = DEMO,
     folder: Annotated[
-        Path | None, typer.Option(help="the disk to measure; default: the temporary folder's")
+        Path | None, typer.Option(help="a folder on the disk to measure; default: the temporary folder")
     ] = None,
 ) -> None:
-    """Write, look, print_figures; exit 1 where a bound is missed or a file is not accounted for."""
+    """Write files, measure, and print; exit with 1 if a bound is missed or a file is unaccounted for."""
     with work_folder("latency", folder) as place, databases(backend, place) as url:
         patience = {"settle_s": 0.5, "give_up_s": 10, "scan_s": 2}  # the shipped defaults
         with Rig(place / "station", artifact.resolve(), url, **patience) as rig:
@@ -62,13 +63,13 @@ def main(
 
 
 def measure(rig: Rig, count: int) -> tuple[dict[str, list[float]], list[Sent]]:
-    """Milliseconds of each file from its close to its committed row, and what the row itself says."""
+    """Milliseconds from close to committed row for each file, and the times in the row itself."""
     chance, pictures = random.Random(0), noisy_pngs()
     figures: dict[str, list[float]] = {name: [] for name in ("committed", "total", "wait", "decode", "infer")}
     sent = []
     with database.reading(rig.url) as engine:
         for number in track(range(count), "files", console=console):
-            time.sleep(chance.uniform(0.05, 0.15))  # s: the station comes to rest
+            time.sleep(chance.uniform(0.05, 0.15))  # s: let the station become idle
             content = stamped(pictures[number % PICTURES], "png", number)
             path = rig.drop / f"l{number}.png"
             path.write_bytes(content)
@@ -83,14 +84,14 @@ def measure(rig: Rig, count: int) -> tuple[dict[str, list[float]], list[Sent]]:
 
 
 def noisy_pngs() -> list[bytes]:
-    """Frames with structure and sensor noise, which pack as a camera's do (some 400 KiB)."""
+    """Frames with structure and sensor noise, which compress like a camera's (about 400 KiB)."""
     from artifact_samples import picture
 
     return [packed(picture(seed, HEIGHT, WIDTH), "png") for seed in range(PICTURES)]
 
 
 def wait_for_row(engine: sa.Engine, name: str) -> tuple[sa.Row, float]:
-    """The row, and when (monotonic seconds) it was there for another connection."""
+    """The row, and the time (monotonic seconds) at which another connection saw it."""
     while True:
         time.sleep(POLL_S)
         with database.transaction(engine) as connection:
@@ -99,7 +100,7 @@ def wait_for_row(engine: sa.Engine, name: str) -> tuple[sa.Row, float]:
 
 
 def print_figures(figures: dict[str, list[float]]) -> bool:
-    """Print the spread; whether a bound was missed."""
+    """Print the spread; return whether a bound was missed."""
     table = Table(title=f"{len(figures['total'])} files, one at a time, ms")
     for column in ("", "p50", "p90", "p99", "longest"):
         table.add_column(column, justify="right")

@@ -1,13 +1,15 @@
-"""A year of a shop that exists nowhere, written by the database itself: a million rows in seconds.
+"""A year of inspections of an invented shop, written by the database itself: a million rows in seconds.
 
     python benchmarks/made_up_year.py FOLDER [--rows 60000]
 
-makes FOLDER/quality.db and FOLDER/config.yaml, for 'weld-inspect report NAME --config FOLDER/config.yaml'.
+It makes FOLDER/quality.db and FOLDER/config.yaml, for 'weld-inspect report NAME --config
+FOLDER/config.yaml'.
 
-One text for both back ends; what they spell differently stands in ``_WORDS``. A part has 6 seams of 20
-frames, 5 frames a second; four frames in a row share their luck. Some parts are welded twice, the second
-network comes in June, and from August on the night shift fails more often. Random numbers are functions of
-the row's number, so that every run makes the same; they are spread more evenly than chance would.
+One text serves both back ends; ``_WORDS`` holds the parts that they spell differently. A part has 6 seams of
+20 frames, at 5 frames per second. Four frames in a row share their random number. Some parts are welded
+twice, the second network comes in June, and from August on the night shift fails more often. Random numbers
+are functions of the row's number, so that every run makes the same rows. They are spread more evenly than
+real chance.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ _WORDS = {
 
 
 def _random(salt: int, of: str = "n") -> str:
-    """SQL: a number from 0 to 1 that depends on a whole number, the row's own unless told otherwise."""
+    """SQL for a number from 0 to 1 that depends on a whole number, by default the number of the row."""
     seed = f"({of}) * {7919 + salt * 104_730} % 2147483647"
     return f"({seed} * 48271 % 2147483647 * 16807 % 2147483647) / 2147483647.0"
 
@@ -131,7 +133,7 @@ _PROBABILITIES = " || ', ' || ".join(
     for name in _CLASSES
 )
 _OTHERS = [
-    # the ledger: a row for each image, and one in a hundred comes twice
+    # the ledger: one row per image, and one image in a hundred is delivered twice
     """INSERT INTO arrival (station_id, source_name, sha256, size_bytes, inode, mtime_us, seen_us,
         recorded_us, outcome, inspection_id, path)
     SELECT station_id, source_name, sha256, 440000, id, seen_us, seen_us, inspected_us, 'inspected', id,
@@ -152,7 +154,7 @@ _OTHERS = [
         recorded_us, outcome, quarantine_id, path)
     SELECT station_id, source_name, sha256, 200000, id, quarantined_us, quarantined_us, quarantined_us,
         'quarantined', id, path FROM quarantine ORDER BY id""",
-    # a stop and a start a day at each station
+    # one stop and one start per day at each station
     """INSERT INTO event (station_id, kind, detail, at_us)
     SELECT station_id, CASE WHEN step = 1 THEN 'stop' ELSE 'start' END, 'made up', last_us + step * 60000000
     FROM (SELECT station_id, local_day, max(inspected_us) AS last_us
@@ -160,7 +162,7 @@ _OTHERS = [
     CROSS JOIN (SELECT 1 AS step UNION ALL SELECT 2) AS steps""",
     """INSERT INTO audit_sample (inspection_id, seed, population, drawn_us)
     SELECT id, 1, 1000, inspected_us FROM inspection WHERE verdict = 'PASS' AND id % 200 = 11 ORDER BY id""",
-    # a person looks at every REVIEW, at one FAIL in four, and at the samples; is seldom of another mind
+    # a person looks at every REVIEW, at one FAIL in four, and at the samples, and seldom disagrees
     """INSERT INTO review (inspection_id, reviewer, verdict, label, reviewed_us)
     SELECT id, CASE id % 2 WHEN 0 THEN 'ann' ELSE 'bob' END,
         CASE WHEN verdict = 'REVIEW' THEN CASE id % 3 WHEN 0 THEN 'FAIL' ELSE 'PASS' END
@@ -175,7 +177,7 @@ _OTHERS = [
 def fill(url: URL, rows: int) -> None:
     """Write the year into a migrated, empty database."""
     backend = url.get_backend_name()
-    stations = 2 if backend == "sqlite" else 8  # one shop with its own file, or a plant with a server
+    stations = 2 if backend == "sqlite" else 8  # a shop with its own file, or a plant with a server
     words = _WORDS[backend]
     inspections = (
         _INSPECTIONS.replace("{json}", words["json"].replace("{}", f"'{{' || {_PROBABILITIES} || '}}'"))
@@ -204,12 +206,12 @@ def fill(url: URL, rows: int) -> None:
 
 
 def _in_haste(connection: sa.Connection) -> list[str]:
-    """Settings for a bulk load; returns what makes the indexes again that are quicker made at the end."""
+    """Set up a bulk load; return the statements that create the indexes again afterwards."""
     if connection.dialect.name == "sqlite":
         driver: Any = connection.connection.driver_connection
         driver.create_function("sha", 1, _sha, deterministic=True)
-        connection.exec_driver_sql("COMMIT")  # the pragmas want no transaction
-        for pragma in ("foreign_keys=OFF", "cache_size=-1000000"):  # 1 GB: the year is made in memory
+        connection.exec_driver_sql("COMMIT")  # the pragmas must run outside a transaction
+        for pragma in ("foreign_keys=OFF", "cache_size=-1000000"):  # 1 GB, so that the year is made in memory
             connection.exec_driver_sql(f"PRAGMA {pragma}")
         connection.exec_driver_sql("BEGIN")
         return []
@@ -224,7 +226,7 @@ def _in_haste(connection: sa.Connection) -> list[str]:
 
 
 def _bound(text: str) -> sa.TextClause:
-    """The text with its own parameters; colons in JSON are no parameters."""
+    """The text with its own parameters; the colons in JSON are no parameters."""
     return sa.text(text.replace('": ', '"\\: '))
 
 
@@ -245,7 +247,7 @@ def _write_masters(connection: sa.Connection, stations: int) -> None:
 
 
 def batch(number: int, size: int = 8) -> list[Inspected]:
-    """Frames of a part that is being welded now, each with bytes of its own."""
+    """Frames of a part that is being welded now, each with its own bytes."""
     now_us = time.time_ns() // 1000
     call = next(_CALLS)
     return [
@@ -279,10 +281,10 @@ def _frame(part: str, name: str, now_us: int, seam: int) -> Inspected:
 
 
 def main(
-    folder: Annotated[Path, typer.Argument(help="is made")],
-    rows: Annotated[int, typer.Option(min=1_000, help="inspections to make")] = 60_000,
+    folder: Annotated[Path, typer.Argument(help="the folder to create")],
+    rows: Annotated[int, typer.Option(min=1_000, help="number of inspections to make")] = 60_000,
 ) -> None:
-    """Make a year to try the reports on."""
+    """Make a year of inspections to try the reports on."""
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(
         "station: cell-1\ndatabase_url: sqlite:///quality.db\n", encoding="utf-8"

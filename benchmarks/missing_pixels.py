@@ -1,4 +1,4 @@
-"""Does an image file hold all of its pixels? Asked of its own structure, not of the station's decoder."""
+"""Checks whether an image file holds all its pixels, by its structure and not by the station's decoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 
 def missing_pixels(content: bytes) -> str | None:
-    """What is missing or broken, or None where all pixels are there (or the format cannot tell)."""
+    """The missing or broken part; None if all pixels are there, or if the format cannot tell."""
     if content.startswith(b"\x89PNG"):
         return _png(content)
     if content.startswith(b"\xff\xd8"):
@@ -24,7 +24,7 @@ def missing_pixels(content: bytes) -> str | None:
 
 
 def _png(content: bytes) -> str | None:
-    """All image data, inflated, is as long as the header says; checksums of the needed chunks are right."""
+    """The inflated image data is as long as the header says, and the needed chunks have correct checksums."""
     header, pixels, inflate = b"", 0, zlib.decompressobj()
     for name, data, is_right in _chunks(content):
         if inflate.eof:
@@ -47,7 +47,7 @@ def _png(content: bytes) -> str | None:
 
 
 def _inflated(inflate: zlib._Decompress, data: bytes) -> int:
-    """How many bytes come out, until the data breaks off or goes wrong."""
+    """The number of bytes that come out before the data ends or turns wrong."""
     count = 0
     try:
         for byte in data:
@@ -73,7 +73,7 @@ def _crc(data: bytes) -> bytes:
 
 
 def _jpeg(content: bytes) -> str | None:
-    """Libjpeg warns of scans that end early, and fills them with grey; Pillow keeps that to itself."""
+    """The warnings of libjpeg, which fills scans that end early with grey; Pillow does not pass them on."""
     try:
         simplejpeg.decode_jpeg(content, colorspace="GRAY", strict=True)
     except ValueError as said:
@@ -93,7 +93,7 @@ def _bmp(content: bytes) -> str | None:
 
 
 def _tiff(content: bytes) -> str | None:
-    """The strips, as far as they lie in the file, hold all rows; packed ones are left to the decoder."""
+    """The strips inside the file hold all rows; packed strips are left to the decoder."""
     tags = _tags(content)
     size = tags.get(256), tags.get(257)
     if (tags.get(259) or (1,))[0] != 1 or not all(size):
@@ -102,14 +102,14 @@ def _tiff(content: bytes) -> str | None:
     bits = sum(tags.get(258) or (1,) * (tags.get(277) or (1,))[0])  # of one pixel
     expected = (width * bits + 7) // 8 * height
     starts, counts = tags.get(273, ()), tags.get(279, ())
-    if len(starts) == 1:  # the count of a single strip says nothing new, and readers pass it over
+    if len(starts) == 1:  # the count of a single strip is redundant, and readers ignore it
         counts = (expected,)
     there = sum(max(0, min(n, len(content) - at)) for at, n in zip(starts, counts, strict=False))
     return None if there >= expected else f"{there} of {expected} bytes of pixels"
 
 
 def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
-    """Whole-number tags of the first directory."""
+    """The whole-number tags of the first directory."""
     order = "<" if content[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", content, 4)
     (count,) = struct.unpack_from(f"{order}H", content, directory)

@@ -1,4 +1,4 @@
-"""Damaged images: what a broken disk, line or camera makes of valid PNG, JPEG, BMP and TIFF files."""
+"""Damaged images, as a broken disk, line or camera makes them from valid PNG, JPEG, BMP and TIFF files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUFFIXES: Final = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "TIFF": "tif"}
 
 
 class Mutant(NamedTuple):
-    """``kind`` is the base file's format and what was done to it."""
+    """A damaged file; ``kind`` is the format of the valid file and the kind of damage."""
 
     name: str
     content: bytes
@@ -35,7 +35,7 @@ def mutants(count: int, seed: int) -> Iterator[Mutant]:
         suffix, content = chance.choice(base)
         way = chance.choice([*_HARM_TO_ANY_FILE, _HARM_BY_FORMAT[suffix]])
         damaged = bytes(way(chance, bytearray(content)))
-        if chance.random() < 0.2:  # harm seldom comes alone
+        if chance.random() < 0.2:  # damage often comes in pairs
             damaged = bytes(chance.choice(_HARM_TO_ANY_FILE)(chance, bytearray(damaged)))
         yield Mutant(f"m{number}.{suffix}", damaged, f"{suffix} {way.__name__.strip('_')}")
 
@@ -43,7 +43,7 @@ def mutants(count: int, seed: int) -> Iterator[Mutant]:
 def bases(seed: int) -> list[tuple[str, bytes]]:
     """Valid files of all four formats, in the modes and compressions that cameras write."""
     noise = np.random.default_rng(seed).integers(0, 256, (120, 100), dtype=np.uint8)
-    ramp = (np.add.outer(np.arange(120), np.arange(100)) % 200 + 20).astype(np.uint8)  # packs well
+    ramp = (np.add.outer(np.arange(120), np.arange(100)) % 200 + 20).astype(np.uint8)  # compresses well
     files = []
     for pixels in (noise, ramp):
         grey = Image.fromarray(pixels)
@@ -70,30 +70,30 @@ def bases(seed: int) -> list[tuple[str, bytes]]:
     return files
 
 
-# --- harm to any file -------------------------------------------------------------------------------------
+# --- damage to any file -------------------------------------------------------------------------------------
 
 
 def _bits(chance: random.Random, data: bytearray) -> bytearray:
-    """One to 32 bits flipped."""
+    """Flip 1 to 32 bits."""
     for _ in range(chance.choice((1, 1, 2, 4, 8, 32)) if data else 0):
         data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
     return data
 
 
 def _cut(chance: random.Random, data: bytearray) -> bytearray:
-    """The end is missing."""
+    """Cut off the end."""
     return data[: chance.randrange(len(data) + 1)]
 
 
 def _hole(chance: random.Random, data: bytearray) -> bytearray:
-    """A piece in the middle is missing, as after a lost packet."""
+    """Remove a piece in the middle, as after a lost packet."""
     start = chance.randrange(len(data) + 1)
     del data[start : start + chance.choice((1, 16, 512, 4096))]
     return data
 
 
 def _zeros(chance: random.Random, data: bytearray) -> bytearray:
-    """A piece, or all of the rest, was never written."""
+    """Zero a piece, or the whole rest, as if it was never written."""
     start = chance.randrange(len(data) + 1)
     length = min(len(data) - start, chance.choice((16, 512, 4096, 1 << 20)))
     data[start : start + length] = bytes(length)
@@ -101,7 +101,7 @@ def _zeros(chance: random.Random, data: bytearray) -> bytearray:
 
 
 def _splice(chance: random.Random, data: bytearray) -> bytearray:
-    """One piece of the file stands in another's place."""
+    """Copy one piece of the file over another."""
     length = chance.choice((4, 64, 1024))
     source, target = chance.randrange(len(data) + 1), chance.randrange(len(data) + 1)
     data[target : target + length] = data[source : source + length]
@@ -109,7 +109,7 @@ def _splice(chance: random.Random, data: bytearray) -> bytearray:
 
 
 def _header(chance: random.Random, data: bytearray) -> bytearray:
-    """A field among the first 64 bytes holds an odd number."""
+    """Put an odd number into a field of the first 64 bytes."""
     form = chance.choice(("<H", ">H", "<I", ">I", "B"))
     value = chance.choice(ODD_NUMBERS) & ((1 << 8 * struct.calcsize(form)) - 1)
     start = chance.randrange(64)
@@ -119,7 +119,7 @@ def _header(chance: random.Random, data: bytearray) -> bytearray:
 
 
 def _garbage(chance: random.Random, data: bytearray) -> bytearray:
-    """Bytes of something else stand behind, before or instead."""
+    """Put foreign bytes at the end, at the start, or in place of the content."""
     extra = chance.randbytes(chance.choice((1, 100, 10_000)))
     return chance.choice((data + extra, bytearray(extra) + data, data[:8] + extra))
 
@@ -135,11 +135,11 @@ _HARM_TO_ANY_FILE: Final[tuple[Callable[[random.Random, bytearray], bytearray], 
 )
 
 
-# --- surgery that knows the format ------------------------------------------------------------------------
+# --- damage by the rules of a format ------------------------------------------------------------------------
 
 
 def _png(chance: random.Random, data: bytearray) -> bytearray:
-    """A chunk goes, comes twice, changes its place, its name, or its content with a right checksum."""
+    """Drop, double, move or rename a chunk, or change its content with a correct checksum."""
     chunks = []
     position = 8
     while position + 12 <= len(data):
@@ -170,7 +170,7 @@ def _png(chance: random.Random, data: bytearray) -> bytearray:
 
 
 def _jpeg(chance: random.Random, data: bytearray) -> bytearray:
-    """A segment goes, comes twice, or lies about its length; or the scan ends early with a right end mark."""
+    """Drop or double a segment, falsify its length or content, or end the scan early with a valid end."""
     segments, position = [], 2
     while position + 4 <= len(data) and data[position] == 0xFF and data[position + 1] != 0xDA:
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
@@ -192,7 +192,7 @@ def _jpeg(chance: random.Random, data: bytearray) -> bytearray:
 
 
 def _bmp(chance: random.Random, data: bytearray) -> bytearray:
-    """A field of the two headers holds an odd number: size, offset, width, height, bits, packing, colours."""
+    """Put an odd number into a header field: size, offset, width, height, bits, packing, colours."""
     at, form = chance.choice(
         (
             (2, "<I"),
@@ -212,7 +212,7 @@ def _bmp(chance: random.Random, data: bytearray) -> bytearray:
 
 
 def _tiff(chance: random.Random, data: bytearray) -> bytearray:
-    """An entry of the directory gets another tag, type, count or value, or the directory points elsewhere."""
+    """Change tag, type, count or value of a directory entry, or the position of the directory."""
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, directory)

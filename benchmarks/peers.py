@@ -1,16 +1,17 @@
-"""The same student in every runtime that a station could use: one thread, interleaved rounds, medians.
+"""Speed of the same student in every runtime that a station could use: one thread, in turns, medians.
 
     python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
 
-Needs the extra ``bench``. Timed at the paper's size, whatever the student was trained at; with
-``--own-size`` at the student's own, where its answers on real frames mean something. All take the same
-bytes, as a station has them. Ours give probabilities, heat map and novelty; the peers give logits, so ours
-are timed with logits alone, too, which is the same work. Static runtimes are calibrated on the same
-frames. Times are the processor's, which for one thread are the wall's on a machine that does nothing else.
-A round gives every candidate a turn of eight frames, one after the other or in one batch, so that what
-else the machine does falls on all, and what the candidate before left in the caches on one frame of eight;
-the order is drawn anew for each round, so that none always stands behind the same neighbour. ``--turns N``
-repeats the frames: the more, the less the caches weigh. Ratios are medians of the rounds' own ratios.
+It needs the extra ``bench``. Frames have the paper's size, whatever size the student was trained at. With
+``--own-size`` they have the student's size, at which its answers on real frames mean something. All runtimes
+take the same bytes, as at a station. Ours give probabilities, heat map and novelty, and the others give
+logits, so ours are also timed with logits alone, which is the same work. Static runtimes are calibrated on
+the same frames. Times are processor times, which for one thread equal wall time on an idle machine.
+
+A round gives every candidate a turn of eight frames, one by one or in one batch. So other work on the
+machine affects all candidates, and the caches that the candidate before left affect one frame of eight. Each
+round draws a new order, so that no candidate always runs after the same one. ``--turns N`` repeats the
+frames: with more turns the caches matter less. Ratios are medians of the ratios of the rounds.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ from trainer.network.weldnet import WeldNet
 
 Runtime = Callable[[Tensor], Any]  # uint8[N, 1, H, W] → logits (ours: probabilities)
 BATCHES = (1, 8)
-_FRAMES_PER_TURN = 8  # frames that a runtime gets at a time, in batches of either size
+_FRAMES_PER_TURN = 8  # in batches of either size
 OURS = {
     "dynamic": "this project, dynamic int8",
     "static": "this project, static int8",
@@ -57,19 +58,21 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def main(
-    student: Annotated[Path | None, typer.Option(help="a run's student.pt; random weights without")] = None,
+    student: Annotated[Path | None, typer.Option(help="student.pt of a run; default: random weights")] = None,
     frames: Annotated[Path | None, typer.Option(help="images to compare the answers on")] = None,
     calibrate_on: Annotated[Path | None, typer.Option("--calibrate", help="images for static int8")] = None,
-    rounds: Annotated[int, typer.Option(min=5, help="how often each candidate is timed")] = 40,
-    turns: Annotated[int, typer.Option(min=1, help="eight frames this often in a round")] = 1,
-    own_size: Annotated[bool, typer.Option("--own-size", help="of the student, not the paper's")] = False,
+    rounds: Annotated[int, typer.Option(min=5, help="number of times that each candidate is timed")] = 40,
+    turns: Annotated[int, typer.Option(min=1, help="repetitions of the eight frames in a round")] = 1,
+    own_size: Annotated[
+        bool, typer.Option("--own-size", help="use the student's frame size, not the paper's")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json")] = False,
 ) -> None:
     """Measure, and print a table or one JSON object."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    memory.keep()  # as the station does; for all candidates alike
+    memory.keep()  # as the station does, for all candidates
     network = weldnet(student, own_size=own_size).requires_grad_(False)
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
@@ -89,7 +92,7 @@ def main(
 
 
 def _frames(folder: Path | None, network: WeldNet, most: int) -> Tensor:
-    """uint8[n, 1, H, W]: evenly out of a folder's images, or noise."""
+    """Frames uint8[n, 1, H, W], evenly chosen from the images of a folder, or noise."""
     height, width = network.config.height, network.config.width
     if folder is None:
         return torch.randint(0, 256, (16, 1, height, width), dtype=torch.uint8)
@@ -120,7 +123,7 @@ def _runtimes(network: WeldNet, seen: Tensor, folder: Path) -> Iterator[tuple[st
 
 
 class _TakesBytes(nn.Module):
-    """The network behind the division that makes a frame's bytes its input."""
+    """The network with a division in front, so that it takes the bytes of a frame."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -149,7 +152,7 @@ def _ours(network: WeldNet, scheme: Any, seen: Tensor, *, logits_alone: bool) ->
         alone: Runtime = torch.jit.freeze(torch.jit.script(_Logits(compiled).eval())).forward
         return alone
     module = ArtifactNetwork(compiled, network, Novelty(network.head.in_features)).eval()
-    forward = torch.jit.freeze(torch.jit.script(module)).forward  # what the station calls
+    forward = torch.jit.freeze(torch.jit.script(module)).forward  # the method that the station calls
     return lambda frames: forward(frames)[0]
 
 
@@ -191,7 +194,7 @@ def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
     import nncf
     import openvino
 
-    one_thread = {  # fp32 asked for: on AMX it would take bf16 by itself
+    one_thread = {  # on AMX it would choose bf16 by itself
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "f32",
@@ -213,7 +216,7 @@ def _openvino(model: Path, seen: Tensor) -> Iterator[tuple[str, Runtime]]:
 def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int) -> dict[str, Any]:
     times: dict[tuple[str, int], list[float]] = {(name, n): [] for name in runtimes for n in BATCHES}
     drawn = random.Random(0)
-    for round_number in range(-3, rounds):  # the first three warm up
+    for round_number in range(-3, rounds):  # the first three rounds are a warm-up
         for name, n in drawn.sample(list(times), len(times)):
             start = round_number % max(1, len(shown) - _FRAMES_PER_TURN + 1)
             turn = shown[start : start + _FRAMES_PER_TURN]
@@ -256,7 +259,7 @@ def _print(result: dict[str, Any]) -> None:
         f" {result['rounds']} rounds of {result['turns']} × {_FRAMES_PER_TURN} frames; "
         f"agreement on {result['n']} frames ({result['frames']})"
     )
-    columns = {f"batch{n}_ms": f"batch {n}, ms a frame" for n in BATCHES}
+    columns = {f"batch{n}_ms": f"batch {n}, ms per frame" for n in BATCHES}
     columns |= {f"{mine}_over_it_batch{n}": f"{mine}/it b{n}" for mine in OURS for n in BATCHES}
     table = Table("runtime", *(name.replace("_", " ") for name in columns.values()), "agrees", title=title)
     for name, told in result["runtimes"].items():

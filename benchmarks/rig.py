@@ -1,4 +1,4 @@
-"""A station under test: real settings, daemon process and database; what all proofs here start from."""
+"""A station under test with real settings, a real daemon process and a real database."""
 
 from __future__ import annotations
 
@@ -35,26 +35,30 @@ sys.path.append(
 from stations import Station
 
 DEMO = Path(__file__).parents[1] / "deploy" / "demo" / "weldnet-synthetic.pt"
-GIVE_UP_S = 8.0  # give_up_s: cameras that share the processor with all this stall between open and write
-MAX_STANDSTILL_S = 180.0  # without one file leaving the folder: the daemon hangs, even on a crowded machine
+GIVE_UP_S = (
+    8.0  # setting give_up_s: a camera may pause between open and write, because all share the processor
+)
+MAX_STANDSTILL_S = (
+    180.0  # if no file leaves the folder for this long, the daemon hangs, even on a busy machine
+)
 
-# Of the stations side by side: Alembic keeps what it is at in globals.
+# Stations run in parallel, but Alembic keeps its state in global variables.
 _ONE_MIGRATION = threading.Lock()
 
 
 class Broken(Exception):
-    """The daemon did what it must never do; the message holds the end of its log."""
+    """The daemon did something that must never happen; the message holds the end of its log."""
 
 
 class Rig(Station):
-    """A station whose daemon runs in a process of its own; its log stays in ``daemon-<n>.log``.
+    """A station whose daemon runs in its own process and logs to ``daemon-<n>.log``.
 
     Args:
-        folder: made where missing.
-        artifact: what judges.
-        url: its database; the schema is made.
-        logs: where the daemons' logs go; default: ``folder``.
-        settings: replace single settings.
+        folder: the station's folder; it is made if it is missing.
+        artifact: the artifact that judges the images.
+        url: the database; the schema is created.
+        logs: the folder for the daemons' logs; default: ``folder``.
+        settings: replacements for single settings.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class Rig(Station):
         with _ONE_MIGRATION:
             migrate(url)
         self.name: str = settings.get("station", "cell-1")
-        self.ready_s = 5.0  # exec to ready: of the last start that was waited for
+        self.ready_s = 5.0  # from start to ready, of the last start that was waited for
         self._logs, self._starts = logs or folder, 0
         self._daemon: subprocess.Popen[bytes] | None = None
 
@@ -78,7 +82,7 @@ class Rig(Station):
 
     @property
     def log(self) -> Path:
-        """Of the newest daemon."""
+        """The log of the newest daemon."""
         return self._logs / f"daemon-{self._starts}.log"
 
     @property
@@ -99,19 +103,19 @@ class Rig(Station):
             )
 
     def launch_ready(self) -> None:
-        """Start it and wait until it says that it is ready."""
+        """Start ``weld-inspect run`` and wait until it reports that it is ready."""
         began = time.monotonic()
         self.launch()
         self.wait_for(lambda: "ready: watching" in self.log.read_text(errors="replace"), "it was ready")
         self.ready_s = time.monotonic() - began
 
     def kill(self) -> None:
-        """``kill -9``."""
+        """Kill the daemon with SIGKILL."""
         self.daemon.kill()
         self.daemon.wait()
 
     def stop(self) -> None:
-        """SIGTERM, which must end it with status 0."""
+        """Stop the daemon with SIGTERM, which must end it with status 0."""
         self.daemon.send_signal(signal.SIGTERM)
         status = self.daemon.wait(timeout=120)
         if status != 0:
@@ -136,10 +140,10 @@ class Rig(Station):
             time.sleep(every_s)
 
     def wait_until_idle(self, each: Callable[[int], None] = lambda _: None) -> None:
-        """Wait while files leave the drop folder, for ever if need be, but not while nothing moves.
+        """Wait until the drop folder is empty, without a limit as long as files leave it.
 
         Args:
-            each: told how many are left, now and then.
+            each: called from time to time with the number of files that are left.
         """
         while left := self.waiting():
             each(left)
@@ -147,7 +151,7 @@ class Rig(Station):
             self.wait_for(lambda n=before: self.waiting() != n, f"any of {left} files left the folder")
 
     def drain(self) -> None:
-        """Let a daemon, a new one if need be, take all that waits, and stop it."""
+        """Let the daemon, or a new one if none runs, take all waiting files, and stop it."""
         if self._daemon is None or self._daemon.poll() is not None:
             self.launch()
         self.wait_until_idle()
@@ -155,11 +159,11 @@ class Rig(Station):
         self.stop()
 
     def waiting(self) -> int:
-        """Names in the drop folder, hidden ones left out."""
+        """The number of files in the drop folder, without hidden ones."""
         return sum(not name.startswith(".") for name in os.listdir(self.drop))
 
     def archived(self) -> int:
-        """Files in the archive."""
+        """The number of files in the archive."""
         return len(self.files(self.archive))
 
     def _end_of_log(self, lines: int = 30) -> str:
@@ -180,14 +184,14 @@ def databases(backend: str, folder: Path) -> Iterator[URL]:
 
 @contextlib.contextmanager
 def work_folder(name: str, parent: Path | None = None) -> Iterator[Path]:
-    """A temporary folder that stays where something in the block went wrong, and then says where it is."""
+    """A temporary folder that is removed after the block, unless the block fails."""
     folder = Path(tempfile.mkdtemp(prefix=f"weldnet-{name}-", dir=parent))
     yield folder
     shutil.rmtree(folder)
 
 
 def tiny_artifact(path: Path) -> Path:
-    """The tests' tiny network, compiled to ``path``: real int8 code, a few kilobytes, a ms a frame."""
+    """Compile the tests' tiny network to ``path``: real int8 code, a few kilobytes, 1 ms per frame."""
     from artifact_samples import compiled
 
     compiled(path)
@@ -207,6 +211,6 @@ def progress_bars(console: Console) -> Progress:
 
 
 def scalar(url: URL, sql: str) -> Any:
-    """One value from the database, read by a connection of its own."""
+    """Read one value from the database with a separate connection."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
         return connection.exec_driver_sql(sql).scalar()

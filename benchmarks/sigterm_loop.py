@@ -1,8 +1,8 @@
-"""SIGTERM to a station under load, again and again: each exit 0 within 10 s, and every file accounted for.
+"""Stop a loaded station with SIGTERM many times: each exit with 0 within 10 s, and every file accounted for.
 
-The drop folder is kept filled, so that the daemon always has more than it can do; in each round a fresh one
-is stopped at a random moment after its first image. Run it with ``make sigterm-loop``; the artifact is the
-demo's, the frames are noise.
+The drop folder is kept full, so that the daemon always has more files than it can process. In each round, a
+new daemon is stopped at a random moment after its first image. Run it with ``make sigterm-loop``. The
+artifact is the demo's and the frames are noise.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import typer
 from camera import Camera, encoded
 from rig import DEMO, Rig, databases, work_folder
 
-MAX_EXIT_S = 10.0  # the issue's measure
+MAX_EXIT_S = 10.0  # the bound that the project has set itself
 
 
 def main(
     rounds: Annotated[int, typer.Option(min=1)] = 50,
-    waiting: Annotated[int, typer.Option(min=1, help="files that the folder is kept filled to")] = 150,
+    waiting: Annotated[int, typer.Option(min=1, help="number of files that are kept waiting")] = 150,
     artifact: Annotated[Path, typer.Option()] = DEMO,
 ) -> None:
-    """Stop a loaded station ``--rounds`` times and print what was seen; exit 1 where anything was lost."""
+    """Stop a loaded station ``--rounds`` times and print the figures; exit with 1 if anything is wrong."""
     with work_folder("sigterm") as folder, databases("sqlite", folder) as url:
         patience = {"settle_s": 0.1, "give_up_s": 1, "scan_s": 1}
         with Rig(folder / "station", artifact.resolve(), url, station="loop", **patience) as rig:
@@ -39,7 +39,7 @@ def main(
 
 
 def loop(rig: Rig, rounds: int, waiting: int) -> dict[str, float]:
-    """Figures of all rounds; ``exit`` times are seconds from the signal to the process's end."""
+    """Run all rounds and return their figures; ``exit`` times run from the signal to the process's end."""
     chance, exits, in_flight = random.Random(0), [], []
     source = ((f"w{number}.bmp", encoded(number, "bmp", 487, 400)) for number in itertools.count())
     with Camera(rig.drop, source, waiting=waiting, per_second=1000) as camera:

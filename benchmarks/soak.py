@@ -1,12 +1,12 @@
-"""A hundred thousand frames through one daemon: memory, handles, threads and throughput stay as they are.
+"""Send a hundred thousand frames through one daemon: memory, handles, threads and pace must stay constant.
 
     make soak
-    python benchmarks/soak.py --frames 2000 --plot /tmp/soak.png       a short one
+    python benchmarks/soak.py --frames 2000 --plot /tmp/soak.png       a short run
 
-The frames are small and the network is the tests' tiny one, so that much happens in an hour: what leaks,
-leaks by the file, not by the pixel. The drop folder is kept short, so the daemon sets the pace. Ten times the
-camera pauses until the folder is empty: handles and threads are counted at rest, for under load a file that
-is being judged is open. Memory is read from /proc once a second, and drawn.
+The frames are small and the network is the tests' tiny one, so that an hour holds many files: leaks grow
+with the number of files, not with the number of pixels. The drop folder is kept short, so the daemon sets
+the pace. Ten times, the camera pauses until the folder is empty. Handles and threads are counted then,
+because a file that is being judged is open. Memory is read from /proc once per second, and drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rich.table import Table
 from rig import Rig, databases, progress_bars, tiny_artifact, work_folder
 
 LAPS = 10
-WARM_UP_SHARE = 0.05  # of all frames: 5,000 of 100,000, after which memory may grow no more
+WARM_UP_SHARE = 0.05  # of all frames, that is 5,000 of 100,000; after that, memory must not grow
 MAX_GROWTH_SHARE, MIN_PACE_SHARE = 0.05, 0.95
 MIB = 2**20
 
@@ -42,7 +42,7 @@ Sample = tuple[int, int]  # frames done, resident bytes
 
 @dataclass
 class Watch:
-    """What /proc says of one process, once a second, and how many frames it has done by then."""
+    """Samples of a process's memory from /proc, once per second, with the number of frames done."""
 
     rig: Rig
     camera: Camera
@@ -62,7 +62,7 @@ class Watch:
         self._look()
 
     def done(self) -> int:
-        """Frames that have left the drop folder."""
+        """The number of frames that have left the drop folder."""
         return len(self.camera.sent) - self.rig.waiting()
 
     def _look_on(self) -> None:
@@ -75,7 +75,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Lap:
-    """One tenth of the way; handles and threads are those of a station at rest."""
+    """One tenth of the run; handles and threads are those of an idle station."""
 
     frames: int
     seconds: float
@@ -86,25 +86,27 @@ class Lap:
 
     @property
     def pace(self) -> float:
-        """Frames a second."""
+        """Frames per second."""
         return self.frames / self.seconds
 
     @property
     def cpu_pace(self) -> float:
-        """Frames for each second that the processor worked for the daemon: what neighbours cannot take."""
+        """Frames per second of the daemon's processor time, which other programs cannot change."""
         return self.frames / self.cpu_s
 
 
 def main(
     frames: Annotated[int, typer.Option(min=100)] = 100_000,
     backend: Annotated[str, typer.Option(help="sqlite or postgresql")] = "sqlite",
-    plot: Annotated[Path, typer.Option(help="where the picture goes")] = Path("soak.png"),
-    artifact: Annotated[Path | None, typer.Option(help="default: the tests' tiny one, made now")] = None,
+    plot: Annotated[Path, typer.Option(help="the picture to write")] = Path("soak.png"),
+    artifact: Annotated[
+        Path | None, typer.Option(help="default: the tests' tiny artifact, compiled now")
+    ] = None,
     timed: Annotated[
-        bool, typer.Option(help="judge the pace, too: on a machine that nobody else uses")
+        bool, typer.Option(help="judge the pace too; only on a machine without other work")
     ] = True,
 ) -> None:
-    """Run, watch, judge; exit 1 where something grew."""
+    """Run, measure and judge; exit with 1 if anything grew."""
     with work_folder("soak") as folder, databases(backend, folder) as url:
         judge = artifact or tiny_artifact(folder / "tiny.pt")
         with Rig(folder / "station", judge.resolve(), url) as rig:
@@ -119,7 +121,7 @@ def main(
 
 
 def run(rig: Rig, frames: int) -> tuple[list[Lap], list[Sample], list]:
-    """Ten laps through one daemon: their figures, Watch's samples of all of them, and what was sent."""
+    """Run ten laps through one daemon; return their figures, all samples, and the deliveries."""
     with progress_bars(console) as progress:
         task = progress.add_task("frames", total=frames)
         rig.launch_ready()
@@ -135,7 +137,7 @@ def run(rig: Rig, frames: int) -> tuple[list[Lap], list[Sample], list]:
                 )
             at_rest = time.monotonic()
             used = cpu_seconds(rig.daemon.pid) - cpu
-            time.sleep(1)  # s: the last batch's files are closed
+            time.sleep(1)  # s: until the files of the last batch are closed
             samples += [(len(sent) + done, size) for done, size in watch.samples]
             sent += camera.sent
             laps.append(Lap(len(camera.sent), at_rest - began, used, *at_rest_figures(rig.daemon.pid)))
@@ -144,7 +146,7 @@ def run(rig: Rig, frames: int) -> tuple[list[Lap], list[Sample], list]:
 
 
 def small_frames() -> Iterator[Frame]:
-    """Frames of 40×36 pixels in all four formats, no two of them equal."""
+    """Frames of 40×36 pixels in all four formats, all different."""
     pictures = {suffix: [encoded(seed, suffix, 40, 36) for seed in range(50)] for suffix in FORMATS}
     for number in itertools.count():
         suffix = list(FORMATS)[number % len(FORMATS)]
@@ -153,7 +155,7 @@ def small_frames() -> Iterator[Frame]:
 
 
 def print_laps(laps: list[Lap], samples: list[Sample], *, timed: bool) -> list[str]:
-    """Print the laps; what has grown, as lines for people."""
+    """Print the laps; return a line for each figure that grew."""
     table = Table(title="One daemon")
     for column in ("frames", "frames/s", "frames/CPU s", "resident MiB", "handles", "threads"):
         table.add_column(column, justify="right")
@@ -169,8 +171,8 @@ def print_laps(laps: list[Lap], samples: list[Sample], *, timed: bool) -> list[s
     console.print(
         f"resident {warm / MIB:.1f} MiB after {WARM_UP_SHARE * done:,.0f} frames,"
         f" {last / MIB:.1f} in the last tenth:"
-        f" {last / warm - 1:+.1%}\nlast tenth against the first: {pace:.3f} of the frames a second,"
-        f" {cpu_pace:.3f} of the frames for each second of processor time"
+        f" {last / warm - 1:+.1%}\nlast tenth against the first: {pace:.3f} of the frames per second,"
+        f" {cpu_pace:.3f} of the frames per second of processor time"
     )
     problems = []
     if last / warm - 1 > MAX_GROWTH_SHARE:
@@ -184,15 +186,15 @@ def print_laps(laps: list[Lap], samples: list[Sample], *, timed: bool) -> list[s
 
 
 def draw(path: Path, laps: list[Lap], samples: list[Sample]) -> None:
-    """Memory at each second, and each lap's pace, over the frames."""
+    """Draw the memory of each second and the pace of each lap over the frames."""
     mpl.use("Agg")
     figure, (memory, pace) = plt.subplots(2, 1, sharex=True, figsize=(8, 5), layout="constrained")
     memory.plot([frames for frames, _ in samples], [size / MIB for _, size in samples], linewidth=1)
     most = max(size for _, size in samples) / MIB
     memory.set(ylabel="resident memory, MiB", ylim=(0, 1.2 * most), title="One daemon under load")
     ends = list(itertools.accumulate(lap.frames for lap in laps))
-    pace.plot(ends, [lap.pace for lap in laps], "o-", label="a second")
-    pace.plot(ends, [lap.cpu_pace for lap in laps], "o-", label="a second of processor time")
+    pace.plot(ends, [lap.pace for lap in laps], "o-", label="per second")
+    pace.plot(ends, [lap.cpu_pace for lap in laps], "o-", label="per second of processor time")
     pace.set(xlabel="frames", ylabel="frames", ylim=(0, None))
     pace.legend()
     figure.savefig(path, dpi=120)
@@ -203,18 +205,18 @@ def draw(path: Path, laps: list[Lap], samples: list[Sample]) -> None:
 
 
 def resident(process: int) -> int:
-    """Bytes in memory."""
+    """The bytes of a process in memory."""
     return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(process: int) -> float:
-    """Processor time of all threads, in user and kernel mode."""
+    """The processor time of all threads, in user and kernel mode."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def at_rest_figures(process: int) -> tuple[int, int, int]:
-    """Resident bytes, open handles, threads."""
+    """Resident bytes, open handles and threads of an idle process."""
     threads = len(os.listdir(f"/proc/{process}/task"))
     return resident(process), len(os.listdir(f"/proc/{process}/fd")), threads
 

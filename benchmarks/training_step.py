@@ -1,10 +1,10 @@
-"""Seconds of a training step by arithmetic and memory order, taken in turns; the augmentation beside it.
+"""Seconds of a training step by arithmetic and memory order, in turns, and of the augmentation.
 
     python benchmarks/training_step.py [--size 128] [--batch 32] [--rounds 15] [--device cuda]
 
-Prints medians of each round's ratio to fp32 in torch's default order: on a busy machine the ratios hold. On a
-GPU frames lie in its memory and are augmented there, as in training; fp32 is TF32 in convolutions there, as
-torch has it.
+It prints medians of each round's ratio to fp32 in torch's default order. These ratios also hold on a busy
+machine. On a GPU, the frames are in its memory and are augmented there, as in training. fp32 is TF32 in
+convolutions there, as is torch's default.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MODES: dict[str, tuple[Precision, torch.memory_format]] = {
 def step(
     size: int, batch: int, precision: Precision, order: torch.memory_format, device: torch.device
 ) -> Callable[[], None]:
-    """One step of SGD on random frames."""
+    """One step of SGD on random frames, as a function."""
     network = WeldNet(WeldNetConfig(classes=7, height=size, width=size)).to(device, memory_format=order)
     views = torch.rand(batch, 1, size, size, device=device).contiguous(memory_format=order)
     labels = torch.arange(batch, device=device) % 7
@@ -53,7 +53,7 @@ def step(
 
 
 def augmentation(size: int, batch: int, device: torch.device) -> Callable[[], None]:
-    """The views of one step, as recipe 'best' makes them."""
+    """The views of one step, made as recipe 'best' does, as a function."""
     kept = round(size / 0.775)
     frames = torch.randint(256, (batch, 1, kept, kept), dtype=torch.uint8, device=device)
     augment = (Augmentation if device.type == "cpu" else BatchAugmentation)(
@@ -63,24 +63,24 @@ def augmentation(size: int, batch: int, device: torch.device) -> Callable[[], No
 
 
 def main(
-    size: Annotated[int, typer.Option(min=64, help="pixels a side")] = 128,
-    batch: Annotated[int, typer.Option(min=2, help="frames a step")] = 32,
-    rounds: Annotated[int, typer.Option(min=5, help="how often each is timed")] = 15,
+    size: Annotated[int, typer.Option(min=64, help="pixels per side")] = 128,
+    batch: Annotated[int, typer.Option(min=2, help="frames per step")] = 32,
+    rounds: Annotated[int, typer.Option(min=5, help="number of times that each is timed")] = 15,
     device: Annotated[str, typer.Option(help="cpu, or a GPU: cuda")] = "cpu",
 ) -> None:
-    """Measure and print."""
+    """Measure and print a table."""
     if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
         raise typer.BadParameter(f"{device}: this torch has no such device; take cpu", param_hint="--device")
     place = torch.device(device)
     works = {name: step(size, batch, *mode, place) for name, mode in MODES.items()}
     works["augmentation"] = augmentation(size, batch, place)
     seconds: dict[str, list[float]] = {name: [] for name in works}
-    for number in range(rounds + 2):  # the first two are for kernels and memory to be found
+    for number in range(rounds + 2):  # the first two rounds load kernels and memory
         for name, work in works.items():
             start = time.perf_counter()
             work()
             if place.type == "cuda":
-                torch.cuda.synchronize(place)  # calls return before the GPU is done
+                torch.cuda.synchronize(place)  # calls return before the GPU has finished
             if number >= 2:
                 seconds[name].append(time.perf_counter() - start)
     base = seconds[next(iter(MODES))]
