@@ -1,4 +1,4 @@
-"""A tiny student and frames with structure in them, for the tests of the artifact and what stands on it."""
+"""A tiny student, structured frames and a compiled artifact, for tests of the artifact and of its users."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CLASSES = [
 
 
 def untrained(config: WeldNetConfig = TINY, seed: int = 0) -> WeldNet:
-    """Random weights and batch norms; it answers much the same to every frame."""
+    """A network with random weights and batch norms; its answers to all frames are similar."""
     torch.manual_seed(seed)
     network = WeldNet(config).requires_grad_(False)
     for module in network.modules():
@@ -34,7 +34,7 @@ def untrained(config: WeldNetConfig = TINY, seed: int = 0) -> WeldNet:
 
 
 def student(config: WeldNetConfig = TINY, seed: int = 0) -> WeldNet:
-    """The same with batch norms that know the frames and a head that tells them apart, as after training."""
+    """The same network with batch-norm statistics of the frames, and a last layer that separates them."""
     network = untrained(config, seed)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -48,7 +48,7 @@ def student(config: WeldNetConfig = TINY, seed: int = 0) -> WeldNet:
 
 
 def picture(seed: int, height: int = 146, width: int = 130) -> np.ndarray:
-    """uint8[h, w]: a few soft spots on a slope, with noise; every seed another exposure."""
+    """A picture uint8[h, w]: a few soft spots on a slope, with noise; each seed has its own exposure."""
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     pixels = random.uniform(0, 60) + random.uniform(0, 60) * x / width
@@ -66,7 +66,7 @@ def frames(count: int, height: int, width: int) -> torch.Tensor:
 
 
 def compiled(out: Path, network: WeldNet | None = None, **changes: object) -> Metadata:
-    """A tiny artifact at ``out``; ``changes`` replace single arguments."""
+    """Compile a tiny artifact at ``out``; ``changes`` replace single arguments."""
     arguments = {
         "out": out,
         "scheme": "dynamic",

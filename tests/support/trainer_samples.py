@@ -1,4 +1,4 @@
-"""Small real image files for the trainer's tests: classes that a tiny network can tell apart."""
+"""Small real image files for the trainer's tests, in classes that a tiny network can separate."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_picture(path: Path, label: int = 0, seed: int = 0) -> Path:
 
 
 def class_folders(root: Path, *, runs: int = 3, frames: int = 2, classes: Sequence[str] = CLASSES) -> Path:
-    """Write ``root/<class>/<run>/<frame>.png``; runs are named apart over classes."""
+    """Write ``root/<class>/<run>/<frame>.png``; run names are unique among all classes."""
     for label, name in enumerate(classes):
         for run in range(runs):
             for frame in range(frames):

@@ -105,7 +105,7 @@ def test_pixels_keep_all_levels(isa):
 
 def test_pixels_with_a_pool_are_refused():
     """A pool next to a convolution of pixels is refused, so that no processor drops it silently."""
-    with pytest.raises(ValueError, match="no pool beside it"):
+    with pytest.raises(ValueError, match="cannot have a pool"):
         Int8Conv2d(torch.ones(2, 1, 3, 3), torch.zeros(2), 2, 1, size=(9, 9), pool=1.0, pixels=True)
 
 

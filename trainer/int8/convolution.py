@@ -81,7 +81,7 @@ class Int8Conv2d(nn.Module):
         """
         super().__init__()
         if pixels and pool > 0:
-            raise ValueError("a convolution of pixels has no pool beside it")
+            raise ValueError("a convolution of pixels cannot have a pool")
         self.weight, self.scale = round_weight(weight)
         self.bias = bias
         self.stride, self.padding, self.size = [stride, stride], [padding, padding], list(size)

@@ -1,4 +1,4 @@
-"""Draws weld pools, layer by layer, as a camera behind the torch sees them.
+"""Drawings of weld pools, layer by layer, as a camera behind the torch sees them.
 
 The layers from the bottom up are: plates with their joint, bead, pool, hole, specks, torch with its arc,
 sensor. A layer takes the light of the layers below (the brightness of each half-size pixel), and returns the
@@ -61,7 +61,7 @@ class _Frame:
     def pixels(self) -> NDArray[np.uint8]:
         """Draw the layers from the bottom up."""
         light = self._bead(self._plates())
-        light *= 1 - 0.5 * bell(self.inside_pool + 0.12, 0.25)  # the dark line where the melt wets the plate
+        light *= 1 - 0.5 * bell(self.inside_pool + 0.12, 0.25)  # a dark line along the melt's rim
         light = over(light, self._melt(), ramp(self.inside_pool, 0.3))
         light = self._specks(self._hole(light))
         return self._sensor(self._lens(self._sparks(self._torch(light))))
@@ -217,7 +217,7 @@ class _Frame:
         return over(light, cup, ramp(above_rim, 3) * ramp(half_width - np.abs(sideways), 3))
 
     def _sparks(self, light: Field) -> Field:
-        """Short bright lines; more of them where the pool is foul."""
+        """Short bright lines; more of them if the pool is foul."""
         rng = self.rng
         for _ in range(rng.poisson(0.6 + 2 * self.weld.dross)):
             top, left = rng.integers(0, light.shape[0] - 4), rng.integers(0, light.shape[1] - 3)
