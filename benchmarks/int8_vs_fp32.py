@@ -137,8 +137,9 @@ def _print(result: dict[str, Any]) -> None:
     for column in ("what", "median", "quartiles"):
         table.add_column(column, justify="left" if column == "what" else "right")
     for group in ("ms_a_frame", "ratios"):
-        for name, told in result[group].items():
-            table.add_row(f"{group}: {name}", f"{told['median']:g}", f"{told['q25']:g} to {told['q75']:g}")
+        for name, figures in result[group].items():
+            quartiles = f"{figures['q25']:g} to {figures['q75']:g}"
+            table.add_row(f"{group}: {name}", f"{figures['median']:g}", quartiles)
         table.add_section()
     table.add_row("file size, int8 over fp32", f"{result['size_ratio']:g}", str(result["bytes"]["dynamic"]))
     Console().print(table)

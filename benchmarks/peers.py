@@ -225,7 +225,7 @@ def _timed(runtimes: dict[str, Runtime], shown: Tensor, rounds: int, turns: int)
                 runtimes[name](batch)
             if round_number >= 0:
                 times[name, n].append((time.process_time() - began) * 1000 / (turns * len(turn)))
-    middle = {key: np.array(told) for key, told in times.items()}
+    middle = {key: np.array(values) for key, values in times.items()}
     answers = {name: _answers(work, shown) for name, work in runtimes.items()}
     expected = answers["eager fp32"].argmax(1)
     return {
@@ -262,9 +262,9 @@ def _print(result: dict[str, Any]) -> None:
     columns = {f"batch{n}_ms": f"batch {n}, ms per frame" for n in BATCHES}
     columns |= {f"{mine}_over_it_batch{n}": f"{mine}/it b{n}" for mine in OURS for n in BATCHES}
     table = Table("runtime", *(name.replace("_", " ") for name in columns.values()), "agrees", title=title)
-    for name, told in result["runtimes"].items():
-        cells = [f"{told[key][0]:.2f} ({told[key][1]:.2f}–{told[key][2]:.2f})" for key in columns]
-        table.add_row(name, *cells, f"{told['agreement']:.1%}")
+    for name, figures in result["runtimes"].items():
+        cells = [f"{figures[key][0]:.2f} ({figures[key][1]:.2f}–{figures[key][2]:.2f})" for key in columns]
+        table.add_row(name, *cells, f"{figures['agreement']:.1%}")
     Console(width=240).print(table)
 
 

@@ -50,8 +50,8 @@ def main(
             sys.stderr.write(f"round {number}: status {done.returncode} after {seconds[-1]:.1f} s\n")
             if done.returncode:
                 sys.stderr.write(done.stderr)
-    told = {"rounds": rounds, "statuses": statuses, "median_s": round(statistics.median(seconds), 1)}
-    sys.stdout.write(json.dumps(told) + "\n")
+    result = {"rounds": rounds, "statuses": statuses, "median_s": round(statistics.median(seconds), 1)}
+    sys.stdout.write(json.dumps(result) + "\n")
     raise typer.Exit(statuses[0] != rounds)
 
 

@@ -102,7 +102,7 @@ def _server(backend: str, folder: Path) -> Iterator[URL]:
 
 
 def _database(server: URL, name: str, rows: int) -> URL:
-    """The migrated database with this many inspections, made where it is missing."""
+    """The migrated database with this many inspections, created if it is missing."""
     if server.get_backend_name() == "sqlite":
         url = server.set(database=f"{server.database}{name}.db")
         there = Path(str(url.database)).exists()

@@ -74,8 +74,8 @@ def read_figures(file: Path) -> dict[str, Any]:
         content = json.loads(reader.content)
     except (OSError, ValueError):
         return nothing
-    told = nothing | content if isinstance(content, dict) else nothing
-    return told if isinstance(told["cards"], dict) else nothing
+    figures = nothing | content if isinstance(content, dict) else nothing
+    return figures if isinstance(figures["cards"], dict) else nothing
 
 
 class _Head(HTMLParser):
@@ -83,6 +83,6 @@ class _Head(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Keep the content of this program's meta element."""
-        told = dict(attrs)
-        if tag == "meta" and told.get("name") == META_NAME:
-            self.content = told.get("content") or ""
+        attributes = dict(attrs)
+        if tag == "meta" and attributes.get("name") == META_NAME:
+            self.content = attributes.get("content") or ""

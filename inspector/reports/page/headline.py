@@ -114,11 +114,11 @@ def _was(words: Words, text: str | None) -> str:
     return words("page.was", value=text) if text is not None else ""
 
 
-def _changed(words: Words, change: float, told: str) -> str:
+def _changed(words: Words, change: float, text: str) -> str:
     """The change with an arrow for its direction; "unchanged" if it rounds to zero."""
-    if not any(digit in told for digit in "123456789"):
+    if not any(digit in text for digit in "123456789"):
         return words("page.same")
-    return f"{'▲' if change > 0 else '▼'} {told}"
+    return f"{'▲' if change > 0 else '▼'} {text}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class Period:
             raise UsageError("--reference-until ends a period without a beginning: give --reference-since")
         end = until or (self.since.isoformat() if self.since else None)
         if end is None:
-            raise UsageError("--reference-since needs --reference-until where there is no --since")
+            raise UsageError("--reference-since without --since needs --reference-until")
         times.instants(since, end, zone, "reference-")
         return Period(_aware(since, zone), _aware(end, zone))
 

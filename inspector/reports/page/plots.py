@@ -173,11 +173,11 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
 def agreement(rows: Sequence[Row], words: Words) -> Plot:
     """Plot shares with their intervals, one line per measure that has reviews."""
     names = [words.cell("measure", row["measure"]) for row in rows]
-    told = [
+    texts = [
         f"{words.share(row['share'])} ({words.share(row['low_share'])} – {words.share(row['high_share'])})"
         for row in rows
     ]
-    alt = words("plot.agreement", bars=", ".join(map(" ".join, zip(names, told, strict=True))))
+    alt = words("plot.agreement", bars=", ".join(map(" ".join, zip(names, texts, strict=True))))
     left = max(0.6, max(map(text_inches, names)) + 0.12)
     with new_figure(COLUMN_INCHES, 0.26 * len(rows) + 0.45) as (figure, finish):
         axes = add_axes(figure, left, 1.8, 0.26 * len(rows), 0.08)
@@ -185,7 +185,7 @@ def agreement(rows: Sequence[Row], words: Words) -> Plot:
             ends = [row["low_share"], row["high_share"]]
             axes.plot(ends, [place, place], "|-", color=COLOURS["accent"], linewidth=1.6, markersize=7)
             axes.plot(row["share"], place, "o", color=COLOURS["accent"], markersize=5)
-            write_beside(axes, place, told[place])
+            write_beside(axes, place, texts[place])
         axes.set_yticks(range(len(rows)), names, color=COLOURS["ink"])
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)

@@ -170,10 +170,10 @@ def _by_verdict(row: Row) -> str:
 
 def _agreement(reports: PeriodReports, before: PeriodReports | None, words: Words) -> Section:
     rows = reports.rows("agreement")
-    told = [row for row in rows if row["of_n"]]
+    reviewed = [row for row in rows if row["of_n"]]
     columns = ("measure", "n", "of_n", "share", "low_share", "high_share", "population")
     more = ("estimated", "estimated_low", "estimated_high", "kappa")
-    blocks: list[Block] = [plots.agreement(told, words)] if told else []
+    blocks: list[Block] = [plots.agreement(reviewed, words)] if reviewed else []
     blocks += [Table("agreement", (*columns, *more), rows)] if rows else []
     return Section("agreement", words("n.reviewed"), ("agreement",), blocks)
 
