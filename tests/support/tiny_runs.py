@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -29,6 +30,11 @@ RECIPE: dict[str, Any] = {
 }
 
 
+def epochs(count: int) -> dict[str, Any]:
+    """Changes of the tiny recipe with which teachers and student learn for so many epochs."""
+    return {"training": RECIPE["training"] | {"epochs": count}, "distillation": {"epochs": count}}
+
+
 def run(
     data: Path, out: Path, until: Stage = Stage.RESULTS, unlabelled: Path | None = None, **changes: Any
 ) -> dict[str, Any]:
@@ -36,6 +42,12 @@ def run(
     progress = Progress(Console(file=io.StringIO()))
     recipe = Recipe(**RECIPE | changes)
     return pipeline.run(recipe, data, out, progress, until, unlabelled=unlabelled).as_json()
+
+
+def write_recipe(path: Path, **changes: Any) -> Path:
+    """Write the tiny recipe with changes, as a user's file."""
+    path.write_text(yaml.safe_dump(Recipe(**RECIPE | changes).resolved()))
+    return path
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -89,14 +89,14 @@ def test_crops_are_stretched_either_way_and_flips_go_both_ways(kind) -> None:
 def test_batches_are_varied_as_much_as_single_frames() -> None:
     """Both kinds blacken as much of the corners, show as much of the frame and change the light as much."""
     frames = (ramp(96, 80) + 100).expand(400, 1, 96, 80)
-    told = []
+    statistics = []
     for kind in (Augmentation, BatchAugmentation):
         torch.manual_seed(3)
         turned = kind(64, 48, crop=(0.6, 1), **STILL | {"rotation": 30.0})(frames)
         lit = kind(64, 48, crop=(0.6, 1), **STILL | {"brightness": 0.3, "contrast": 0.3})(frames).float()
         spans = lit.amax((1, 2, 3)) - lit.amin((1, 2, 3))
-        told.append(
+        statistics.append(
             [(turned < 50).double().mean(), lit.mean(), lit.mean((1, 2, 3)).std(), spans.mean(), spans.std()]
         )
-    single, batches = (torch.tensor(values) for values in told)
+    single, batches = (torch.tensor(values) for values in statistics)
     torch.testing.assert_close(batches, single, rtol=0.12, atol=0)

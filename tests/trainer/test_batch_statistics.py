@@ -21,7 +21,7 @@ def frames(count: int) -> Tensor:
     return (grey + torch.randint(-30, 30, (count, 1, 80, 80))).to(torch.uint8)
 
 
-def learnt() -> WeldNet:
+def network_with_other_statistics() -> WeldNet:
     """A WeldNet whose statistics are of something else."""
     torch.manual_seed(3)
     network = WeldNet(WeldNetConfig(classes=2, stem=4, plan=((1, 1), (2, 2)), height=SIDE, width=SIDE))
@@ -32,7 +32,7 @@ def learnt() -> WeldNet:
 
 def test_the_first_statistics_are_those_of_the_prepared_frames() -> None:
     """Mean and variance of the first convolution's output over all frames at the network's size."""
-    network, kept = learnt(), frames(20)
+    network, kept = network_with_other_statistics(), frames(20)
     convolution, norm = (
         next(module for module in network.modules() if isinstance(module, kind))
         for kind in (nn.Conv2d, nn.BatchNorm2d)
@@ -44,9 +44,9 @@ def test_the_first_statistics_are_those_of_the_prepared_frames() -> None:
     torch.testing.assert_close(norm.running_var, maps.var((0, 2, 3)))
 
 
-def test_frames_in_the_order_of_their_classes_do_no_harm() -> None:
+def test_every_batch_has_frames_of_every_class() -> None:
     """Each batch has a share of the dark and of the bright: batches of one kind would vary too little."""
-    network, kept = learnt(), frames(100)
+    network, kept = network_with_other_statistics(), frames(100)
     norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
     batch_statistics.recompute(network, kept, SIDE, SIDE)
     mixed = norm.running_var.clone()
@@ -56,7 +56,7 @@ def test_frames_in_the_order_of_their_classes_do_no_harm() -> None:
 
 def test_only_statistics_change() -> None:
     """Weights and momentum stay, and nothing is left in training mode."""
-    network = learnt()
+    network = network_with_other_statistics()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     batch_statistics.recompute(network, frames(20), SIDE, SIDE)
     changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
@@ -69,9 +69,9 @@ def test_only_statistics_change() -> None:
 
 
 @pytest.mark.parametrize(("count", "looked"), [(2, 2), (33, 33), (1005, 1000)])
-def test_of_many_frames_some_are_enough(count: int, looked: int) -> None:
+def test_of_many_frames_a_sample_is_used(count: int, looked: int) -> None:
     """Each of a few frames is looked at once, and never more than a thousand."""
-    network = learnt()
+    network = network_with_other_statistics()
     sizes: list[int] = []
     network.register_forward_hook(lambda _module, given, _out: sizes.append(len(given[0])))
     batch_statistics.recompute(network, frames(count), SIDE, SIDE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -10,8 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
-from tiny_runs import RECIPE, only_json, weld_train
+from tiny_runs import epochs, only_json, weld_train, write_recipe
 from trainer_samples import class_folders
 
 COMMAND = [sys.executable, "-m", "trainer.commands.cli"]
@@ -23,9 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data, a recipe file and a finished run."""
     folder = tmp_path_factory.mktemp("cli")
     class_folders(folder / "data", frames=3)
-    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
-    plain = json.loads(json.dumps(quick))
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(plain))
+    write_recipe(folder / "tiny.yaml", **epochs(2))
     assert weld_train(*run_arguments(folder), "--json")[0] == 0
     return folder
 
@@ -57,8 +53,8 @@ def test_stage_commands_share_the_run_folder(folder: Path, tmp_path: Path) -> No
     """Commands teachers and distil take the same arguments as run and say what they left."""
     arguments = [folder / "tiny.yaml", "--data", folder / "data", "--out", tmp_path / "out", "--json"]
     assert only_json(weld_train("teachers", *arguments)[1])["teachers"] == 2
-    told = only_json(weld_train("distil", *arguments)[1])
-    assert Path(told["student"]).is_file()
+    printed = only_json(weld_train("distil", *arguments)[1])
+    assert Path(printed["student"]).is_file()
 
 
 @pytest.mark.parametrize("scheme", ["dynamic", "none"])
@@ -143,8 +139,7 @@ def test_all_problems_are_shown_or_filed(tmp_path: Path) -> None:
     images = sorted(data.rglob("*.png"))
     for path in images[:2]:
         path.write_bytes(b"broken")
-    recipe = tmp_path / "tiny.yaml"
-    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE))))
+    recipe = write_recipe(tmp_path / "tiny.yaml")
     arguments = ["run", recipe, "--data", data, "--out", tmp_path / "out"]
     status, _, stderr = weld_train(*arguments)
     assert status == 2
@@ -186,7 +181,7 @@ def test_a_missing_extra_is_one_friendly_line(folder: Path, tmp_path: Path) -> N
     assert done.stderr == "weld-train: training needs torchvision: pip install 'weldnet-station[train]'\n"
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(folder: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_with_130_and_says_how_to_resume(folder: Path, tmp_path: Path) -> None:
     """Ctrl-C within training: one line, status 130, and the same command goes on after the last epoch."""
     out = tmp_path / "out"
     arguments = [*map(str, run_arguments(folder)[:-1]), str(out), "--set", "training.epochs=1000"]

@@ -29,7 +29,7 @@ class Watching(nn.Module):
         return logits
 
 
-def test_labels_are_the_ensembles_and_the_true_ones_are_not_looked_at() -> None:
+def test_labels_are_the_ensembles_and_ignore_true_labels() -> None:
     """Pseudo labels are eq. 2 over the teachers' probabilities, normalised, for any true labels."""
     teachers = [tiny(), tiny()]
     nn.init.normal_(teachers[1].head.weight)
@@ -71,7 +71,7 @@ def test_a_student_takes_over_what_its_teachers_know(tmp_path: Path) -> None:
     assert (answers == unseen.labels).double().mean() >= 0.9
 
 
-def test_true_labels_take_their_share_where_there_are_any() -> None:
+def test_true_labels_are_blended_into_labelled_frames_only() -> None:
     """A labelled frame's target is the blend with its true label; an unlabelled one's the ensemble's word."""
     views = as_input(frame_set(2, side=64).images)
     pure, blended = (

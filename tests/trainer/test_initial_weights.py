@@ -6,7 +6,7 @@ import hashlib
 import pytest
 import torch
 from artifact_samples import CLASSES, picture, student
-from tiny_runs import RECIPE, run
+from tiny_runs import RECIPE, epochs, run
 from trainer_samples import class_folders
 
 from trainer.artifact.student import Student
@@ -76,7 +76,7 @@ def test_a_run_records_the_student_it_starts_from(tmp_path):
     """Networks end with other weights than from a random start, and the run records the student's hash."""
     _saved(tmp_path / "student.pt")
     data = class_folders(tmp_path / "data")
-    short = {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
+    short = epochs(1)
     random = run(data, tmp_path / "random", **short)
     started = run(data, tmp_path / "out", network=_network(tmp_path / "student.pt"), **short)
     assert random["start"] is None

@@ -19,20 +19,16 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from tiny_runs import RECIPE, read_csv, run
-from torch import nn
-from torch.nn.modules.module import register_module_forward_pre_hook
+from tiny_runs import RECIPE, epochs, read_csv, run, write_recipe
 from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector.network import metadata
 from trainer import pipeline
 from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError
 from trainer.evaluation import report
-from trainer.network.weldnet import WeldNet
 from trainer.pipeline import Stage
 from trainer.recipe import Recipe
 from trainer.recipe_file import load
-from trainer.run import reading
 from trainer.run.folder import RunFolder
 from trainer.run.progress import Progress
 
@@ -79,7 +75,7 @@ def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> 
     assert json.loads((finished.out / "results.json").read_text()) == results
 
 
-def test_the_folder_tells_how_the_result_came_about(finished: Finished) -> None:
+def test_the_folder_describes_how_the_result_was_made(finished: Finished) -> None:
     """Recipe, seeds, environment, split and a log line for each epoch stand beside the results."""
     out = finished.out
     assert Recipe(**yaml.safe_load((out / "recipe.yaml").read_text())) == Recipe(**RECIPE)
@@ -106,31 +102,17 @@ def test_curves_are_drawn(finished: Finished) -> None:
     assert low < high
 
 
-def test_another_machine_is_told(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
+def test_another_environment_is_a_warning(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
     """Going on with other versions or threads than the run began with is allowed, with a warning."""
     mark = finished.out / "run.json"
     before = mark.read_text()
-    told = json.loads(before)
-    told["environment"]["threads"] = 99
-    mark.write_text(json.dumps(told))
+    about = json.loads(before)
+    about["environment"]["threads"] = 99
+    mark.write_text(json.dumps(about))
     with caplog.at_level(logging.WARNING):
         run(finished.data, finished.out)
     mark.write_text(before)
     assert "threads is 99 there, 1 here" in caplog.text
-
-
-def test_a_terminal_sees_a_bar_and_an_estimate() -> None:
-    """On a terminal the bar is drawn and taken away again; without one nothing is, and time_left() tells."""
-    terminal, file = (Console(file=io.StringIO(), force_terminal=forced) for forced in (True, False))
-    for console in (terminal, file):
-        with Progress(console) as progress:
-            progress.begin("training", 10)
-            assert progress.time_left() == ""
-            for _ in range(5):
-                progress.advance()
-            assert progress.time_left().endswith(" left")
-    assert "training" in terminal.file.getvalue()  # type: ignore[attr-defined]
-    assert "training" not in file.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_teachers_differ(finished: Finished) -> None:
@@ -142,22 +124,21 @@ def test_teachers_differ(finished: Finished) -> None:
     assert not torch.equal(first["network"]["head.weight"], second["network"]["head.weight"])
 
 
-def test_the_artifact_carries_roles_recipe_and_figures(finished: Finished) -> None:
+def test_the_artifact_carries_roles_recipe_and_metrics(finished: Finished) -> None:
     """The artifact's metadata say what it accepts, how it was made and what its student was worth."""
-    told = metadata.read(finished.out / pipeline.ARTIFACT_FILE)
-    assert [(c.name, c.role) for c in told.classes] == [("bad", "defect"), ("good", "accept")]
-    assert told.quantization == "dynamic"
-    assert (told.height, told.width) == (80, 80)
-    assert told.recipe == json.loads(json.dumps(Recipe(**RECIPE).resolved()))
-    assert told.metrics["n"] == 8
-    assert told.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]
-    assert told.metrics["split_fingerprint"] == finished.results["split_fingerprint"]
+    written = metadata.read(finished.out / pipeline.ARTIFACT_FILE)
+    assert [(c.name, c.role) for c in written.classes] == [("bad", "defect"), ("good", "accept")]
+    assert written.quantization == "dynamic"
+    assert (written.height, written.width) == (80, 80)
+    assert written.recipe == json.loads(json.dumps(Recipe(**RECIPE).resolved()))
+    assert written.metrics["n"] == 8
+    assert written.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]
+    assert written.metrics["split_fingerprint"] == finished.results["split_fingerprint"]
 
 
 def test_killed_again_and_again_it_ends_with_the_same_result(finished: Finished, tmp_path: Path) -> None:
     """Kill -9 in the student and after it (test_trainer_training: in a teacher) changes no bit of the end."""
-    recipe, out = tmp_path / "tiny.yaml", tmp_path / "out"
-    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE))))
+    recipe, out = write_recipe(tmp_path / "tiny.yaml"), tmp_path / "out"
     command = [
         sys.executable,
         "-m",
@@ -192,8 +173,8 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     recipe = load("best", [*short, "accept=[good]"])
     results = pipeline.run(recipe, data, tmp_path / "out", Progress(Console(file=io.StringIO())))
     assert len(results.models["artifact"]["per_class"]) == 3
-    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
-    assert (told.height, told.width) == (84, 84), "enlarged from 80, as far as 7,200 pixels allow"
+    written = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
+    assert (written.height, written.width) == (84, 84), "enlarged from 80, as far as 7,200 pixels allow"
     few = load("best", [*short, "accept=[good]", "network.pixels_a_frame=400"])
     pipeline.run(few, data, tmp_path / "few", Progress(Console(file=io.StringIO())), Stage.TEACHERS)
     kept = yaml.safe_load((tmp_path / "few" / "recipe.yaml").read_text())["network"]
@@ -208,68 +189,16 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
     assert (kept["height"], kept["width"]) == (68, 68)
 
 
-@pytest.mark.parametrize(
-    ("network", "size", "view"),
-    [
-        ({"enlarge": 2.5}, (264, 264), (200, 200)),  # a third at most
-        ({"enlarge": 2.0}, (160, 160), (160, 160)),  # 64 would be more
-        ({"enlarge": 2.5, "pixels": 260 * 260}, (200, 200), (200, 200)),  # within the pixels
-        ({"enlarge": 2.5, "grow": 0}, (200, 200), (200, 200)),
-        ({"height": 487, "width": 400}, (487, 400), (423, 336)),  # as told, and views smaller
-        ({"height": 128, "width": 128}, (128, 128), (128, 128)),
-        ({"height": 974, "width": 800}, (974, 800), (974, 800)),
-    ],
-)
-def test_frames_are_larger_than_views_where_there_is_room(
-    tmp_path: Path, network: dict[str, object], size: tuple[int, int], view: tuple[int, int]
-) -> None:
-    """80×80 pixels enlarged: what networks take, and what they learn from; sized again, it stays."""
-    data = class_folders(tmp_path / "data")
-    whole = {"height": None, "width": None, "grow": 64} | network
-    recipe = Recipe(name="grown", network=whole)
-    listing = pipeline.list_frames(recipe, data)
-    done = reading.with_frame_size(recipe, listing)
-    assert (done.network.size, done.network.view) == (size, view)
-    assert reading.with_frame_size(done, listing) == done
-
-
-def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
-    """Kept frames and views follow ``network.grow``; what networks are judged by and made for does not."""
-    grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
-    recipe = Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
-    reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
-    train, valid = reader.labelled(pipeline.list_frames(recipe, class_folders(tmp_path / "data")))
-    assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
-    assert valid.images.shape[2:] == (96, 96)
-
-    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}  # by whether it learns
-
-    def look(module: nn.Module, given: tuple[torch.Tensor]) -> None:
-        if isinstance(module, WeldNet):
-            seen[torch.is_grad_enabled()].add(tuple(given[0].shape[2:]))
-
-    watching = register_module_forward_pre_hook(look)
-    try:
-        run(tmp_path / "data", tmp_path / "run", network=grown)
-    finally:
-        watching.remove()
-    assert seen[True] == {(72, 72)}, "what networks learn from"
-    assert seen[False] == {(72, 72), (96, 96)}, "views that teachers label, and whole frames"
-    told = metadata.read(tmp_path / "run" / pipeline.ARTIFACT_FILE)
-    assert (told.height, told.width) == (96, 96)
-
-
 def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
     """Fitted on held-out frames where those are enough, they stand in the artifact's metadata."""
     data = class_folders(tmp_path / "data", runs=20, frames=16)
-    quick = {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
-    results = run(data, tmp_path / "out", **quick, ensemble={"teachers": 1})
-    told = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
+    results = run(data, tmp_path / "out", **epochs(2), ensemble={"teachers": 1})
+    written = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
     assert results["n"] >= 200
-    assert told.temperature == results["calibration"]["temperature"]
-    assert told.calibrated == results["calibration"]["calibrated"]
-    assert told.thresholds.chosen.startswith("wanted: escapes within 1.0%")
-    assert told.thresholds.accept == results["thresholds"]["accept"]
+    assert written.temperature == results["calibration"]["temperature"]
+    assert written.calibrated == results["calibration"]["calibrated"]
+    assert written.thresholds.chosen.startswith("wanted: escapes within 1.0%")
+    assert written.thresholds.accept == results["thresholds"]["accept"]
     assert (tmp_path / "out" / "thresholds.png").stat().st_size > 5000
 
 
@@ -292,7 +221,7 @@ def test_stages_one_by_one_end_like_the_whole(finished: Finished, tmp_path: Path
     assert run(finished.data, tmp_path / "out")["models"] == finished.results["models"]
 
 
-def test_evaluation_of_the_artifact_gives_the_runs_own_figures(finished: Finished, tmp_path: Path) -> None:
+def test_evaluate_repeats_the_metrics_of_the_run(finished: Finished, tmp_path: Path) -> None:
     """The artifact's own prepare and forward, on the held-out files, repeat what the run reported."""
     table = tmp_path / "valid.csv"
     held = [row for row in read_csv(finished.out / "split.csv") if row["part"] == "valid"]
@@ -323,9 +252,9 @@ def test_one_process_at_a_time(finished: Finished) -> None:
         run(finished.data, finished.out)
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on(finished: Finished, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_the_run_resumes(finished: Finished, tmp_path: Path) -> None:
     """Where a result no longer fits, the file is named, what was there stays, and the run resumes."""
-    quick = {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
+    quick = epochs(1)
     run(finished.data, tmp_path / "out", Stage.TEACHERS, **quick)
     (tmp_path / "out" / ".results.json.tmp").symlink_to("/dev/full")
     with pytest.raises(TrainerError, match=r"results\.json: cannot be written \(No space left on device\)"):
@@ -340,21 +269,23 @@ def test_a_folder_that_cannot_be_made_is_refused(finished: Finished, tmp_path: P
         run(finished.data, tmp_path / "file" / "out")
 
 
-def spoil(root: Path) -> None:
+def damage_images(root: Path) -> None:
     """An image that is none, and one that is cut short."""
     (root / "good" / "good-run0" / "0.png").write_bytes(b"no image")
     cut = root / "bad" / "bad-run1" / "1.png"
     cut.write_bytes(cut.read_bytes()[:100])
 
 
-def forget(root: Path) -> None:
+def remove_a_class(root: Path) -> None:
     """Every file of a class."""
     for path in (root / "good").rglob("*.png"):
         path.unlink()
 
 
 @pytest.mark.parametrize(
-    ("harm", "kinds"), [(spoil, ["unreadable image"] * 2), (forget, ["empty class"])], ids=["spoilt", "empty"]
+    ("harm", "kinds"),
+    [(damage_images, ["unreadable image"] * 2), (remove_a_class, ["empty class"])],
+    ids=["spoilt", "empty"],
 )
 def test_bad_data_is_named_before_training_and_marks_nothing(
     tmp_path: Path, harm: Callable[[Path], None], kinds: list[str]
@@ -387,7 +318,7 @@ def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     assert "no frame will ever be a PASS" in caplog.text
 
 
-def test_a_run_that_diverges_stops_and_keeps_what_it_had(tmp_path: Path) -> None:
+def test_a_run_that_diverges_names_the_batch(tmp_path: Path) -> None:
     """A learning rate far too high ends with the batch named, not with a network of NaN."""
     data = class_folders(tmp_path / "data")
     wild = RECIPE["training"] | {"learning_rate": 1e30}

@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tiny_runs import RECIPE, read_csv
+from tiny_runs import RECIPE, read_csv, write_recipe
 from torch.nn import functional as F
 from trainer_samples import class_folders
 from waiting import wait_for
@@ -59,14 +58,14 @@ def test_two_processes_step_as_one_would(tmp_path: Path) -> None:
     script = tmp_path / "step.py"
     script.write_text(STEP)
     root = str(Path(__file__).parents[2])
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, script],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"PYTHONPATH": root},
     )
-    weight, stopped, summed = json.loads(told.stdout.splitlines()[-1])
+    weight, stopped, summed = json.loads(done.stdout.splitlines()[-1])
     network = torch.nn.Linear(3, 2)
     torch.nn.init.constant_(network.weight, 0.1)
     torch.nn.init.zeros_(network.bias)
@@ -85,11 +84,10 @@ def test_hardware_that_is_not_here_is_one_line() -> None:
 
 
 @pytest.mark.timeout(1200)  # s: three trainings, each up to a minute and a half on a loaded host
-def test_two_processes_train_a_whole_run_and_go_on_after_kill_9(tmp_path: Path) -> None:
+def test_two_processes_train_a_whole_run_and_resume_after_kill_9(tmp_path: Path) -> None:
     """One run folder, one result; killed in the middle, the same command ends with the same weights."""
     data = class_folders(tmp_path / "data", runs=4, frames=3)
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(RECIPE | QUICK))))
+    recipe = write_recipe(tmp_path / "recipe.yaml", **QUICK)
 
     def command(out: str) -> list[Any]:
         words = [recipe, "--data", data, "--out", tmp_path / out, "--devices", "2", "--accelerator", "cpu"]
@@ -116,7 +114,7 @@ def test_two_processes_train_a_whole_run_and_go_on_after_kill_9(tmp_path: Path) 
         assert len(read_csv(tmp_path / "killed" / "logs" / f"{network}.csv")) == (
             2 if network == "student" else 3
         )
-    told = json.loads((tmp_path / "killed" / "run.json").read_text())
-    assert told["environment"]["hardware"] == "2 × cpu"
+    about = json.loads((tmp_path / "killed" / "run.json").read_text())
+    assert about["environment"]["hardware"] == "2 × cpu"
     board = EventAccumulator(str(tmp_path / "killed" / "logs" / "tensorboard" / "teacher-1")).Reload()
     assert [point.step for point in board.Scalars("loss/train")] == [1, 2, 3]

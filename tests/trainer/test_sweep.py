@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 from rich.console import Console
-from tiny_runs import RECIPE, only_json, weld_train
+from tiny_runs import epochs, only_json, weld_train, write_recipe
 from trainer_samples import class_folders
 
 from trainer.artifact.student import Student
@@ -47,15 +47,14 @@ class Swept:
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     """Two seeds of WeldNet and one of MobileNetV3, two epochs each."""
     root = tmp_path_factory.mktemp("sweep")
-    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 2}, "distillation": {"epochs": 2}}
-    (root / "tiny.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(quick))))
-    made = Swept(root / "tiny.yaml", class_folders(root / "data", frames=3), root / "out")
+    recipe = write_recipe(root / "tiny.yaml", **epochs(2))
+    made = Swept(recipe, class_folders(root / "data", frames=3), root / "out")
     assert weld_train(*made.command("--seeds", "0,1"))[0] == 0
     assert weld_train(*made.command(*VARY, "--seeds", "0"))[0] == 0
     return made
 
 
-def test_what_is_done_is_skipped(swept: Swept) -> None:
+def test_finished_runs_are_skipped(swept: Swept) -> None:
     """The same command again trains nothing and names the same runs; what does not fit is refused."""
     status, stdout, stderr = weld_train(*swept.command(*VARY, "--seeds", "0,1", "--set", "seed=9"))
     assert status == 0  # the seed is the sweep's
@@ -79,7 +78,7 @@ def test_what_is_done_is_skipped(swept: Swept) -> None:
     assert "'seed' Input should be a valid integer" in stderr
 
 
-def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
+def test_a_change_after_the_teachers_uses_their_files(swept: Swept) -> None:
     """Its teachers are the unchanged recipe's own files, its result is what a run alone gives, bit for bit.
 
     A change of what teachers learn takes none.
@@ -104,7 +103,7 @@ def test_a_change_behind_the_teachers_takes_them(swept: Swept) -> None:
         assert all(torch.equal(mine[key], theirs[key]) for key in theirs), name
 
 
-def test_teachers_are_lent_only_where_a_runs_own_would_be_the_same(swept: Swept, tmp_path: Path) -> None:
+def test_teachers_are_linked_only_if_a_runs_own_would_be_the_same(swept: Swept, tmp_path: Path) -> None:
     """Another split, start, commit, machine or training: none; and none from a folder without its mark."""
     finished = swept.out / "recipe-seed0"
     mark = json.loads((finished / "run.json").read_text())
@@ -200,7 +199,7 @@ def test_a_student_of_another_version_is_named(swept: Swept, tmp_path: Path) -> 
     assert not (tmp_path / "weldnet.pt").exists()
 
 
-def test_shares_are_told_with_their_spread() -> None:
+def test_shares_are_written_with_their_spread() -> None:
     """Mean, standard deviation over n, and a single value as what it is."""
     assert tables.spread([0.9, 0.92, 0.94]) == "92.0 ± 2.0 (n = 3)"
     assert tables.spread([0.5]) == "50.0 (n = 1)"
@@ -225,12 +224,8 @@ def test_an_artifact_equals_itself_and_differs_by_frames(swept: Swept) -> None:
 
 def test_artifacts_of_other_classes_are_not_compared(swept: Swept, tmp_path: Path) -> None:
     """Label numbers of another order would mean other classes: refused with both lists."""
-    quick = RECIPE | {"training": RECIPE["training"] | {"epochs": 1}, "distillation": {"epochs": 1}}
-    (tmp_path / "other.yaml").write_text(
-        yaml.safe_dump(
-            json.loads(json.dumps(quick | {"name": "other", "accept": [], "ensemble": {"teachers": 1}}))
-        )
-    )
+    changes = epochs(1) | {"name": "other", "accept": [], "ensemble": {"teachers": 1}}
+    write_recipe(tmp_path / "other.yaml", **changes)
     data = class_folders(tmp_path / "data", classes=("dull", "bright"))
     assert weld_train("run", tmp_path / "other.yaml", "--data", data, "--out", tmp_path / "out")[0] == 0
     old, new = swept.out / "recipe-seed0" / "weldnet.pt", tmp_path / "out" / "weldnet.pt"

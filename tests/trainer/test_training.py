@@ -172,7 +172,7 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["c.pt"]
 
 
-def test_few_frames_are_gone_through_until_there_are_steps_enough() -> None:
+def test_few_frames_take_several_passes_per_epoch() -> None:
     """min_steps makes batches of an eighth of few frames, and as many passes an epoch as it takes."""
     plan = hyperparameters(epochs=60, min_steps=1400, batch_size=32)
     for frames, batches, passes in [(60, 8, 3), (300, 10, 3), (762, 24, 1), (26_666, 834, 1)]:
@@ -195,7 +195,7 @@ def test_the_average_forgets_where_it_began(tmp_path: Path) -> None:
     assert shown[-1] == pytest.approx(6.0, abs=1e-4)
 
 
-def test_with_everything_switched_on_it_learns_and_resumes(tmp_path: Path) -> None:
+def test_with_all_options_it_learns_and_resumes(tmp_path: Path) -> None:
     """Mixup, smoothing, averaged weights and several passes: it learns, and a stop changes no bit of it."""
     plan = hyperparameters(
         epochs=10,
@@ -232,7 +232,7 @@ def test_bf16_learns_as_well(tmp_path: Path) -> None:
     assert torch.allclose(weights(half), weights(full), atol=0.1)
 
 
-def test_a_gpus_checkpoint_goes_on_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_checkpoint_of_a_gpu_resumes_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was saved from a GPU's memory is read into the processor's, and the run goes on from there."""
 
     def stop(history: list[training.Epoch]) -> None:
@@ -251,7 +251,7 @@ def test_a_gpus_checkpoint_goes_on_without_a_gpu(tmp_path: Path, monkeypatch: py
     assert torch.equal(weights(fit(checkpoint)[0]), weights(fit(tmp_path / "whole.pt")[0]))
 
 
-def test_a_gpu_computes_in_fp32_unless_told_otherwise() -> None:
+def test_auto_is_fp32_on_a_gpu() -> None:
     """bf16 makes WeldNet's steps longer on a GPU, so there 'auto' is fp32, whatever this processor takes."""
     gpu = torch.device("cuda")
     with schedule.autocast("auto", gpu)():
@@ -267,7 +267,7 @@ def test_frames_without_a_label_have_no_share_of_any_class() -> None:
     assert shares.tolist() == [pytest.approx([0.025, 0.925, 0.025, 0.025]), [0.0] * 4]
 
 
-def test_mixing_keeps_the_first_frame_the_larger_part() -> None:
+def test_mixup_keeps_the_larger_share_of_each_view() -> None:
     """Mixup blends each view with another by one share of at least a half, and tells which and how much."""
     torch.manual_seed(3)
     views = torch.rand(6, 1, 2, 2)

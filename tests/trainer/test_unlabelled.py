@@ -42,23 +42,21 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def students(out: Path) -> torch.Tensor:
+def last_layer(out: Path) -> torch.Tensor:
     """The student's last weights."""
     return torch.load(out / "student.pt", weights_only=True)["weights"]["head.weight"]
 
 
-def test_sure_frames_join_the_diet_and_change_the_student(
-    root: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_sure_frames_change_the_student(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Labelled and broken frames are left out, sure ones are learnt from, and it makes a difference."""
     with caplog.at_level(logging.INFO):
         run(root / "data", root / "fed", Stage.STUDENT, unlabelled=root / "more", **ANY)
     assert "of 10 of 11 unlabelled frames the ensemble is 0% sure" in caplog.text
     assert "1 cannot be read" in caplog.text
-    assert not torch.equal(students(root / "fed"), students(root / "without"))
+    assert not torch.equal(last_layer(root / "fed"), last_layer(root / "without"))
 
 
-def test_the_estimate_covers_them(root: Path) -> None:
+def test_the_time_estimate_covers_unlabelled_frames(root: Path) -> None:
     """Progress of the student's training ends at its total, with unlabelled frames as without."""
 
     class Counting(Progress):
@@ -83,22 +81,22 @@ def test_the_estimate_covers_them(root: Path) -> None:
     assert announced == pytest.approx(done) != 0
 
 
-def test_what_the_ensemble_is_not_sure_of_is_left_out(root: Path) -> None:
+def test_frames_of_which_the_ensemble_is_not_sure_are_left_out(root: Path) -> None:
     """Where no frame is sure enough, the student learns as without, to the last bit; and it resumes."""
     for _ in range(2):
         run(root / "data", root / "unsure", Stage.STUDENT, unlabelled=root / "more", **SURE)
-    assert torch.equal(students(root / "unsure"), students(root / "without"))
+    assert torch.equal(last_layer(root / "unsure"), last_layer(root / "without"))
     with pytest.raises(RunError, match="began with other frames in --unlabelled"):
         run(root / "data", root / "unsure", **SURE)
 
 
-def test_a_student_that_began_without_goes_on_without(root: Path) -> None:
+def test_a_student_that_began_without_them_refuses_them(root: Path) -> None:
     """Adding unlabelled frames to a student that is there is refused by name."""
     with pytest.raises(RunError, match="its student began without --unlabelled"):
         run(root / "data", root / "without", unlabelled=root / "more", **SURE)
 
 
-def test_a_folder_of_labelled_frames_alone_is_refused(root: Path) -> None:
+def test_a_folder_with_only_labelled_frames_is_refused(root: Path) -> None:
     """Nothing new to learn from is an error, not a silence."""
     with pytest.raises(DataError, match="no images in it but labelled ones"):
         unlabelled.find(root / "data", datasets.read(root / "data").frames)

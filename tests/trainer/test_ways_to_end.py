@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -13,8 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-import yaml
-from tiny_runs import RECIPE
+from tiny_runs import epochs, write_recipe
 from trainer_samples import class_folders
 from waiting import HANG_S
 
@@ -74,6 +72,8 @@ def started(*command: object) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
+        # A background job of a shell starts with SIGINT ignored, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread, one call
     ) as process:
         try:
             yield process
@@ -137,9 +137,7 @@ def test_a_leader_that_is_ended_by_a_signal_takes_the_follower_along(
 
 def recipe_and_data(folder: Path) -> tuple[Path, Path]:
     """A training that lasts until it is stopped."""
-    recipe = folder / "recipe.yaml"
-    endless = RECIPE | {"training": RECIPE["training"] | {"epochs": 100_000}}
-    recipe.write_text(yaml.safe_dump(json.loads(json.dumps(endless))))
+    recipe = write_recipe(folder / "recipe.yaml", **epochs(100_000))
     return recipe, class_folders(folder / "data", runs=4, frames=3)
 
 

@@ -16,10 +16,10 @@ def show_run(result: dict[str, Any], out: Path) -> None:
     if "artifact" not in result:
         return
     _show_runs(result["models"])
-    told = result["artifact"]
+    artifact = result["artifact"]
     Console(soft_wrap=True).print(
-        f"{out / told['file']}: {told['scheme']}, {told['bytes'] / 1e6:.1f} MB; agrees with the student on "
-        f"{told['agreement_with_student']:.1%} of {result['n']} frames\n"
+        f"{out / artifact['file']}: {artifact['scheme']}, {artifact['bytes'] / 1e6:.1f} MB; "
+        f"agrees with the student on {artifact['agreement_with_student']:.1%} of {result['n']} frames\n"
         f"temperature {result['calibration']['temperature']:.2f}: {result['calibration']['why']}\n"
         f"thresholds: {result['thresholds']['chosen']}",
         highlight=False,
@@ -41,19 +41,19 @@ def show_evaluation(result: dict[str, Any]) -> None:
 
 def show_comparison(result: dict[str, Any]) -> None:
     """Old against new, in all and by class."""
-    each = {"all": result} | result["per_class"]
+    comparisons = {"all": result} | result["per_class"]
     rows = [
         [
             name,
-            told["frames"],
-            f"{told['old']['accuracy']:.1%}",
-            f"{told['new']['accuracy']:.1%}",
-            told["only_old"],
-            told["only_new"],
-            f"{told['p']:.3f}",
-            told["verdict"],
+            compared["frames"],
+            f"{compared['old']['accuracy']:.1%}",
+            f"{compared['new']['accuracy']:.1%}",
+            compared["only_old"],
+            compared["only_new"],
+            f"{compared['p']:.3f}",
+            compared["verdict"],
         ]
-        for name, told in each.items()
+        for name, compared in comparisons.items()
     ]
     header = ("class", "n", "old", "new", "only old right", "only new right", "p", "verdict")
     _show(f"{result['n']} frames, part {result['part']}; McNemar's exact test", header, rows)
@@ -61,8 +61,8 @@ def show_comparison(result: dict[str, Any]) -> None:
 
 def show_tables(result: dict[str, Any]) -> None:
     """The paper's tables."""
-    for told in result["tables"].values():
-        _show(told["title"], told["header"], told["rows"])
+    for table in result["tables"].values():
+        _show(table["title"], table["header"], table["rows"])
     Console(soft_wrap=True).print("figures: " + ", ".join(result["figures"]), highlight=False, markup=False)
 
 

@@ -64,9 +64,9 @@ class Augmentation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """``uint8[N, 1, h, w]`` as kept → ``uint8[N, 1, height, width]``."""
-        return torch.stack([self._transform(self._cropped(image)) for image in images])
+        return torch.stack([self._transform(self._crop_randomly(image)) for image in images])
 
-    def _cropped(self, image: Tensor) -> Tensor:
+    def _crop_randomly(self, image: Tensor) -> Tensor:
         low, high = self._crop
         share = low + (high - low) * torch.rand(()).item()
         stretch = self._aspect ** (torch.rand(()).item() - 0.5)  # of each side: the shape's root
@@ -91,11 +91,13 @@ class BatchAugmentation(Augmentation):
         """``uint8[N, 1, h, w]`` as kept → ``uint8[N, 1, height, width]``, on the images' device."""
         # Drawn on the processor: one copy to the device, and the same numbers wherever that is.
         draws = torch.rand(9, len(images), 1, 1).to(images.device)
-        grid, inside = self._grid(draws[:7], images.shape[2], images.shape[3])
+        grid, inside = self._sampling_grid(draws[:7], images.shape[2], images.shape[3])
         sampled = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
-        return self._lit(sampled * inside.unsqueeze(1), draws[7:].unsqueeze(2)).round().to(torch.uint8)
+        return (
+            self._change_light(sampled * inside.unsqueeze(1), draws[7:].unsqueeze(2)).round().to(torch.uint8)
+        )
 
-    def _grid(self, draws: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    def _sampling_grid(self, draws: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Where each pixel of a view lies in its frame, ``[N, H, W, 2]`` from -1 to 1; if in its crop."""
         low, high = self._crop
         share, stretch = low + (high - low) * draws[0], self._aspect ** (draws[1] - 0.5)
@@ -113,9 +115,11 @@ class BatchAugmentation(Augmentation):
         across, down = (x * wide + 2 * left + wide) / width - 1, (y * tall + 2 * top + tall) / height - 1
         return torch.stack([across.expand_as(inside), down.expand_as(inside)], dim=3), inside
 
-    def _lit(self, views: Tensor, draws: Tensor) -> Tensor:
+    def _change_light(self, views: Tensor, draws: Tensor) -> Tensor:
         """Brightness and then contrast, as torchvision defines them."""
-        brightness, contrast = (1 + (2 * u - 1) * most for u, most in zip(draws, self._light, strict=True))
+        brightness, contrast = (
+            1 + (2 * draw - 1) * strength for draw, strength in zip(draws, self._light, strict=True)
+        )
         views = (views * brightness).clamp(0, 255)
         mean = views.mean((1, 2, 3), keepdim=True)
         lit: Tensor = ((views - mean) * contrast + mean).clamp(0, 255)

@@ -41,9 +41,9 @@ class PseudoLabels:
         ``truth`` holds the true labels as shares, ``[B, C]``. Where a frame has none its row sums to zero,
         and the ensemble alone speaks.
         """
-        said = pseudo_label(self._probabilities(views), self._kind, self._k)
+        labels = pseudo_label(self._probabilities(views), self._kind, self._k)
         known = self._true_labels * truth.sum(dim=1, keepdim=True)
-        return (1 - known) * said + self._true_labels * truth
+        return (1 - known) * labels + self._true_labels * truth
 
     def _probabilities(self, views: Tensor) -> Tensor:
         return torch.stack([teacher(views).float().softmax(dim=1) for teacher in self._teachers])

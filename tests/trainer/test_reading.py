@@ -1,0 +1,73 @@
+"""What a run reads: the size of frames and of views."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from tiny_runs import RECIPE, run
+from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from trainer_samples import class_folders
+
+from inspector.network import metadata
+from trainer import pipeline
+from trainer.network.weldnet import WeldNet
+from trainer.recipe import Recipe
+from trainer.run import reading
+from trainer.run.folder import RunFolder
+from trainer.run.progress import Progress
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "view"),
+    [
+        ({"enlarge": 2.5}, (264, 264), (200, 200)),  # a third at most
+        ({"enlarge": 2.0}, (160, 160), (160, 160)),  # 64 would be more
+        ({"enlarge": 2.5, "pixels": 260 * 260}, (200, 200), (200, 200)),  # within the pixels
+        ({"enlarge": 2.5, "grow": 0}, (200, 200), (200, 200)),
+        ({"height": 487, "width": 400}, (487, 400), (423, 336)),  # as told, and views smaller
+        ({"height": 128, "width": 128}, (128, 128), (128, 128)),
+        ({"height": 974, "width": 800}, (974, 800), (974, 800)),
+    ],
+)
+def test_frames_are_larger_than_views_where_there_is_room(
+    tmp_path: Path, network: dict[str, object], size: tuple[int, int], view: tuple[int, int]
+) -> None:
+    """80×80 pixels enlarged: what networks take, and what they learn from; sized again, it stays."""
+    data = class_folders(tmp_path / "data")
+    whole = {"height": None, "width": None, "grow": 64} | network
+    recipe = Recipe(name="grown", network=whole)
+    listing = pipeline.list_frames(recipe, data)
+    done = reading.with_frame_size(recipe, listing)
+    assert (done.network.size, done.network.view) == (size, view)
+    assert reading.with_frame_size(done, listing) == done
+
+
+def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
+    """Kept frames and views follow ``network.grow``; what networks are judged by and made for does not."""
+    grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
+    recipe = Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
+    reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
+    train, valid = reader.labelled(pipeline.list_frames(recipe, class_folders(tmp_path / "data")))
+    assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
+    assert valid.images.shape[2:] == (96, 96)
+
+    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}  # by whether it learns
+
+    def look(module: nn.Module, given: tuple[torch.Tensor]) -> None:
+        if isinstance(module, WeldNet):
+            seen[torch.is_grad_enabled()].add(tuple(given[0].shape[2:]))
+
+    watching = register_module_forward_pre_hook(look)
+    try:
+        run(tmp_path / "data", tmp_path / "run", network=grown)
+    finally:
+        watching.remove()
+    assert seen[True] == {(72, 72)}, "what networks learn from"
+    assert seen[False] == {(72, 72), (96, 96)}, "views that teachers label, and whole frames"
+    written = metadata.read(tmp_path / "run" / pipeline.ARTIFACT_FILE)
+    assert (written.height, written.width) == (96, 96)
