@@ -18,7 +18,7 @@ HOST = "127.0.0.1"  # what a station counts is nobody's business outside; a prox
 
 
 @contextmanager
-def served(port: int, registry: CollectorRegistry, health: Callable[[], dict[str, Any]]) -> Iterator[None]:
+def serving(port: int, registry: CollectorRegistry, health: Callable[[], dict[str, Any]]) -> Iterator[None]:
     """Within the block the port answers.
 
     Args:
@@ -39,11 +39,11 @@ def served(port: int, registry: CollectorRegistry, health: Callable[[], dict[str
             if path == "/metrics":
                 super().do_GET()
             elif path == "/healthz":
-                self._tell(health())
+                self._send_json(health())
             else:
                 self.send_error(404, "there is /metrics, and /healthz")
 
-        def _tell(self, about: dict[str, Any]) -> None:
+        def _send_json(self, about: dict[str, Any]) -> None:
             content = json.dumps(about).encode()
             self.send_response(200 if about["healthy"] else 503)
             self.send_header("Content-Type", "application/json")

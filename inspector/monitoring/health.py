@@ -20,9 +20,9 @@ from inspector.ledger import database, schema
 from inspector.monitoring.progress import Progress
 
 FAULTS: Final = ("database", "stuck", "drop_folder", "disk", "results")
-_STANDSTILL_S = 6.0  # work takes less than a second; a fault shall show within 10 s
-_PROBE_S = 2.0  # between two questions to the database
-_SILENCE_S = 6.0  # a server that hangs says nothing: so long without an answer is an answer
+_MAX_STANDSTILL_S = 6.0  # work takes less than a second; a fault shall show within 10 s
+_PROBE_INTERVAL_S = 2.0  # between two questions to the database
+_MAX_SILENCE_S = 6.0  # a server that hangs says nothing: so long without an answer is an answer
 
 
 class DatabaseProbe:
@@ -34,7 +34,7 @@ class DatabaseProbe:
         self._answered = monotonic()
         self._error: str | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._ask_on, name="database-probe", daemon=True)
+        self._thread = threading.Thread(target=self._poll, name="database-probe", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -50,11 +50,11 @@ class DatabaseProbe:
     def fault(self) -> str | None:
         """What is wrong with the database, or None."""
         silent_s = self._monotonic() - self._answered
-        if self._error is None and silent_s > _SILENCE_S:
+        if self._error is None and silent_s > _MAX_SILENCE_S:
             return f"has not answered for {silent_s:.0f} s"
         return self._error
 
-    def _ask_on(self) -> None:
+    def _poll(self) -> None:
         while not self._ended.is_set():
             try:
                 with database.transaction(self._engine) as connection:
@@ -65,7 +65,7 @@ class DatabaseProbe:
             except sa.exc.SQLAlchemyError as error:
                 self._error = type(error).__name__
             self._answered = self._monotonic()
-            self._ended.wait(_PROBE_S)
+            self._ended.wait(_PROBE_INTERVAL_S)
 
 
 class Health:
@@ -124,7 +124,7 @@ class Health:
 
     def _stuck(self) -> str | None:
         standstill_s = self._progress.standstill_s()
-        return f"no progress for {standstill_s:.0f} s" if standstill_s > _STANDSTILL_S else None
+        return f"no progress for {standstill_s:.0f} s" if standstill_s > _MAX_STANDSTILL_S else None
 
     def _drop_folder(self) -> str | None:
         try:

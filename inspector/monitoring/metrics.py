@@ -65,13 +65,13 @@ class Metrics:
         self._monotonic = monotonic
         for verdict in Verdict:  # a rate needs its series from the first scrape on
             self._inspected.labels(verdict.value)
-        self.judged_by(artifact)
+        self.set_artifact(artifact)
 
-    def judged_by(self, artifact: ArtifactInUse) -> None:
+    def set_artifact(self, artifact: ArtifactInUse) -> None:
         """From here on this artifact judges."""
         self._artifact.info({"name": artifact.name, "version": artifact.version, "sha256": artifact.sha256})
 
-    def waiting(self, pending: int, oldest: float | None) -> None:
+    def set_waiting(self, pending: int, oldest: float | None) -> None:
         """Files in the drop folder, and when (monotonic) the oldest of them was first seen."""
         self.pending, self._oldest = pending, oldest
         self._pending.set(pending)
@@ -81,22 +81,22 @@ class Metrics:
         oldest = self._oldest
         return 0.0 if oldest is None else self._monotonic() - oldest
 
-    def recorded(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
+    def count_rows(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
         """These rows have been committed."""
         for row in rows:
             if isinstance(row, Inspected):
                 self._inspected.labels(row.judgement.verdict.value).inc()
-                self._time(row)
+                self._observe_stages(row)
             elif isinstance(row, Duplicate):
                 self._duplicates.inc()
             else:
                 self._quarantined.labels(row.reason).inc()
 
-    def judged(self, frames: int) -> None:
+    def count_batch(self, frames: int) -> None:
         """A batch of this size has been judged."""
         self._batches.observe(frames)
 
-    def happened(self, kind: str) -> None:
+    def count_event(self, kind: str) -> None:
         """An event has been recorded."""
         self._events.labels(kind).inc()
         if kind == "watch_overflow":
@@ -108,7 +108,7 @@ class Metrics:
         for value, read in values.items():
             gauge.labels(value).set_function(read)
 
-    def _time(self, row: Inspected) -> None:
+    def _observe_stages(self, row: Inspected) -> None:
         times = row.timings
         self._latest.set(row.inspected_us / 1e6)
         for stage, milliseconds in (

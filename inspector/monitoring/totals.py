@@ -41,13 +41,13 @@ class Totals:
 
     def summary(self, pending: int) -> str:
         """One line for the service manager and for the stop event."""
-        verdicts = f" ({spell(self.verdicts)})" if self.verdicts else ""
+        verdicts = f" ({counts_text(self.verdicts)})" if self.verdicts else ""
         return (
             f"{self.inspected} inspected{verdicts}, {self.duplicates} duplicates, "
             f"{self.quarantined} quarantined, {pending} pending"
         )
 
 
-def spell(verdicts: Counter[str]) -> str:
+def counts_text(verdicts: Counter[str]) -> str:
     """``3 FAIL, 5 PASS``."""
     return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))

@@ -16,7 +16,7 @@ from inspector import file_names, permissions, times
 from inspector import settings as settings_file
 from inspector.errors import ArtifactError, SettingsError, StationError
 from inspector.ledger.store import Store
-from inspector.monitoring.endpoint import served
+from inspector.monitoring.endpoint import serving
 from inspector.monitoring.health import FAULTS, DatabaseProbe, Health
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
@@ -26,12 +26,13 @@ from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
 from inspector.settings import Settings
 from inspector.station.archive import Archive
-from inspector.station.crash_journal import Journal
+from inspector.station.crash_journal import CrashJournal
 from inspector.station.daemon import Daemon
 from inspector.station.events import Events
 from inspector.station.intake import Intake
+from inspector.station.outages import Outages
 from inspector.station.reading import Limits
-from inspector.station.recording import Bookkeeper
+from inspector.station.recording import Recorder
 from inspector.station.reload import Reload
 from inspector.station.results import Results
 from inspector.station.rules import InstalledFile, Pace, Rules
@@ -73,13 +74,13 @@ def run(
         config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
     )
     with ExitStack() as open_while_it_works:
-        told = None
+        results = None
         if folder := settings.results_folder:
-            told = open_while_it_works.enter_context(_results(folder, settings, station, recorded))
+            results = open_while_it_works.enter_context(_results(folder, settings, station, recorded))
         if settings.metrics_port is not None and not only_present:
             probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
-            about = _health(settings, station, probe, told.fault if told else lambda: None)
-            open_while_it_works.enter_context(served(settings.metrics_port, station.metrics.registry, about))
+            about = _health(settings, station, probe, results.fault if results else lambda: None)
+            open_while_it_works.enter_context(serving(settings.metrics_port, station.metrics.registry, about))
         totals = station.run()
     _record_last_events(station.events, settings)
     return totals
@@ -120,25 +121,28 @@ def daemon(
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     progress, events, first = Progress(), Events(), rules(settings, archive)
     notifier = Notifier(progress)
+    intake = Intake(
+        settings.drop_folder,
+        events,
+        settle_s=settings.settle_s,
+        give_up_s=settings.give_up_s,
+        scan_s=settings.scan_s,
+        subfolders=settings.subfolders,
+        only_first_scan=only_present,
+    )
     return Daemon(
-        intake=Intake(
-            settings.drop_folder,
-            events,
-            settle_s=settings.settle_s,
-            give_up_s=settings.give_up_s,
-            scan_s=settings.scan_s,
-            subfolders=settings.subfolders,
-            only_first_scan=only_present,
-        ),
+        intake=intake,
         rules=first,
         connect=lambda: Store.open(
             settings.url, settings.station, seam_gap_s=settings.seam_gap_s, recorded=recorded
         ),
         archive=archive,
-        journal=Journal(settings.quarantine_folder / ".decoding"),
-        wait_out_outages=not only_present,
+        journal=CrashJournal(settings.quarantine_folder / ".decoding"),
+        outages=Outages(
+            wait=not only_present, stop=stop, notifier=notifier, pending=intake.pending, events=events
+        ),
         stop=stop,
-        reload=Reload(reload, _again(config, settings, archive), notifier),
+        reload=Reload(reload, _reload(config, settings, archive), notifier),
         progress=progress,
         metrics=Metrics(first.artifact),
         events=events,
@@ -163,7 +167,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     plain = settings.model_dump(mode="json", exclude={"database_url"})
     settings_json = json.dumps(plain | {"thresholds": classifier.thresholds}, sort_keys=True)
 
-    def enter(store: Store) -> InForce:
+    def register(store: Store) -> InForce:
         return store.in_force(
             metadata=about.to_json(),
             artifact_sha256=opened.sha256,
@@ -174,7 +178,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
 
     return Rules(
         artifact=ArtifactInUse(about.name, about.version, opened.sha256),
-        file=file,
+        artifact_file=file,
         limits=Limits(
             formats=settings.formats,
             max_pixels=round(settings.max_megapixels * 1e6),
@@ -182,7 +186,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
             bit_depth=about.bit_depth,
         ),
         classifier=classifier,
-        bookkeeper=Bookkeeper(
+        recorder=Recorder(
             describe=lambda name: file_names.parse(name, pattern, settings.zone),
             calendar=lambda instant_us: times.local_day_and_shift(instant_us, settings.zone, settings.shifts),
             archive=archive,
@@ -193,7 +197,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
             threads=settings.threads or len(os.sched_getaffinity(0)),
             drain_s=settings.drain_s,
         ),
-        enter=enter,
+        register=register,
     )
 
 
@@ -204,10 +208,10 @@ def _installed(path: Path) -> InstalledFile:
         raise ArtifactError(f"{path}: {error.strerror}; copy it there, or correct the setting") from None
 
 
-def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
+def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
     """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
 
-    def reloaded() -> Rules:
+    def load() -> Rules:
         permissions.require_settings(config)
         settings = settings_file.load(config)
         changed = sorted(
@@ -219,14 +223,14 @@ def _again(config: Path, first: Settings, archive: Archive) -> Callable[[], Rule
             raise SettingsError(f"{config}: {', '.join(changed)} changed; restart the service for that")
         return rules(settings, archive)
 
-    return reloaded
+    return load
 
 
 def _results(folder: Path, settings: Settings, station: Daemon, recorded: threading.Event) -> Results:
     """Tells of each image in the results folder; its position stands beside the journal."""
 
     def describe(name: str) -> NameParts:
-        return station.rules.bookkeeper.describe(name)  # looked up each time: a reload changes it
+        return station.rules.recorder.describe(name)  # looked up each time: a reload changes it
 
     return Results(
         folder,
@@ -246,7 +250,7 @@ def _health(
     """What ``/healthz`` says; the same faults, and the disk, become gauges beside the station's own."""
     health = Health(
         probe=probe,
-        outage=lambda: station.outages.now,
+        outage=lambda: station.outages.current,
         progress=station.progress,
         drop_folder=settings.drop_folder,
         archive_folder=settings.archive_folder,

@@ -21,11 +21,11 @@ from typing import Final, Self
 
 from inspector.errors import ImageError
 
-_CONVICTED_AT: Final = 2  # crashes in a row with the same file open
-_LONGEST: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
+_MAX_CRASHES: Final = 2  # crashes in a row with the same file open
+_MAX_BYTES: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
 
 
-class Journal:
+class CrashJournal:
     """Appends ``+name`` when a decoding begins, ``-name`` when it ends; ``!name`` stands for a crash with it.
 
     Safe to use from several threads: each line is one append.
@@ -46,7 +46,7 @@ class Journal:
     def __enter__(self) -> Self:
         crashes = self._crashes()
         self.suspects = set(crashes)
-        self._convicted = {name for name, count in crashes.items() if count >= _CONVICTED_AT}
+        self._convicted = {name for name, count in crashes.items() if count >= _MAX_CRASHES}
         self._begin(crashes)
         return self
 
@@ -79,9 +79,9 @@ class Journal:
         self._write(f"-{name}")
         self.suspects.discard(name)
 
-    def tidy(self) -> None:
+    def compact(self) -> None:
         """Begin the file anew where it has become long; only while nothing is being decoded."""
-        if self._fd < 0 or os.fstat(self._fd).st_size > _LONGEST:
+        if self._fd < 0 or os.fstat(self._fd).st_size > _MAX_BYTES:
             self._close()
             self._begin(Counter(self.suspects))
 

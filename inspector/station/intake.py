@@ -31,7 +31,7 @@ from inspector.records import Arrival
 from inspector.station.drop_folder import DropFolder
 from inspector.station.events import Events
 from inspector.station.listing import is_image_name, is_named_as_intake
-from inspector.station.ready_queue import Turns
+from inspector.station.ready_queue import ReadyQueue
 from inspector.station.watch import Close
 
 _OLD_S: Final = 60.0  # unchanged this long by ctime: no writer is at work (module docstring)
@@ -110,7 +110,7 @@ class Intake:
         self._entries: dict[str, _Entry] = {}  # by name, relative to the drop folder
         self._beyond = 0  # files past those that are known by name
         self._beyond_since = 0.0  # when (monotonic) those were first counted
-        self._turns = Turns(self._is_ready, monotonic)
+        self._ready = ReadyQueue(self._is_ready, monotonic)
         self._due: list[tuple[float, str]] = []  # heap: when to look at a waiting file again
         self._left_alone: set[tuple[str, int]] = set()  # directories by inode, warned about once
         self._next_scan = 0.0
@@ -144,7 +144,7 @@ class Intake:
         """
         self._look()
         taken: list[Arrival] = []
-        while len(taken) < limit and (name := self._turns.next()) is not None:
+        while len(taken) < limit and (name := self._ready.pop()) is not None:
             entry = self._entries[name]
             entry.state = _State.TAKEN
             source_name = to_text(PurePath(name))
@@ -376,7 +376,7 @@ class Intake:
     def _make_ready(self, name: str, entry: _Entry) -> None:
         entry.state = _State.READY
         mtime_ns = entry.stamp[2]
-        self._turns.add(name, entry.order, mtime_ns)
+        self._ready.add(name, entry.order, mtime_ns)
 
 
 def _stamp(status: os.stat_result) -> tuple[int, ...]:

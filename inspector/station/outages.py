@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("weldnet")
 
-_SLOW_S = 5.0  # a commit takes milliseconds; the reason shall stand in the status within 10 s
-_LONGEST_S = 20  # between two tries: the return of a database or a disk is noticed within this
+_SLOW_ANSWER_S = 5.0  # a commit takes milliseconds; the reason shall stand in the status within 10 s
+_MAX_PAUSE_S = 20  # between two tries: the return of a database or a disk is noticed within this
 
 
 class Outages:
@@ -38,7 +38,7 @@ class Outages:
         events: where an outage that has ended is reported.
 
     Attributes:
-        now: what is away, while it is waited for; other threads may look.
+        current: what is away, while it is waited for; other threads may look.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Outages:
         pending: Callable[[], int],
         events: Events,
     ) -> None:
-        self.now: Unavailable | None = None
+        self.current: Unavailable | None = None
         self._wait = wait
         self._stop = stop
         self._notifier = notifier
@@ -58,60 +58,60 @@ class Outages:
         self._events = events
         self._since: float | None = None  # when (monotonic) the work that is under way began
         self._ended = threading.Event()
-        self._narrator = threading.Thread(target=self._narrate, name="outages", daemon=True)
+        self._reporter = threading.Thread(target=self._report_slow_answers, name="outages", daemon=True)
 
     def __enter__(self) -> Self:
-        self._narrator.start()
+        self._reporter.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._narrator.join()
+        self._reporter.join()
 
-    def through(self, work: Callable[[], T]) -> T:
+    def run(self, work: Callable[[], T]) -> T:
         """Do the work, again and again with growing random pauses until it can be done.
 
         Raises:
             Unavailable: outages are not waited out, or the stop flag was set.
         """
         try:
-            return self._timed(work)
+            return self._run_timed(work)
         except Unavailable as error:
             if not self._wait or self._stop.is_set:
                 raise
-            self.now = first = error
+            self.current = first = error
             log.warning("%s; images wait in the drop folder", error)
             self._notifier.ready()  # the outage is declared: systemd need not wait for its end
         began = time.monotonic()
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
-            wait=wait_random_exponential(multiplier=0.5, max=_LONGEST_S),
+            wait=wait_random_exponential(multiplier=0.5, max=_MAX_PAUSE_S),
             before_sleep=self._note,  # the reason may change: first no server, then no right
-            sleep=self._rest,
+            sleep=self._pause,
             stop=lambda _: self._stop.is_set,
             reraise=True,
         )
-        result = retrying(lambda: self._timed(work))
-        self.now = None
+        result = retrying(lambda: self._run_timed(work))
+        self.current = None
         self._events.add("outage", f"over after {time.monotonic() - began:.1f} s: {first}")
         return result
 
-    def _timed(self, work: Callable[[], T]) -> T:
+    def _run_timed(self, work: Callable[[], T]) -> T:
         self._since = began = time.monotonic()
         try:
             result = work()
         finally:
             self._since = None
-        if (took := time.monotonic() - began) > _SLOW_S:
+        if (took := time.monotonic() - began) > _SLOW_ANSWER_S:
             self._events.add("outage", f"an answer took {took:.1f} s")
         return result
 
-    def _narrate(self) -> None:
+    def _report_slow_answers(self) -> None:
         while not self._ended.wait(1.0):
             since = self._since
-            if since is not None and time.monotonic() - since > _SLOW_S:
+            if since is not None and time.monotonic() - since > _SLOW_ANSWER_S:
                 self._notifier.status(
                     f"slow: database or disk have not answered for {time.monotonic() - since:.0f} s; "
                     f"{self._pending()} images wait in the drop folder"
@@ -119,11 +119,11 @@ class Outages:
 
     def _note(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
-        self.now = error if isinstance(error, Unavailable) else None
+        self.current = error if isinstance(error, Unavailable) else None
 
-    def _rest(self, seconds: float) -> None:
+    def _pause(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while not self._stop.is_set and (left := until - time.monotonic()) > 0:
             self._notifier.alive()
-            self._notifier.status(f"outage: {self._pending()} images wait in the drop folder; {self.now}")
+            self._notifier.status(f"outage: {self._pending()} images wait in the drop folder; {self.current}")
             self._stop.pause(min(left, 1.0))

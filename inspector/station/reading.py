@@ -17,7 +17,7 @@ from inspector.errors import ImageError
 from inspector.imaging import decoder
 from inspector.imaging.source import OpenedFile, TakenFile, look, read_source
 from inspector.records import Arrival, FileStamp, SourceFile
-from inspector.station.crash_journal import Journal
+from inspector.station.crash_journal import CrashJournal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,7 +59,7 @@ class Unreadable:
     error: ImageError
 
 
-def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: Journal) -> Frame | Unreadable:
+def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJournal) -> Frame | Unreadable:
     """Bytes → hash, pixels, prepared frame; every mistake of a file ends in :class:`Unreadable`.
 
     Args:

@@ -13,7 +13,7 @@ from inspector.times import DayAndShift
 
 
 @dataclass(frozen=True, slots=True)
-class Bookkeeper:
+class Recorder:
     """Writes records; knows the station's calendar, its naming pattern and the archive's free paths."""
 
     describe: Callable[[str], NameParts]  # source name → camera, part, seam, camera time

@@ -26,7 +26,7 @@ class Reload:
         self._notifier = notifier
         self._loading: Future[Rules] | None = None
 
-    def begin_when_asked(self, workers: Workers) -> None:
+    def start_if_asked(self, workers: Workers) -> None:
         """Start to load where a reload is asked for and none is under way."""
         if self._loading is None and self._asked.is_set:
             self._asked.clear()
@@ -34,11 +34,11 @@ class Reload:
             self._loading = workers.submit(lambda _: self._load(), None)
 
     @property
-    def is_due(self) -> bool:
+    def is_loaded(self) -> bool:
         """Its outcome is there to be taken."""
         return self._loading is not None and self._loading.done()
 
-    def take(self) -> Rules | str:
+    def result(self) -> Rules | str:
         """The new rules, or in one line why there are none."""
         loading, self._loading = self._loading, None
         if loading is None:

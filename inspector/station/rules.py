@@ -10,7 +10,7 @@ from inspector.ledger.store import Store
 from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce
 from inspector.station.reading import Limits
-from inspector.station.recording import Bookkeeper
+from inspector.station.recording import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +46,11 @@ class Rules:
     """Proved and warm: from here on nothing of it can fail but the database."""
 
     artifact: ArtifactInUse
-    file: InstalledFile
+    artifact_file: InstalledFile
     limits: Limits  # what is read at all
     classifier: Classifier  # the network with its thresholds
-    bookkeeper: Bookkeeper  # calendar and naming pattern
+    recorder: Recorder  # calendar and naming pattern
     pace: Pace
-    enter: Callable[[Store], InForce]  # writes them down as in force; the rows that each inspection refers to
+    register: Callable[
+        [Store], InForce
+    ]  # writes them down as in force; the rows that each inspection refers to

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import ImageError
-from inspector.station.crash_journal import Journal
+from inspector.station.crash_journal import CrashJournal
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def crash_while_decoding(path: Path, *names: str) -> None:
     """A process that is killed with these files open in its decoder."""
     program = (
         "import os, signal, sys; from contextlib import ExitStack; from pathlib import Path\n"
-        "from inspector.station.crash_journal import Journal\n"
-        "with Journal(Path(sys.argv[1])) as journal, ExitStack() as stack:\n"
+        "from inspector.station.crash_journal import CrashJournal\n"
+        "with CrashJournal(Path(sys.argv[1])) as journal, ExitStack() as stack:\n"
         "    for name in sys.argv[2:]: stack.enter_context(journal.decoding(name))\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
@@ -35,16 +35,16 @@ def crash_while_decoding(path: Path, *names: str) -> None:
 
 def test_an_orderly_end_leaves_nothing(path: Path):
     """Files that were decoded are no suspects, and the journal itself is gone."""
-    with Journal(path) as journal, journal.decoding("a.png"):
+    with CrashJournal(path) as journal, journal.decoding("a.png"):
         pass
     assert not path.exists()
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         assert journal.suspects == set()
 
 
 def test_a_file_that_raises_is_no_suspect(path: Path):
     """A decoder that raises is alive: the file is cleared."""
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         with pytest.raises(ValueError, match="bad"), journal.decoding("a.png"):
             raise ValueError("bad")
         assert path.read_text() == "+a.png\n-a.png\n"
@@ -53,12 +53,12 @@ def test_a_file_that_raises_is_no_suspect(path: Path):
 def test_one_crash_makes_suspects_and_the_second_convicts(path: Path):
     """All files open at a crash are suspects; only one that is open at the next crash too is convicted."""
     crash_while_decoding(path, "a.png", "b.png")
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         assert journal.suspects == {"a.png", "b.png"}
         os.link(path, path.with_name("kept"))
     path.with_name("kept").rename(path)  # as if that process had died, too, with nothing open
     crash_while_decoding(path, "b.png")
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         assert journal.suspects == {"a.png", "b.png"}
         with pytest.raises(ImageError, match="decoder_crash"), journal.decoding("b.png"):
             pass
@@ -71,24 +71,24 @@ def test_one_crash_makes_suspects_and_the_second_convicts(path: Path):
 def test_a_suspect_that_decodes_is_cleared(path: Path):
     """Two crashes are only in a row where nothing good came between them."""
     crash_while_decoding(path, "a.png")
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         with journal.decoding("a.png"):
             pass
         assert journal.suspects == set()
     crash_while_decoding(path, "a.png")
-    with Journal(path) as journal, journal.decoding("a.png"):
+    with CrashJournal(path) as journal, journal.decoding("a.png"):
         pass
 
 
 def test_a_long_journal_is_begun_anew(path: Path):
     """In months of service the file stays short, and keeps its suspects."""
     crash_while_decoding(path, "suspect.png")
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         for _ in range(6000):
             with journal.decoding("x" * 100):
                 pass
         assert path.stat().st_size > 1 << 20
-        journal.tidy()
+        journal.compact()
         assert path.read_text() == "!suspect.png\n"
         with journal.decoding("y"):
             assert path.read_text() == "!suspect.png\n+y\n"
@@ -99,5 +99,5 @@ def test_any_bytes_are_read_without_an_error(tmp_path_factory: pytest.TempPathFa
     """A journal that a power cut has spoilt never keeps the station from starting."""
     path = tmp_path_factory.mktemp("journal") / ".decoding"
     path.write_bytes(junk)
-    with Journal(path) as journal:
+    with CrashJournal(path) as journal:
         assert all(name in text for text in [junk.decode(errors="replace")] for name in journal.suspects)

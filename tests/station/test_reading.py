@@ -17,16 +17,16 @@ from torch import Tensor
 from inspector.imaging import decoder
 from inspector.imaging.source import MAX_BYTES
 from inspector.records import Arrival
-from inspector.station.crash_journal import Journal
+from inspector.station.crash_journal import CrashJournal
 from inspector.station.reading import Frame, Limits, Unreadable, read
 
 LIMITS = Limits(decoder.FORMATS, decoder.MAX_PIXELS, MAX_BYTES, 8)
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
+def journal(tmp_path: Path) -> Iterator[CrashJournal]:
     """An open journal."""
-    with Journal(tmp_path / ".decoding") as it:
+    with CrashJournal(tmp_path / ".decoding") as it:
         yield it
 
 
@@ -43,7 +43,9 @@ def whole(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels)[None]
 
 
-def test_a_good_file_becomes_a_frame_that_keeps_its_file_open(arrival: Arrival, journal: Journal) -> None:
+def test_a_good_file_becomes_a_frame_that_keeps_its_file_open(
+    arrival: Arrival, journal: CrashJournal
+) -> None:
     """Pixels, hash and timings are there, and the bytes are kept for a rescue."""
     result = read(arrival, LIMITS, whole, journal)
     assert isinstance(result, Frame)
@@ -56,7 +58,7 @@ def test_a_good_file_becomes_a_frame_that_keeps_its_file_open(arrival: Arrival, 
 
 
 def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
-    arrival: Arrival, journal: Journal
+    arrival: Arrival, journal: CrashJournal
 ) -> None:
     """What torch raises there is the reason of one file, worth another look: memory may have been short."""
 
@@ -71,7 +73,7 @@ def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
     result.taken.close()
 
 
-def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: Journal, tmp_path: Path) -> None:
+def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: CrashJournal, tmp_path: Path) -> None:
     """A file whose pixels kill the process after their decoding is as deadly as one that kills earlier."""
     seen = []
 
@@ -86,7 +88,7 @@ def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: Journal, t
 
 
 def test_a_large_file_is_not_kept_in_memory(
-    arrival: Arrival, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    arrival: Arrival, journal: CrashJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames that wait for their batch hold no more than 8 MiB each of what was read."""
     monkeypatch.setattr("inspector.station.reading._KEPT", 1000)

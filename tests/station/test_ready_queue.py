@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.station.ready_queue import Turns
+from inspector.station.ready_queue import ReadyQueue
 
 
 class Queue:
@@ -12,16 +12,16 @@ class Queue:
     def __init__(self) -> None:
         self.now = 0.0
         self.ready: set[str] = set()
-        self.turns = Turns(self.ready.__contains__, lambda: self.now)
+        self.queue = ReadyQueue(self.ready.__contains__, lambda: self.now)
 
     def add(self, name: str, seen: float, mtime_ns: int = 0) -> None:
         """A file becomes ready."""
         self.ready.add(name)
-        self.turns.add(name, seen, mtime_ns)
+        self.queue.add(name, seen, mtime_ns)
 
     def take(self) -> str | None:
         """The next one is taken."""
-        name = self.turns.next()
+        name = self.queue.pop()
         if name is not None:
             self.ready.remove(name)
         return name

@@ -115,7 +115,7 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
 
 def test_a_slow_database_is_told(on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch):
     """While a commit does not come through the status says why, and an event tells how long it took."""
-    monkeypatch.setattr(outages, "_SLOW_S", 0.5)  # 5 s at a station
+    monkeypatch.setattr(outages, "_SLOW_ANSWER_S", 0.5)  # 5 s at a station
     with working(on_sqlite.config) as daemon:
         systemd.expect("READY=1")
         engine = database.immediate(database.engine(on_sqlite.url))
