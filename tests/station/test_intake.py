@@ -561,8 +561,8 @@ def test_wait_ends_at_a_wake_and_does_not_spin(
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> int:
     """An intake that knows no more than 40 files by name, 30 of them from scans."""
-    monkeypatch.setattr(module, "_MOST", 40)
-    monkeypatch.setattr(module, "_SPARE", 10)
+    monkeypatch.setattr(module, "_MAX_KNOWN_FILES", 40)
+    monkeypatch.setattr(module, "_ROOM_FOR_HINTS", 10)
     return 40
 
 
@@ -579,7 +579,7 @@ def take_all(intake: Intake, clock: Clock, most: int) -> list[str]:
     """Take, remove and release until nothing is left; at no time more than ``most`` are known by name."""
     taken = []
     for _ in range(10_000):
-        assert len(intake._entries) <= most
+        assert len(intake._files) <= most
         arrivals = intake.take(7)
         if not arrivals and not intake.pending():
             return taken
@@ -931,7 +931,7 @@ def test_an_overflow_loses_nothing(drop: Path, start: Callable[..., Intake], clo
     assert ctypes.PyDLL(None).system(command.encode()) == 0
     let_events_arrive_somehow(intake, count)
     clock.now += SETTLE_S
-    assert len(take_all(intake, clock, module._MOST)) == count
+    assert len(take_all(intake, clock, module._MAX_KNOWN_FILES)) == count
     assert [kind for kind, _ in intake.events] == ["watch_overflow"]
 
 

@@ -1,0 +1,89 @@
+"""When a file in the drop folder is ready to be read.
+
+A file is *ready* at once when its close was seen or when it came in by a rename (:meth:`WaitingFile.closed`).
+Otherwise its size, mtime, ctime, blocks and inode must not change for ``settle_s`` on the monotonic clock
+(:meth:`WaitingFile.is_settled`): a copy may keep an old mtime, and a file may be pre-allocated, but ctime and
+blocks show each write. A file that has not changed for a minute by its ctime when it is first seen is ready
+without waiting (:attr:`WaitingFile.is_old`), so that a backlog starts at once: the kernel sets ctime at each
+write, and no copy can keep an old one. The minute allows for a file server's clock.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, Self
+
+from inspector.station.watch import Close
+
+_OLD_S: Final = 60.0  # unchanged this long by ctime: no writer is at work (module docstring)
+
+
+class State(Enum):
+    """Where a file of the drop folder is on its way to a reader."""
+
+    WAITING = 1
+    READY = 2
+    TAKEN = 3
+
+
+@dataclass(slots=True)
+class WaitingFile:
+    """A file in the drop folder, and what is known of its writer."""
+
+    seen_us: int  # UTC epoch microseconds of its close or, if none was seen, of first sight
+    seen_monotonic: float  # the same instant
+    changed: float  # monotonic seconds of the last change that was noticed
+    stamp: tuple[int, ...]
+    order: float  # its place in the queue: as seen_monotonic, but earlier for files past those known by name
+    state: State = State.WAITING
+    close: Close | None = None  # the last close that came while it was taken
+    has_slow_writer: bool = False  # an event has said so
+    failures: int = 0  # times that it could not be moved, or not read for the station's own trouble
+
+    @classmethod
+    def at_first_sight(cls, status: os.stat_result, seen_us: int, seen: float, order: float) -> Self:
+        """A file that is new to the station; an old one counts as unchanged since its ctime."""
+        age_s = seen_us / 1e6 - status.st_ctime_ns / 1e9
+        return cls(seen_us, seen, seen - age_s if age_s > _OLD_S else seen, _stamp(status), order)
+
+    @property
+    def is_old(self) -> bool:
+        """Whether no writer can be at work on a file that has just been seen for the first time."""
+        return self.seen_monotonic - self.changed > _OLD_S
+
+    @property
+    def mtime_ns(self) -> int:
+        """When it was modified, by its own account."""
+        return self.stamp[2]
+
+    def closed(self, close: Close) -> None:
+        """Count from this close, which makes the file whole."""
+        self.seen_us, self.seen_monotonic, self.order = close.us, close.monotonic, close.monotonic
+
+    def notice(self, status: os.stat_result, now: float) -> None:
+        """Compare with what was seen before, and keep the time of a change."""
+        stamp = _stamp(status)
+        if stamp != self.stamp:
+            self.stamp, self.changed = stamp, now
+
+    def settles_at(self, settle_s: float) -> float:
+        """When (monotonic) the file is ready if it does not change again."""
+        return self.changed + settle_s
+
+    def is_settled(self, now: float, settle_s: float) -> bool:
+        """Whether the file has not changed for ``settle_s``."""
+        return self.settles_at(settle_s) <= now  # the very sum that was due: a difference may round short
+
+    def is_given_up(self, now: float, give_up_s: float) -> bool:
+        """Whether an unreadable file has had the time that a slow writer gets."""
+        return now - self.changed >= give_up_s
+
+    def is_slow(self, now: float, give_up_s: float) -> bool:
+        """Whether somebody has been writing to the file for longer than ``give_up_s``."""
+        return now - self.seen_monotonic > give_up_s > now - self.changed
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_blocks
