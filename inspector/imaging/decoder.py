@@ -40,40 +40,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspector.errors import ImageError as ImageError
-from inspector.imaging import png
+from inspector.imaging import file_formats, png
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
-_MOST_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
-_MOST_PARTS: Final = 100_000  # segments of one file; a second to step over
 MAX_SIDE: Final = 65_535  # as a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
 MIN_SIDE: Final = 8  # pixels: less shows no weld, and resizing it up would invent one
 
 # Pillow warns of odd metadata in files that are fine, and of what ImageError says anyway.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-_SIGNATURES: Final = (
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-    (b"BM", "BMP"),
-    *((head, "TIFF") for head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    (b"GIF8", "GIF"),
-    (b"RIFF", "WebP"),
-    (b"8BPS", "PSD"),
-    (b"\0\0\0\x0cjP  ", "JPEG 2000"),
-    (b"\xff\x4f\xff\x51", "JPEG 2000"),
-    (b"\0\0\0\x0cJXL ", "JPEG XL"),
-    (b"\xff\x0a", "JPEG XL"),
-    *((b"P%d" % n + end, "PNM") for n in range(1, 7) for end in (b"\n", b" ")),
-    (b"%!PS", "EPS"),
-    (b"\xc5\xd0\xd3\xc6", "EPS"),
-    (b"%PDF", "PDF"),
-    (b"\0\0\1\0", "ICO"),
-    (b"DDS ", "DDS"),
-    (b"v/1\x01", "OpenEXR"),
-)
-_DIB_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
-_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not stuffing, fill or restart
 _TO_GREY: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
 # What Pillow's plugins raise on hostile bytes; warnings too, where a caller made them errors.
 _DECODER_ERRORS: Final = (
@@ -119,7 +95,7 @@ def decode(
     Raises:
         ImageError: nothing else; see the module's table.
     """
-    _check_format(data, formats)
+    file_formats.check(data, formats)
     try:
         with Image.open(io.BytesIO(data), formats=list(formats)) as image:
             _check_header(image, max_pixels)
@@ -139,35 +115,6 @@ def decode(
     except _DECODER_ERRORS as error:
         reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise ImageError(reason, f"cannot be decoded: {_one_line(error)}", retry=True) from None
-
-
-def flaw(pixels: NDArray[np.uint8]) -> str | None:
-    """Why a frame that decodes still shows no weld, or None; such a frame is for people to look at.
-
-    The limits stand clear of the real frames of two data sets (SS304, 120; X-SDD, 700): their 1st to 99th
-    percentile spans 12 grey levels at least, at most 23% of their pixels are saturated, and none has a
-    black row.
-
-    Args:
-        pixels: uint8[h, w].
-
-    Returns:
-        ``blank`` (1st to 99th percentile within 8 levels: lens cap, dead sensor, constant grey),
-        ``saturated`` (over half of the pixels at 254 or 255: exposure, or the arc in the lens), or
-        ``unfinished`` (a quarter of the rows or more, from the top or the bottom, exactly 0: the tail of
-        an uncompressed file that was never written decodes so, while a sensor's dark rows carry noise).
-    """
-    step = max(1, min(pixels.shape) // 128)  # some 16,000 samples tell a percentile well enough
-    counts = np.bincount(pixels[::step, ::step].ravel(), minlength=256)
-    share = np.cumsum(counts) / counts.sum()
-    if np.searchsorted(share, 0.99) - np.searchsorted(share, 0.01) < 8:
-        return "blank"
-    if counts[254:].sum() / counts.sum() > 0.5:
-        return "saturated"
-    edge = -(-len(pixels) // 4)
-    if not pixels[:edge].any() or not pixels[-edge:].any():
-        return "unfinished"
-    return None
 
 
 def read_image(
@@ -190,54 +137,6 @@ def read_image(
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {error.strerror}") from None
     return decode(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth)
-
-
-def _check_format(data: bytes, formats: Sequence[str]) -> None:
-    """Refuse by the first bytes and by the end mark, before any of Pillow's parsers sees the file."""
-    if not data:
-        raise ImageError("empty", "has no bytes", retry=True)
-    if not any(data[:16]):
-        raise ImageError("zero_filled", "its first bytes are zero: not written yet, or lost", retry=True)
-    kind = next((name for head, name in _SIGNATURES if data.startswith(head)), None)
-    if kind is None and any(head.startswith(data) for head, name in _SIGNATURES if name in formats):
-        raise ImageError("truncated", f"has only {len(data)} bytes", retry=True)
-    if kind == "BMP" and len(data) >= 18 and int.from_bytes(data[14:18], "little") not in _DIB_HEADER_SIZES:
-        kind = None  # text may begin with BM, too
-    if kind is None:
-        raise ImageError("not_an_image", "its first bytes are those of no image format")
-    if kind not in formats:
-        raise ImageError("format_not_allowed", f"is {kind}; allowed are {', '.join(formats)}")
-    if not _has_its_end(data, kind):
-        raise ImageError("truncated", f"ends before the end of its {kind} image", retry=True)
-
-
-def _has_its_end(data: bytes, kind: str) -> bool:
-    """Whether the format's own end is there, which Pillow does not ask for. TIFF has no end to look for."""
-    if kind == "PNG":
-        return png.has_its_end(data)
-    if kind == "JPEG":
-        return _jpeg_ends(data)
-    if kind == "BMP":
-        return len(data) >= max(26, int.from_bytes(data[2:6], "little"))
-    return True
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Segments are stepped over, for an EXIF thumbnail has an end mark of its own."""
-    marker, scans = _JPEG_MARKER.search(data, 2), 0
-    for _ in range(_MOST_PARTS):
-        if marker is None:
-            return False
-        code, position = data[marker.start() + 1], marker.end()
-        if code == 0xD9:
-            return True
-        scans += code == 0xDA
-        if scans > _MOST_SCANS:
-            break
-        if code not in (0x01, 0xD8):
-            position += int.from_bytes(data[position : position + 2], "big")
-        marker = _JPEG_MARKER.search(data, position)
-    raise ImageError("too_large", f"has more than {_MOST_SCANS} scans or {_MOST_PARTS} segments")
 
 
 def _check_header(image: Image.Image, max_pixels: int) -> None:
@@ -279,7 +178,7 @@ def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
 
 def _grey_from_png(data: bytes, image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
     """As :func:`_grey`, with the pixels inflated faster than Pillow does, and their checksums asked for."""
-    if (quick := png.stored(data)) is None:
+    if (quick := png.with_stored_pixels(data)) is None:
         image.load()
         grey = _grey(image, word_bits)
     else:

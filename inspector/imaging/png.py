@@ -1,8 +1,8 @@
 """PNG files as far as Pillow does not look: their end, their checksums, and their pixels inflated faster.
 
 Pillow's wheels inflate with the system's zlib, which takes most of a PNG's decoding. Intel's ISA-L does it in
-a quarter of the time; so :func:`stored` gives Pillow the same file with its pixels stored, not deflated, and
-Pillow stays the one who decides what they mean.
+a quarter of the time; so :func:`with_stored_pixels` gives Pillow the same file with its pixels stored, not
+deflated, and Pillow stays the one who decides what they mean.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from isal import isal_zlib
 
 from inspector.errors import ImageError
 
-_MOST_CHUNKS: Final = 100_000  # a second to step over
+_MAX_CHUNKS: Final = 100_000  # a second to step over
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type (PNG specification, 11.2.1)
-_MOST_BYTES: Final = 32 << 20  # of rows, 32 megapixels of grey: they stand in memory four times for a moment
-_BLOCK: Final = 0xFFFF  # bytes: the most that a stored block takes (RFC 1951, 3.2.4)
+_MAX_ROWS_BYTES: Final = 32 << 20  # 32 megapixels of grey: for a moment they are in memory four times
+_MAX_BLOCK_BYTES: Final = 0xFFFF  # bytes: the most that a stored block takes (RFC 1951, 3.2.4)
 
 
-def has_its_end(png: bytes) -> bool:
+def is_complete(png: bytes) -> bool:
     """Whether the end chunk is there in full.
 
     Raises:
@@ -43,7 +43,7 @@ def check_sums(png: bytes) -> None:
             raise ImageError("corrupt", "has pixels that fail their checksum", retry=True)
 
 
-def stored(png: bytes) -> bytes | None:
+def with_stored_pixels(png: bytes) -> bytes | None:
     """The same picture with its pixels stored, not deflated; None where Pillow shall have it as it is.
 
     That is where rows are interlaced or take much memory, for Pillow inflates them bit by bit; or where the
@@ -53,7 +53,7 @@ def stored(png: bytes) -> bytes | None:
     if interlaced or colour not in _CHANNELS:
         return None
     size = height * (1 + (width * depth * _CHANNELS[colour] + 7) // 8)  # each row has a filter's number
-    if size > _MOST_BYTES:
+    if size > _MAX_ROWS_BYTES:
         return None
     pixels = [(start, end) for name, start, end in _chunks(png) if name == b"IDAT"]
     try:
@@ -64,21 +64,21 @@ def stored(png: bytes) -> bytes | None:
     if len(rows) != size:
         return None
     head = png[: pixels[0][0] - 8]
-    return b"".join((head, *_chunk(b"IDAT", _deflated_by_nothing(rows)), *_chunk(b"IEND", [])))
+    return b"".join((head, *_chunk(b"IDAT", _zlib_stored(rows)), *_chunk(b"IEND", [])))
 
 
 # Parts, which are joined once: each copy of a frame's rows costs what hashing them does.
 Parts = list[bytes | memoryview]
 
 
-def _deflated_by_nothing(content: bytes) -> Parts:
+def _zlib_stored(content: bytes) -> Parts:
     """A zlib stream of stored blocks."""
     parts: Parts = [b"\x78\x01"]
     view = memoryview(content)
-    for start in range(0, len(view), _BLOCK):
-        block = view[start : start + _BLOCK]
-        is_last = start + _BLOCK >= len(view)
-        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ _BLOCK), block]
+    for start in range(0, len(view), _MAX_BLOCK_BYTES):
+        block = view[start : start + _MAX_BLOCK_BYTES]
+        is_last = start + _MAX_BLOCK_BYTES >= len(view)
+        parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ _MAX_BLOCK_BYTES), block]
     return [*parts, isal_zlib.adler32(content).to_bytes(4, "big")]
 
 
@@ -92,7 +92,7 @@ def _chunk(name: bytes, content: Parts) -> Parts:
 def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Name, and where its content begins and ends, of each chunk up to the end chunk or the file's end."""
     position = 8
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(_MAX_CHUNKS):
         if position + 12 > len(png):
             return
         name, start = png[position + 4 : position + 8], position + 8
@@ -101,4 +101,4 @@ def _chunks(png: bytes) -> Iterator[tuple[bytes, int, int]]:
         if name == b"IEND":
             return
         position = end + 4
-    raise ImageError("too_large", f"has more than {_MOST_CHUNKS} chunks")
+    raise ImageError("too_large", f"has more than {_MAX_CHUNKS} chunks")

@@ -14,8 +14,8 @@ from typing import Final, Self
 from inspector.errors import ImageError
 from inspector.records import Arrival, FileStamp, SourceFile
 
-MAX_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
-_STATIONS_TROUBLE: Final = (
+MAX_FILE_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
+_STATION_ERRNOS: Final = (
     errno.EMFILE,
     errno.ENFILE,
     errno.ENOMEM,
@@ -127,7 +127,7 @@ class TakenFile:
             self.opened.close()
 
 
-def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> OpenedFile:
+def read_source(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
     """Open a regular file without following links or waiting, and read and hash all of it once.
 
     Raises:
@@ -144,12 +144,12 @@ def read_source(path: Path, *, max_bytes: int = MAX_BYTES) -> OpenedFile:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # swapped since lstat: link, socket
             raise ImageError("not_a_file", "it is no regular file") from None
-        if error.errno in _STATIONS_TROUBLE:
+        if error.errno in _STATION_ERRNOS:
             raise
         raise ImageError("unreadable", f"cannot be read: {error.strerror}", retry=True) from None
 
 
-def look(path: Path) -> SourceFile:
+def unread_source(path: Path) -> SourceFile:
     """What stands at ``path``, unread: for what :func:`read_source` refuses (FIFO, directory, too large).
 
     Raises:

@@ -22,7 +22,7 @@ from typing import Final, Self
 from inspector.errors import ImageError
 
 _MAX_CRASHES: Final = 2  # crashes in a row with the same file open
-_MAX_BYTES: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
+_MAX_JOURNAL_BYTES: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
 
 
 class CrashJournal:
@@ -81,7 +81,7 @@ class CrashJournal:
 
     def compact(self) -> None:
         """Begin the file anew where it has become long; only while nothing is being decoded."""
-        if self._fd < 0 or os.fstat(self._fd).st_size > _MAX_BYTES:
+        if self._fd < 0 or os.fstat(self._fd).st_size > _MAX_JOURNAL_BYTES:
             self._close()
             self._begin(Counter(self.suspects))
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import ImageError
-from inspector.imaging import decoder
-from inspector.imaging.source import OpenedFile, TakenFile, look, read_source
+from inspector.imaging import decoder, flaws
+from inspector.imaging.source import OpenedFile, TakenFile, read_source, unread_source
 from inspector.records import Arrival, FileStamp, SourceFile
 from inspector.station.crash_journal import CrashJournal
 
@@ -27,7 +27,7 @@ Prepare = Callable[[NDArray[np.uint8]], "Tensor"]
 
 # Bytes of a file that are kept until it has moved, for a camera may overwrite it in place. A frame of the
 # paper has 0.8 MB uncompressed; 34 files in flight (two threads, batches of 8) are 270 MB at the very worst.
-_KEPT: Final = 8 << 20
+_MAX_KEPT_BYTES: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +79,10 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
                 max_pixels=limits.max_pixels,
                 bit_depth=limits.bit_depth,
             )
-            prepared, flaw = _prepared(pixels, prepare), decoder.flaw(pixels)
+            prepared, flaw = _prepared(pixels, prepare), flaws.find_flaw(pixels)
     except ImageError as error:
         return _unreadable(arrival, file, error)
-    if len(file.data) > _KEPT:
+    if len(file.data) > _MAX_KEPT_BYTES:
         file.data = b""  # read again where it is needed at all
     return Frame(
         taken=TakenFile(arrival, file.source, file),
@@ -103,7 +103,7 @@ def _prepared(pixels: NDArray[np.uint8], prepare: Prepare) -> Tensor:
 
 def _unreadable(arrival: Arrival, file: OpenedFile | None, error: ImageError) -> Unreadable:
     try:
-        source = file.source if file else look(arrival.path)
+        source = file.source if file else unread_source(arrival.path)
     except ImageError as vanished:
         source, error = SourceFile(FileStamp(0, 0, 0, 0, 0), None), vanished
     return Unreadable(TakenFile(arrival, source, file), error)

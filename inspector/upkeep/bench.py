@@ -29,7 +29,7 @@ from rich.table import Table
 
 from inspector import filesystems
 from inspector.errors import FolderError, ImageError
-from inspector.imaging import decoder
+from inspector.imaging import decoder, flaws
 from inspector.imaging.source import read_source
 from inspector.ledger import store
 from inspector.network import artifact as artifacts
@@ -193,7 +193,7 @@ def _each(work: Callable[[Any], Any]) -> Callable[[Iterable[Any]], list[Any]]:
 def _decode(path: Path) -> NDArray[np.uint8]:
     with read_source(path) as source:
         pixels = decoder.decode(source.data)
-    decoder.flaw(pixels)
+    flaws.find_flaw(pixels)
     return pixels
 
 

@@ -50,7 +50,7 @@ def test_every_kind_of_pixel_survives(mode: str, size: tuple[int, int]) -> None:
         image = grey.convert(mode)
     stream = io.BytesIO()
     image.save(stream, "PNG")
-    quick = png.stored(stream.getvalue())
+    quick = png.with_stored_pixels(stream.getvalue())
     assert quick is not None
     assert pixels_of(quick) == pixels_of(stream.getvalue())
     png.check_sums(quick)
@@ -71,7 +71,7 @@ def test_every_filter_in_any_number_of_chunks(
     rows = np.random.default_rng(seed).integers(0, 256, (height, width + 1), dtype=np.uint8)
     rows[:, 0] = np.resize(kinds, height)
     content = png_of(rows.tobytes(), width=width, height=height, parts=parts)
-    quick = png.stored(content)
+    quick = png.with_stored_pixels(content)
     assert quick is not None
     assert pixels_of(quick) == pixels_of(content)
 
@@ -79,16 +79,16 @@ def test_every_filter_in_any_number_of_chunks(
 def test_rows_too_few_or_damaged_are_left_to_pillow() -> None:
     """What does not inflate to what the header says is not repaired here."""
     short = png_of(bytes(20 * 41), width=40, height=30)
-    assert png.stored(short) is None
+    assert png.with_stored_pixels(short) is None
     whole = bytearray(png_of(bytes(RANDOM.integers(0, 256, 30 * 41, dtype=np.uint8)), width=40, height=30))
     whole[60:70] = bytes(10)
-    assert png.stored(bytes(whole)) is None
+    assert png.with_stored_pixels(bytes(whole)) is None
 
 
 def test_pixels_that_inflate_to_gigabytes_take_no_more_than_the_header_says() -> None:
     """Rows beyond the last one are never inflated."""
     bomb = png_of(bytes(100_000_000), width=40, height=30)
-    quick = png.stored(bomb)
+    quick = png.with_stored_pixels(bomb)
     assert quick is not None
     assert len(quick) < 2000
     assert pixels_of(quick) == ("L", bytes(40 * 30))
@@ -97,5 +97,6 @@ def test_pixels_that_inflate_to_gigabytes_take_no_more_than_the_header_says() ->
 def test_a_large_picture_is_left_to_pillow() -> None:
     """Pillow inflates bit by bit; many bytes a pixel would stand in memory several times here."""
     rows = bytes(1800 * (1 + 2400 * 8))
-    assert png.stored(png_of(rows, width=2400, height=1800, depth=16, colour=6)) is None
-    assert png.stored(png_of(rows[: 1200 * (1 + 2400 * 8)], width=2400, height=1200, depth=16, colour=6))
+    assert png.with_stored_pixels(png_of(rows, width=2400, height=1800, depth=16, colour=6)) is None
+    few = rows[: 1200 * (1 + 2400 * 8)]
+    assert png.with_stored_pixels(png_of(few, width=2400, height=1200, depth=16, colour=6))

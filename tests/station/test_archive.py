@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.file_names import to_text
-from inspector.imaging.source import TakenFile, look, read_source
+from inspector.imaging.source import TakenFile, read_source, unread_source
 from inspector.records import Arrival, FileStamp, Outcome, Place, SourceFile
 from inspector.station import renames
 from inspector.station.archive import Archive, Moved
@@ -65,7 +65,7 @@ def dropped(root: Path, name: str = "weld.png", content: bytes = b"pixels") -> T
 
 def unopened(path: Path) -> TakenFile:
     """What cannot be read, as the daemon takes it."""
-    return TakenFile(arrival(path), look(path), None)
+    return TakenFile(arrival(path), unread_source(path), None)
 
 
 @contextmanager

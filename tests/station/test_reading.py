@@ -15,12 +15,12 @@ from stations import frame
 from torch import Tensor
 
 from inspector.imaging import decoder
-from inspector.imaging.source import MAX_BYTES
+from inspector.imaging.source import MAX_FILE_BYTES
 from inspector.records import Arrival
 from inspector.station.crash_journal import CrashJournal
 from inspector.station.reading import Frame, Limits, Unreadable, read
 
-LIMITS = Limits(decoder.FORMATS, decoder.MAX_PIXELS, MAX_BYTES, 8)
+LIMITS = Limits(decoder.FORMATS, decoder.MAX_PIXELS, MAX_FILE_BYTES, 8)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_large_file_is_not_kept_in_memory(
     arrival: Arrival, journal: CrashJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames that wait for their batch hold no more than 8 MiB each of what was read."""
-    monkeypatch.setattr("inspector.station.reading._KEPT", 1000)
+    monkeypatch.setattr("inspector.station.reading._MAX_KEPT_BYTES", 1000)
     result = read(arrival, LIMITS, whole, journal)
     assert isinstance(result, Frame)
     assert result.taken.opened is not None
