@@ -72,7 +72,7 @@ def main(
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)
-    memory.keep()  # as the station does, for all candidates
+    memory.keep_freed_memory()  # as the station does, for all candidates
     network = weldnet(student, own_size=own_size).requires_grad_(False)
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -6,10 +6,12 @@ import os
 import re
 from datetime import UTC, datetime, tzinfo
 from pathlib import PurePath
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from inspector.records import NameParts
 
+MAX_NAME_BYTES: Final = 255  # of a file name, on Linux file systems and on shares
 # '%' itself is escaped so that the mapping can be undone (to_path does); control
 # characters and Unicode's own line ends would break lines in reports and logs.
 _UNSAFE = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -33,6 +35,15 @@ def to_text(path: PurePath) -> str:
 def to_path(source_name: str) -> PurePath:
     """The path whose text a source name is: :func:`to_text` undone."""
     return PurePath(os.fsdecode(unquote_to_bytes(source_name)))
+
+
+def shorten(name: str, max_bytes: int) -> str:
+    """Cut a name to so many bytes of UTF-8, between two characters.
+
+    >>> shorten("weldön", 5)
+    'weld'
+    """
+    return name.encode()[:max_bytes].decode(errors="ignore")
 
 
 def _escape(text: str) -> str:

@@ -29,7 +29,7 @@ def set_up(form: Format) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the user's business
 
 
-def fields(**named: Any) -> dict[str, dict[str, Any]]:
+def json_fields(**named: Any) -> dict[str, dict[str, Any]]:
     """``extra=`` for a log call: what the JSON form says beside the message."""
     return {"fields": named}
 

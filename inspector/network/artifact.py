@@ -54,7 +54,7 @@ class Artifact:
         which scales better than many threads in one small convolution. They share what heaps there are.
         """
         torch.set_num_threads(1)
-        memory.keep()
+        memory.keep_freed_memory()
         frames = torch.zeros([batch_size, 1, self.metadata.height, self.metadata.width], dtype=torch.uint8)
         for _ in range(2):  # TorchScript watches the first call and optimizes for the second
             self.forward(frames)
@@ -80,7 +80,7 @@ def open(path: Path, *, sha256: str | None = None) -> Artifact:
         )
     golden = _golden(path)
     artifact = Artifact(path, digest, about, _load(path, data))
-    _prove(artifact, golden)
+    _verify(artifact, golden)
     if platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
         log.warning(
             "torch finds no vector instructions on this processor and runs several times slower; "
@@ -101,11 +101,11 @@ def _load(path: Path, data: bytes) -> torch.jit.ScriptModule:
         module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data))  # type: ignore[no-untyped-call]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(module.eval(), preserved_attrs=["prepare"])
     except Exception as error:  # noqa: BLE001 - TorchScript raises RuntimeError, AttributeError and others
-        raise _refusal(path, error) from None
+        raise _load_error(path, error) from None
     return frozen
 
 
-def _refusal(path: Path, error: Exception) -> ArtifactError:
+def _load_error(path: Path, error: Exception) -> ArtifactError:
     """What TorchScript could not do, as one line; a lack of int8 has another cure than a wrong file."""
     text = " ".join(str(error).split())
     if "onednn" in text or "primitive" in text:
@@ -134,7 +134,7 @@ def _golden(path: Path) -> _Golden:
         ) from None
 
 
-def _prove(artifact: Artifact, golden: _Golden) -> None:
+def _verify(artifact: Artifact, golden: _Golden) -> None:
     """The golden PNG gives the golden frame, and the golden frames give the golden answers.
 
     Raises:
@@ -148,7 +148,7 @@ def _prove(artifact: Artifact, golden: _Golden) -> None:
     except ImageError as error:
         raise ArtifactError(f"{wrong}: the golden image is not read ({error}); {cure}") from None
     except Exception as error:  # noqa: BLE001 - as in _load: what TorchScript raises is not documented
-        raise _refusal(artifact.path, error) from None
+        raise _load_error(artifact.path, error) from None
     if not np.array_equal(prepared, golden.frames[0]):
         raise ArtifactError(f"{wrong}: the golden image is decoded or resized to other pixels; {cure}")
     if [answer.shape for answer in answers[:2]] != [golden.probabilities.shape, golden.heat.shape]:

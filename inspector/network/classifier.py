@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from inspector.network.artifact import Artifact
     from inspector.network.metadata import Metadata
 
-UNKNOWN = "unknown"  # the label of a frame for which the network gave no numbers
+UNKNOWN_LABEL = "unknown"  # the label of a frame for which the network gave no numbers
 
 
 class Classifier:
@@ -38,7 +38,7 @@ class Classifier:
         self._artifact = artifact
         self._names = artifact.metadata.class_names
         self._accepts = [c.role == "accept" for c in artifact.metadata.classes]
-        self._accept, self._defects = _in_force(artifact.metadata, overrides or {})
+        self._accept, self._defects = _merge_thresholds(artifact.metadata, overrides or {})
         self._novelty = artifact.metadata.thresholds.novelty
 
     @property
@@ -66,7 +66,7 @@ class Classifier:
     ) -> Judgement:
         if not (np.isfinite(probabilities).all() and math.isfinite(novelty)):
             nothing = dict.fromkeys(self._names, 0.0)
-            return Judgement(Verdict.REVIEW, UNKNOWN, 0.0, nothing, 0.0, None, "not_finite")
+            return Judgement(Verdict.REVIEW, UNKNOWN_LABEL, 0.0, nothing, 0.0, None, "not_finite")
         shares = dict(zip(self._names, map(float, probabilities), strict=True))
         label = max(shares, key=shares.__getitem__)
         verdict, reason = self._verdict(shares, novelty, flaw)
@@ -98,7 +98,7 @@ class Classifier:
         return Verdict.REVIEW, "uncertain"
 
 
-def _in_force(about: Metadata, overrides: Mapping[str, float]) -> tuple[float, dict[str, float]]:
+def _merge_thresholds(about: Metadata, overrides: Mapping[str, float]) -> tuple[float, dict[str, float]]:
     """The accept threshold and each defect class's own."""
     defects = [c.name for c in about.classes if c.role == "defect"]
     for key in overrides:

@@ -9,7 +9,7 @@ from typing import Final
 # fresh, zeroed pages for the next, and keep a heap for each worker. Measured over 1000 frames on two workers
 # (docs/measurements/pipeline.md): 50 page faults per frame instead of 200, 0.3 ms in the kernel instead of
 # 1.1, and as much memory.
-_SETTINGS: Final = (
+_MALLOC_SETTINGS: Final = (
     (-1, 32 << 20),  # M_TRIM_THRESHOLD, bytes at the heap's end: glibc's own is 128 KiB
     (-3, 32 << 20),  # M_MMAP_THRESHOLD, bytes: the most that glibc allows
     # M_ARENA_MAX: no heap besides those there are, so that what one worker frees another takes. On two cores
@@ -19,9 +19,9 @@ _SETTINGS: Final = (
 )
 
 
-def keep() -> None:
+def keep_freed_memory() -> None:
     """Set glibc's malloc so, before the first thread; another C library stays as it is."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for name, value in _SETTINGS:
+        for name, value in _MALLOC_SETTINGS:
             mallopt(name, value)

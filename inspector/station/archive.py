@@ -29,6 +29,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Final
 
+from inspector import file_names
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.imaging.source import TakenFile
 from inspector.records import FileStamp, Outcome, Place
@@ -36,12 +37,13 @@ from inspector.station import renames
 
 log = logging.getLogger("weldnet")
 
-_NAME_BYTES: Final = 255  # the limit of a file name on Linux file systems
-_SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
-_RESERVE_BYTES: Final = 24  # for '.', 8 to 16 hex digits and the counter
+_MAX_SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
+# A name keeps 24 bytes free for '.', 8 to 16 hex digits and the counter.
+_MAX_STEM_BYTES: Final = file_names.MAX_NAME_BYTES - 24
 _MAX_TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-_REFUSED: Final = (*_FULL, errno.EIO, errno.EROFS)  # other errors are those of one file, or of a file server
+_DISK_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
+# Other errors are those of one file, or of a file server.
+_DISK_ERRNOS: Final = (*_DISK_FULL_ERRNOS, errno.EIO, errno.EROFS)
 
 
 class Moved(StrEnum):
@@ -81,7 +83,7 @@ class Archive:
                 f"drop_folder {drop}: there is no such folder; create it, or correct the setting"
             )
         for key, folder in (("archive_folder", archive), ("quarantine_folder", quarantine)):
-            _check(key, folder, drop)
+            _prepare_folder(key, folder, drop)
 
     def free_path(self, taken: TakenFile, place: Place, folder: str) -> str:
         """A free path for a taken file, as the ledger records it; promised to this file until it moves.
@@ -92,7 +94,7 @@ class Archive:
             folder: in it: local day, and verdict or reason.
         """
         *cameras, name = taken.arrival.source_name.split("/")
-        folder = "/".join([folder, *(_cut(camera, _NAME_BYTES - _RESERVE_BYTES) for camera in cameras)])
+        folder = "/".join([folder, *(file_names.shorten(camera, _MAX_STEM_BYTES) for camera in cameras)])
         stem, suffix = _split(name)
         source = taken.source
         mark = source.sha256[:8] if source.sha256 else f"{source.stamp.inode:08x}"
@@ -151,7 +153,7 @@ class Archive:
         if moved in (Moved.CHANGED, Moved.GONE) and opened and (content := opened.content()) is not None:
             moved = _rescue(content, taken.source.stamp.mtime_ns, root, target)
         if moved is Moved.FAILED:
-            self.require()
+            self.require_moves()
         return moved
 
     def _move(self, path: Path, stamp: FileStamp, root: Path, target: Path) -> Moved:
@@ -180,14 +182,14 @@ class Archive:
             return _failed(path, target, error)
         return Moved.CHANGED
 
-    def require(self) -> None:
+    def require_moves(self) -> None:
         """Find out by a real rename whether files can be moved at all, or only some cannot.
 
         Raises:
             ArchiveUnavailable: the disk is full, read-only or failing, or a folder is not there.
         """
         for folder in self._folders.values():
-            if error := renames.trial(folder, self._drop):
+            if error := renames.try_rename(folder, self._drop):
                 raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
 
     def flush(self, taken: Sequence[TakenFile]) -> None:
@@ -202,7 +204,7 @@ class Archive:
             try:
                 flush()
             except OSError as error:
-                if error.errno in _REFUSED or not self._drop.is_dir():
+                if error.errno in _DISK_ERRNOS or not self._drop.is_dir():
                     raise ArchiveUnavailable(f"{self._drop} cannot be flushed: {error.strerror}") from None
 
 
@@ -232,31 +234,25 @@ def _rescue(content: bytes, mtime_ns: int, root: Path, target: Path) -> Moved:
 def _split(name: str) -> tuple[str, str]:
     """Stem and suffix of a safe name, the stem cut to what a file name can hold beside mark and counter."""
     suffix = PurePath(name).suffix
-    if len(suffix.encode()) > _SUFFIX_BYTES:
+    if len(suffix.encode()) > _MAX_SUFFIX_BYTES:
         suffix = ""
-    room = _NAME_BYTES - _RESERVE_BYTES - len(suffix.encode())
-    return _cut(name.removesuffix(suffix), room), suffix
+    return file_names.shorten(name.removesuffix(suffix), _MAX_STEM_BYTES - len(suffix.encode())), suffix
 
 
-def _cut(name: str, room: int) -> str:
-    """A name in so many bytes of UTF-8."""
-    return name.encode()[:room].decode(errors="ignore")
-
-
-def _check(key: str, folder: Path, drop: Path) -> None:
+def _prepare_folder(key: str, folder: Path, drop: Path) -> None:
     """Create the folder where missing, and try a rename from the drop folder for real."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise FolderError(f"{key} {folder}: cannot be created: {error.strerror}") from None
-    refused = renames.trial(folder, drop)
-    if refused is None or refused.errno in _FULL:  # a full disk is no mistake in the settings, and has an end
+    refused = renames.try_rename(folder, drop)
+    if refused is None or refused.errno in _DISK_FULL_ERRNOS:  # a full disk is an outage, not a wrong setting
         return
     if refused.errno == errno.EXDEV:
-        mend = f"must lie on the same file system and mount as drop_folder {drop}, for files move by rename"
+        fix = f"must be on the same file system and mount as drop_folder {drop}, since files move by rename"
     else:
-        mend = f"{refused.strerror} on a rename from {drop}; give this user write permission to both"
-    raise FolderError(f"{key} {folder}: {mend}")
+        fix = f"{refused.strerror} on a rename from {drop}; give this user write permission to both"
+    raise FolderError(f"{key} {folder}: {fix}")
 
 
 def _is_same_folder(status: os.stat_result, stamp: FileStamp) -> bool:

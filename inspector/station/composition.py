@@ -38,11 +38,11 @@ from inspector.station.results import Results
 from inspector.station.rules import InstalledFile, Pace, Rules
 from inspector.station.service import Notifier, ReloadFlag, StopFlag
 
-FAULT = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
-DISK_FREE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
+FAULT_GAUGE = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
+DISK_FREE_GAUGE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
 
 # A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
-RELOADED = frozenset(
+RELOADABLE_SETTINGS = frozenset(
     {
         "artifact",
         "artifact_sha256",
@@ -158,7 +158,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     """
     if not settings.others_may_write:
         permissions.require(settings.artifact, "set others_may_write: true")
-    file = _installed(settings.artifact)  # before it is read: a change meanwhile is a change
+    file = _installed_file(settings.artifact)  # before it is read: a change meanwhile is a change
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
@@ -201,7 +201,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     )
 
 
-def _installed(path: Path) -> InstalledFile:
+def _installed_file(path: Path) -> InstalledFile:
     try:
         return InstalledFile(path, FileStamp.of(path.stat()))
     except OSError as error:
@@ -217,7 +217,7 @@ def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rul
         changed = sorted(
             key
             for key in Settings.model_fields
-            if key not in RELOADED and getattr(settings, key) != getattr(first, key)
+            if key not in RELOADABLE_SETTINGS and getattr(settings, key) != getattr(first, key)
         )
         if changed:
             raise SettingsError(f"{config}: {', '.join(changed)} changed; restart the service for that")
@@ -258,8 +258,8 @@ def _health(
         results=results,
     )
     metrics = station.metrics
-    metrics.gauge(*FAULT, {name: partial(_is_wrong, health, name) for name in FAULTS})
-    metrics.gauge(*DISK_FREE, {"archive": health.free_bytes})
+    metrics.gauge(*FAULT_GAUGE, {name: partial(_is_faulty, health, name) for name in FAULTS})
+    metrics.gauge(*DISK_FREE_GAUGE, {"archive": health.free_bytes})
 
     def about() -> dict[str, Any]:
         faults = health.faults()
@@ -275,5 +275,5 @@ def _health(
     return about
 
 
-def _is_wrong(health: Health, fault: str) -> float:
+def _is_faulty(health: Health, fault: str) -> float:
     return float(fault in health.faults())

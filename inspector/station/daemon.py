@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from inspector.errors import ImageError, RowRefused, Unavailable
 from inspector.imaging.source import TakenFile
 from inspector.ledger.store import Store
-from inspector.logs import fields
+from inspector.logs import json_fields
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
 from inspector.monitoring.totals import Totals, counts_text
@@ -208,9 +208,9 @@ class Daemon:
             self.totals.inspecting_s = time.monotonic() - self._began
             self.metrics.count_batch(len(frames))
             verdicts = Counter(judgement.verdict.value for judgement in judgements)
-            extra = fields(event="batch", frames=len(frames), infer_ms=round(infer_ms, 2), verdicts=verdicts)
-            text = counts_text(verdicts)
-            log.info("batch of %d, %.1f ms per frame: %s", len(frames), infer_ms, text, extra=extra)
+            count, text = len(frames), counts_text(verdicts)
+            extra = json_fields(event="batch", frames=count, infer_ms=round(infer_ms, 2), verdicts=verdicts)
+            log.info("batch of %d, %.1f ms per frame: %s", count, infer_ms, text, extra=extra)
 
     def _quarantine(self, unreadable: Sequence[Unreadable]) -> None:
         """Set unreadable files aside; those that the ledger knows were on their way there already."""
@@ -220,7 +220,7 @@ class Daemon:
         rows: list[Recorded] = []
         for item in unreadable:
             name, reason = item.taken.arrival.source_name, item.error.reason
-            extra = fields(event="quarantine", file=name, reason=reason)
+            extra = json_fields(event="quarantine", file=name, reason=reason)
             log.warning("quarantine: %s: %s", name, item.error, extra=extra)
             entry = known.get(item.taken.key)
             if entry and (path := self.archive.unfilled_path(Place.QUARANTINE, entry.paths)):

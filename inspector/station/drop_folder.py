@@ -79,7 +79,7 @@ class DropFolder:
         self._fd, self._is_stale = fd, False
         self._device, self._mount = os.fstat(fd).st_dev, filesystems.mount_of(self.path)
         if self.is_remote:
-            self._tell_once(
+            self._report_once(
                 "polling", f"{self.path} is on {self._mount.kind}: found by scans, not by a watch"
             )
         else:
@@ -108,9 +108,9 @@ class DropFolder:
         try:
             found = self.path.stat()
             if self._fd < 0 or self._is_stale or not os.path.samestat(found, os.fstat(self._fd)):
-                self._take_over(found.st_dev)
+                self._reopen(found.st_dev)
         except (OSError, FolderError) as error:
-            self._tell_once("folder_lost", f"waiting for it: {error}")
+            self._report_once("folder_lost", f"waiting for it: {error}")
             return False
         if self.troubles.pop("folder_lost", None):
             self._events.add("folder_back", str(self.path))
@@ -122,7 +122,7 @@ class DropFolder:
         """Names of all that stands in the folder, and in its sub-folders where they are part of it.
 
         Raises:
-            OSError: it cannot be listed now; :meth:`cannot_list` wants to know.
+            OSError: it cannot be listed now; :meth:`listing_failed` wants to know.
         """
         folders = []
         with os.scandir(self._fd) as listing:
@@ -137,10 +137,10 @@ class DropFolder:
             yield from self._names_in(folder)
         self.troubles.pop("folder_unreadable", None)
 
-    def cannot_list(self, error: OSError) -> None:
+    def listing_failed(self, error: OSError) -> None:
         """The listing broke off: say so once, and open the folder anew next time."""
         self._is_stale = True
-        self._tell_once("folder_unreadable", f"{self.path}: {error.strerror}")
+        self._report_once("folder_unreadable", f"{self.path}: {error.strerror}")
 
     def stat(self, name: str) -> os.stat_result | None:
         """Status of one name, links not followed; None if it is gone."""
@@ -174,7 +174,7 @@ class DropFolder:
             finally:
                 os.close(fd)
 
-    def _take_over(self, device: int) -> None:
+    def _reopen(self, device: int) -> None:
         mount = filesystems.mount_of(self.path)
         if device != self._device and mount != self._mount:
             raise FolderError(
@@ -196,7 +196,7 @@ class DropFolder:
                 "or give this station a folder of its own"
             ) from None
         except OSError as error:  # some network file systems lock nothing
-            self._tell_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
+            self._report_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
 
     def _watch(self, prefix: str) -> None:
         """Watch the folder, or a sub-folder, anew."""
@@ -214,9 +214,9 @@ class DropFolder:
         except FileNotFoundError:  # the next scan tells of a folder that has gone
             return
         except OSError as error:
-            self._tell_once("no_watch", f"scans must do: {error.strerror}")
+            self._report_once("no_watch", f"scans must do: {error.strerror}")
 
-    def _tell_once(self, kind: str, detail: str) -> None:
+    def _report_once(self, kind: str, detail: str) -> None:
         if kind not in self.troubles:
             self._events.add(kind, detail)
         self.troubles[kind] = detail

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
-from inspector.logs import fields
+from inspector.logs import json_fields
 
 log = logging.getLogger("weldnet")
 
@@ -36,7 +36,7 @@ class Events:
     def add(self, kind: str, detail: str) -> None:
         """Log an event, and keep it until it has been written."""
         level = logging.INFO if kind in _EXPECTED_KINDS else logging.WARNING
-        log.log(level, "%s: %s", kind, detail, extra=fields(event=kind))
+        log.log(level, "%s: %s", kind, detail, extra=json_fields(event=kind))
         self._waiting.append(Event(kind, detail))
 
     def drain(self, write: Callable[[str, str], None]) -> None:

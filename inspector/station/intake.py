@@ -24,7 +24,7 @@ from inspector.file_names import to_text
 from inspector.records import Arrival
 from inspector.station.drop_folder import DropFolder
 from inspector.station.events import Events
-from inspector.station.listing import is_image_name, is_named_as_intake
+from inspector.station.listing import has_intake_name, is_image_name
 from inspector.station.readiness import State, WaitingFile
 from inspector.station.ready_queue import ReadyQueue
 from inspector.station.watch import Close
@@ -238,7 +238,7 @@ class Intake:
             try:
                 self._enter_new_files(known, started_us, started)
             except OSError as error:
-                self._drop.cannot_list(error)
+                self._drop.listing_failed(error)
                 known.update(self._files)
         else:
             self._beyond = 0
@@ -272,7 +272,7 @@ class Intake:
 
     def _admitted(self, name: str) -> os.stat_result | None:
         """The status of what is intake; None for names that are none, for directories, and where too late."""
-        if not is_named_as_intake(name):
+        if not has_intake_name(name):
             return None
         if self._only_first_scan and self._opened_ns and not self._beyond:
             return None

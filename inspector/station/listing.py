@@ -12,7 +12,7 @@ from inspector.errors import FolderError
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def is_named_as_intake(name: str) -> bool:
+def has_intake_name(name: str) -> bool:
     """Hidden and temporary names are no intake.
 
     Args:
@@ -29,12 +29,10 @@ def is_image_name(name: str) -> bool:
 
 def is_subfolder(item: os.DirEntry[str]) -> bool:
     """Whether this is a camera's folder, where they are part of the drop folder; a link to one is not."""
-    return (
-        is_named_as_intake(item.name) and not is_image_name(item.name) and item.is_dir(follow_symlinks=False)
-    )
+    return has_intake_name(item.name) and not is_image_name(item.name) and item.is_dir(follow_symlinks=False)
 
 
-def waiting(folder: Path, *, subfolders: bool = False) -> Iterator[Path]:
+def waiting_files(folder: Path, *, subfolders: bool = False) -> Iterator[Path]:
     """What waits in a drop folder right now, for people and for the ledger: read without owning the folder.
 
     Raises:
@@ -44,8 +42,8 @@ def waiting(folder: Path, *, subfolders: bool = False) -> Iterator[Path]:
         with os.scandir(folder) as items:
             for item in items:
                 if subfolders and is_subfolder(item):
-                    yield from waiting(folder / item.name)
-                elif is_named_as_intake(item.name) and (
+                    yield from waiting_files(folder / item.name)
+                elif has_intake_name(item.name) and (
                     is_image_name(item.name) or not item.is_dir(follow_symlinks=False)
                 ):
                     yield Path(item.path)

@@ -11,7 +11,7 @@ from typing import Final
 
 _RENAME_NOREPLACE: Final = 1
 _AT_FDCWD: Final = -100
-_NO_RENAMEAT2: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)  # kernel, NFS and some FUSE
+_UNSUPPORTED_ERRNOS: Final = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP)  # kernel, NFS and some FUSE
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -22,7 +22,7 @@ def noreplace(source: Path, target: Path) -> None:
     if _libc.renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], _RENAME_NOREPLACE) == 0:
         return
     code = ctypes.get_errno()
-    if code not in _NO_RENAMEAT2:
+    if code not in _UNSUPPORTED_ERRNOS:
         raise OSError(code, os.strerror(code), str(source))
     # One daemon alone writes below these folders (the drop folder's lock), so to look first is enough. A link
     # and an unlink would not be: between the two the name may be given to a new file, and that would be lost.
@@ -51,7 +51,7 @@ def make_parent(target: Path, root: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
 
 
-def trial(folder: Path, drop: Path) -> OSError | None:
+def try_rename(folder: Path, drop: Path) -> OSError | None:
     """Why nothing can be moved from the drop folder, or None; it leaves no trace."""
     probe = drop / f".weldnet-{os.getpid()}-probe"  # hidden: no intake; it lives for a moment
     target = folder / probe.name

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from inspector.file_names import MAX_NAME_BYTES, shorten
 from inspector.ledger.schema import arrival, inspection, quarantine
 from inspector.ledger.schema import station as stations
 from inspector.records import Json, NameParts, Outcome
 from inspector.times import iso
 
 SCHEMA: Final = 1
-_MAX_NAME_BYTES = 255  # the limit of a file name on Linux file systems and on shares
 _FORBIDDEN_ON_WINDOWS = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
 _REPORTED_OUTCOMES = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
 
@@ -85,4 +85,4 @@ def name(row: sa.RowMapping) -> str:
     """As in the archive, ``<stem>.<first 8 of sha256>``, and the row's number: no two results share it."""
     ending = f".{row['id']}.json"
     stem = _FORBIDDEN_ON_WINDOWS.sub("_", PurePosixPath(row["path"]).stem)
-    return stem.encode()[: _MAX_NAME_BYTES - len(ending)].decode(errors="ignore") + ending
+    return shorten(stem, MAX_NAME_BYTES - len(ending)) + ending

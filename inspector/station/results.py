@@ -200,17 +200,7 @@ class Results:
     def _write(self, row: sa.RowMapping) -> None:
         told = result_file.content(row, self._station, self._zone, self._describe)
         content = json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
-        unfinished = self._folder / f".{row['id']}.tmp"
-        try:
-            with unfinished.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            unfinished.replace(self._folder / result_file.name(row))
-        except OSError:
-            with contextlib.suppress(OSError):
-                unfinished.unlink(missing_ok=True)
-            raise
+        _write_file(self._folder / result_file.name(row), content, self._folder / f".{row['id']}.tmp")
 
     # --- what is remembered and told ------------------------------------------------------------------
 
@@ -232,11 +222,7 @@ class Results:
 
     def _save_position(self, position: _Position) -> None:
         unfinished = self._position_file.with_name(f"{self._position_file.name}.new")
-        with unfinished.open("w", encoding="utf-8") as stream:
-            json.dump(asdict(position), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(self._position_file)
+        _write_file(self._position_file, json.dumps(asdict(position)).encode(), unfinished)
         self._position = position
 
     def _note_failure(self, error: OSError) -> None:
@@ -250,3 +236,17 @@ class Results:
         if self._failure:
             self._events.add("results_back", f"over after {time.monotonic() - self._failure.since:.1f} s")
             self._failure = None
+
+
+def _write_file(path: Path, content: bytes, unfinished: Path) -> None:
+    """Write a file under another name, flush it, and rename it: it is there whole or not at all."""
+    try:
+        with unfinished.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise

@@ -12,7 +12,7 @@ from types import FrameType
 
 from inspector.monitoring.progress import Progress
 
-_SLICE_S = 0.2  # a pause looks at the stop flag this often: quick to obey, cheap when idle
+_PAUSE_SLICE_S = 0.2  # a pause looks at the stop flag this often: quick to obey, cheap when idle
 
 
 class StopFlag:
@@ -33,7 +33,7 @@ class StopFlag:
         """Sleep, but not past a request to stop (``seconds`` on the monotonic clock)."""
         until = time.monotonic() + seconds
         while not self.is_set and (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, _SLICE_S))
+            time.sleep(min(left, _PAUSE_SLICE_S))
 
 
 class ReloadFlag:
@@ -81,7 +81,7 @@ def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.
             signal.signal(number, old)
 
 
-_STATE_S = 5.0  # s that READY and its like wait for a manager that does not read
+_MAX_STATE_WAIT_S = 5.0  # s that READY and its like wait for a manager that does not read
 
 
 class Notifier:
@@ -106,15 +106,15 @@ class Notifier:
 
     def ready(self) -> None:
         """The model is warm, the watch stands, the database has answered or its outage is declared."""
-        self._send("READY=1", _STATE_S)
+        self._send("READY=1", _MAX_STATE_WAIT_S)
 
     def reloading(self) -> None:
         """Settings and artifact are being read again; :meth:`ready` ends it, whichever way it went."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", _STATE_S)
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", _MAX_STATE_WAIT_S)
 
     def stopping(self) -> None:
         """No more files are taken; what was taken is being finished."""
-        self._send("STOPPING=1", _STATE_S)
+        self._send("STOPPING=1", _MAX_STATE_WAIT_S)
 
     def status(self, text: str) -> None:
         """One line for ``systemctl status``; sent only when it changes."""

@@ -29,7 +29,7 @@ _MASK: Final = Mask(
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_ONLYDIR
 )
-_MOST: Final = 20_000  # hints kept while nobody takes them (a database outage); past that a scan is cheaper
+_MAX_HINTS: Final = 20_000  # kept while nothing reads them (a database outage); then a scan is cheaper
 
 
 class Close(NamedTuple):
@@ -100,7 +100,7 @@ class FolderWatch:
         """Called by the reader thread for each event."""
         if event.mask & (InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF):
             self._trouble = "lost"
-        elif len(self._closes) >= _MOST:
+        elif len(self._closes) >= _MAX_HINTS:
             self._trouble = "overflow"
         elif not event.mask & InotifyConstants.IN_ISDIR:
             self._closes.append(

@@ -157,11 +157,11 @@ def _metric_names() -> set[str]:
 
     from inspector.monitoring.metrics import Metrics
     from inspector.records import ArtifactInUse
-    from inspector.station.composition import DISK_FREE, FAULT
+    from inspector.station.composition import DISK_FREE_GAUGE, FAULT_GAUGE
 
     metrics = Metrics(ArtifactInUse("a", "1", "0"))
-    metrics.gauge(*FAULT, {"disk": lambda: 0})
-    metrics.gauge(*DISK_FREE, {"archive": lambda: 0})
+    metrics.gauge(*FAULT_GAUGE, {"disk": lambda: 0})
+    metrics.gauge(*DISK_FREE_GAUGE, {"archive": lambda: 0})
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "info": ("_info",)}
     return {

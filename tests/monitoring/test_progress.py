@@ -5,20 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
+from clocks import Clock
 
 from inspector.monitoring.progress import Progress
 from inspector.station.workers import Workers
-
-
-class Clock:
-    """Seconds that pass only when a test lets them."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
 
 
 @pytest.fixture

@@ -357,7 +357,7 @@ def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
         (root / name).rename(root / "unmounted")
         for act in (
             lambda: archive.deliver(taken, Place.ARCHIVE, f"{DAY}/weld.png"),
-            archive.require,
+            archive.require_moves,
         ):
             with pytest.raises(ArchiveUnavailable, match=f"{name}.*No such file or directory"):
                 act()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from clocks import Clock
 
 from inspector.imaging.source import TakenFile
 from inspector.records import Arrival, FileStamp, SourceFile
@@ -14,16 +15,6 @@ from inspector.station.reading import Frame
 from inspector.station.rules import Pace
 
 PACE = Pace(batch_size=4, batch_wait_s=0.05, threads=2, drain_s=1)
-
-
-class Clock:
-    """Seconds that pass only when a test lets them."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from inspector.records import Arrival
 from inspector.station import intake as module
 from inspector.station.events import Events
 from inspector.station.intake import Intake
-from inspector.station.listing import waiting
+from inspector.station.listing import waiting_files
 
 SETTLE_S, GIVE_UP_S, SCAN_S = 0.5, 10.0, 2.0
 OLD_S = 600.0  # a minute is enough, but real time passes as well before a test writes its file
@@ -513,10 +513,10 @@ def test_what_waits_is_told_without_owning_the_folder(
     (drop / "x.png").mkdir()
     (drop / "folder").mkdir()
     intake = start()
-    assert {path.name for path in waiting(drop)} == {"a.png", "note.txt", "x.png"}
+    assert {path.name for path in waiting_files(drop)} == {"a.png", "note.txt", "x.png"}
     assert intake.pending() == 3
     with pytest.raises(FolderError, match="create it, or correct the setting"):
-        list(waiting(drop / "missing"))
+        list(waiting_files(drop / "missing"))
 
 
 def test_a_scan_comes_no_sooner_than_twenty_times_its_cost(tmp_path: Path, drop: Path) -> None:
@@ -739,7 +739,7 @@ def test_what_is_no_cameras_folder_is_left_alone(
     (drop / "cam1" / "weld.png.part").write_bytes(b"data")
     clock.now += OLD_S
     intake = start(subfolders=True)
-    assert {path.relative_to(drop) for path in waiting(drop, subfolders=True)} == {
+    assert {path.relative_to(drop) for path in waiting_files(drop, subfolders=True)} == {
         Path("link"),
         Path("x.png"),
     }

@@ -1,0 +1,14 @@
+"""A clock for the tests that stands in for ``time.monotonic``."""
+
+from __future__ import annotations
+
+
+class Clock:
+    """Seconds that pass only when a test lets them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
