@@ -489,7 +489,7 @@ def test_a_folder_that_cannot_be_made_is_named(root: Path) -> None:
         Archive(root / "drop", root / "archive", root / "file" / "quarantine")
 
 
-def test_another_file_system_is_refused_with_how_to_mend_it(root: Path) -> None:
+def test_another_file_system_is_refused_with_how_to_fix_it(root: Path) -> None:
     """Files move by rename, so the archive must lie where the drop folder lies; a real rename finds out."""
     shared = Path("/dev/shm")  # noqa: S108 - another device
     if not shared.is_dir() or shared.stat().st_dev == root.stat().st_dev or not os.access(shared, os.W_OK):

@@ -80,7 +80,7 @@ def test_a_suspect_that_decodes_is_cleared(path: Path):
         pass
 
 
-def test_a_long_journal_is_begun_anew(path: Path):
+def test_a_long_journal_is_shortened(path: Path):
     """In months of service the file stays short, and keeps its suspects."""
     crash_while_decoding(path, "suspect.png")
     with CrashJournal(path) as journal:

@@ -420,7 +420,7 @@ def test_a_row_that_the_database_refuses_keeps_no_other_out(tmp_path: Path, tiny
     assert station.reconcile()["unaccounted"] == 0
 
 
-def test_a_file_whose_every_row_is_refused_stays_and_is_told(tmp_path: Path, tiny: Path, url: URL):
+def test_a_file_whose_every_row_is_refused_stays_and_is_reported(tmp_path: Path, tiny: Path, url: URL):
     """Where the quarantine's row is refused, too, the file waits, an event says so, and work goes on."""
     station = Station(tmp_path, tiny, url)
     engine = database.engine(url)

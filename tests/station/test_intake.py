@@ -296,7 +296,7 @@ def test_a_broken_file_is_given_up_in_time(drop: Path, start: Callable[..., Inta
     assert intake.pending() == 0
 
 
-def test_growth_starts_the_patience_anew(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
+def test_growth_starts_the_patience_again(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
     """A writer with long pauses is not given up while bytes still come."""
     intake = start()
     with (drop / "slow.png").open("wb") as writer:
@@ -504,7 +504,7 @@ def test_a_single_pass_ends_although_somebody_still_writes(
     assert intake.pending() == 1
 
 
-def test_what_waits_is_told_without_owning_the_folder(
+def test_what_waits_is_reported_without_owning_the_folder(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
     """Reports count the same files as the daemon does, beside the running daemon."""
@@ -777,7 +777,7 @@ def test_a_remote_folder_is_polled(
 # --- troubles ---------------------------------------------------------------------------------------
 
 
-def test_a_second_daemon_is_refused_and_told_who_was_first(drop: Path, clock: Clock) -> None:
+def test_a_second_daemon_is_refused_and_hears_who_was_first(drop: Path, clock: Clock) -> None:
     """One folder, one daemon; the folder is free again when the first has ended."""
     with open_intake(drop, clock), pytest.raises(FolderError, match=f"process {os.getpid()}"):
         open_intake(drop, clock).__enter__()
@@ -820,7 +820,7 @@ def test_a_folder_that_goes_away_is_waited_for(
         open_intake(drop, clock).__enter__()
 
 
-def test_a_folder_that_is_replaced_is_taken_over_and_told(
+def test_a_folder_that_is_replaced_is_used_and_reported(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
     """Another folder under the same path is locked, watched and scanned; what stood in the old one is not."""

@@ -50,7 +50,7 @@ def test_newcomers_behind_a_backlog_do_not_wait_for_its_end():
     assert len(queue.ready) == 700
 
 
-def test_without_a_backlog_nobody_is_served_out_of_turn():
+def test_without_a_backlog_files_come_in_order():
     """Files that wait less than five seconds come in the order in which they were seen."""
     queue = Queue()
     for number in range(20):

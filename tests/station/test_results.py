@@ -34,7 +34,7 @@ PATTERN = re.compile(r"(?P<camera>cam\d)_(?P<part>P\d+)_(?P<seam>S\d)")
 
 
 class Teller:
-    """A ledger with a results folder; ``told`` waits until as many results are there."""
+    """A ledger with a results folder; ``written`` waits until as many results are there."""
 
     def __init__(self, root: Path, url: URL) -> None:
         self.url = url
@@ -59,7 +59,7 @@ class Teller:
         with teller, Store.open(self.url, "cell-1", seam_gap_s=300, recorded=self.woken.set) as store:
             yield store, teller
 
-    def told(self, number: int) -> list[dict[str, Any]]:
+    def written(self, number: int) -> list[dict[str, Any]]:
         """The results in the order of their rows, as soon as there are so many, and no other file."""
         wait_for(lambda: len(list(self.folder.glob("*.json"))) >= number)
         return read(self.folder)
@@ -97,7 +97,7 @@ def on_sqlite(tmp_path: Path, url_of: Callable[[str], URL]) -> Teller:
     return made
 
 
-def test_each_way_a_file_can_go_is_told(teller: Teller) -> None:
+def test_each_outcome_has_a_result(teller: Teller) -> None:
     """Inspected and quarantined files have one result each, with names, verdict, times and rows."""
     with teller.at_work() as (store, _):
         force = in_force(store)
@@ -107,7 +107,7 @@ def test_each_way_a_file_can_go_is_told(teller: Teller) -> None:
         [number] = store.record([item], force)
         bad = quarantined("cam2_P8_S1.png", recorded_us=time.time_ns() // 1000)
         [row] = store.record([bad], force)
-        first, last = teller.told(2)
+        first, last = teller.written(2)
     assert list(first) == [
         *("schema", "row", "outcome", "station", "name", "sha256", "camera", "part", "seam", "pass_no"),
         *("verdict", "class", "confidence", "reason", "detail", "camera_time", "seen", "recorded"),
@@ -128,17 +128,17 @@ def test_each_way_a_file_can_go_is_told(teller: Teller) -> None:
     assert (last["camera"], last["part"], last["seam"], last["quarantine"]) == ("cam2", "P8", "S1", row)
 
 
-def test_a_duplicate_is_told_with_its_first_verdict(teller: Teller) -> None:
+def test_a_duplicate_has_its_first_verdict(teller: Teller) -> None:
     """A file delivered again gets a result of its own, which says what its first judgement was."""
     with teller.at_work() as (store, _):
         [number] = store.record([inspected(verdict=Verdict.REVIEW, **now())], in_force(store))
         store.record([duplicate(number)], in_force(store))
-        first, second = teller.told(2)
+        first, second = teller.written(2)
     assert (first["outcome"], second["outcome"]) == ("inspected", "duplicate")
     assert (second["verdict"], second["inspection"], second["row"]) == ("REVIEW", number, first["row"] + 1)
 
 
-def test_what_was_before_the_first_start_is_not_told(teller: Teller) -> None:
+def test_what_was_before_the_first_start_is_left_out(teller: Teller) -> None:
     """Set on a station of years, the folder gets what comes from then on; a restart goes on where it was."""
     with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected("old.png")], in_force(store))
@@ -147,7 +147,7 @@ def test_what_was_before_the_first_start_is_not_told(teller: Teller) -> None:
     with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:  # while nobody tells
         store.record([inspected("b.png", **now())], in_force(store))
     with teller.at_work():
-        assert [result["name"] for result in teller.told(2)] == ["a.png", "b.png"]
+        assert [result["name"] for result in teller.written(2)] == ["a.png", "b.png"]
     for file in teller.folder.iterdir():
         file.unlink()
     with teller.at_work() as (store, _):
@@ -155,7 +155,7 @@ def test_what_was_before_the_first_start_is_not_told(teller: Teller) -> None:
     assert [result["name"] for result in read(teller.folder)] == ["c.png"]
 
 
-def test_another_station_s_images_are_not_told(on_sqlite: Teller) -> None:
+def test_another_stations_images_are_left_out(on_sqlite: Teller) -> None:
     """In a database of many stations each tells its own."""
     with on_sqlite.at_work() as (store, _), Store.open(on_sqlite.url, "cell-2", seam_gap_s=300) as other:
         other.record([inspected("theirs.png", **now())], in_force(other))
@@ -170,7 +170,7 @@ def test_names_are_files_anywhere_and_never_collide(on_sqlite: Teller, name: str
         for n in range(3):
             item = inspected(name, str(n), path=f"day{n}/PASS/{name}", **now())
             store.record([item], in_force(store))
-        assert [result["name"] for result in on_sqlite.told(3)] == [name] * 3
+        assert [result["name"] for result in on_sqlite.written(3)] == [name] * 3
     for file in on_sqlite.folder.iterdir():
         assert len(os.fsencode(file.name)) <= 255
         assert not set('<>:"|?*\\') & set(file.name)
@@ -180,7 +180,7 @@ def test_names_are_files_anywhere_and_never_collide(on_sqlite: Teller, name: str
 
 
 def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
-    """While the folder is away results wait in the database, which is told; they come when it is back."""
+    """While the folder is away results wait in the database, which is written; they come when it is back."""
     teller.folder.rmdir()
     with teller.at_work() as (store, at_work):
         for n in range(120):
@@ -189,7 +189,7 @@ def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
         assert "No such file or directory; its results wait in the database" in str(at_work.fault())
         assert not teller.folder.exists()
         teller.folder.mkdir()
-        assert len(teller.told(120)) == 120
+        assert len(teller.written(120)) == 120
         wait_for(lambda: at_work.fault() is None)
     assert [event.kind for event in teller.events] == ["results_failed", "results_back"]
 
@@ -205,7 +205,7 @@ def test_a_full_folder_leaves_no_half_file(on_sqlite: Teller, tmp_path: Path) ->
                 wait_for(lambda: at_work.fault() is not None)
                 assert "No space left" in str(at_work.fault())
                 assert list(on_sqlite.folder.iterdir()) == []
-            assert len(on_sqlite.told(10)) == 10
+            assert len(on_sqlite.written(10)) == 10
 
 
 def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Teller, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Tell
         on_sqlite.folder = disk
         with on_sqlite.at_work() as (store, _):
             store.record([inspected("a.png", **now())], in_force(store))
-            on_sqlite.told(1)
+            on_sqlite.written(1)
         unmount(disk)
         with on_sqlite.at_work() as (store, at_work):
             store.record([inspected("b.png", **now())], in_force(store))
@@ -222,28 +222,28 @@ def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Tell
             assert "was a mount point and is none now" in str(at_work.fault())
             assert list(disk.iterdir()) == []
             mount(disk)
-            assert [result["name"] for result in on_sqlite.told(1)] == ["b.png"]
+            assert [result["name"] for result in on_sqlite.written(1)] == ["b.png"]
 
 
 def test_a_folder_that_hangs_does_not_hold_up_anything(
     on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A share that does not answer is told as a fault, while commits go on; then the results come."""
+    """A share that does not answer is written as a fault, while commits go on; then the results come."""
     monkeypatch.setattr(results, "_MAX_SILENCE_S", 0.05)
     with on_sqlite.at_work() as (store, at_work):
         [_] = store.record([inspected("a.png", **now())], in_force(store))
-        row = on_sqlite.told(1)[0]["row"] + 1
+        row = on_sqlite.written(1)[0]["row"] + 1
         hanging = on_sqlite.folder / f".{row}.tmp"
         os.mkfifo(hanging)  # to open it for writing hangs until somebody reads
         store.record([inspected("b.png", **now())], in_force(store))
         wait_for(lambda: "has not answered" in str(at_work.fault()))
         store.record([inspected("c.png", **now())], in_force(store))
         os.close(os.open(hanging, os.O_RDONLY | os.O_NONBLOCK))
-        assert [result["name"] for result in on_sqlite.told(3)] == ["a.png", "b.png", "c.png"]
+        assert [result["name"] for result in on_sqlite.written(3)] == ["a.png", "b.png", "c.png"]
 
 
-def test_another_database_is_told_from_its_beginning_here(on_sqlite: Teller, tmp_path: Path) -> None:
-    """Where the database is replaced by a new one, its small row numbers are not taken for told ones."""
+def test_another_database_starts_again_here(on_sqlite: Teller, tmp_path: Path) -> None:
+    """Where the database is replaced by a new one, its small row numbers are not taken for written ones."""
     with on_sqlite.at_work() as (store, _):
         store.record([inspected(f"{n}.png", **now()) for n in range(5)], in_force(store))
     database = Path(str(make_url(on_sqlite.url).database))
@@ -252,7 +252,7 @@ def test_another_database_is_told_from_its_beginning_here(on_sqlite: Teller, tmp
     migrate(on_sqlite.url)
     with on_sqlite.at_work() as (store, _):
         store.record([inspected("new.png", **now())], in_force(store))
-        assert [result["name"] for result in on_sqlite.told(1)] == ["new.png"]
+        assert [result["name"] for result in on_sqlite.written(1)] == ["new.png"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
@@ -261,7 +261,7 @@ def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.
     with on_sqlite.at_work() as (store, at_work):
         monkeypatch.setattr(at_work, "_describe", None)  # needed for a file without an inspection
         store.record([quarantined(recorded_us=time.time_ns() // 1000)], in_force(store))
-        wait_for(lambda: "is told no more: restart the service" in str(at_work.fault()))
+        wait_for(lambda: "is written no more: restart the service" in str(at_work.fault()))
 
 
 # --- the whole station ----------------------------------------------------------------------------------
@@ -281,9 +281,9 @@ def test_a_kill_leaves_no_result_out_and_none_in_half(
         station.put(f"{n}.png", seed=n)
     assert killed(station, point, 3 if point.endswith("_write") else 1, "once") == -signal.SIGKILL
     station.once()
-    told = read(tmp_path / "results")
+    written = read(tmp_path / "results")
     arrivals = [row.id for row in station.rows("SELECT id FROM arrival ORDER BY id")]
-    assert [result["row"] for result in told] == arrivals
+    assert [result["row"] for result in written] == arrivals
     assert len(arrivals) == 13
     assert station.reconcile()["unaccounted"] == 0
 

@@ -1,4 +1,4 @@
-"""Troubles with files and disks under a real daemon: nothing is lost, nothing twice, and people are told."""
+"""Troubles with files and disks under a real daemon: nothing is lost, nothing twice, and people are status."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
         systemd.expect("READY=1")
         on_sqlite.archive.rename(tmp_path / "unmounted")
         on_sqlite.put("w.png", seed=1)
-        told = systemd.expect("STATUS=outage")
-        assert "1 images wait in the drop folder; no file moves from" in told
-        assert told.endswith(f"{on_sqlite.archive}: No such file or directory")
+        status = systemd.expect("STATUS=outage")
+        assert "1 images wait in the drop folder; no file moves from" in status
+        assert status.endswith(f"{on_sqlite.archive}: No such file or directory")
         assert not on_sqlite.archive.exists()
         (tmp_path / "unmounted").rename(on_sqlite.archive)
         wait_until(on_sqlite.is_idle, daemon)
@@ -113,7 +113,7 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
     assert on_sqlite.reconcile()["inspected"] == 1
 
 
-def test_a_slow_database_is_told(on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch):
+def test_a_slow_database_is_reported(on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch):
     """While a commit does not come through the status says why, and an event tells how long it took."""
     monkeypatch.setattr(outages, "_SLOW_ANSWER_S", 0.5)  # 5 s at a station
     with working(on_sqlite.config) as daemon:
@@ -150,7 +150,7 @@ def test_a_full_disk_is_waited_out_and_survives_a_restart(tmp_path: Path, tiny: 
 
 
 def test_one_file_that_cannot_move_holds_nothing_up(on_sqlite: Station):
-    """It is recorded once, stays, is told once, and goes to its recorded place when that is free again."""
+    """It is recorded once, stays, is status once, and goes to its recorded place when that is free again."""
     on_sqlite.put("w.png", seed=1)
     on_sqlite.archive.mkdir()
     for day in (0, 86_400):  # midnight may come
@@ -166,7 +166,7 @@ def test_one_file_that_cannot_move_holds_nothing_up(on_sqlite: Station):
     assert on_sqlite.reconcile()["unaccounted"] == 0
 
 
-def test_a_bitmap_whose_tail_is_still_zero_is_looked_at_again(
+def test_a_bitmap_whose_tail_is_still_zero_is_read_again(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
     """A pre-allocated file decodes before it is whole: its judgement waits for the rest, or for give_up_s."""

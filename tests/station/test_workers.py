@@ -12,7 +12,7 @@ from inspector.station.workers import Workers
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_the_giver_is_woken_before_the_workers_run_dry_and_not_while_plenty_waits(threads: int):
+def test_the_loop_is_woken_before_the_workers_run_dry_and_not_while_many_tasks_wait(threads: int):
     """Of many pieces the first end unheard; from a few before the last on, each end is told."""
     progress, left, may_go_on = Progress(), [], threading.Semaphore(0)
     pieces = 10 * threads
@@ -27,7 +27,7 @@ def test_the_giver_is_woken_before_the_workers_run_dry_and_not_while_plenty_wait
     assert min(left) == 0, "the last end was not told"
 
 
-def test_a_single_piece_is_told_at_once():
+def test_a_single_task_wakes_at_once():
     """Where nothing waits, the end of any piece wakes whoever waits for its result."""
     woken = threading.Event()
     with Workers(2, Progress(), woken.set) as workers:
