@@ -1,19 +1,19 @@
 """Moves inspected files to archive/ and unreadable ones to quarantine/: whole, verified, never overwriting.
 
-The ledger is written first, with the path that a file is about to get; the move follows the commit. So a
-crash in between leaves the file in the drop folder and a row whose path is empty, which :meth:`unfilled_path`
-finds at the next start. A file that was replaced or written to since it was read does not move.
+The ledger is written first, with the path that a file is about to get. The file moves after the commit. A
+crash in between leaves the file in the drop folder and a row whose path has no file;
+:meth:`Archive.unfilled_path` finds that path at the next start. A file that was replaced or written to after
+it was read does not move.
 
-A file that was judged is never lost to the next one of its name: where a camera has replaced, overwritten or
-deleted it in the moment between its reading and its move, its bytes are written to the recorded path from
-memory or from the descriptor that is still open (:meth:`Archive.deliver`), and what stands in the drop folder
-now is a new arrival.
+A judged file is never lost to the next one of its name. If a camera replaces, overwrites or deletes the file
+between its reading and its move, :meth:`Archive.deliver` writes its bytes to the recorded path, from memory
+or from the descriptor that is still open. The file that is in the drop folder by then is a new arrival.
 
-Where a power cut would matter: SQLite and PostgreSQL flush their commits themselves. A rename is atomic in a
-journalling file system: after a power cut the file stands in one place or the other, and both replay. What
-neither of them saves is the *content* of a file that its camera never flushed: the row would stand, and the
-image be empty. So :meth:`Archive.flush` comes before each commit: the files of the batch and their folders,
-and nothing else, for ``syncfs`` would wait for whatever other programs write to that disk.
+A power cut loses nothing either. SQLite and PostgreSQL flush their commits themselves. A rename is atomic in
+a journalling file system: after the power cut the file is in one place or the other, and both are replayed.
+That leaves the *content* of a file that its camera never flushed: its row would survive, and its image would
+be empty. So :meth:`Archive.flush` flushes the files of a batch and their folders before each commit. It
+flushes nothing else, since ``syncfs`` would wait for all that other programs write to that disk.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ _DISK_ERRNOS: Final = (*_DISK_FULL_ERRNOS, errno.EIO, errno.EROFS)
 
 
 class Moved(StrEnum):
-    """What became of a file that was to move."""
+    """The result of a move."""
 
-    MOVED = "moved"  # it stands at its recorded path
-    RESCUED = "rescued"  # its bytes do; what stands in the drop folder now, if anything, is a new arrival
-    CHANGED = "changed"  # other bytes or another file stood there: a new arrival
-    TAKEN = "taken"  # something stands at the recorded path that is not it: a new arrival
-    GONE = "gone"  # somebody took it away
-    FAILED = "failed"  # the file system refused: it stands where it stood
+    MOVED = "moved"  # the file is at its recorded path
+    RESCUED = "rescued"  # its bytes are; a file that is in the drop folder now is a new arrival
+    CHANGED = "changed"  # the drop folder has other bytes or another file: a new arrival
+    TAKEN = "taken"  # another file is at the recorded path; this one stays as a new arrival
+    GONE = "gone"  # the file was taken away
+    FAILED = "failed"  # the file system refused; the file is where it was
 
 
 class Archive:
     """The two folders that files of one drop folder end in.
 
-    Relative paths, as the ledger records them: ``<local day>/<verdict>/<stem>.<first 8 of sha256><suffix>``,
-    for quarantine with the reason in the verdict's place and, without bytes to hash, the inode's number. What
-    stood in a sub-folder of the drop folder stands in a sub-folder of that name below the verdict.
+    The ledger records relative paths: ``<local day>/<verdict>/<stem>.<first 8 of sha256><suffix>``. In the
+    quarantine the reason replaces the verdict, and the inode's number replaces the hash of a file without
+    bytes. A file from a sub-folder of the drop folder gets a sub-folder of the same name below the verdict.
 
     Args:
         drop: the drop folder; must exist.
-        archive: created where missing.
-        quarantine: created where missing.
+        archive: created if it is missing.
+        quarantine: created if it is missing.
 
     Raises:
-        FolderError: a folder is missing, not writable, or not on the drop folder's file system (found by a
-            real rename, for two mounts of one file system look alike to ``stat``).
+        FolderError: a folder is missing, not writable, or not on the drop folder's file system. A real rename
+            finds that out, since two mounts of one file system look alike to ``stat``.
     """
 
     def __init__(self, drop: Path, archive: Path, quarantine: Path) -> None:
@@ -86,12 +86,15 @@ class Archive:
             _prepare_folder(key, folder, drop)
 
     def free_path(self, taken: TakenFile, place: Place, folder: str) -> str:
-        """A free path for a taken file, as the ledger records it; promised to this file until it moves.
+        """Find a free path for a taken file, and reserve it until the file moves.
 
         Args:
             taken: the file.
             place: which of the two folders.
-            folder: in it: local day, and verdict or reason.
+            folder: the sub-folder: local day, and verdict or reason.
+
+        Returns:
+            The path as the ledger records it.
         """
         *cameras, name = taken.arrival.source_name.split("/")
         folder = "/".join([folder, *(file_names.shorten(camera, _MAX_STEM_BYTES) for camera in cameras)])
@@ -108,18 +111,18 @@ class Archive:
             number += 1
 
     def unfilled_path(self, place: Place, paths: Iterable[tuple[Outcome, str]]) -> str | None:
-        """The first recorded path that has no file: where a file was going when the daemon died.
+        """Find the first recorded path that has no file: the file was on its way there when the daemon died.
 
-        Paths that were emptied on purpose (pruned, requeued) are not among them.
+        Paths that were emptied on purpose (pruned, requeued) do not count.
         """
-        latest = {path: outcome for outcome, path in paths}  # a path may be emptied, and given again
+        latest = {path: outcome for outcome, path in paths}  # a path may be emptied, and used again
         for path, outcome in latest.items():
             if outcome.place is place and not os.path.lexists(self._folders[place] / path):
                 return path
         return None
 
     def give_back(self, path: str, target: Path) -> str | None:
-        """Move a file from the quarantine to ``target`` in the drop folder; what was in its way, or None."""
+        """Move a file from the quarantine to ``target`` in the drop folder; return why it stays, or None."""
         try:
             renames.noreplace(self._folders[Place.QUARANTINE] / path, target)
         except OSError as error:
@@ -129,17 +132,17 @@ class Archive:
     def deliver(self, taken: TakenFile, place: Place, path: str) -> Moved:
         """Bring a recorded file to its recorded path, in spite of what was done to it since it was read.
 
-        A replay ends in the same state: what stands there already, and is the very inode, is ``MOVED``;
-        anything else there is never overwritten, and the file stays as a new arrival. Its next reading
-        finds it in the ledger, with no path unfilled, and gives it a path of its own as a duplicate.
+        A replay ends in the same state: if the same inode is there already, the file is ``MOVED``. Any other
+        file there is never overwritten, and this file stays as a new arrival. Its next reading finds it in
+        the ledger, with no unfilled path, and gives it a path of its own as a duplicate.
 
         Args:
             taken: the file.
             place: which of the two folders.
-            path: the path in it that was recorded.
+            path: the recorded path in it.
 
         Raises:
-            ArchiveUnavailable: no file can be moved now; this one stands where it stood.
+            ArchiveUnavailable: no file can be moved now; this one is where it was.
         """
         self._promised.discard((place, path))
         root, opened = self._folders[place], taken.opened
@@ -157,11 +160,11 @@ class Archive:
         return moved
 
     def _move(self, path: Path, stamp: FileStamp, root: Path, target: Path) -> Moved:
-        """Move what was read at ``path`` to ``target``.
+        """Move the file that was read at ``path`` to ``target``.
 
-        After the rename the moved inode is compared with ``stamp``, since the name may have been given to
-        another file in between: such a one goes back. A writer that still holds the file open at that
-        moment and writes later is not noticed.
+        After the rename the moved inode is compared with ``stamp``, since the name may belong to another file
+        by then. Such a file goes back. A writer that has the file open at that moment and writes later is not
+        noticed.
         """
         try:
             before = path.lstat()
@@ -183,7 +186,7 @@ class Archive:
         return Moved.CHANGED
 
     def require_moves(self) -> None:
-        """Find out by a real rename whether files can be moved at all, or only some cannot.
+        """Try a real rename, to tell an outage from the trouble of a single file.
 
         Raises:
             ArchiveUnavailable: the disk is full, read-only or failing, or a folder is not there.
@@ -193,10 +196,10 @@ class Archive:
                 raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
 
     def flush(self, taken: Sequence[TakenFile]) -> None:
-        """Make the content of what is about to be recorded, and its names, survive a power cut.
+        """Flush the content and the names of files that are about to be recorded, against a power cut.
 
         Raises:
-            ArchiveUnavailable: the disk cannot take it: nothing is to be recorded yet.
+            ArchiveUnavailable: the disk cannot take it; nothing must be recorded yet.
         """
         flushes: list[Callable[[], None]] = [file.opened.flush for file in taken if file.opened]
         flushes += [partial(renames.flush_folder, folder) for folder in {file.path.parent for file in taken}]
@@ -215,7 +218,7 @@ def _failed(path: Path, target: Path, error: OSError) -> Moved:
 
 def _rescue(content: bytes, mtime_ns: int, root: Path, target: Path) -> Moved:
     """Write a judged file's bytes to its recorded path, whole or not at all."""
-    half = root / ".rescue"  # hidden: no arrival; one that a crash left is reused
+    half = root / ".rescue"  # hidden, so it is no arrival; a crash may leave one, which is overwritten
     try:
         renames.make_parent(target, root)
         half.write_bytes(content)
@@ -232,7 +235,7 @@ def _rescue(content: bytes, mtime_ns: int, root: Path, target: Path) -> Moved:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Stem and suffix of a safe name, the stem cut to what a file name can hold beside mark and counter."""
+    """Split a safe name into stem and suffix, the stem cut so that hash and counter fit in a file name."""
     suffix = PurePath(name).suffix
     if len(suffix.encode()) > _MAX_SUFFIX_BYTES:
         suffix = ""
@@ -240,7 +243,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def _prepare_folder(key: str, folder: Path, drop: Path) -> None:
-    """Create the folder where missing, and try a rename from the drop folder for real."""
+    """Create the folder if it is missing, and try a real rename from the drop folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -256,12 +259,12 @@ def _prepare_folder(key: str, folder: Path, drop: Path) -> None:
 
 
 def _is_same_folder(status: os.stat_result, stamp: FileStamp) -> bool:
-    """A folder moves with whatever is being put into it: it holds nothing that was judged."""
+    """Whether this is the folder that was seen; files may have been added, since nothing in it is judged."""
     return stat.S_ISDIR(status.st_mode) and (status.st_dev, status.st_ino) == (stamp.device, stamp.inode)
 
 
 def _is_what_was_read(status: os.stat_result, stamp: FileStamp) -> bool:
-    """As the stamp, but for ctime, which a rename sets."""
+    """Whether inode, size and mtime are as read; a rename changes only ctime."""
     same_inode = (status.st_dev, status.st_ino) == (stamp.device, stamp.inode)
     same_bytes = (status.st_size, status.st_mtime_ns) == (stamp.size, stamp.mtime_ns)
     return same_inode and (same_bytes or stat.S_ISDIR(status.st_mode))

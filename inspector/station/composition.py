@@ -1,4 +1,4 @@
-"""Composes a station from its settings: the only place where settings meet the stages."""
+"""Builds a station from its settings; the only module that gives settings to the stages."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ from inspector.station.results import Results
 from inspector.station.rules import InstalledFile, Pace, Rules
 from inspector.station.service import Notifier, ReloadFlag, StopFlag
 
-FAULT_GAUGE = "weldnet_fault", "1 while this is wrong, as /healthz tells", "fault"
-DISK_FREE_GAUGE = "weldnet_disk_free_bytes", "What the file system has left for this user", "folder"
+FAULT_GAUGE = "weldnet_fault", "1 while this is wrong, as /healthz says", "fault"
+DISK_FREE_GAUGE = "weldnet_disk_free_bytes", "Free space of the file system for this user", "folder"
 
-# A reload changes what judges and names. What owns a thread, a lock or a connection changes at a restart.
+# A reload changes how images are judged and named. Owners of a thread, a lock or a connection need a restart.
 RELOADABLE_SETTINGS = frozenset(
     {
         "artifact",
@@ -57,7 +57,7 @@ RELOADABLE_SETTINGS = frozenset(
         "timezone",
         "shifts",
         "name_pattern",
-        "seam_k",  # these are the reports' own: the daemon never looks at them
+        "seam_k",  # from here on: the reports' own, which the daemon never reads
         "seam_n",
         "seam_min_frames",
     }
@@ -67,7 +67,7 @@ RELOADABLE_SETTINGS = frozenset(
 def run(
     config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
 ) -> Totals:
-    """Compose the station and let it work; while it does, its metrics port answers where one is set."""
+    """Build the station and let it work, with its results folder and its metrics port if they are set."""
     permissions.require_settings(config)
     recorded = threading.Event()
     station = daemon(
@@ -87,7 +87,7 @@ def run(
 
 
 def _record_last_events(events: Events, settings: Settings) -> None:
-    """Write what the results reported after the daemon's last round."""
+    """Write the events that came after the daemon's last round."""
     if events:
         with (
             suppress(StationError),
@@ -105,18 +105,18 @@ def daemon(
     only_present: bool,
     recorded: Callable[[], None] | None = None,
 ) -> Daemon:
-    """The station that the settings describe, its network proved and warm.
+    """Build the station that the settings describe, with its network verified and warm.
 
     Args:
-        config: the settings file, read again at each reload.
-        settings: what it says now.
+        config: the settings file, which each reload reads again.
+        settings: its present content.
         stop: set by signals.
         reload: set by a signal.
-        only_present: a single pass over what is there, which waits for no database.
+        only_present: a single pass over the present files, which waits for no database.
         recorded: called after each commit.
 
     Raises:
-        UsageError: artifact, folders or thresholds are not as they must be.
+        UsageError: artifact, folders or thresholds are wrong.
     """
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     progress, events, first = Progress(), Events(), rules(settings, archive)
@@ -151,19 +151,19 @@ def daemon(
 
 
 def rules(settings: Settings, archive: Archive) -> Rules:
-    """Open, prove and warm the artifact, and build what a reload may change.
+    """Open, verify and warm the artifact, and build all that a reload may change.
 
     Raises:
         UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
     """
     if not settings.others_may_write:
         permissions.require(settings.artifact, "set others_may_write: true")
-    file = _installed_file(settings.artifact)  # before it is read: a change meanwhile is a change
+    file = _installed_file(settings.artifact)  # before it is read, so that a later change is noticed
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
-    # What judged, for the settings row: without the URL, which may hold a password.
+    # For the settings row: without the URL, which may hold a password.
     plain = settings.model_dump(mode="json", exclude={"database_url"})
     settings_json = json.dumps(plain | {"thresholds": classifier.thresholds}, sort_keys=True)
 
@@ -209,7 +209,7 @@ def _installed_file(path: Path) -> InstalledFile:
 
 
 def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
-    """What a reload does: read the file again, and take its rules if nothing else in it has changed."""
+    """Return what loads new rules: it reads the file again, and refuses changes that need a restart."""
 
     def load() -> Rules:
         permissions.require_settings(config)
@@ -227,10 +227,10 @@ def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rul
 
 
 def _results(folder: Path, settings: Settings, station: Daemon, recorded: threading.Event) -> Results:
-    """Tells of each image in the results folder; its position stands beside the journal."""
+    """Build the writer of result files; its position is kept beside the crash journal."""
 
     def describe(name: str) -> NameParts:
-        return station.rules.recorder.describe(name)  # looked up each time: a reload changes it
+        return station.rules.recorder.describe(name)  # looked up each time, since a reload changes it
 
     return Results(
         folder,
@@ -247,7 +247,7 @@ def _results(folder: Path, settings: Settings, station: Daemon, recorded: thread
 def _health(
     settings: Settings, station: Daemon, probe: DatabaseProbe, results: Callable[[], str | None]
 ) -> Callable[[], dict[str, Any]]:
-    """What ``/healthz`` says; the same faults, and the disk, become gauges beside the station's own."""
+    """Return the source of ``/healthz``, and add gauges for its faults and for the free space."""
     health = Health(
         probe=probe,
         outage=lambda: station.outages.current,

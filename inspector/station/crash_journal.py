@@ -1,11 +1,13 @@
-"""Which files are being decoded right now, kept where a crash of this process cannot lose it.
+"""The list of files that are being decoded, kept in a file that survives a crash of this process.
 
-A decoder is native code and may be killed by a file. The journal names the files that were open in it when
-the process died: they are *suspects*, to be decoded alone next time; one that is open again at the next crash
-is *convicted*, and goes to quarantine unread. Without this the service would crash on the same file for ever.
-Lines are appended without a flush to disk: a process that dies loses nothing that it has written, and a power
-cut convicts nobody. Where it cannot be written (the disk is full) the work goes on without it: a full disk
-shall not keep a station from starting.
+A decoder is native code, and a file may kill it. The journal names the files that were open in the decoder
+when the process died. They are *suspects*, and are decoded one at a time after the next start. A suspect that
+is open again at the next crash is *convicted*, and goes to quarantine unread. Without the journal the service
+would crash on the same file for ever.
+
+Lines are appended without a flush to disk: a process that dies loses nothing that it has written, and after a
+power cut no file is convicted. If the journal cannot be written (the disk is full), the work goes on without
+it, since a full disk must not keep a station from starting.
 """
 
 from __future__ import annotations
@@ -22,19 +24,19 @@ from typing import Final, Self
 from inspector.errors import ImageError
 
 _MAX_CRASHES: Final = 2  # crashes in a row with the same file open
-_MAX_JOURNAL_BYTES: Final = 1 << 20  # bytes before the file is begun anew; some 10,000 images
+_MAX_JOURNAL_BYTES: Final = 1 << 20  # then the file is written again from its beginning; some 10,000 images
 
 
 class CrashJournal:
-    """Appends ``+name`` when a decoding begins, ``-name`` when it ends; ``!name`` stands for a crash with it.
+    """Journal: a line ``+name`` when a decoding begins, ``-name`` when it ends, ``!name`` for a past crash.
 
-    Safe to use from several threads: each line is one append.
+    Safe for several threads: each line is one append.
 
     Args:
-        path: the journal; read and begun anew at the start, removed at an orderly end.
+        path: the journal; read and started again on entry, removed at an orderly end.
 
     Attributes:
-        suspects: names that were being decoded at a crash, and have not been since.
+        suspects: names that were being decoded at a crash, and have not been decoded since.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,11 +61,11 @@ class CrashJournal:
 
     @contextmanager
     def decoding(self, name: str) -> Iterator[None]:
-        """The decoder has this file open within the block; whatever comes out of it alive clears the file.
+        """Mark a file as open in the decoder within the block; any end of the block clears the file.
 
         Raises:
-            ImageError: ``decoder_crash``, the decoder died on it twice in a row. It is said once: another
-                file may get the name.
+            ImageError: ``decoder_crash``, the decoder died on this file twice in a row. It is raised once,
+                since another file may get the name.
         """
         if name in self._convicted:
             self._convicted.discard(name)
@@ -80,13 +82,13 @@ class CrashJournal:
         self.suspects.discard(name)
 
     def compact(self) -> None:
-        """Begin the file anew where it has become long; only while nothing is being decoded."""
+        """Shorten a long journal to its suspects; call it only while no file is being decoded."""
         if self._fd < 0 or os.fstat(self._fd).st_size > _MAX_JOURNAL_BYTES:
             self._close()
             self._begin(Counter(self.suspects))
 
     def _begin(self, crashes: Counter[str]) -> None:
-        """A file with nothing but the crashes so far, put in place in one step: this may crash, too."""
+        """Write a journal that holds only the crashes so far, in one step, since this may crash too."""
         new = self._path.with_name(f"{self._path.name}.new")
         text = "".join(f"!{name}\n" * count for name, count in crashes.items())
         with contextlib.suppress(OSError):
@@ -95,7 +97,7 @@ class CrashJournal:
             self._fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def _crashes(self) -> Counter[str]:
-        """How many crashes in a row each file was in; an unfinished last line counts for nothing."""
+        """Count for each file the crashes in a row that it was part of; ignore an unfinished last line."""
         crashes: Counter[str] = Counter()
         open_now: set[str] = set()
         try:
@@ -115,7 +117,7 @@ class CrashJournal:
         return crashes
 
     def _write(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # without a descriptor, too
+        with contextlib.suppress(OSError):  # also if there is no descriptor
             os.write(self._fd, f"{line}\n".encode())
 
     def _close(self) -> None:

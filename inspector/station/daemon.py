@@ -179,7 +179,7 @@ class Daemon:
             if entry is None or entry.inspection_id is None:
                 fresh.append(frame)
             elif path := self.archive.unfilled_path(Place.ARCHIVE, entry.paths):
-                # Recorded, then the power went: the file takes the place that its row names.
+                # It was recorded before a crash: the file moves to the path that its row names.
                 self._move(frame.taken, Place.ARCHIVE, path)
                 self.totals.inspected += 1
             else:
@@ -213,7 +213,7 @@ class Daemon:
             log.info("batch of %d, %.1f ms per frame: %s", count, infer_ms, text, extra=extra)
 
     def _quarantine(self, unreadable: Sequence[Unreadable]) -> None:
-        """Set unreadable files aside; those that the ledger knows were on their way there already."""
+        """Record and quarantine unreadable files; those in the ledger were on their way there already."""
         if not unreadable:
             return
         known = self.outages.run(lambda: self.store.known([item.taken.key for item in unreadable]))
@@ -247,7 +247,7 @@ class Daemon:
         self.totals.count(rows)
 
     def _record_one_by_one(self, recorded: Sequence[Recorded], error: RowRefused) -> None:
-        """A row that the database refuses keeps no other out: each is tried alone, the image set aside."""
+        """Try each row alone after a refusal, so that only the refused image is set aside."""
         if len(recorded) > 1:
             for one in recorded:
                 self._record_and_move([one])
@@ -255,7 +255,7 @@ class Daemon:
         item = recorded[0][0]
         if isinstance(item, Frame):
             self._quarantine([Unreadable(item.taken, ImageError("row_refused", str(error)))])
-        else:  # its quarantine is refused, too: the file stays, and is tried again
+        else:  # its quarantine row is refused too: the file stays, and is tried again
             item.taken.close()
             self._postpone(item.taken.arrival, "row_refused", str(error))
 
@@ -327,12 +327,12 @@ class Daemon:
 
     @property
     def _batches_under_judgement(self) -> int:
-        """Batches that workers have; those that are judged and not yet recorded keep none waiting."""
+        """Batches that workers have; a judged batch that is not yet recorded does not count."""
         return sum(not judging.done() for judging in self._judgings)
 
     @property
     def _room(self) -> int:
-        """How many files may be taken: memory is bounded here, and new rules wait for an empty station."""
+        """Files that may be taken: this bounds memory, and new rules wait until no file is in work."""
         if self.reload.is_loaded:
             return 0
         # A batch for each worker, one that is recorded, one that fills, and the files being read.
@@ -340,7 +340,7 @@ class Daemon:
         return bound - self._in_flight - len(self._suspects)
 
     def _pause_s(self) -> float:
-        """Seconds that the loop may sleep: until the next batch is due, and never long."""
+        """Return how long the loop may sleep: until the next batch is due, at most ``_IDLE_S``."""
         due_in_s = self._frames.due_in_s(self._pace, self._batches_under_judgement)
         return _IDLE_S if due_in_s is None else min(_IDLE_S, due_in_s)
 

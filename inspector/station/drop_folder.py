@@ -1,8 +1,8 @@
-"""The drop folder itself: owned by one daemon, watched, and noticed when it goes away or is replaced.
+"""The drop folder itself: locked by one daemon, watched, and checked for being lost or replaced.
 
-On a file system that others write to as well (NFS, SMB, FUSE, 9p) inotify reports only what this machine
-does: there is no watch there, and the scan alone finds what is new. watchdog's PollingObserver would do no
-more than that scan, with a status call for each file each time, and events that prove nothing.
+On a file system that other machines write to as well (NFS, SMB, FUSE, 9p), inotify reports only what this
+machine does. Such a folder has no watch, and only the scan finds new files. watchdog's PollingObserver would
+do no more than that scan, with a status call for each file each time, and events that prove nothing.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from inspector.station.watch import Close, FolderWatch
 
 
 class DropFolder:
-    """An open, locked, watched folder. It is never created, and nothing is ever put into it.
+    """An open, locked, watched folder. It is never created, and the station never writes into it.
 
     Args:
         path: the folder.
         events: where troubles are reported; one that lasts is reported once.
-        subfolders: the folders in it are part of it, one level deep.
+        subfolders: whether the folders in it are part of it, one level deep.
         wake: called from the watch's thread after each hint.
         wall_us: UTC epoch microseconds.
         monotonic: seconds.
 
     Attributes:
-        troubles: those that last, by their kind.
+        troubles: present troubles by kind, as lines for people.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class DropFolder:
         self._device: int | None = None
         self._mount = filesystems.Mount(Path("/"), "unknown", "unknown")
         self._watches: dict[str, FolderWatch] = {}  # by prefix: "" for the folder itself
-        self._is_stale = False  # the descriptor has failed: take the folder over anew
+        self._is_stale = False  # the descriptor has failed: open the folder again
 
     def open(self) -> None:
         """Open, lock and watch the folder.
@@ -86,7 +86,7 @@ class DropFolder:
             self._watch("")
 
     def close(self) -> None:
-        """Stop watching and free the lock; may be called twice."""
+        """Stop watching and release the lock; may be called twice."""
         for prefix in list(self._watches):
             self._watches.pop(prefix).close()
         if self._fd >= 0:
@@ -95,15 +95,15 @@ class DropFolder:
 
     @property
     def is_remote(self) -> bool:
-        """Whether others may write here without this kernel's knowing."""
+        """Whether other machines may write here without notice to this kernel."""
         return filesystems.is_remote(self._mount.kind)
 
     def is_there(self) -> bool:
-        """Whether the path still names this folder; a new one on the same mount is taken over.
+        """Whether the path names the drop folder; a new folder on the same mount replaces the old one.
 
-        A folder on another mount is most likely the empty mount point below an unmounted drop folder: it is
-        left alone, and the right one is waited for. A file system that comes back may have another device
-        number (NFS, SMB, tmpfs), but it has its old mount point, kind and source.
+        A folder on another mount is most likely the empty mount point of an unmounted drop folder. It is left
+        alone until the right one is back. A file system that comes back may have another device number (NFS,
+        SMB, tmpfs), but its mount point, kind and source are the old ones.
         """
         try:
             found = self.path.stat()
@@ -119,10 +119,10 @@ class DropFolder:
         return True
 
     def names(self) -> Iterator[str]:
-        """Names of all that stands in the folder, and in its sub-folders where they are part of it.
+        """List the names in the folder, and in its sub-folders if they are part of it.
 
         Raises:
-            OSError: it cannot be listed now; :meth:`listing_failed` wants to know.
+            OSError: it cannot be listed now; pass the error to :meth:`listing_failed`.
         """
         folders = []
         with os.scandir(self._fd) as listing:
@@ -138,18 +138,18 @@ class DropFolder:
         self.troubles.pop("folder_unreadable", None)
 
     def listing_failed(self, error: OSError) -> None:
-        """The listing broke off: say so once, and open the folder anew next time."""
+        """Report a listing that broke off, and open the folder again next time."""
         self._is_stale = True
         self._report_once("folder_unreadable", f"{self.path}: {error.strerror}")
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Status of one name, links not followed; None if it is gone."""
+        """Return the status of one name, without following links; None if it is gone."""
         with contextlib.suppress(OSError):
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         return None
 
     def closes(self) -> tuple[list[Close], bool]:
-        """Files closed or moved in since the last call, and whether some may have been missed."""
+        """Return the files closed or moved in since the last call, and whether some may be missing."""
         closes, missed_some = [], False
         for prefix, watch in list(self._watches.items()):
             closes += watch.drain()
@@ -161,7 +161,7 @@ class DropFolder:
         return closes, missed_some
 
     def _names_in(self, folder: str) -> Iterator[str]:
-        """What stands in a sub-folder, watched before it is listed; one that has just gone has nothing."""
+        """List a sub-folder, which is watched first; one that has just been removed has no names."""
         prefix = f"{folder}/"
         if prefix not in self._watches and not self.is_remote:
             self._watch(prefix)
@@ -179,7 +179,7 @@ class DropFolder:
         if device != self._device and mount != self._mount:
             raise FolderError(
                 f"{self.path} is now on {mount.source} at {mount.point}, it was on {self._mount.source} at "
-                f"{self._mount.point}; mount the right one, or restart if that is meant"
+                f"{self._mount.point}; mount the right one, or restart the service if the move is intended"
             )
         was_stale = self._is_stale
         self.close()
@@ -199,7 +199,7 @@ class DropFolder:
             self._report_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
 
     def _watch(self, prefix: str) -> None:
-        """Watch the folder, or a sub-folder, anew."""
+        """Start a new watch of the folder or a sub-folder."""
         if old := self._watches.pop(prefix, None):
             old.close()
         try:
@@ -211,10 +211,10 @@ class DropFolder:
                 monotonic=self._monotonic,
             )
             self.troubles.pop("no_watch", None)
-        except FileNotFoundError:  # the next scan tells of a folder that has gone
+        except FileNotFoundError:  # the next scan reports a folder that is gone
             return
         except OSError as error:
-            self._report_once("no_watch", f"scans must do: {error.strerror}")
+            self._report_once("no_watch", f"only scans find new files: {error.strerror}")
 
     def _report_once(self, kind: str, detail: str) -> None:
         if kind not in self.troubles:

@@ -29,15 +29,15 @@ from inspector.station.readiness import State, WaitingFile
 from inspector.station.ready_queue import ReadyQueue
 from inspector.station.watch import Close
 
-_SCAN_PAUSE_FACTOR: Final = 20  # a scan comes no sooner than this many times its own cost after the last one
+_SCAN_PAUSE_FACTOR: Final = 20  # the pause after a scan is at least this many times as long as the scan
 _READS_BEFORE_GIVING_UP: Final = (
     4  # an unreadable file is read again this many times in give_up_s, even if it stands still
 )
 _MAX_KNOWN_FILES: Final = 20_000  # files known by name: some 20 MB, and minutes of work between two scans
-_ROOM_FOR_HINTS: Final = 4_000  # of them, for what the watch reports while a backlog fills the rest
+_ROOM_FOR_HINTS: Final = 4_000  # of them, for files that the watch reports while a backlog fills the rest
 _REMOTE_SETTLE_S: Final = 3.0  # an NFS client may show attributes that are 3 s old (acregmin in nfs(5))
-_MAX_IGNORED_FOLDERS: Final = 1_000  # directories remembered; a folder with more is nobody's camera
-_MAX_PAUSE_S: Final = 300.0  # between two tries to move one file that the file system refuses to move
+_MAX_IGNORED_FOLDERS: Final = 1_000  # folders remembered; no camera makes more
+_MAX_PAUSE_S: Final = 300.0  # between two tries to move a file that the file system refuses to move
 
 
 class Intake:
@@ -48,13 +48,13 @@ class Intake:
     Args:
         folder: the drop folder; it is never created.
         events: where troubles and slow writers are reported.
-        settle_s: seconds a file whose close was not seen must stand still.
-        give_up_s: seconds after its last change for which an unreadable file is tried again.
+        settle_s: seconds without a change after which a file is ready if its close was not seen.
+        give_up_s: seconds after its last change during which an unreadable file is tried again.
         scan_s: seconds between scans.
-        subfolders: the folders in the drop folder, one for each camera, are intake as well.
-        only_first_scan: take what the folder holds at the start and ignore what comes later.
-        monotonic: seconds; measures durations.
-        wall_us: UTC epoch microseconds; stamps arrivals.
+        subfolders: whether the folders in the drop folder, one for each camera, are intake as well.
+        only_first_scan: take the files that are there at the start, and ignore later ones.
+        monotonic: seconds, for durations.
+        wall_us: UTC epoch microseconds, for the times of arrivals.
     """
 
     def __init__(
@@ -113,9 +113,9 @@ class Intake:
         self._drop.close()
 
     def take(self, limit: int) -> list[Arrival]:
-        """Up to ``limit`` ready files, oldest first; each is taken until released, retried or postponed.
+        """Take up to ``limit`` ready files, oldest first; each is taken until released, retried or postponed.
 
-        Behind a backlog the latest get a share, see :mod:`inspector.station.ready_queue`.
+        During a backlog the latest files get a share, see :mod:`inspector.station.ready_queue`.
         """
         self._process_hints()
         taken: list[Arrival] = []
@@ -127,16 +127,16 @@ class Intake:
         return taken
 
     def retry(self, arrival: Arrival) -> bool:
-        """Look at a taken file again later, because it could not be read yet.
+        """Put a taken file back because it could not be read yet.
 
         Returns:
-            False once ``give_up_s`` has passed since the file last changed: it stays taken, for quarantine.
+            False if ``give_up_s`` has passed since its last change. Then it stays taken, for quarantine.
         """
         name = self._name_of(arrival)
         file = self._files[name]
         close, file.close = file.close, None
         if not self._notice_change(name, file):
-            return True  # somebody took it away
+            return True  # it was taken away
         now = self._monotonic()
         if close:
             self._make_ready(name, file)
@@ -149,7 +149,7 @@ class Intake:
         return True
 
     def release(self, arrival: Arrival) -> None:
-        """Forget a taken file: it has left the folder. What stands under its name now is a new arrival."""
+        """Forget a taken file that has left the folder; a file of its name is a new arrival from now on."""
         file = self._files.pop(self._name_of(arrival), None)
         if file and file.close:
             self._on_close(file.close)
@@ -157,10 +157,10 @@ class Intake:
             self._next_scan = 0.0
 
     def postpone(self, arrival: Arrival) -> int:
-        """Leave a taken file where it is, and hand it out again after a pause that grows with each failure.
+        """Put a taken file back, and hand it out again after a pause that grows with each failure.
 
         Returns:
-            How often that has happened to this file.
+            The number of times that this file has been postponed.
         """
         name = self._name_of(arrival)
         file = self._files[name]
@@ -173,8 +173,8 @@ class Intake:
     def wait(self, timeout: float) -> None:
         """Sleep until a hint, :meth:`wake`, a file that may have settled, a due scan, or ``timeout`` seconds.
 
-        Files that are ready and not taken do not end it: the caller had no room for them. Nor does what is
-        overdue, for a caller that drains takes nothing and shall not spin.
+        Ready files that were not taken do not end the sleep, since the caller had no room for them. Neither
+        do overdue files: a caller that finishes its work takes no files, and must not spin.
         """
         now = self._monotonic()
         coming = [t - now for t in (self._next_scan, *(due for due, _ in self._due[:1])) if t > now]
@@ -190,18 +190,18 @@ class Intake:
         return len(self._files) + self._beyond
 
     def oldest(self) -> float | None:
-        """When (monotonic) the file that waits longest was first seen; None where none waits."""
+        """Return when (monotonic) the file that waits longest was first seen; None if no file waits."""
         first = next(iter(self._files.values()), None)  # files are in the order of first sight
         return None if first is None else first.seen_monotonic
 
     @property
     def troubles(self) -> list[str]:
-        """What is not as it should be with the folder right now, for people."""
+        """Present troubles of the folder, one line each, for people."""
         return list(self._drop.troubles.values())
 
     @property
     def exhausted(self) -> bool:
-        """True when only the first scan was asked for, and nothing of it is left that can be done now."""
+        """Whether only the first scan was asked for, and none of its files can be inspected now."""
         hopeless = (
             (file.has_slow_writer and file.state is State.WAITING)  # still being written
             or (file.failures > 0 and file.state is not State.TAKEN)  # it cannot be moved
@@ -216,7 +216,7 @@ class Intake:
         file = self._files.get(name)
         return file is not None and file.state is State.READY
 
-    # --- what the folder tells ------------------------------------------------------------------------
+    # --- the folder -----------------------------------------------------------------------------------
 
     def _process_hints(self) -> None:
         closes, missed_some = self._drop.closes()
@@ -249,7 +249,7 @@ class Intake:
         self._next_scan = now + max(self._scan_s, _SCAN_PAUSE_FACTOR * (now - started))
 
     def _enter_new_files(self, known: set[str], seen_us: int, seen: float) -> None:
-        """Enter what is new, the oldest first and as many as there is room for; count the rest."""
+        """Add new files, the oldest first and as many as there is room for; count the rest."""
         found = 0
 
         def new() -> Iterator[tuple[int, str, os.stat_result]]:
@@ -271,7 +271,7 @@ class Intake:
             self._enter(name, status, seen_us, seen, order=self._beyond_since)
 
     def _admitted(self, name: str) -> os.stat_result | None:
-        """The status of what is intake; None for names that are none, for directories, and where too late."""
+        """Return the status of a file that is intake; None for other names, folders, and late files."""
         if not has_intake_name(name):
             return None
         if self._only_first_scan and self._opened_ns and not self._beyond:
@@ -319,10 +319,10 @@ class Intake:
         else:
             heapq.heappush(self._due, (seen + self._settle_s, name))
 
-    # --- what a file tells ----------------------------------------------------------------------------
+    # --- one file -------------------------------------------------------------------------------------
 
     def _check_settled(self, name: str, file: WaitingFile) -> None:
-        """A waiting file is due: it has settled, or it has changed and waits on, for ever if need be."""
+        """Make a waiting file ready if it has settled; if it has changed, let it wait, however long."""
         if not self._notice_change(name, file):
             return
         now = self._monotonic()
@@ -332,7 +332,7 @@ class Intake:
             heapq.heappush(self._due, (file.settles_at(self._settle_s), name))
 
     def _notice_change(self, name: str, file: WaitingFile) -> bool:
-        """Bring what is known of a file up to date; False if the file is gone, which forgets it."""
+        """Compare a file with what is known of it; forget it and return False if it is gone."""
         status = self._drop.stat(name)
         if status is None:
             del self._files[name]

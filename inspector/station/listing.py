@@ -1,4 +1,4 @@
-"""What in a drop folder is intake, by name and kind; and what waits there right now, for people."""
+"""Rules that say which names in a drop folder are intake, and a list of the files that wait there."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def has_intake_name(name: str) -> bool:
-    """Hidden and temporary names are no intake.
+    """Whether a name is neither hidden nor temporary.
 
     Args:
-        name: relative to the drop folder; a sub-folder's own name has been looked at before.
+        name: relative to the drop folder; a sub-folder's own name has been checked before.
     """
     last = name.rsplit("/", 1)[-1]
     return not last.startswith(".") and not last.lower().endswith((".tmp", ".part"))
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a name promises an image; a directory of such a name is intake, for the quarantine."""
+    """Whether a name ends like an image; a folder with such a name is intake too, and is quarantined."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def is_subfolder(item: os.DirEntry[str]) -> bool:
-    """Whether this is a camera's folder, where they are part of the drop folder; a link to one is not."""
+    """Whether this is a camera's folder, if sub-folders are part of the drop folder; a link to one is not."""
     return has_intake_name(item.name) and not is_image_name(item.name) and item.is_dir(follow_symlinks=False)
 
 
 def waiting_files(folder: Path, *, subfolders: bool = False) -> Iterator[Path]:
-    """What waits in a drop folder right now, for people and for the ledger: read without owning the folder.
+    """List the files that wait in a drop folder, without locking it.
 
     Raises:
         FolderError: it cannot be listed.

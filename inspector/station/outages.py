@@ -1,4 +1,4 @@
-"""Work that outlives the absence of what it stands on: an outage is waited out, and told when it ends."""
+"""Work on the database and the disk that waits while one of them is away."""
 
 from __future__ import annotations
 
@@ -19,26 +19,25 @@ T = TypeVar("T")
 
 log = logging.getLogger("weldnet")
 
-_SLOW_ANSWER_S = 5.0  # a commit takes milliseconds; the reason shall stand in the status within 10 s
-_MAX_PAUSE_S = 20  # between two tries: the return of a database or a disk is noticed within this
+_SLOW_ANSWER_S = 5.0  # a commit takes milliseconds; the status must name the reason within 10 s
+_MAX_PAUSE_S = 20  # s between two tries: the return of a database or a disk is noticed within this time
 
 
 class Outages:
-    """Runs work on the database and the archive and, where told to, waits while one of them is away.
+    """Runner for work on the database and the archive, which waits out outages if it is asked to.
 
-    Meanwhile nothing else goes on: what is in memory is bounded, and the rest waits in the drop folder.
-
-    A context manager: within it a thread tells the status of what has not answered for a while.
+    During an outage all other work stops: memory is bounded, and images wait in the drop folder. Within the
+    context a thread reports an answer that is slow to come in the service's status.
 
     Args:
-        wait: False raises at once.
+        wait: whether to wait; False raises at once.
         stop: ends the waiting.
-        notifier: told of the outage, and that the program is alive.
-        pending: how many images wait in the drop folder.
+        notifier: receives the status, and a sign of life.
+        pending: returns how many images wait in the drop folder.
         events: where an outage that has ended is reported.
 
     Attributes:
-        current: what is away, while it is waited for; other threads may look.
+        current: the present outage, or None; other threads may read it.
     """
 
     def __init__(
@@ -56,7 +55,7 @@ class Outages:
         self._notifier = notifier
         self._pending = pending
         self._events = events
-        self._since: float | None = None  # when (monotonic) the work that is under way began
+        self._since: float | None = None  # when (monotonic) the present work began
         self._ended = threading.Event()
         self._reporter = threading.Thread(target=self._report_slow_answers, name="outages", daemon=True)
 
@@ -71,7 +70,7 @@ class Outages:
         self._reporter.join()
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do the work, again and again with growing random pauses until it can be done.
+        """Do the work; during an outage repeat it, with growing random pauses, until it succeeds.
 
         Raises:
             Unavailable: outages are not waited out, or the stop flag was set.
@@ -83,12 +82,12 @@ class Outages:
                 raise
             self.current = first = error
             log.warning("%s; images wait in the drop folder", error)
-            self._notifier.ready()  # the outage is declared: systemd need not wait for its end
+            self._notifier.ready()  # the outage is reported; systemd need not wait for its end
         began = time.monotonic()
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_random_exponential(multiplier=0.5, max=_MAX_PAUSE_S),
-            before_sleep=self._note,  # the reason may change: first no server, then no right
+            before_sleep=self._note,  # the reason may change: first no server, then a missing right
             sleep=self._pause,
             stop=lambda _: self._stop.is_set,
             reraise=True,

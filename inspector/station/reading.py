@@ -1,6 +1,6 @@
-"""One arrival's way from its file to a frame that the network takes, or to the reason why not.
+"""Reads one arrival: from its file to a frame for the network, or to the reason why there is none.
 
-Runs in worker threads: Pillow, the resize and the hash release the GIL.
+This runs in worker threads. Pillow, the resize and the hash release the GIL.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 Prepare = Callable[[NDArray[np.uint8]], "Tensor"]
 
-# Bytes of a file that are kept until it has moved, for a camera may overwrite it in place. A frame of the
-# paper has 0.8 MB uncompressed; 34 files in flight (two threads, batches of 8) are 270 MB at the very worst.
+# Bytes of a file that are kept until it has moved, since a camera may overwrite it in place. A frame of the
+# paper has 0.8 MB uncompressed; 34 files in flight (two threads, batches of 8) are 270 MB at most.
 _MAX_KEPT_BYTES: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is read at all."""
+    """The files that are read at all."""
 
     formats: Sequence[str]  # Pillow's names
     max_pixels: int
@@ -42,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One decoded image on its way to the network; its file stays open until it has been moved."""
+    """A decoded image for the network; its file stays open until it has been moved."""
 
     taken: TakenFile
     prepared: Tensor  # uint8[1, H, W]
@@ -53,20 +53,20 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that gave no image, and why."""
+    """A file without an image, and the reason."""
 
     taken: TakenFile
     error: ImageError
 
 
 def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJournal) -> Frame | Unreadable:
-    """Bytes → hash, pixels, prepared frame; every mistake of a file ends in :class:`Unreadable`.
+    """Read, hash, decode and prepare one file; every fault of a file ends in :class:`Unreadable`.
 
     Args:
-        arrival: what the intake says is ready.
-        limits: what is read at all.
-        prepare: uint8[h, w] of any size → what the classifier takes.
-        journal: told what the decoder has open, should it die of it.
+        arrival: a file that is ready.
+        limits: the files that are read at all.
+        prepare: turns uint8[h, w] of any size into the classifier's input.
+        journal: notes that the decoder has the file open, in case it crashes.
     """
     started = time.monotonic()
     file: OpenedFile | None = None
@@ -83,7 +83,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
     except ImageError as error:
         return _unreadable(arrival, file, error)
     if len(file.data) > _MAX_KEPT_BYTES:
-        file.data = b""  # read again where it is needed at all
+        file.data = b""  # read again if it is needed at all
     return Frame(
         taken=TakenFile(arrival, file.source, file),
         prepared=prepared,
@@ -96,7 +96,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
 def _prepared(pixels: NDArray[np.uint8], prepare: Prepare) -> Tensor:
     try:
         return prepare(pixels)
-    except RuntimeError as error:  # torch's own, out of memory among them
+    except RuntimeError as error:  # torch's own, for instance out of memory
         said = " ".join(str(error).split())[-200:]
         raise ImageError("not_prepared", f"the artifact cannot resize it: {said}", retry=True) from None
 

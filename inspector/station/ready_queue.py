@@ -1,4 +1,4 @@
-"""Whose turn it is: the oldest file's; behind a backlog every fourth time the latest one's."""
+"""Order of ready files: the oldest first; during a backlog every fourth one is the latest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-_MAX_NEWCOMERS: Final = 1_000  # newcomers that may be served out of turn
+_MAX_NEWCOMERS: Final = 1_000  # latest files that may be taken out of order
 _BACKLOG_S: Final = 5.0  # where the oldest file waits longer than this, the latest get their share ...
 _NEWCOMER_TURN: Final = (
     4  # ... every fourth file: what comes in below a quarter of the station's pace does not wait
@@ -15,10 +15,10 @@ _NEWCOMER_TURN: Final = (
 
 
 class ReadyQueue:
-    """Names of ready files. One may stand here twice, or be gone by now: the caller knows.
+    """Names of ready files. A name may be listed twice, or be gone; the caller's ``is_ready`` decides.
 
     Args:
-        is_ready: whether a name is still to be taken.
+        is_ready: says whether a name can still be taken.
         monotonic: seconds.
     """
 
@@ -30,18 +30,18 @@ class ReadyQueue:
         self._turn = 0
 
     def add(self, name: str, seen: float, mtime_ns: int) -> None:
-        """This file is ready.
+        """Add a file that is ready.
 
         Args:
-            name: the file's.
-            seen: monotonic seconds; files that were seen together come in the order of their mtimes.
-            mtime_ns: of the file.
+            name: the file's name.
+            seen: when it was seen, monotonic seconds; files of one scan come in the order of their mtimes.
+            mtime_ns: the file's mtime.
         """
         heapq.heappush(self._oldest, (seen, mtime_ns, name))
         self._latest.append((seen, name))
 
     def pop(self) -> str | None:
-        """The name to be taken now, or None where nothing is ready."""
+        """Take the next name, or None if no file is ready."""
         while self._oldest and not self._is_ready(self._oldest[0][-1]):
             heapq.heappop(self._oldest)
         if not self._oldest:

@@ -1,4 +1,4 @@
-"""What the ledger is told of each file: one record for each way that a file can leave the drop folder."""
+"""Records for the ledger: one kind for each way in which a file leaves the drop folder."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from inspector.times import DayAndShift
 
 @dataclass(frozen=True, slots=True)
 class Recorder:
-    """Writes records; knows the station's calendar, its naming pattern and the archive's free paths."""
+    """Maker of records, by the station's calendar, its naming pattern and the archive's free paths."""
 
     describe: Callable[[str], NameParts]  # source name → camera, part, seam, camera time
     calendar: Callable[[int], DayAndShift]  # of an instant in UTC epoch microseconds
     archive: Archive
 
     def inspected(self, frame: Frame, judgement: Judgement, infer_ms: float, batch_size: int) -> Inspected:
-        """A judged image; its total time ends now, just before the commit."""
+        """Make the record of a judged image; its total time ends now, just before the commit."""
         arrival = frame.taken.arrival
         day, shift, shift_day = self.calendar(arrival.seen_us)
         return Inspected(
@@ -44,7 +44,7 @@ class Recorder:
         )
 
     def duplicate(self, frame: Frame, inspection_id: int) -> Duplicate:
-        """A file delivered again, whose first judgement stands."""
+        """Make the record of a file that was delivered again; its first judgement remains valid."""
         day = self.calendar(frame.taken.arrival.seen_us).day
         return Duplicate(
             arrival=frame.taken.arrival,
@@ -55,7 +55,7 @@ class Recorder:
         )
 
     def quarantined(self, item: Unreadable) -> Quarantined:
-        """A file that cannot be inspected."""
+        """Make the record of a file that cannot be inspected."""
         day, shift, shift_day = self.calendar(item.taken.arrival.seen_us)
         return Quarantined(
             arrival=item.taken.arrival,

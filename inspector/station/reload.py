@@ -1,4 +1,4 @@
-"""New rules on request, loaded beside the work: the old ones judge until the new are proved and warm."""
+"""New rules on request: the old ones judge until the new ones are loaded, verified and warm."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from inspector.station.workers import Workers
 
 
 class Reload:
-    """One reload at a time: asked for, loaded in a worker, due, taken.
+    """One reload at a time: asked for, loading in a worker, loaded, taken.
 
     Args:
         asked: set by a signal.
-        load: reads settings and artifact anew; called in a worker.
-        notifier: told that a reload has begun; whoever takes its outcome says when the station is ready.
+        load: reads settings and artifact again; called in a worker.
+        notifier: hears that a reload has begun; the caller of :meth:`result` reports when it is in force.
     """
 
     def __init__(self, asked: ReloadFlag, load: Callable[[], Rules], notifier: Notifier) -> None:
@@ -27,7 +27,7 @@ class Reload:
         self._loading: Future[Rules] | None = None
 
     def start_if_asked(self, workers: Workers) -> None:
-        """Start to load where a reload is asked for and none is under way."""
+        """Start to load if a reload is asked for and none is in progress."""
         if self._loading is None and self._asked.is_set:
             self._asked.clear()
             self._notifier.reloading()
@@ -35,11 +35,11 @@ class Reload:
 
     @property
     def is_loaded(self) -> bool:
-        """Its outcome is there to be taken."""
+        """Whether :meth:`result` has something to return."""
         return self._loading is not None and self._loading.done()
 
     def result(self) -> Rules | str:
-        """The new rules, or in one line why there are none."""
+        """Return the new rules, or in one line why there are none."""
         loading, self._loading = self._loading, None
         if loading is None:
             return "no reload was asked for"

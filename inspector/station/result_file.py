@@ -23,13 +23,13 @@ _REPORTED_OUTCOMES = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
 
 
 def next_rows(after: int, station: str, limit: int, *, since_us: int | None) -> sa.Select[Any]:
-    """A station's next results in the order of their rows.
+    """Build the query for a station's next results, in the order of their rows.
 
     Args:
-        after: the arrival that was told last.
-        station: whose.
-        limit: how many.
-        since_us: only what was recorded from this instant on, UTC epoch microseconds; None: whenever.
+        after: the arrival whose result was written last.
+        station: name of the station.
+        limit: largest number of rows.
+        since_us: only rows recorded from this instant on, UTC epoch microseconds; None for all.
     """
     of_inspection = ("camera", "part", "seam", "pass_no", "verdict", "label", "confidence", "camera_time_us")
     query = (
@@ -50,13 +50,13 @@ def next_rows(after: int, station: str, limit: int, *, since_us: int | None) -> 
 
 
 def content(row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[str], NameParts]) -> Json:
-    """The fields of one row of :func:`next_rows`.
+    """Return the fields of one row of :func:`next_rows`.
 
     Args:
         row: the arrival with its inspection or quarantine row.
         station: the settings' station.
-        zone: of the times.
-        describe: camera, part and seam of a name: for a file without an inspection.
+        zone: time zone of the times.
+        describe: returns camera, part and seam of a name, for a file without an inspection.
     """
     parts: Any = row if row["inspection_id"] is not None else asdict(describe(row["source_name"]))
     times = {"camera_time": parts["camera_time_us"], "seen": row["seen_us"], "recorded": row["recorded_us"]}
@@ -82,7 +82,7 @@ def content(row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[
 
 
 def name(row: sa.RowMapping) -> str:
-    """As in the archive, ``<stem>.<first 8 of sha256>``, and the row's number: no two results share it."""
+    """Return the archive's ``<stem>.<first 8 of sha256>`` with the row's number, which makes it unique."""
     ending = f".{row['id']}.json"
     stem = _FORBIDDEN_ON_WINDOWS.sub("_", PurePosixPath(row["path"]).stem)
     return shorten(stem, MAX_NAME_BYTES - len(ending)) + ending

@@ -1,9 +1,10 @@
 """Each image's result as a file of its own, for a PLC or a manufacturing execution system to pick up.
 
-The ledger is the queue: what is told next is the next arrival beyond a position that is kept on disk, so
-nothing is held in memory, and a folder that is full, absent or hanging costs no result, and no time of
-inspection. A result is written under a hidden name, flushed, and renamed; only then the position moves on. So
-a crash tells a few results again, under the same names with the same content, and leaves none out or in half.
+The ledger is the queue. The next result is that of the next arrival after a position, which is kept on disk.
+So nothing is held in memory, and a folder that is full, absent or hanging costs no result and no time of
+inspection. A result is written under a hidden name, flushed, and renamed; only then the position moves on.
+After a crash a few results are written again, under the same names with the same content. None is left out or
+incomplete.
 """
 
 from __future__ import annotations
@@ -34,41 +35,41 @@ from inspector.station.events import Events
 
 log = logging.getLogger("weldnet")
 
-_RESULTS_PER_READ = 100  # between two notes of the position: at most so many are told again after a crash
+_RESULTS_PER_READ = 100  # then the position is saved: at most so many are written again after a crash
 _RETRY_S = 5.0  # a folder that failed is tried again this often
-_MAX_SILENCE_S = 10.0  # a network folder that hangs says nothing: so long without an answer is an answer
-_MAX_STOP_S = 5.0  # at the end: for what is left; the rest is told after the next start
+_MAX_SILENCE_S = 10.0  # a network folder that has not answered for so long counts as hanging
+_MAX_STOP_S = 5.0  # at the end, for the results that are left; others are written after the next start
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """What has been told. Before the first result of all, that is what was recorded before the start."""
+    """Where writing goes on. Before the first result, that is what was recorded since the first start."""
 
     folder: str
     database: str  # without a password
-    since_us: int  # UTC epoch microseconds; counts only until there is a row to count from
-    after: int = 0  # the arrival whose result was told last
+    since_us: int  # UTC epoch microseconds; used only while ``after`` is 0
+    after: int = 0  # the arrival whose result was written last
     is_mount: bool | None = None  # whether the folder was a mount point then
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """The folder takes no results."""
+    """A folder that takes no results."""
 
     since: float  # monotonic seconds
     text: str
 
 
 class Results:
-    """Tells results in a thread of its own; a context manager. What is left is told after the next start.
+    """Writer of result files, in a thread of its own; results that are left follow after the next start.
 
     Args:
-        folder: where the results go; never created, for it may be a mount point.
-        position: a file of the station's own, which says what has been told.
+        folder: for the results; never created, since it may be a mount point.
+        position: a file of the station's own, which keeps how far writing has got.
         url: the quality database.
-        station: whose results.
-        zone: of the times in them.
-        describe: camera, part and seam of a name: for files without an inspection.
+        station: name of the station.
+        zone: time zone of the times in the results.
+        describe: returns camera, part and seam of a name, for files without an inspection.
         events: where a failure of the folder and its end are reported.
         woken: set after each commit.
     """
@@ -101,7 +102,7 @@ class Results:
         self._thread = threading.Thread(target=self._run, name="results", daemon=True)
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError):  # it is noted again with the first result
+        with contextlib.suppress(OSError):  # it is saved again with the first results
             self._save_position(self._position)
         self._thread.start()
         return self
@@ -111,14 +112,14 @@ class Results:
     ) -> None:
         self._ending.set()
         self._woken.set()
-        self._thread.join(_MAX_STOP_S)  # one that hangs in a share is left behind: it is a daemon thread
+        self._thread.join(_MAX_STOP_S)  # a thread that hangs in a share is left behind, as a daemon thread
         if self._thread.is_alive() or self._failure:
-            log.warning("results_folder %s: what is missing there is told after the next start", self._folder)
+            log.warning("results_folder %s: missing results are written after the next start", self._folder)
 
     def fault(self) -> str | None:
-        """What is wrong with the folder, or None; for any thread."""
+        """Return what is wrong with the folder, or None; safe for any thread."""
         if self._thread.ident is not None and not self._thread.is_alive():
-            return f"{self._folder} is told no more: restart the service; its log says why"
+            return f"{self._folder} gets no more results: restart the service; its log says why"
         since, failure = self._busy_since, self._failure
         if since is not None and time.monotonic() - since > _MAX_SILENCE_S:
             return f"{self._folder} has not answered for over {_MAX_SILENCE_S:.0f} s"
@@ -140,13 +141,13 @@ class Results:
             self._engine.dispose()
 
     def _catch_up(self) -> bool:
-        """Write what the ledger has beyond the position; False where folder or database refuse for now."""
+        """Write the results after the position; return False if folder or database refuse for now."""
         try:
             self._write_new_results()
         except OSError as error:
             self._note_failure(error)
             return False
-        except StationError as error:  # the daemon tells of it, and waits for the same
+        except StationError as error:  # the daemon reports it, and waits for the same database
             log.debug("results wait: %s", error)
             return False
         finally:
@@ -155,7 +156,7 @@ class Results:
         return True
 
     def _write_new_results(self) -> None:
-        """Write all that the ledger has beyond the position.
+        """Write all results after the position.
 
         Raises:
             OSError: the folder does not take a result.
@@ -182,13 +183,13 @@ class Results:
             return list(connection.execute(query).mappings())
 
     def _reset_for_another_ledger(self, engine: sa.Engine) -> None:
-        """A position beyond the last row is of a database that was since replaced or restored."""
+        """Start again if the position is beyond the last row, since the database was replaced or restored."""
         with database.transaction(engine) as connection:
             last = connection.scalar(sa.select(sa.func.max(arrival.c.id)))
         if (last or 0) < self._position.after:
             self._save_position(replace(self._position, after=0))
             self._events.add(
-                "results_anew", "the database is another or an older one: told from this start on"
+                "results_anew", "the database is another or an older one: results follow from this start on"
             )
 
     def _require_mount(self) -> None:
@@ -202,7 +203,7 @@ class Results:
         content = json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
         _write_file(self._folder / result_file.name(row), content, self._folder / f".{row['id']}.tmp")
 
-    # --- what is remembered and told ------------------------------------------------------------------
+    # --- position and failure -------------------------------------------------------------------------
 
     def _stored_position(self) -> _Position:
         fresh = _Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
@@ -211,13 +212,13 @@ class Results:
         except FileNotFoundError:
             return fresh
         except (OSError, ValueError, TypeError) as error:
-            log.warning("%s cannot be read, results are told from now on: %s", self._position_file, error)
+            log.warning("%s cannot be read, results are written from now on: %s", self._position_file, error)
             return fresh
         if stored.database != fresh.database:
             return fresh
         if stored.folder != fresh.folder:
             stored = replace(stored, folder=fresh.folder, is_mount=None)
-        # Should the ledger turn out to be another one, it is told from this start on.
+        # If the ledger turns out to be another one, its results are written from this start on.
         return replace(stored, since_us=fresh.since_us) if stored.after else stored
 
     def _save_position(self, position: _Position) -> None:
@@ -226,7 +227,7 @@ class Results:
         self._position = position
 
     def _note_failure(self, error: OSError) -> None:
-        """Keep the latest reason for the health page; the first one is an event."""
+        """Keep the latest reason for the health page; report the first one as an event."""
         before, text = self._failure, f"{self._folder}: {error.strerror}; its results wait in the database"
         self._failure = _Failure(before.since if before else time.monotonic(), text)
         if before is None:

@@ -1,4 +1,4 @@
-"""What a reload may change, as one thing: read, judged, named and batched by it, until the next one."""
+"""All that a reload may change, as one object: how images are read, judged, named and batched."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from inspector.station.recording import Recorder
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the work is cut and timed."""
+    """Sizes and times of the work."""
 
-    batch_size: int  # frames judged at once
-    batch_wait_s: float  # a frame waits this long for company while the network is busy
+    batch_size: int  # frames judged together
+    batch_wait_s: float  # a frame waits this long for others while the network is busy
     threads: int  # workers, which decode and judge; a reload keeps them
-    drain_s: float  # to finish what was taken when told to stop
+    drain_s: float  # to finish the files in work after a request to stop
 
 
 @dataclass(frozen=True, slots=True)
 class InstalledFile:
-    """The artifact's file as it was loaded. The network itself is in memory and goes on without it."""
+    """The artifact's file as it was loaded; the network itself is in memory and works without it."""
 
     path: Path
     stamp: FileStamp
 
     def trouble(self) -> str | None:
-        """Why the next start would not judge as this one does, or None."""
+        """Return why the next start would judge by another file than this one, or None."""
         try:
             now = FileStamp.of(self.path.stat())
         except OSError as error:
@@ -43,14 +43,12 @@ class InstalledFile:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """Proved and warm: from here on nothing of it can fail but the database."""
+    """Rules that are verified and warm; from here on only the database can fail."""
 
     artifact: ArtifactInUse
     artifact_file: InstalledFile
-    limits: Limits  # what is read at all
+    limits: Limits  # the files that are read at all
     classifier: Classifier  # the network with its thresholds
     recorder: Recorder  # calendar and naming pattern
     pace: Pace
-    register: Callable[
-        [Store], InForce
-    ]  # writes them down as in force; the rows that each inspection refers to
+    register: Callable[[Store], InForce]  # writes the rows that each inspection refers to

@@ -1,4 +1,4 @@
-"""The daemon's ties to systemd and to signals: what it says of itself, when it has to stop or to reload."""
+"""Signals that stop or reload the daemon, and its messages to systemd."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from types import FrameType
 
 from inspector.monitoring.progress import Progress
 
-_PAUSE_SLICE_S = 0.2  # a pause looks at the stop flag this often: quick to obey, cheap when idle
+_PAUSE_SLICE_S = 0.2  # a pause checks the stop flag this often: it reacts quickly, and is cheap when idle
 
 
 class StopFlag:
-    """Set by SIGTERM and SIGINT; the main loop looks at it and acts.
+    """Flag that SIGTERM and SIGINT set; the main loop reads it and acts.
 
-    A plain attribute, not a ``threading.Event``: a handler runs between two byte codes of the main thread,
-    which may be holding the event's own lock at that very moment.
+    It is a plain attribute instead of a ``threading.Event``: a signal handler runs between two byte codes of
+    the main thread, which may hold the event's own lock at that moment.
     """
 
     def __init__(self) -> None:
@@ -30,14 +30,14 @@ class StopFlag:
         self.is_set = True
 
     def pause(self, seconds: float) -> None:
-        """Sleep, but not past a request to stop (``seconds`` on the monotonic clock)."""
+        """Sleep for so many seconds, or until a request to stop."""
         until = time.monotonic() + seconds
         while not self.is_set and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _PAUSE_SLICE_S))
 
 
 class ReloadFlag:
-    """Set by SIGHUP; a plain attribute, as in :class:`StopFlag`."""
+    """Flag that SIGHUP sets; a plain attribute, as in :class:`StopFlag`."""
 
     def __init__(self) -> None:
         self.is_set = False
@@ -47,13 +47,13 @@ class ReloadFlag:
         self.is_set = True
 
     def clear(self) -> None:
-        """The reading begins; what is asked for from here on is another one."""
+        """Forget the request, since the reading begins; a later signal asks for another reload."""
         self.is_set = False
 
 
 @contextmanager
 def stop_on_signals(stop: StopFlag) -> Iterator[None]:
-    """Within the block SIGTERM and SIGINT set the flag; a second SIGINT interrupts as usual."""
+    """Let SIGTERM and SIGINT set the flag within the block; a second SIGINT interrupts as usual."""
 
     def handler(number: int, frame: FrameType | None) -> None:
         stop.set()
@@ -66,7 +66,7 @@ def stop_on_signals(stop: StopFlag) -> Iterator[None]:
 
 @contextmanager
 def reload_on_signal(reload: ReloadFlag) -> Iterator[None]:
-    """Within the block SIGHUP sets the flag."""
+    """Let SIGHUP set the flag within the block."""
     with _handled(lambda number, frame: reload.set(), signal.SIGHUP):
         yield
 
@@ -81,17 +81,17 @@ def _handled(handler: Callable[[int, FrameType | None], None], *numbers: signal.
             signal.signal(number, old)
 
 
-_MAX_STATE_WAIT_S = 5.0  # s that READY and its like wait for a manager that does not read
+_MAX_STATE_WAIT_S = 5.0  # READY and its like wait so long for a manager that does not read
 
 
 class Notifier:
-    """systemd's readiness protocol (sd_notify(3)); silent where no service manager listens.
+    """Sender of systemd's readiness protocol (sd_notify(3)); silent if no service manager listens.
 
-    A manager that does not read stops no inspection: what changes the service's state waits for it a moment,
-    a status or a ping not at all; these two come again.
+    A manager that does not read never stops an inspection. A change of the service's state waits for it for a
+    moment. A status or a ping does not wait, since the next one follows soon.
 
     Args:
-        progress: what the watchdog is fed by.
+        progress: decides whether the watchdog is fed.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -100,29 +100,29 @@ class Notifier:
         watchdog_us = int(os.environ.get("WATCHDOG_USEC", "0"))
         self._ping_s = (
             watchdog_us / 2_000_000 if watchdog_us else None
-        )  # half, as sd_watchdog_enabled(3) advises
+        )  # half of it, as sd_watchdog_enabled(3) advises
         self._next_ping = 0.0
         self._status = ""
 
     def ready(self) -> None:
-        """The model is warm, the watch stands, the database has answered or its outage is declared."""
+        """Report READY: the network is warm, the folder is watched, the database or its outage is known."""
         self._send("READY=1", _MAX_STATE_WAIT_S)
 
     def reloading(self) -> None:
-        """Settings and artifact are being read again; :meth:`ready` ends it, whichever way it went."""
+        """Report that settings and artifact are being read again; :meth:`ready` ends it in any case."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}", _MAX_STATE_WAIT_S)
 
     def stopping(self) -> None:
-        """No more files are taken; what was taken is being finished."""
+        """Report that no more files are taken, and that those in work are being finished."""
         self._send("STOPPING=1", _MAX_STATE_WAIT_S)
 
     def status(self, text: str) -> None:
-        """One line for ``systemctl status``; sent only when it changes."""
+        """Send one line for ``systemctl status``, if it has changed."""
         if text != self._status and self._send(f"STATUS={text}"):
             self._status = text
 
     def alive(self) -> None:
-        """The main loop has come round: feed the watchdog when half its time is over, and work gets on."""
+        """Note a round of the main loop; feed the watchdog at half its time if all work makes progress."""
         self._progress.beat()
         now = time.monotonic()
         if self._ping_s is None or now < self._next_ping:
@@ -131,7 +131,7 @@ class Notifier:
             self._next_ping = now + self._ping_s
 
     def _send(self, message: str, wait_s: float = 0) -> bool:
-        """Whether the manager has it."""
+        """Send a message; return whether the manager has it."""
         if not self._address:
             return False
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
@@ -141,5 +141,5 @@ class Notifier:
                 channel.connect(address)
                 channel.sendall(message.encode())
             except OSError:
-                return False  # the manager is restarting, or its queue is full: inspection goes on
+                return False  # the manager restarts, or its queue is full; the inspection goes on
         return True

@@ -1,8 +1,8 @@
-"""Wakes the intake when a file in the drop folder is closed or moved in; a hint, never the truth.
+"""Hints that a file in the drop folder was closed or moved in; one may be missing, so scans follow.
 
-It stands on watchdog's inotify reader, one level below watchdog's observer: the observer holds each move
-out of the folder for half a second to pair it, and the closes behind it too (the archive moves every file
-out), and it hides a queue overflow, after which events are missing.
+It uses watchdog's inotify reader, one level below watchdog's observer. The observer holds back each move out
+of the folder for half a second to pair it, and the closes behind it too, and the archive moves every file
+out. The observer also hides a queue overflow, after which events are missing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_HINTS: Final = 20_000  # kept while nothing reads them (a database outage);
 
 
 class Close(NamedTuple):
-    """A file whose writer has closed it, or that came in whole by a rename."""
+    """A file that its writer has closed, or that came in whole by a rename."""
 
     name: str  # relative to the drop folder
     us: int
@@ -43,17 +43,18 @@ class Close(NamedTuple):
 class FolderWatch:
     """An inotify watch on one folder, with its reader thread.
 
-    ``trouble`` says why events may be missing (``overflow``, ``lost``), else None: scan, and open a new one.
+    ``trouble`` says why events may be missing (``overflow``, ``lost``), or is None. After trouble, scan the
+    folder and open a new watch.
 
     Args:
-        folder: the folder to watch, not its sub-folders.
-        prefix: put before each name.
-        wake: called from the reader thread after each hint or trouble.
+        folder: the folder to watch, without its sub-folders.
+        prefix: is put before each name.
+        wake: is called from the reader thread after each hint or trouble.
         wall_us: UTC epoch microseconds.
         monotonic: seconds.
 
     Raises:
-        OSError: no watch can be had (system limits, or the folder is gone); scans must do.
+        OSError: no watch is available (system limits, or the folder is gone); only scans find new files.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class FolderWatch:
         self._closes: deque[Close] = deque()
         self._trouble: str | None = None
         self._reader = InotifyFD()
-        self._reader.start()  # before the watch is added: it is the running reader that closes descriptors
+        self._reader.start()  # before the watch is added, since only a running reader closes descriptors
         try:
             self._reader.add_callback(os.fsencode(folder), _MASK, self, CallbackId(id(self)))
         except OSError:
@@ -81,11 +82,11 @@ class FolderWatch:
 
     @property
     def trouble(self) -> str | None:
-        """Why events may be missing, or None."""
+        """The reason why events may be missing, or None."""
         return self._trouble or (None if self._reader.is_alive() else "lost")
 
     def drain(self) -> list[Close]:
-        """All hints since the last call, in order."""
+        """Return all hints since the last call, in order."""
         closes = []
         while self._closes:
             closes.append(self._closes.popleft())
@@ -97,7 +98,7 @@ class FolderWatch:
         self._reader.join()
 
     def on_event(self, event: InotifyEvent) -> None:
-        """Called by the reader thread for each event."""
+        """Handle an event; called by the reader thread."""
         if event.mask & (InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF):
             self._trouble = "lost"
         elif len(self._closes) >= _MAX_HINTS:
@@ -109,11 +110,11 @@ class FolderWatch:
         self._wake()
 
     def on_queue_overflow(self) -> None:
-        """Called by the reader thread when the kernel dropped events."""
+        """Note that the kernel dropped events; called by the reader thread."""
         self._trouble = "overflow"
         self._wake()
 
     def on_watch_deleted(self, _: WatchDescriptor) -> None:
-        """Called by the reader thread when the kernel dropped the watch (deleted, unmounted)."""
+        """Note that the kernel dropped the watch (deleted, unmounted); called by the reader thread."""
         self._trouble = "lost"
         self._wake()

@@ -1,4 +1,4 @@
-"""The threads that decode and judge; each running task is under the watchdog's eye until it ends."""
+"""The threads that decode and judge; each running task has a heartbeat until it ends."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ V = TypeVar("V")
 
 
 class Workers:
-    """A pool of threads; leaving the context waits for what it was given.
+    """A pool of threads; leaving the context waits for all tasks.
 
     Args:
-        threads: how many.
-        progress: has a heartbeat of the queue and of each running task.
-        wake: called after a task, from its thread, unless plenty waits for a thread still: whoever gives out
-            work then has time, and does the more at once when it is called.
+        threads: number of threads.
+        progress: keeps the heartbeats of the queue and of each running task.
+        wake: called after a task, from its thread, unless many tasks still wait. The caller then has time,
+            and collects more results at once.
     """
 
     def __init__(self, threads: int, progress: Progress, wake: Callable[[], None]) -> None:
@@ -35,7 +35,7 @@ class Workers:
         self._pool.shutdown()
 
     def submit(self, work: Callable[[V], R], item: V) -> Future[R]:
-        """Have this done as soon as a thread is free."""
+        """Run this task as soon as a thread is free."""
         self._progress.queued()
         future = self._pool.submit(self._run, work, item)
         future.add_done_callback(self._wake_unless_plenty_waits)

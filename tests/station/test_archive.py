@@ -1,4 +1,4 @@
-"""inspector.station.archive: files move whole to their recorded paths, and nothing is overwritten."""
+"""The archive moves files whole to their recorded paths, and overwrites nothing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def archive(root: Path) -> Archive:
-    """The archive and quarantine beside the drop folder."""
+    """The archive and the quarantine beside the drop folder."""
     return Archive(root / "drop", root / "archive", root / "quarantine")
 
 
@@ -46,7 +46,7 @@ def arrival(path: Path) -> Arrival:
 
 
 def stand_in(name: str, source: SourceFile | None = None) -> TakenFile:
-    """A file of which only the name and the hash count."""
+    """A file of which only the name and the hash matter."""
     return TakenFile(arrival(Path("/drop") / name), source or SourceFile(STAMP, SHA), None)
 
 
@@ -57,20 +57,20 @@ def read(path: Path) -> SourceFile:
 
 
 def dropped(root: Path, name: str = "weld.png", content: bytes = b"pixels") -> TakenFile:
-    """A file in the drop folder, read, and not open any more."""
+    """A file in the drop folder that was read and closed."""
     path = root / "drop" / name
     path.write_bytes(content)
     return TakenFile(arrival(path), read(path), None)
 
 
 def unopened(path: Path) -> TakenFile:
-    """What cannot be read, as the daemon takes it."""
+    """A file that cannot be read, as the daemon takes it."""
     return TakenFile(arrival(path), unread_source(path), None)
 
 
 @contextmanager
 def opened(weld: TakenFile) -> Iterator[TakenFile]:
-    """The file with its descriptor open, as the daemon keeps it until the move."""
+    """The file with an open descriptor, as the daemon keeps it until the move."""
     with read_source(weld.path) as file:
         yield TakenFile(weld.arrival, file.source, file)
 
@@ -79,33 +79,33 @@ def opened(weld: TakenFile) -> Iterator[TakenFile]:
 
 
 def test_paths_tell_day_verdict_name_and_bytes(archive: Archive) -> None:
-    """Day, verdict or reason, stem, first 8 of the hash, suffix: as the ledger records them."""
+    """A path has the day, the verdict or reason, the stem, the first 8 of the hash, and the suffix."""
     for place in Place:
         path = archive.free_path(stand_in("weld 1.0.png"), place, f"{DAY}/PASS")
         assert path == f"{DAY}/PASS/weld 1.0.01234567.png"
 
 
 def test_what_has_no_bytes_is_told_apart_by_its_inode(archive: Archive) -> None:
-    """A FIFO or directory has no hash; its inode number stands instead."""
+    """A FIFO or directory has no hash; its path has the inode's number instead."""
     fifo = stand_in("x.png", SourceFile(STAMP, None))
     path = archive.free_path(fifo, Place.QUARANTINE, f"{DAY}/not_a_file")
     assert path == f"{DAY}/not_a_file/x.00abcdef.png"
 
 
 def test_a_subfolder_stands_in_the_path(archive: Archive) -> None:
-    """Two cameras that give the same name are told apart on the disk, too."""
+    """Files of the same name from two cameras have different paths."""
     source = SourceFile(STAMP, SHA)
     for folder in ("cam1", "cam2"):
         weld = Arrival(Path("drop", folder, "weld.png"), f"{folder}/weld.png", 0, 0.0)
         path = archive.free_path(TakenFile(weld, source, None), Place.ARCHIVE, f"{DAY}/PASS")
         assert path == f"{DAY}/PASS/{folder}/weld.01234567.png"
-    long = Arrival(Path("drop"), f"{'%C3' * 85}/weld.png", 0, 0.0)  # 255 bytes as they stand in the database
+    long = Arrival(Path("drop"), f"{'%C3' * 85}/weld.png", 0, 0.0)  # 255 bytes, as the database has them
     path = archive.free_path(TakenFile(long, source, None), Place.ARCHIVE, f"{DAY}/PASS")
     assert all(len(part.encode()) <= 255 for part in path.split("/"))
 
 
 def test_a_taken_or_promised_path_gets_a_counter(root: Path, archive: Archive) -> None:
-    """Two files never get one path, whether the first has moved yet or not."""
+    """Two files never get the same path, whether or not the first one has moved."""
     standing = root / "archive" / DAY / "PASS" / "weld.01234567.png"
     standing.parent.mkdir(parents=True)
     standing.touch()
@@ -123,7 +123,7 @@ def test_a_taken_or_promised_path_gets_a_counter(root: Path, archive: Archive) -
 @example(("ü" * 127).encode())
 @example(b"a." + b"x" * 250)
 def test_any_name_gives_a_path_that_a_file_can_have(raw: bytes) -> None:
-    """Names of 255 bytes, of any bytes, with endless suffixes: the path is valid and stays in its folder."""
+    """Names of 255 bytes, of any bytes, or with endless suffixes give a valid path in the right folder."""
     with tempfile.TemporaryDirectory() as folder:
         (root := Path(folder), (root / "drop").mkdir())
         archive = Archive(root / "drop", root / "archive", root / "quarantine")
@@ -140,7 +140,7 @@ def test_any_name_gives_a_path_that_a_file_can_have(raw: bytes) -> None:
 
 @pytest.mark.parametrize("place", Place)
 def test_a_file_moves_unchanged(root: Path, archive: Archive, place: Place) -> None:
-    """Bytes, inode and mtime stay; the file is gone from the drop folder and stands at the recorded path."""
+    """Bytes, inode and mtime stay; the file is at its recorded path, and no longer in the drop folder."""
     weld = dropped(root)
     assert archive.deliver(weld, place, f"{DAY}/X/weld.png") is Moved.MOVED
     target = root / place / DAY / "X" / "weld.png"
@@ -151,7 +151,7 @@ def test_a_file_moves_unchanged(root: Path, archive: Archive, place: Place) -> N
 
 
 def test_nothing_is_overwritten(root: Path, archive: Archive) -> None:
-    """What stands at the recorded path stays, and the file stays in the drop folder as a new arrival."""
+    """A file at the recorded path stays, and the new file stays in the drop folder as a new arrival."""
     weld = dropped(root)
     target = root / "archive" / "weld.png"
     target.write_bytes(b"another")
@@ -160,7 +160,7 @@ def test_nothing_is_overwritten(root: Path, archive: Archive) -> None:
 
 
 def test_a_replay_ends_in_the_same_state(root: Path, archive: Archive) -> None:
-    """Moving again what has moved already is no error; what somebody took away is gone."""
+    """A second move of the same file succeeds; a file that was taken away is reported as gone."""
     weld = dropped(root)
     for _ in range(2):
         assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.MOVED
@@ -169,20 +169,20 @@ def test_a_replay_ends_in_the_same_state(root: Path, archive: Archive) -> None:
 
 
 def grow(path: Path) -> None:
-    """Another byte, by the same writer."""
+    """Add a byte to the file."""
     with path.open("ab") as writer:
         writer.write(b"!")
 
 
 def overwrite_in_secret(path: Path) -> None:
-    """Other bytes under the old size and mtime."""
+    """Write other bytes under the old size and mtime."""
     before = path.stat()
     path.write_bytes(b"PIXELS")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def replace(path: Path) -> None:
-    """A new file under the old name."""
+    """Put a new file under the old name."""
     new = path.with_name(".new")
     new.write_bytes(b"PIXELS")
     new.replace(path)
@@ -192,7 +192,7 @@ def replace(path: Path) -> None:
 def test_a_file_that_changed_since_it_was_read_stays(
     root: Path, archive: Archive, change: Callable[[Path], None]
 ) -> None:
-    """Bytes that nobody judged do not get the verdict of others."""
+    """Bytes that were not judged do not get the verdict of others."""
     weld = dropped(root)
     change(weld.path)
     content = weld.path.read_bytes()
@@ -210,7 +210,7 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
     change: Callable[[Path], None],
     name_taken_again: bool,
 ) -> None:
-    """A change between the look and the rename is seen after it; the file returns, and overwrites nothing."""
+    """A change just before the rename is noticed after it; the file goes back, and overwrites nothing."""
     weld = dropped(root)
     rename = renames.noreplace
 
@@ -235,7 +235,7 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
     ids=["directory", "fifo", "link"],
 )
 def test_what_is_no_file_moves_too(root: Path, archive: Archive, make: Callable[[Path], None]) -> None:
-    """A directory, FIFO or link called x.png leaves the drop folder as itself."""
+    """A directory, FIFO or link called x.png leaves the drop folder unchanged."""
     path = root / "drop" / "x.png"
     make(path)
     taken = unopened(path)
@@ -245,7 +245,7 @@ def test_what_is_no_file_moves_too(root: Path, archive: Archive, make: Callable[
 
 
 def test_a_directory_that_is_being_filled_moves(root: Path, archive: Archive) -> None:
-    """A directory is named by its inode alone: what is put into it was never to be judged."""
+    """A directory is known by its inode alone, since the files in it are not judged."""
     path = root / "drop" / "x.png"
     path.mkdir()
     taken = unopened(path)
@@ -257,7 +257,7 @@ def test_a_directory_that_is_being_filled_moves(root: Path, archive: Archive) ->
 def test_a_refusing_file_system_leaves_the_file_where_it_is(
     root: Path, archive: Archive, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A move that cannot be done is logged in one line, and nothing is lost."""
+    """A move that fails is logged in one line, and nothing is lost."""
     weld = dropped(root)
     (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
     assert archive.deliver(weld, Place.ARCHIVE, f"{DAY}/weld.png") is Moved.FAILED
@@ -270,7 +270,7 @@ class OldKernel:
 
     @staticmethod
     def renameat2(*_: object) -> int:
-        """Refuse as such a kernel does."""
+        """Refuse, as such a kernel does."""
         ctypes.set_errno(errno.EINVAL)
         return -1
 
@@ -278,7 +278,7 @@ class OldKernel:
 def test_without_renameat2_moves_do_not_overwrite_either(
     root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """NFS and some others lack the flag: the same rules hold by a look before the rename."""
+    """Without the flag (NFS and others) a check before the rename gives the same results."""
     monkeypatch.setattr(renames, "_libc", OldKernel)
     weld = dropped(root)
     assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.MOVED
@@ -288,7 +288,7 @@ def test_without_renameat2_moves_do_not_overwrite_either(
     assert weld.path.read_bytes() == b"second"
 
 
-# --- what happens to a file between its reading and its move --------------------------------------------
+# --- changes between reading and move ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("change", [grow, replace, overwrite_in_secret, Path.unlink])
@@ -296,7 +296,7 @@ def test_without_renameat2_moves_do_not_overwrite_either(
 def test_a_judged_file_is_not_lost_to_the_next_one_of_its_name(
     root: Path, archive: Archive, change: Callable[[Path], None], place: Place
 ) -> None:
-    """What was read stands at its recorded path, whatever the camera did; what it wrote since stays."""
+    """The judged bytes get to their recorded path, and later bytes of the camera stay in the drop folder."""
     path = root / "drop" / "weld.png"
     path.write_bytes(b"pixels")
     relative = f"{DAY}/PASS/weld.png"
@@ -316,7 +316,7 @@ def test_a_judged_file_is_not_lost_to_the_next_one_of_its_name(
 def test_a_touched_file_moves_all_the_same(
     root: Path, archive: Archive, touch: Callable[[Path], None]
 ) -> None:
-    """Another mode or mtime makes no other file: it is moved, not copied."""
+    """A file with another mode or mtime is moved, and not copied."""
     weld = dropped(root)
     with opened(weld) as taken:
         touch(weld.path)
@@ -326,7 +326,7 @@ def test_a_touched_file_moves_all_the_same(
 
 
 def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
-    """Where something stands at the recorded path, it stays."""
+    """A file at the recorded path stays, also when bytes are rescued."""
     weld = dropped(root)
     (root / "archive" / "weld.png").write_bytes(b"another")
     with opened(weld) as taken:
@@ -336,7 +336,7 @@ def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
 
 
 def test_what_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -> None:
-    """A FIFO that somebody took away has no bytes to rescue."""
+    """A FIFO that was taken away has no bytes to rescue."""
     path = root / "drop" / "x.png"
     os.mkfifo(path)
     taken = unopened(path)
@@ -351,7 +351,7 @@ def test_what_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -
 def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
     root: Path, archive: Archive, name: str
 ) -> None:
-    """An unmounted folder is waited for: the file stands where it stood, and nothing is made in its place."""
+    """An unmounted folder is an outage: the file stays where it was, and no folder is made."""
     weld = dropped(root)
     with opened(weld) as taken:
         (root / name).rename(root / "unmounted")
@@ -369,7 +369,7 @@ def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
 def test_what_is_about_to_be_recorded_is_flushed(
     root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each file, and the folder once, also of what has no content; a file without a name is no trouble."""
+    """Each file is flushed, and the folder once; a file without a name or content does no harm."""
     flushed: list[tuple[int, int]] = []
 
     def fsync(descriptor: int) -> None:
@@ -395,7 +395,7 @@ def test_what_is_about_to_be_recorded_is_flushed(
 def test_a_disk_that_takes_no_content_is_an_outage(
     root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, code: int, is_outage: bool
 ) -> None:
-    """Nothing is recorded then; a file server that has forgotten one file keeps nobody waiting."""
+    """A failing disk is an outage; a file server that has forgotten one file is not."""
 
     def fsync(_: int) -> None:
         raise OSError(code, os.strerror(code))
@@ -408,7 +408,7 @@ def test_a_disk_that_takes_no_content_is_an_outage(
 
 
 def test_a_drop_folder_that_is_gone_cannot_be_flushed(root: Path, archive: Archive) -> None:
-    """It is waited for."""
+    """A lost drop folder is an outage."""
     weld = dropped(root)
     with opened(weld) as taken:
         (root / "drop").rename(root / "unmounted")
@@ -417,7 +417,7 @@ def test_a_drop_folder_that_is_gone_cannot_be_flushed(root: Path, archive: Archi
 
 
 def test_one_file_that_cannot_move_is_no_outage(root: Path, archive: Archive) -> None:
-    """Where other files move, a refused one is its own trouble."""
+    """If other files move, the refusal of one file is no outage."""
     weld = dropped(root)
     (root / "archive" / DAY).write_bytes(b"a file where the day's folder should be")
     with opened(weld) as taken:
@@ -425,7 +425,7 @@ def test_one_file_that_cannot_move_is_no_outage(root: Path, archive: Archive) ->
 
 
 def test_a_full_disk_refuses_moves_and_not_the_start(tmp_path: Path) -> None:
-    """A full disk is an outage with its reason in words; it is no mistake in the settings at a start."""
+    """A full disk is an outage with its reason; at a start it is no mistake in the settings."""
     with small_disk(tmp_path / "disk") as disk:
         (disk / "drop").mkdir()
         archive = Archive(disk / "drop", disk / "archive", disk / "quarantine")
@@ -442,7 +442,7 @@ def test_a_full_disk_refuses_moves_and_not_the_start(tmp_path: Path) -> None:
 
 
 def test_the_recorded_path_without_a_file_is_found(root: Path, archive: Archive) -> None:
-    """After a crash between commit and move, the file's place is the first recorded path that is empty."""
+    """After a crash between commit and move, the first recorded path without a file is found."""
     (root / "archive" / "there.png").touch()
     recorded = [
         (Outcome.QUARANTINED, "other-root.png"),
@@ -455,7 +455,7 @@ def test_the_recorded_path_without_a_file_is_found(root: Path, archive: Archive)
 
 
 def test_a_path_that_was_emptied_on_purpose_is_not_filled_again(archive: Archive) -> None:
-    """What was pruned or requeued is no trace of a crash."""
+    """A path that was pruned or requeued is no trace of a crash."""
     recorded = [
         (Outcome.INSPECTED, "a.png"),
         (Outcome.PRUNED, "a.png"),
@@ -470,27 +470,27 @@ def test_a_path_that_was_emptied_on_purpose_is_not_filled_again(archive: Archive
 
 
 def test_missing_targets_are_created_and_the_trial_leaves_no_trace(root: Path, archive: Archive) -> None:
-    """Archive and quarantine come into being empty, and the drop folder stays as it was."""
+    """Archive and quarantine are created empty, and the drop folder stays as it was."""
     assert isinstance(archive, Archive)
     assert {path.name for path in root.rglob("*")} == {"drop", "archive", "quarantine"}
 
 
 def test_a_missing_drop_folder_is_not_created(tmp_path: Path) -> None:
-    """A wrong path must not become an empty folder that nobody writes to."""
+    """A wrong path does not become an empty folder that no camera writes to."""
     with pytest.raises(FolderError, match=r"drop_folder .*create it, or correct the setting"):
         Archive(tmp_path / "drop", tmp_path / "archive", tmp_path / "quarantine")
     assert not (tmp_path / "drop").exists()
 
 
 def test_a_folder_that_cannot_be_made_is_named(root: Path) -> None:
-    """The message says which setting is wrong and why."""
+    """The message names the wrong setting and the reason."""
     (root / "file").touch()
     with pytest.raises(FolderError, match=r"quarantine_folder .*file/quarantine: cannot be created"):
         Archive(root / "drop", root / "archive", root / "file" / "quarantine")
 
 
 def test_another_file_system_is_refused_with_how_to_fix_it(root: Path) -> None:
-    """Files move by rename, so the archive must lie where the drop folder lies; a real rename finds out."""
+    """Files move by rename, so an archive on another file system is refused, by a real rename."""
     shared = Path("/dev/shm")  # noqa: S108 - another device
     if not shared.is_dir() or shared.stat().st_dev == root.stat().st_dev or not os.access(shared, os.W_OK):
         pytest.skip("needs /dev/shm on a device of its own")
@@ -502,6 +502,6 @@ def test_another_file_system_is_refused_with_how_to_fix_it(root: Path) -> None:
 
 
 def test_a_drop_folder_that_takes_no_file_is_refused(root: Path) -> None:
-    """A move needs write permission at both ends; even root cannot write to sysfs."""
+    """A move needs write permission at both ends; sysfs gives it to no user."""
     with pytest.raises(FolderError, match=r"archive_folder .*give this user write permission to both"):
         Archive(Path("/sys"), root / "archive", root / "quarantine")

@@ -1,4 +1,4 @@
-"""Batches leave at once while the network is idle, and wait for company only while it is busy."""
+"""Batches leave at once while the network is idle, and wait for more frames only while it is busy."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def clock() -> Clock:
 
 
 def frame(number: int) -> Frame:
-    """A frame of which only the name counts."""
+    """A frame of which only the name matters."""
     arrival = Arrival(Path(f"{number}.png"), f"{number}.png", 0, 0.0)
     taken = TakenFile(arrival, SourceFile(FileStamp(0, 0, 0, 0, 0), None), None)
     return Frame(taken, torch.empty(0), None, 0.0, 0.0)
 
 
 def waiting(clock: Clock, count: int) -> WaitingFrames:
-    """So many frames."""
+    """Waiting frames, as many as asked for."""
     frames = WaitingFrames(clock)
     for number in range(count):
         frames.add(frame(number))
@@ -44,7 +44,7 @@ def names(batch: list[Frame]) -> list[str]:
 
 
 def test_a_batch_leaves_at_once_while_the_network_is_idle(clock: Clock) -> None:
-    """A single frame does not wait for company when nothing is being judged."""
+    """A single frame does not wait for others while nothing is being judged."""
     frames = waiting(clock, 1)
     assert names(frames.next_batch(PACE, judging=0)) == ["0.png"]
     assert frames.next_batch(PACE, judging=0) == []
@@ -52,7 +52,7 @@ def test_a_batch_leaves_at_once_while_the_network_is_idle(clock: Clock) -> None:
 
 
 def test_a_frame_waits_for_company_while_the_network_is_busy(clock: Clock) -> None:
-    """While a batch is judged the next one leaves batch_wait_s after its oldest frame came, no earlier."""
+    """While a batch is judged, the next one leaves batch_wait_s after its oldest frame came."""
     frames = waiting(clock, 2)
     assert frames.next_batch(PACE, judging=1) == []
     assert frames.due_in_s(PACE, judging=1) == pytest.approx(0.05)
@@ -61,7 +61,7 @@ def test_a_frame_waits_for_company_while_the_network_is_busy(clock: Clock) -> No
 
 
 def test_a_full_batch_does_not_wait(clock: Clock) -> None:
-    """Frames leave in order, as many as a batch holds, as soon as there are so many."""
+    """Frames leave in order, as soon as a batch is full."""
     frames = waiting(clock, 6)
     assert names(frames.next_batch(PACE, judging=1)) == ["0.png", "1.png", "2.png", "3.png"]
     assert frames.next_batch(PACE, judging=1) == []
@@ -69,7 +69,7 @@ def test_a_full_batch_does_not_wait(clock: Clock) -> None:
 
 
 def test_no_more_batches_than_threads_are_judged_at_once(clock: Clock) -> None:
-    """With every thread at a batch, even a full one waits for the end of another."""
+    """If every thread judges a batch, even a full batch waits."""
     frames = waiting(clock, 4)
     assert frames.next_batch(PACE, judging=2) == []
     assert frames.due_in_s(PACE, judging=2) is None

@@ -1,4 +1,4 @@
-"""The journal names the file that killed the decoder, and convicts nobody else."""
+"""The crash journal names the file that killed the decoder, and convicts no other file."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from inspector.station.crash_journal import CrashJournal
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the journal lies."""
+    """Path of the journal."""
     return tmp_path / ".decoding"
 
 
 def crash_while_decoding(path: Path, *names: str) -> None:
-    """A process that is killed with these files open in its decoder."""
+    """Run a process that is killed with these files open in its decoder."""
     program = (
         "import os, signal, sys; from contextlib import ExitStack; from pathlib import Path\n"
         "from inspector.station.crash_journal import CrashJournal\n"
@@ -34,7 +34,7 @@ def crash_while_decoding(path: Path, *names: str) -> None:
 
 
 def test_an_orderly_end_leaves_nothing(path: Path):
-    """Files that were decoded are no suspects, and the journal itself is gone."""
+    """After an orderly end there are no suspects, and the journal itself is gone."""
     with CrashJournal(path) as journal, journal.decoding("a.png"):
         pass
     assert not path.exists()
@@ -43,7 +43,7 @@ def test_an_orderly_end_leaves_nothing(path: Path):
 
 
 def test_a_file_that_raises_is_no_suspect(path: Path):
-    """A decoder that raises is alive: the file is cleared."""
+    """A decoder that raises an error is alive, so the file is cleared."""
     with CrashJournal(path) as journal:
         with pytest.raises(ValueError, match="bad"), journal.decoding("a.png"):
             raise ValueError("bad")
@@ -56,20 +56,20 @@ def test_one_crash_makes_suspects_and_the_second_convicts(path: Path):
     with CrashJournal(path) as journal:
         assert journal.suspects == {"a.png", "b.png"}
         os.link(path, path.with_name("kept"))
-    path.with_name("kept").rename(path)  # as if that process had died, too, with nothing open
+    path.with_name("kept").rename(path)  # as if that process had died too, with no file open
     crash_while_decoding(path, "b.png")
     with CrashJournal(path) as journal:
         assert journal.suspects == {"a.png", "b.png"}
         with pytest.raises(ImageError, match="decoder_crash"), journal.decoding("b.png"):
             pass
-        for name in ("a.png", "b.png"):  # the second is another file by now
+        for name in ("a.png", "b.png"):  # the second b.png is another file
             with journal.decoding(name):
                 pass
         assert journal.suspects == set()
 
 
 def test_a_suspect_that_decodes_is_cleared(path: Path):
-    """Two crashes are only in a row where nothing good came between them."""
+    """Two crashes count as in a row only if the file was not decoded between them."""
     crash_while_decoding(path, "a.png")
     with CrashJournal(path) as journal:
         with journal.decoding("a.png"):
@@ -81,7 +81,7 @@ def test_a_suspect_that_decodes_is_cleared(path: Path):
 
 
 def test_a_long_journal_is_shortened(path: Path):
-    """In months of service the file stays short, and keeps its suspects."""
+    """In months of service the journal stays short, and keeps its suspects."""
     crash_while_decoding(path, "suspect.png")
     with CrashJournal(path) as journal:
         for _ in range(6000):
@@ -96,7 +96,7 @@ def test_a_long_journal_is_shortened(path: Path):
 
 @given(junk=st.binary(max_size=200))
 def test_any_bytes_are_read_without_an_error(tmp_path_factory: pytest.TempPathFactory, junk: bytes):
-    """A journal that a power cut has spoilt never keeps the station from starting."""
+    """A journal that a power cut has damaged never keeps the station from starting."""
     path = tmp_path_factory.mktemp("journal") / ".decoding"
     path.write_bytes(junk)
     with CrashJournal(path) as journal:

@@ -46,19 +46,19 @@ def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
-    """A station on SQLite, where the back end makes no difference."""
+    """A station on SQLite, for tests in which the back end makes no difference."""
     return Station(tmp_path, tiny, url_of("sqlite"))
 
 
 def stop(daemon: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
-    """Signal a daemon; its exit status and log."""
+    """Signal a daemon; return its exit status and log."""
     daemon.send_signal(number)
     log = daemon.communicate(timeout=HANG_S)[1]
     return daemon.returncode, log
 
 
 def is_empty(folder: Path) -> bool:
-    """Nothing in it."""
+    """Whether a folder holds no files."""
     return not any(folder.iterdir())
 
 
@@ -66,7 +66,7 @@ def is_empty(folder: Path) -> bool:
 
 
 def test_each_image_gets_one_row_and_one_place(station: Station):
-    """Every dropped image is judged once: a row with class and timings, a file where it says."""
+    """Each dropped image is judged once: its row has class and timings, and its file is at the row's path."""
     sent = {station.put(f"w{n}.png", seed=n).name: frame(n) for n in range(20)}
     totals = station.once()
     assert (totals["seen"], totals["inspected"], totals["pending"]) == (20, 20, 0)
@@ -88,7 +88,7 @@ def test_each_image_gets_one_row_and_one_place(station: Station):
 
 
 def test_the_same_files_again_add_no_row(station: Station):
-    """A file delivered twice is archived as a duplicate and costs no second judgement."""
+    """A file delivered twice is archived as a duplicate, and is not judged again."""
     names = [station.put(f"w{n}.png", seed=n).name for n in range(5)]
     station.once()
     for n, name in enumerate(names):
@@ -110,7 +110,7 @@ def test_new_bytes_under_an_old_name_are_a_new_image(on_sqlite: Station):
 
 
 def test_old_bytes_under_a_new_name_are_marked(on_sqlite: Station):
-    """The same picture under another name is inspected, and its row says which one it repeats."""
+    """The same picture under another name is inspected, and its row names the one that it repeats."""
     on_sqlite.put("a.png", seed=1)
     on_sqlite.once()
     on_sqlite.put("b.png", seed=1)
@@ -120,7 +120,7 @@ def test_old_bytes_under_a_new_name_are_marked(on_sqlite: Station):
 
 
 def test_names_tell_camera_part_and_seam(tmp_path: Path, tiny: Path, url: URL):
-    """What name_pattern finds stands in the row; a name that does not match is inspected all the same."""
+    """The row has what name_pattern finds; a name that does not match is inspected all the same."""
     pattern = r"(?P<camera>cam\d)_(?P<part>P\d+)_S(?P<seam>\d+)"
     station = Station(tmp_path, tiny, url, name_pattern=pattern)
     station.put("cam1_P42_S3.png", seed=1)
@@ -134,7 +134,7 @@ def test_names_tell_camera_part_and_seam(tmp_path: Path, tiny: Path, url: URL):
 
 
 def _hostile_files(drop: Path) -> dict[str, str]:
-    """Every bad file of the book, with the reason it has to end under; '' where it is inspected."""
+    """Write all kinds of bad files; return the expected reason of each, or '' if it is inspected."""
     good = Image.fromarray(frame(99))
     good.save(drop / "whole.png")
     whole = (drop / "whole.png").read_bytes()
@@ -184,7 +184,7 @@ def _hostile_files(drop: Path) -> dict[str, str]:
 
 
 def test_bad_files_are_set_aside_and_harm_no_other(station: Station):
-    """Each bad file is inspected rightly or quarantined with its reason, and the good ones beside it pass."""
+    """Each bad file is inspected rightly or quarantined with its reason, and good files pass beside it."""
     expected = _hostile_files(station.drop)
     for n in range(10):
         expected[station.put(f"good{n}.png", seed=n).name] = ""
@@ -197,11 +197,11 @@ def test_bad_files_are_set_aside_and_harm_no_other(station: Station):
     assert station.reconcile()["unaccounted"] == 0
     links = [path for path in station.quarantine.rglob("link*") if path.is_symlink()]
     assert [path.readlink() for path in links] == [station.folder / "elsewhere.png"]
-    assert (station.folder / "elsewhere.png").is_file()  # the link went to quarantine, not what it points to
+    assert (station.folder / "elsewhere.png").is_file()  # the link was quarantined, and its target stays
 
 
 def test_a_folder_of_another_program_is_left_alone(on_sqlite: Station):
-    """A sub-folder that is not named like an image stays where it is, and so does what lies in it."""
+    """A sub-folder that is not named like an image stays where it is, with its files."""
     (on_sqlite.drop / "camera-logs").mkdir()
     (on_sqlite.drop / "camera-logs" / "a.png").write_bytes(b"x")
     on_sqlite.put("w.png", seed=1)
@@ -213,7 +213,7 @@ def test_a_folder_of_another_program_is_left_alone(on_sqlite: Station):
 
 
 def test_a_file_recorded_but_not_moved_goes_to_its_recorded_place(station: Station):
-    """After a crash between commit and move the next start moves the file, and adds no row."""
+    """After a crash between commit and move, the next start moves the file, and adds no row."""
     station.put("w.png", seed=1)
     (station.drop / "bad.png").write_text("no picture")
     station.once()
@@ -229,7 +229,7 @@ def test_a_file_recorded_but_not_moved_goes_to_its_recorded_place(station: Stati
 
 
 def test_kill_9_while_files_stream_in_loses_and_doubles_nothing(station: Station):
-    """Killed at any moment, the daemon's next run ends with one row and one place for each file."""
+    """After a kill at any moment, the next run ends with one row and one place for each file."""
     sent = 0
     for round_ in range(3):
         daemon = station.start()
@@ -261,7 +261,7 @@ def test_a_stop_finishes_what_was_taken(on_sqlite: Station, number: int):
 
 
 def test_a_second_daemon_is_refused(on_sqlite: Station):
-    """One drop folder has one daemon: a second one is told which process owns it; its status is 2."""
+    """A second daemon for the drop folder ends with status 2, and names the process that has the lock."""
     daemon = on_sqlite.start()
     try:
         wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
@@ -295,7 +295,7 @@ def test_systemd_hears_ready_status_and_stopping_in_order(on_sqlite: Station, tm
 
 
 def test_a_database_that_comes_later_is_waited_for(tmp_path: Path, tiny: Path):
-    """With PostgreSQL down the service stands ready and images wait; they are inspected when it is up."""
+    """While PostgreSQL is down the service is ready and images wait; then they are inspected."""
     with postgresql_server() as server, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         url = postgresql_url(server)
         migrate(url)
@@ -321,7 +321,7 @@ def test_a_database_that_comes_later_is_waited_for(tmp_path: Path, tiny: Path):
 
 
 def test_a_stop_during_an_outage_leaves_the_images(tmp_path: Path, tiny: Path):
-    """Told to stop while the database is down, the service ends with status 0 and the images wait."""
+    """If it is stopped while the database is down, the service ends with status 0 and the images wait."""
     url = make_url("postgresql+psycopg://nobody@127.0.0.1:9/none")
     station = Station(tmp_path, tiny, url)
     station.put("w.png", seed=1)
@@ -339,7 +339,7 @@ def test_a_stop_during_an_outage_leaves_the_images(tmp_path: Path, tiny: Path):
 
 
 def test_a_file_that_kills_the_decoder_twice_is_quarantined(on_sqlite: Station):
-    """A file in whose decoding the process dies at two starts in a row goes to quarantine; others do not."""
+    """A file that is open at two crashes in a row goes to quarantine; other files do not."""
     large = on_sqlite.folder / "large.jpg"  # a second: time to die in
     Image.fromarray(frame(1, 6900, 7000)).save(large, "JPEG", quality=95, progressive=True)
     for n in range(2):
@@ -375,7 +375,7 @@ def dies_decoding(station: Station, name: str, mark: str) -> bool:
 
 
 def test_without_a_free_descriptor_files_wait_and_are_read_later(on_sqlite: Station):
-    """Too many open files is the station's trouble: no file is blamed for it, and an event tells of it."""
+    """Too many open files is the station's trouble: no file is quarantined, and an event reports it."""
     daemon = on_sqlite.start()
     wait_until(lambda: bool(on_sqlite.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
     before = resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE)
@@ -395,7 +395,7 @@ def test_without_a_free_descriptor_files_wait_and_are_read_later(on_sqlite: Stat
 
 
 def test_a_journal_that_cannot_be_written_keeps_no_image_out(on_sqlite: Station):
-    """Where the list of open decodings has no place the work goes on without it."""
+    """If the crash journal cannot be written, images are inspected without it."""
     (on_sqlite.quarantine / ".decoding" / "in the way").mkdir(parents=True)
     for n in range(3):
         on_sqlite.put(f"w{n}.png", seed=n)
@@ -403,7 +403,7 @@ def test_a_journal_that_cannot_be_written_keeps_no_image_out(on_sqlite: Station)
 
 
 def test_a_row_that_the_database_refuses_keeps_no_other_out(tmp_path: Path, tiny: Path, url: URL):
-    """A shop's own constraint sets its image aside, in its words; the batch's others are recorded."""
+    """A shop's own constraint quarantines its image, in its words; the batch's others are recorded."""
     station = Station(tmp_path, tiny, url, name_pattern=r"(?P<part>P\d+)_\d+")
     engine = database.engine(url)
     with engine.begin() as connection:
@@ -421,7 +421,7 @@ def test_a_row_that_the_database_refuses_keeps_no_other_out(tmp_path: Path, tiny
 
 
 def test_a_file_whose_every_row_is_refused_stays_and_is_reported(tmp_path: Path, tiny: Path, url: URL):
-    """Where the quarantine's row is refused, too, the file waits, an event says so, and work goes on."""
+    """If the quarantine row is refused too, the file waits, an event says so, and work goes on."""
     station = Station(tmp_path, tiny, url)
     engine = database.engine(url)
     with engine.begin() as connection:

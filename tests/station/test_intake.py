@@ -1,4 +1,4 @@
-"""inspector.station.intake: a file becomes ready once it is whole, in order, and none is missed."""
+"""The intake hands out each file once, in order, as soon as it is whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OLD_S = 600.0  # a minute is enough, but real time passes as well before a test 
 
 
 class Clock:
-    """Time that passes only when told to; the wall clock starts at the real time, as files' ctimes do."""
+    """Time that passes only in the test's own steps; the wall clock starts at the real time, as ctimes do."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -65,7 +65,7 @@ def drop(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(drop: Path, clock: Clock) -> Iterator[Callable[..., Intake]]:
-    """Opens the intake, after the test has put what is to be there first."""
+    """A function that opens the intake, after the test has put its first files there."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(open_intake(drop, clock, **options))
 
@@ -73,7 +73,7 @@ def start(drop: Path, clock: Clock) -> Iterator[Callable[..., Intake]]:
 def open_intake(
     drop: Path, clock: Clock, *, only_first_scan: bool = False, subfolders: bool = False
 ) -> Intake:
-    """An intake with the tests' clock, not entered yet."""
+    """An intake with the test's clock, not entered yet."""
     return Intake(
         drop,
         Events(),
@@ -93,7 +93,7 @@ def names(arrivals: list[Arrival]) -> list[str]:
 
 
 def take_after_events(intake: Intake, count: int = 1) -> list[Arrival]:
-    """What becomes ready without any time passing on the intake's clock: by inotify alone."""
+    """Take files that become ready by inotify alone, while the intake's clock does not move."""
     taken: list[Arrival] = []
     deadline = time.monotonic() + HANG_S
     while len(taken) < count and time.monotonic() < deadline:
@@ -103,7 +103,7 @@ def take_after_events(intake: Intake, count: int = 1) -> list[Arrival]:
 
 
 def let_events_arrive(intake: Intake, drop: Path) -> None:
-    """Wait until everything that happened so far has been reported: a marker comes last."""
+    """Wait until all earlier events have been reported: a marker file comes last."""
     marker = drop / "marker.png"
     marker.write_bytes(b"x")
     [arrival] = take_after_events(intake)
@@ -151,7 +151,7 @@ def test_a_file_moved_in_from_outside_is_ready_at_once(
 def test_moves_out_of_the_folder_hold_nothing_up(
     tmp_path: Path, drop: Path, start: Callable[..., Intake]
 ) -> None:
-    """Closes behind an archived file are reported at once, not after half a second of pairing moves."""
+    """A close after a move out of the folder is reported at once, without half a second of pairing."""
     (drop / "old.png").write_bytes(b"data")
     intake = start()
     longest_s = 0.25  # half of what pairing takes; one quick wait of many proves that there is none
@@ -170,19 +170,19 @@ def test_moves_out_of_the_folder_hold_nothing_up(
 
 
 def test_an_old_file_is_ready_at_the_start(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
-    """A backlog that nothing has touched for a minute does not wait to settle."""
+    """A backlog that was not touched for a minute does not wait to settle."""
     (drop / "weld.png").write_bytes(b"data")
     clock.now += OLD_S
     assert names(start().take(9)) == ["weld.png"]
 
 
-# --- ready when it stands still ---------------------------------------------------------------------
+# --- ready when it does not change ------------------------------------------------------------------
 
 
 def test_a_fresh_file_at_the_start_must_settle(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A file whose close nobody saw may still be open: it must stand still for settle_s first."""
+    """A file whose close was not seen must not change for settle_s before it is ready."""
     (drop / "weld.png").write_bytes(b"data")
     intake = start()
     clock.now += SETTLE_S - 0.01
@@ -193,7 +193,7 @@ def test_a_fresh_file_at_the_start_must_settle(
 
 
 def test_an_old_mtime_does_not_make_a_file_old(drop: Path, start: Callable[..., Intake]) -> None:
-    """Copies keep the mtime of years ago; that says nothing of the copying."""
+    """A copy keeps an mtime of years ago and still has to settle."""
     (drop / "weld.png").write_bytes(b"data")
     os.utime(drop / "weld.png", (1e9, 1e9))
     assert not start().take(9)
@@ -202,7 +202,7 @@ def test_an_old_mtime_does_not_make_a_file_old(drop: Path, start: Callable[..., 
 def test_a_slow_writer_is_waited_for_with_one_warning(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A file that grows within each settle_s is never ready, however long it takes; its close ends that."""
+    """A file that keeps growing is not ready until its close, and is reported once."""
     intake = start()
     with (drop / "slow.png").open("wb") as writer:
         for _ in range(100):
@@ -218,7 +218,7 @@ def test_a_slow_writer_is_waited_for_with_one_warning(
 def test_a_writer_that_restores_the_mtime_is_noticed(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """In a pre-allocated file that keeps its size and mtime, ctime tells that bytes still come."""
+    """In a pre-allocated file that keeps its size and mtime, ctime shows that bytes still come."""
     intake = start()
     with (drop / "allocated.bmp").open("wb") as writer:
         os.posix_fallocate(writer.fileno(), 0, 4096)
@@ -237,7 +237,7 @@ def test_a_writer_that_restores_the_mtime_is_noticed(
 def test_a_linked_file_is_found_by_the_scan(
     tmp_path: Path, drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """What inotify never reports, as on a network file system, is found by the next scan."""
+    """A file that inotify does not report, as on a network file system, is found by the next scan."""
     intake = start()
     (tmp_path / "weld.png").write_bytes(b"data")
     (drop / "weld.png").hardlink_to(tmp_path / "weld.png")
@@ -253,7 +253,7 @@ def test_a_linked_file_is_found_by_the_scan(
 def test_a_two_step_writer_is_read_again_at_its_second_close(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Half a file that was closed is not given up: its next close makes it ready without a wait."""
+    """Half a file that was closed waits; its next close makes it ready at once."""
     intake = start()
     (drop / "weld.png").write_bytes(b"half")
     [arrival] = take_after_events(intake)
@@ -268,7 +268,7 @@ def test_a_two_step_writer_is_read_again_at_its_second_close(
 
 
 def test_a_close_while_the_file_is_taken_is_not_forgotten(drop: Path, start: Callable[..., Intake]) -> None:
-    """The second half may come while the first is being read."""
+    """A second half that comes while the first is being read makes the file ready again."""
     intake = start()
     (drop / "weld.png").write_bytes(b"half")
     [arrival] = take_after_events(intake)
@@ -279,7 +279,7 @@ def test_a_close_while_the_file_is_taken_is_not_forgotten(drop: Path, start: Cal
 
 
 def test_a_broken_file_is_given_up_in_time(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
-    """An unreadable file is looked at a few times and given up give_up_s after its last change, no later."""
+    """An unreadable file is read a few times, and given up give_up_s after its last change."""
     intake = start()
     (drop / "broken.png").write_bytes(b"half")
     [arrival] = take_after_events(intake)
@@ -314,7 +314,7 @@ def test_growth_starts_the_patience_again(drop: Path, start: Callable[..., Intak
 def test_an_old_broken_file_is_given_up_at_once(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Nobody is still writing to what has not changed for a minute."""
+    """A file that has not changed for a minute has no writer any more."""
     (drop / "broken.png").write_bytes(b"half")
     clock.now += OLD_S
     intake = start()
@@ -326,7 +326,7 @@ def test_an_old_broken_file_is_given_up_at_once(
 def test_a_file_taken_away_while_it_was_read_is_forgotten(
     drop: Path, start: Callable[..., Intake], clock: Clock, scanned_meanwhile: bool
 ) -> None:
-    """There is nothing to quarantine where nothing stands."""
+    """A file that is gone is not quarantined."""
     intake = start()
     (drop / "weld.png").write_bytes(b"half")
     [arrival] = take_after_events(intake)
@@ -397,7 +397,7 @@ def test_the_oldest_come_first(drop: Path, start: Callable[..., Intake], clock: 
 
 
 def test_a_taken_file_is_not_taken_again(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
-    """At most limit files are handed out, and none twice until it is released."""
+    """At most limit files are handed out, and none twice before it is released."""
     for number in range(5):
         (drop / f"{number}.png").write_bytes(b"data")
     clock.now += OLD_S
@@ -416,7 +416,7 @@ def test_a_taken_file_is_not_taken_again(drop: Path, start: Callable[..., Intake
 def test_what_stands_there_after_a_release_is_a_new_arrival(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A file that was put back, or a new one of the same name, is seen anew."""
+    """After a release, a file of the same name is a new arrival."""
     (drop / "weld.png").write_bytes(b"data")
     clock.now += OLD_S
     intake = start()
@@ -430,7 +430,7 @@ def test_what_stands_there_after_a_release_is_a_new_arrival(
 def test_a_replacement_that_came_while_its_name_was_taken_is_ready_at_the_release(
     drop: Path, start: Callable[..., Intake]
 ) -> None:
-    """The camera writes the same name again before the first file is archived: its close was seen."""
+    """If the camera writes the same name again before the first file is archived, its close counts."""
     intake = start()
     (drop / "weld.png").write_bytes(b"first")
     [arrival] = take_after_events(intake)
@@ -461,7 +461,7 @@ def test_a_name_that_comes_again_is_not_handed_out_twice(
 def test_a_file_that_goes_away_while_it_waits_is_forgotten(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Somebody may tidy up; the next scan notices."""
+    """A file that was removed is forgotten at the next scan."""
     (drop / "weld.png").write_bytes(b"data")
     intake = start()
     (drop / "weld.png").unlink()
@@ -473,7 +473,7 @@ def test_a_file_that_goes_away_while_it_waits_is_forgotten(
 def test_the_first_scan_alone_can_be_asked_for(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A single pass takes what was there, ignores what comes later, and knows when it is done."""
+    """A single pass takes the present files, ignores later ones, and knows when it is done."""
     (drop / "first.png").write_bytes(b"data")
     intake = start(only_first_scan=True)
     (drop / "later.png").write_bytes(b"data")
@@ -490,7 +490,7 @@ def test_the_first_scan_alone_can_be_asked_for(
 def test_a_single_pass_ends_although_somebody_still_writes(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A slow writer is waited for by the service; a single pass leaves its file where it is, and says so."""
+    """A single pass leaves the file of a slow writer where it is, and says so."""
     with (drop / "slow.png").open("wb") as writer:
         intake = start(only_first_scan=True)
         while not intake.exhausted:
@@ -507,7 +507,7 @@ def test_a_single_pass_ends_although_somebody_still_writes(
 def test_what_waits_is_reported_without_owning_the_folder(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Reports count the same files as the daemon does, beside the running daemon."""
+    """Commands count the same files as the running daemon."""
     for name in ("a.png", ".hidden", "b.tmp", "note.txt"):
         (drop / name).write_bytes(b"data")
     (drop / "x.png").mkdir()
@@ -524,7 +524,7 @@ def test_a_scan_comes_no_sooner_than_twenty_times_its_cost(tmp_path: Path, drop:
 
     class SlowDisk(Clock):
         def wall_us(self) -> int:
-            self.now += 1.0  # asked once in a scan without new files
+            self.now += 1.0  # called once in a scan without new files
             return super().wall_us()
 
     clock = SlowDisk()
@@ -542,7 +542,7 @@ def test_a_scan_comes_no_sooner_than_twenty_times_its_cost(tmp_path: Path, drop:
 def test_wait_ends_at_a_wake_and_does_not_spin(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Another thread can end a wait; what is overdue or not taken for lack of room does not."""
+    """Another thread can end a wait; overdue files, and files without room, do not end it."""
     (drop / "ready.png").write_bytes(b"data")
     clock.now += OLD_S
     intake = start()
@@ -560,7 +560,7 @@ def test_wait_ends_at_a_wake_and_does_not_spin(
 
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> int:
-    """An intake that knows no more than 40 files by name, 30 of them from scans."""
+    """An intake that knows at most 40 files by name, 30 of them from scans."""
     monkeypatch.setattr(module, "_MAX_KNOWN_FILES", 40)
     monkeypatch.setattr(module, "_ROOM_FOR_HINTS", 10)
     return 40
@@ -576,7 +576,7 @@ def backlog(drop: Path, count: int) -> list[str]:
 
 
 def take_all(intake: Intake, clock: Clock, most: int) -> list[str]:
-    """Take, remove and release until nothing is left; at no time more than ``most`` are known by name."""
+    """Take, remove and release all files; at most ``most`` are known by name at any time."""
     taken = []
     for _ in range(10_000):
         assert len(intake._files) <= most
@@ -594,7 +594,7 @@ def take_all(intake: Intake, clock: Clock, most: int) -> list[str]:
 def test_a_backlog_of_any_size_is_taken_in_bounded_memory(
     drop: Path, start: Callable[..., Intake], clock: Clock, narrow: int
 ) -> None:
-    """Only some files are known by name, all are counted, and each is taken once, the oldest first."""
+    """Some files are known by name, all are counted, and each is taken once, the oldest first."""
     expected = backlog(drop, 250)
     clock.now += OLD_S
     intake = start()
@@ -605,7 +605,7 @@ def test_a_backlog_of_any_size_is_taken_in_bounded_memory(
 def test_closes_beyond_the_known_files_are_counted_and_found_later(
     drop: Path, start: Callable[..., Intake], clock: Clock, narrow: int
 ) -> None:
-    """What the watch reports while there is no room is taken all the same."""
+    """A file that the watch reports while there is no room is taken later."""
     intake = start()
     expected = set(backlog(drop, 60))
     let_events_arrive_somehow(intake, 60)
@@ -614,7 +614,7 @@ def test_closes_beyond_the_known_files_are_counted_and_found_later(
 
 
 def let_events_arrive_somehow(intake: Intake, count: int) -> None:
-    """Wait until so many files are counted, without any time passing on the intake's clock."""
+    """Wait until so many files are counted, while the intake's clock does not move."""
     deadline = time.monotonic() + HANG_S
     while intake.pending() < count and time.monotonic() < deadline:
         intake.wait(0.02)
@@ -624,7 +624,7 @@ def let_events_arrive_somehow(intake: Intake, count: int) -> None:
 def test_a_single_pass_takes_all_of_a_long_backlog_and_nothing_later(
     drop: Path, start: Callable[..., Intake], clock: Clock, narrow: int
 ) -> None:
-    """Files past the known ones were there first, too; what came after the start is left."""
+    """A single pass takes the files past the known ones too, and no file that came after its start."""
     expected = backlog(drop, 100)
     clock.now += OLD_S
     intake = start(only_first_scan=True)
@@ -649,7 +649,7 @@ def test_a_single_pass_takes_all_of_a_long_backlog_and_nothing_later(
 def test_a_postponed_file_is_handed_out_again_ever_later(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """The pauses grow, with chance in them, to minutes; the file is never given up."""
+    """The pauses grow to minutes, with some chance; the file is never given up."""
     (drop / "stuck.png").write_bytes(b"data")
     clock.now += OLD_S
     intake = start()
@@ -671,7 +671,7 @@ def test_a_postponed_file_is_handed_out_again_ever_later(
 def test_a_single_pass_ends_although_a_file_cannot_be_moved(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """What cannot be moved is left waiting, and counted."""
+    """A file that cannot be moved is left, and counted as pending."""
     (drop / "stuck.png").write_bytes(b"data")
     clock.now += OLD_S
     intake = start(only_first_scan=True)
@@ -688,7 +688,7 @@ def test_a_single_pass_ends_although_a_file_cannot_be_moved(
 def test_subfolders_are_intake_where_they_are_asked_for(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """One for each camera: a close in one is seen at once, and the name tells the folder."""
+    """A close in a camera's sub-folder is seen at once, and the name includes the folder."""
     (drop / "cam1").mkdir()
     intake = start(subfolders=True)
     (drop / "cam1" / "weld.png").write_bytes(b"data")
@@ -706,7 +706,7 @@ def test_subfolders_are_intake_where_they_are_asked_for(
 
 
 def test_a_new_subfolder_is_found_and_watched(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
-    """A camera that is installed later needs no restart; one that is taken away does no harm."""
+    """A camera that is installed later needs no restart; one that is removed does no harm."""
     intake = start(subfolders=True)
     (drop / "cam2").mkdir()
     (drop / "cam2" / "first.png").write_bytes(b"data")
@@ -728,7 +728,7 @@ def test_a_new_subfolder_is_found_and_watched(drop: Path, start: Callable[..., I
 def test_what_is_no_cameras_folder_is_left_alone(
     tmp_path: Path, drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Hidden and temporary folders and what is deeper are no intake; a link to a folder is, as a link."""
+    """Hidden, temporary and deeper folders are no intake; a link to a folder is, as a link."""
     for folder in (".hidden", "new.tmp", "cam1/deeper", "x.png"):
         (drop / folder).mkdir(parents=True)
         (drop / folder / "weld.png").write_bytes(b"data")
@@ -755,7 +755,7 @@ def test_what_is_no_cameras_folder_is_left_alone(
 def test_a_remote_folder_is_polled(
     tmp_path: Path, drop: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """No watch is set where it would see half; scans find files, which stand still for 3 s; it is told."""
+    """A network folder has no watch; scans find files, which must not change for 3 s; an event says so."""
     table = tmp_path / "mountinfo"
     table.write_text(
         f"27 1 254:0 / / rw - ext4 /dev/vda rw\n28 27 0:9 / {drop} rw - {kind} server:/share rw\n"
@@ -778,7 +778,7 @@ def test_a_remote_folder_is_polled(
 
 
 def test_a_second_daemon_is_refused_and_hears_who_was_first(drop: Path, clock: Clock) -> None:
-    """One folder, one daemon; the folder is free again when the first has ended."""
+    """A folder has one daemon, and is free again when that one has ended."""
     with open_intake(drop, clock), pytest.raises(FolderError, match=f"process {os.getpid()}"):
         open_intake(drop, clock).__enter__()
     with open_intake(drop, clock):
@@ -789,7 +789,7 @@ def test_a_second_daemon_is_refused_and_hears_who_was_first(drop: Path, clock: C
 def test_a_missing_folder_is_a_mistake_and_is_not_created(
     tmp_path: Path, clock: Clock, make: Callable[[Path], None]
 ) -> None:
-    """A wrong path, or a file in the folder's place, is said in one line."""
+    """A wrong path, or a file in the folder's place, is one clear line."""
     make(tmp_path / "missing")
     with pytest.raises(FolderError, match="create it, or correct the setting"):
         open_intake(tmp_path / "missing", clock).__enter__()
@@ -799,7 +799,7 @@ def test_a_missing_folder_is_a_mistake_and_is_not_created(
 def test_a_folder_that_goes_away_is_waited_for(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """It is not created, each change is told once, and the folder that comes back is taken over."""
+    """A lost folder is not created, each change is reported once, and the folder that returns is used."""
     intake = start()
     (drop / "lost.png").write_bytes(b"data")
     shutil.rmtree(drop)
@@ -823,7 +823,7 @@ def test_a_folder_that_goes_away_is_waited_for(
 def test_a_folder_that_is_replaced_is_used_and_reported(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """Another folder under the same path is locked, watched and scanned; what stood in the old one is not."""
+    """Another folder under the path is locked, watched and scanned; the old one's files are forgotten."""
     intake = start()
     (drop / "old.png").write_bytes(b"data")
     clock.now += SCAN_S
@@ -839,7 +839,7 @@ def test_a_folder_that_is_replaced_is_used_and_reported(
 
 
 def test_a_folder_on_another_file_system_is_left_alone(tmp_path: Path, drop: Path, clock: Clock) -> None:
-    """A path that leads elsewhere now is most likely wrong: the right folder is waited for."""
+    """A path that leads to another file system is most likely wrong: the right folder is waited for."""
     elsewhere = Path("/dev/shm")  # noqa: S108 - another device, read only
     if not elsewhere.is_dir() or elsewhere.stat().st_dev == drop.stat().st_dev:
         pytest.skip("needs /dev/shm on a device of its own")
@@ -859,7 +859,7 @@ def test_a_folder_on_another_file_system_is_left_alone(tmp_path: Path, drop: Pat
 
 @pytest.mark.parametrize("is_remounted", ["the same", "another instance"])
 def test_an_unmounted_folder_is_waited_for(tmp_path: Path, clock: Clock, is_remounted: str) -> None:
-    """The empty mount point is not mistaken for it; it may come back with another device number."""
+    """The empty mount point is not used; the folder may come back with another device number."""
     with small_disk(tmp_path / "disk") as disk:
         drop = disk / "drop"
         drop.mkdir()
@@ -869,7 +869,7 @@ def test_an_unmounted_folder_is_waited_for(tmp_path: Path, clock: Clock, is_remo
             if is_remounted == "the same":
                 subprocess.run(["mount", "--bind", disk, aside], check=True)
             unmount(disk)
-            drop.mkdir()  # what somebody once made below the mount point
+            drop.mkdir()  # a folder below the mount point
             (drop / "decoy.png").write_bytes(b"data")
             for _ in range(3):
                 clock.now += SCAN_S
@@ -883,19 +883,19 @@ def test_an_unmounted_folder_is_waited_for(tmp_path: Path, clock: Clock, is_remo
                 drop.mkdir()
             (drop / "weld.png").write_bytes(b"data")
             clock.now += SCAN_S
-            taken = intake.take(9)  # at once where it is the very folder that is still watched
+            taken = intake.take(9)  # at once if it is the same folder, which is still watched
             clock.now += SETTLE_S
             assert names(taken + intake.take(9)) == ["weld.png"]
             assert [kind for kind, _ in intake.events if "folder" in kind] == ["folder_lost", "folder_back"]
 
 
 def stop_thread(reader: InotifyFD) -> None:
-    """End it in order."""
+    """End a thread in order."""
     reader.stop()
 
 
 def kill_thread(reader: InotifyFD) -> None:
-    """End it as a bug would, by an exception at its next step."""
+    """End a thread as a bug would, by an exception at its next step."""
     ident = ctypes.c_ulong(reader.ident or 0)
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit)) == 1
 
@@ -905,7 +905,7 @@ def kill_thread(reader: InotifyFD) -> None:
 def test_a_dead_watcher_is_replaced(
     drop: Path, start: Callable[..., Intake], clock: Clock, end: Callable[[InotifyFD], None]
 ) -> None:
-    """When the reader thread dies, a scan finds what it missed and a new one reports the next close."""
+    """When the reader thread dies, a scan finds what it missed, and a new one reports the next close."""
     intake = start()
     [reader] = [thread for thread in threading.enumerate() if isinstance(thread, InotifyFD)]
     end(reader)
@@ -920,13 +920,13 @@ def test_a_dead_watcher_is_replaced(
 
 
 def test_an_overflow_loses_nothing(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
-    """More closes than the kernel's queue holds, while this process cannot read it, lead to a scan."""
+    """More closes than the kernel's queue holds lead to a scan."""
     limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
     if limit > 50_000:
         pytest.skip("the kernel's queue is too long to fill quickly")
     intake = start()
     count = limit + 500
-    # PyDLL keeps the interpreter's lock, so that the reader thread stands still as in a long C call.
+    # PyDLL keeps the interpreter's lock, so that the reader thread waits as during a long C call.
     command = f"cd '{drop}' && seq -f '%g.png' {count} | xargs touch"
     assert ctypes.PyDLL(None).system(command.encode()) == 0
     let_events_arrive_somehow(intake, count)
@@ -950,7 +950,7 @@ WAYS = ("write", "move", "link", "two steps")
     )
 )
 def test_every_file_is_taken_exactly_once(steps: list[tuple[str, object]]) -> None:
-    """However files come, in whatever order with whatever pauses, each is handed out whole and only once.
+    """However files come, each is handed out whole and only once.
 
     The pauses add up to less than give_up_s, so that no writer is given up.
     """
@@ -963,7 +963,7 @@ def test_every_file_is_taken_exactly_once(steps: list[tuple[str, object]]) -> No
                 taken.append(content)
                 intake.release(arrival)
             elif not intake.retry(arrival):
-                pytest.fail("gave up on a file that somebody still writes to")
+                pytest.fail("gave up on a file that a writer still has open")
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as writers:
         drop, outside = Path(folder, "drop"), Path(folder, "outside")
@@ -988,7 +988,7 @@ def test_every_file_is_taken_exactly_once(steps: list[tuple[str, object]]) -> No
 
 
 def _deliver(path: Path, outside: Path, way: str, content: str) -> Callable[[], None] | None:
-    """Put one file into the folder; returns what finishes it later, if anything."""
+    """Put one file into the folder; return what finishes it later, if anything."""
     if way == "two steps":
         stream = path.open("w")
         stream.write(content)

@@ -1,4 +1,4 @@
-"""inspector.station.reading: every mistake of a file ends as an Unreadable with its reason."""
+"""Reading: every fault of a file ends as an Unreadable with its reason."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_good_file_becomes_a_frame_that_keeps_its_file_open(
 def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
     arrival: Arrival, journal: CrashJournal
 ) -> None:
-    """What torch raises there is the reason of one file, worth another look: memory may have been short."""
+    """An error of torch is the reason of one file, which is retried: memory may have been short."""
 
     def refuse(_: Any) -> Tensor:
         raise RuntimeError("DefaultCPUAllocator:\n can't allocate memory")
@@ -74,7 +74,7 @@ def test_a_frame_that_cannot_be_resized_is_unreadable_and_stops_nothing(
 
 
 def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: CrashJournal, tmp_path: Path) -> None:
-    """A file whose pixels kill the process after their decoding is as deadly as one that kills earlier."""
+    """A file whose pixels kill the process after decoding is found in the journal too."""
     seen = []
 
     def look(pixels: NDArray[np.uint8]) -> Tensor:
@@ -90,7 +90,7 @@ def test_the_journal_covers_the_resize_too(arrival: Arrival, journal: CrashJourn
 def test_a_large_file_is_not_kept_in_memory(
     arrival: Arrival, journal: CrashJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Frames that wait for their batch hold no more than 8 MiB each of what was read."""
+    """A frame that waits for its batch keeps at most 8 MiB of its file's bytes."""
     monkeypatch.setattr("inspector.station.reading._MAX_KEPT_BYTES", 1000)
     result = read(arrival, LIMITS, whole, journal)
     assert isinstance(result, Frame)

@@ -1,4 +1,4 @@
-"""inspector.station.ready_queue: oldest first, and behind a backlog a share for the latest."""
+"""The ready queue: the oldest file first, and during a backlog a share for the latest."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from inspector.station.ready_queue import ReadyQueue
 
 
 class Queue:
-    """Turns with the files that are ready, and a clock."""
+    """A ready queue with the files that are ready, and a clock."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -15,12 +15,12 @@ class Queue:
         self.queue = ReadyQueue(self.ready.__contains__, lambda: self.now)
 
     def add(self, name: str, seen: float, mtime_ns: int = 0) -> None:
-        """A file becomes ready."""
+        """Make a file ready."""
         self.ready.add(name)
         self.queue.add(name, seen, mtime_ns)
 
     def take(self) -> str | None:
-        """The next one is taken."""
+        """Take the next file."""
         name = self.queue.pop()
         if name is not None:
             self.ready.remove(name)
@@ -28,7 +28,7 @@ class Queue:
 
 
 def test_files_that_were_seen_together_come_by_their_mtimes():
-    """A backlog without newcomers is strictly in order, however long it waits."""
+    """A backlog without newcomers comes strictly in order, however long it waits."""
     queue = Queue()
     for number in range(50):
         queue.add(f"{number}", seen=0, mtime_ns=(number * 7) % 50)
@@ -38,7 +38,7 @@ def test_files_that_were_seen_together_come_by_their_mtimes():
 
 
 def test_newcomers_behind_a_backlog_do_not_wait_for_its_end():
-    """Each newcomer is taken within four files, as long as no more than every fourth is one."""
+    """Each newcomer is one of the next four files, if at most every fourth file is one."""
     queue = Queue()
     for number in range(1000):
         queue.add(f"old{number}", seen=0)
@@ -61,7 +61,7 @@ def test_without_a_backlog_files_come_in_order():
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.floats(0, 10), st.sampled_from(["add", "take", "drop"]))))
 def test_every_ready_file_gets_its_turn_once(steps: list[tuple[int, float, str]]):
-    """Whatever comes, goes and comes again under the same names: each ready name is given once, then None."""
+    """In any sequence of additions and removals, each ready name is given once, then None."""
     queue = Queue()
     for number, passing, what in steps:
         queue.now += passing

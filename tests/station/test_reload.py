@@ -1,4 +1,4 @@
-"""SIGHUP to a working station: new rules between two batches, or the old ones and a word about why."""
+"""SIGHUP to a working station: new rules between two batches, or the old ones and the reason."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station
 
 @pytest.fixture(scope="session")
 def broken(tiny: Path, second: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The first network with the second's golden frames: whole, but it answers otherwise than it should."""
+    """The first network with the second one's golden frames: whole, but with wrong answers."""
     path = tmp_path_factory.mktemp("artifact") / "broken.pt"
     with zipfile.ZipFile(second) as other:
         golden = next(other.read(name) for name in other.namelist() if name.endswith("golden.npz"))
@@ -48,7 +48,7 @@ def broken(tiny: Path, second: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def install(new: bytes, station: Station) -> None:
-    """Put another artifact in the place of the installed one, as the notes tell: copy, then rename."""
+    """Put another artifact in place of the installed one, as the notes say: copy, then rename."""
     copy = station.folder / "new.pt"
     copy.write_bytes(new)
     copy.rename(station.folder / "installed.pt")
@@ -60,14 +60,14 @@ def reconfigure(station: Station, changes: dict[str, object]) -> None:
 
 
 def events(station: Station, kind: str) -> list[str]:
-    """Details of a kind of event."""
+    """Details of the events of one kind."""
     return [row.detail for row in station.rows(f"SELECT detail FROM event WHERE kind = '{kind}' ORDER BY id")]
 
 
 def test_reloads_under_load_lose_nothing_and_each_row_names_its_judge(
     station: Station, tiny: Path, second: Path, broken: bytes
 ):
-    """A good artifact takes over between batches, a broken one never; each row's figures are its judge's."""
+    """A good artifact takes over between batches, a broken one never; each row has its network's figures."""
     judges = {"1": artifact.open(tiny), "2": artifact.open(second)}
     sent = 0
 
@@ -116,12 +116,12 @@ def test_reloads_under_load_lose_nothing_and_each_row_names_its_judge(
 
 
 def _alone(judge: artifact.Artifact, seed: int) -> list[float]:
-    """Probabilities of one frame, judged by itself."""
+    """Probabilities of one frame, judged alone."""
     return judge.forward(judge.prepare(frame(seed))[None])[0][0].tolist()
 
 
 def test_wrong_and_unreloadable_settings_are_refused_and_right_ones_taken(station: Station):
-    """A typo, or another database, is refused by name; other thresholds are in force from the next row on."""
+    """A typo or another database is refused by name; new thresholds are in force from the next row on."""
     with running(station.start()) as daemon:
         wait_until(lambda: bool(events(station, "start")), daemon)
         for count, (change, says) in enumerate(
@@ -147,7 +147,7 @@ def test_wrong_and_unreloadable_settings_are_refused_and_right_ones_taken(statio
 
 
 def test_the_manager_hears_the_reload_begin_and_end(station: Station, tmp_path: Path):
-    """READY, STATUS, WATCHDOG, RELOADING with its instant, READY again, STOPPING: in this order."""
+    """The messages come in this order: READY, STATUS, WATCHDOG, RELOADING, READY again, STOPPING."""
     with (
         manager(tmp_path) as systemd,
         running(station.start(NOTIFY_SOCKET=str(systemd.path), WATCHDOG_USEC="400000")) as daemon,

@@ -45,7 +45,7 @@ class Teller:
 
     @contextmanager
     def at_work(self) -> Iterator[tuple[Store, Results]]:
-        """A store that wakes it, and the results at work."""
+        """A store that wakes the results, and the results at work."""
         teller = Results(
             self.folder,
             self.position,
@@ -66,7 +66,7 @@ class Teller:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Every result of a folder, which holds nothing else, in the order of their rows."""
+    """All results of a folder, which holds nothing else, in the order of their rows."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
     return sorted(found, key=lambda result: int(result["row"]))
 
@@ -91,7 +91,7 @@ def teller(tmp_path: Path, url: URL) -> Teller:
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path, url_of: Callable[[str], URL]) -> Teller:
-    """The same where the back end makes no difference."""
+    """The same on SQLite, for tests in which the back end makes no difference."""
     made = Teller(tmp_path, url_of("sqlite"))
     made.folder.mkdir()
     return made
@@ -129,7 +129,7 @@ def test_each_outcome_has_a_result(teller: Teller) -> None:
 
 
 def test_a_duplicate_has_its_first_verdict(teller: Teller) -> None:
-    """A file delivered again gets a result of its own, which says what its first judgement was."""
+    """A file delivered again has a result of its own, with the verdict of its first judgement."""
     with teller.at_work() as (store, _):
         [number] = store.record([inspected(verdict=Verdict.REVIEW, **now())], in_force(store))
         store.record([duplicate(number)], in_force(store))
@@ -139,12 +139,12 @@ def test_a_duplicate_has_its_first_verdict(teller: Teller) -> None:
 
 
 def test_what_was_before_the_first_start_is_left_out(teller: Teller) -> None:
-    """Set on a station of years, the folder gets what comes from then on; a restart goes on where it was."""
+    """A new results folder gets results from then on; after a restart they go on."""
     with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected("old.png")], in_force(store))
     with teller.at_work() as (store, _):
         store.record([inspected("a.png", **now())], in_force(store))
-    with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:  # while nobody tells
+    with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:  # while no results are written
         store.record([inspected("b.png", **now())], in_force(store))
     with teller.at_work():
         assert [result["name"] for result in teller.written(2)] == ["a.png", "b.png"]
@@ -156,7 +156,7 @@ def test_what_was_before_the_first_start_is_left_out(teller: Teller) -> None:
 
 
 def test_another_stations_images_are_left_out(on_sqlite: Teller) -> None:
-    """In a database of many stations each tells its own."""
+    """In a database of many stations each one writes its own results."""
     with on_sqlite.at_work() as (store, _), Store.open(on_sqlite.url, "cell-2", seam_gap_s=300) as other:
         other.record([inspected("theirs.png", **now())], in_force(other))
         store.record([inspected("ours.png", **now())], in_force(store))
@@ -165,7 +165,7 @@ def test_another_stations_images_are_left_out(on_sqlite: Teller) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 240 + ".png", "ä" * 120 + ".png", 'x<>:"|?*\\ y.png', "a.png"])
 def test_names_are_files_anywhere_and_never_collide(on_sqlite: Teller, name: str) -> None:
-    """Long names and such as a Windows share refuses become file names; the same name is no other's file."""
+    """Names that are too long or forbidden on Windows become unique file names."""
     with on_sqlite.at_work() as (store, _):
         for n in range(3):
             item = inspected(name, str(n), path=f"day{n}/PASS/{name}", **now())
@@ -176,11 +176,11 @@ def test_names_are_files_anywhere_and_never_collide(on_sqlite: Teller, name: str
         assert not set('<>:"|?*\\') & set(file.name)
 
 
-# --- a folder that takes no results ---------------------------------------------------------------------
+# --- a folder that takes no results -----------------------------------------------------------------
 
 
 def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
-    """While the folder is away results wait in the database, which is written; they come when it is back."""
+    """While the folder is away results wait in the database, and events say so; then all are written."""
     teller.folder.rmdir()
     with teller.at_work() as (store, at_work):
         for n in range(120):
@@ -195,7 +195,7 @@ def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
 
 
 def test_a_full_folder_leaves_no_half_file(on_sqlite: Teller, tmp_path: Path) -> None:
-    """On a full disk nothing of a result stands there; when there is room, all come."""
+    """On a full disk no part of a result is left; when there is room, all are written."""
     with small_disk(tmp_path / "disk") as disk:
         on_sqlite.folder = disk / "results"
         on_sqlite.folder.mkdir()
@@ -209,7 +209,7 @@ def test_a_full_folder_leaves_no_half_file(on_sqlite: Teller, tmp_path: Path) ->
 
 
 def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Teller, tmp_path: Path) -> None:
-    """A share that was mounted and is no more, even after a restart, is waited for, not written below."""
+    """A share that is no longer mounted is waited for, also after a restart."""
     with small_disk(tmp_path / "disk") as disk:
         on_sqlite.folder = disk
         with on_sqlite.at_work() as (store, _):
@@ -228,13 +228,13 @@ def test_the_empty_mount_point_below_is_not_taken_for_the_folder(on_sqlite: Tell
 def test_a_folder_that_hangs_does_not_hold_up_anything(
     on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A share that does not answer is written as a fault, while commits go on; then the results come."""
+    """A share that does not answer is a fault, while commits go on; then the results are written."""
     monkeypatch.setattr(results, "_MAX_SILENCE_S", 0.05)
     with on_sqlite.at_work() as (store, at_work):
         [_] = store.record([inspected("a.png", **now())], in_force(store))
         row = on_sqlite.written(1)[0]["row"] + 1
         hanging = on_sqlite.folder / f".{row}.tmp"
-        os.mkfifo(hanging)  # to open it for writing hangs until somebody reads
+        os.mkfifo(hanging)  # opening it for writing hangs until a reader opens it
         store.record([inspected("b.png", **now())], in_force(store))
         wait_for(lambda: "has not answered" in str(at_work.fault()))
         store.record([inspected("c.png", **now())], in_force(store))
@@ -243,7 +243,7 @@ def test_a_folder_that_hangs_does_not_hold_up_anything(
 
 
 def test_another_database_starts_again_here(on_sqlite: Teller, tmp_path: Path) -> None:
-    """Where the database is replaced by a new one, its small row numbers are not taken for written ones."""
+    """If the database is replaced by a new one, results of its small row numbers are written."""
     with on_sqlite.at_work() as (store, _):
         store.record([inspected(f"{n}.png", **now()) for n in range(5)], in_force(store))
     database = Path(str(make_url(on_sqlite.url).database))
@@ -257,11 +257,11 @@ def test_another_database_starts_again_here(on_sqlite: Teller, tmp_path: Path) -
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should the thread end by an error that nobody thought of, the fault says so."""
+    """If the thread ends by an unexpected error, the fault says so."""
     with on_sqlite.at_work() as (store, at_work):
         monkeypatch.setattr(at_work, "_describe", None)  # needed for a file without an inspection
         store.record([quarantined(recorded_us=time.time_ns() // 1000)], in_force(store))
-        wait_for(lambda: "is written no more: restart the service" in str(at_work.fault()))
+        wait_for(lambda: "gets no more results: restart the service" in str(at_work.fault()))
 
 
 # --- the whole station ----------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_a_mistake_of_ours_is_not_silent(on_sqlite: Teller, monkeypatch: pytest.
 def test_a_kill_leaves_no_result_out_and_none_in_half(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], point: str
 ) -> None:
-    """Killed -9 while results are written, or before they are noted: the next start tells what is missing."""
+    """After a kill -9 during writing or saving, the next start writes the missing results."""
     station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
     (tmp_path / "results").mkdir()
     (station.drop / "broken.png").write_bytes(b"no image at all")
@@ -291,7 +291,7 @@ def test_a_kill_leaves_no_result_out_and_none_in_half(
 def test_the_daemon_inspects_on_without_its_results_folder(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ) -> None:
-    """With the folder missing the service inspects and says so; once it is there the results come."""
+    """Without the folder the service inspects and says so; once it exists the results are written."""
     station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
     with running(station.start()) as daemon:
         for n in range(5):

@@ -1,4 +1,4 @@
-"""The daemon's ties to systemd and to signals, over a real socket and with real signals."""
+"""Signals and systemd's messages, over a real socket and with real signals."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ def _heard(listener: socket.socket) -> list[str]:
 
 
 def test_the_manager_hears_each_message_in_order(manager):
-    """READY, STATUS and STOPPING arrive as datagrams, in the order they were sent."""
+    """READY, STATUS and STOPPING arrive as datagrams, in the order in which they were sent."""
     notifier = Notifier(Progress())
     notifier.ready()
     notifier.status("3 inspected")
@@ -40,7 +40,7 @@ def test_the_manager_hears_each_message_in_order(manager):
 
 
 def test_an_unchanged_status_is_not_repeated(manager):
-    """The loop may say its status every round; the manager hears it once."""
+    """A status that is set in every round is sent once."""
     notifier = Notifier(Progress())
     notifier.status("idle")
     notifier.status("idle")
@@ -48,7 +48,7 @@ def test_an_unchanged_status_is_not_repeated(manager):
 
 
 def test_a_manager_that_does_not_read_holds_nothing_up(manager):
-    """With its queue full a status returns at once; once the manager reads again, it hears the latest one."""
+    """If its queue is full a status returns at once; when the manager reads again, it gets the latest one."""
     notifier = Notifier(Progress())
     for number in range(2000):  # far beyond net.unix.max_dgram_qlen
         notifier.status(f"{number} inspected")
@@ -72,7 +72,7 @@ def test_the_watchdog_is_fed_at_half_its_time(manager, monkeypatch):
 
 
 def test_work_that_does_not_end_stops_the_pings(manager, monkeypatch):
-    """A worker whose work outlasts half the watchdog's time starves it, until the work is done."""
+    """A task that runs longer than half the watchdog's time stops its feeding until the task ends."""
     monkeypatch.setenv("WATCHDOG_USEC", "2000000")
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -88,7 +88,7 @@ def test_work_that_does_not_end_stops_the_pings(manager, monkeypatch):
 
 
 def test_sighup_asks_for_a_reload():
-    """A real SIGHUP sets the flag within the block, and the old handler comes back."""
+    """A real SIGHUP sets the flag within the block, and the old handler is restored."""
     before = signal.getsignal(signal.SIGHUP)
     reload = ReloadFlag()
     with reload_on_signal(reload):
@@ -100,7 +100,7 @@ def test_sighup_asks_for_a_reload():
 
 
 def test_nothing_is_sent_without_a_manager(monkeypatch):
-    """Run by hand, where nobody listens, and where the manager has gone, the daemon goes on."""
+    """Without a manager, or after it has gone, the daemon goes on."""
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     Notifier(Progress()).ready()
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/notify")
@@ -109,7 +109,7 @@ def test_nothing_is_sent_without_a_manager(monkeypatch):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_sets_the_flag_and_ends_a_pause(number):
-    """A real signal sets the flag, a long pause is over at once, and the old handler comes back."""
+    """A real signal sets the flag, a long pause ends at once, and the old handler is restored."""
     before = signal.getsignal(number)
     stop = StopFlag()
     with stop_on_signals(stop):

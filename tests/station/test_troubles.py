@@ -1,4 +1,4 @@
-"""Troubles with files and disks under a real daemon: nothing is lost, nothing twice, and people are status."""
+"""Troubles with files and disks under a real daemon: nothing is lost or doubled, and they are reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from inspector.station import outages
 
 @pytest.fixture
 def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
-    """A station on SQLite, for the back end makes no difference here."""
+    """A station on SQLite, since the back end makes no difference here."""
     return Station(tmp_path, tiny, url_of("sqlite"))
 
 
@@ -34,17 +34,17 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager
 
 
 def wait_until_started(station: Station, daemon: Worker) -> None:
-    """Its artifact is warm and its database open."""
+    """Wait until the artifact is warm and the database open."""
     wait_until(lambda: bool(station.rows("SELECT id FROM event WHERE kind = 'start'")), daemon)
 
 
 def overwrite(path: Path, content: bytes) -> None:
-    """Other bytes in the same file."""
+    """Write other bytes into the same file."""
     path.write_bytes(content)
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Another file under the same name."""
+    """Put another file under the same name."""
     new = path.with_name(".new")
     new.write_bytes(content)
     new.replace(path)
@@ -54,7 +54,7 @@ def replace(path: Path, content: bytes) -> None:
 def test_a_name_that_is_written_again_before_its_image_has_moved_loses_neither(
     on_sqlite: Station, change: Callable[[Path, bytes], None]
 ):
-    """Between reading and move the camera writes the same name again: both images are judged and archived."""
+    """If the camera writes a name again between reading and move, both images are judged and archived."""
     first, second = (on_sqlite.put(f"w{n}.png", seed=n) for n in (1, 2))
     contents = [path.read_bytes() for path in (first, second)]
     for path in (first, second):
@@ -97,7 +97,7 @@ def test_two_cameras_with_a_folder_each(tmp_path: Path, tiny: Path, url_of: Call
 
 
 def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: Path, systemd: Manager):
-    """With the archive gone images wait, the status says why, and an event tells when it was back."""
+    """While the archive is gone images wait, the status says why, and an event reports the end."""
     with working(on_sqlite.config) as daemon:
         systemd.expect("READY=1")
         on_sqlite.archive.rename(tmp_path / "unmounted")
@@ -114,7 +114,7 @@ def test_an_archive_that_goes_away_is_waited_for(on_sqlite: Station, tmp_path: P
 
 
 def test_a_slow_database_is_reported(on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch):
-    """While a commit does not come through the status says why, and an event tells how long it took."""
+    """While a commit takes long the status says why, and an event says how long it took."""
     monkeypatch.setattr(outages, "_SLOW_ANSWER_S", 0.5)  # 5 s at a station
     with working(on_sqlite.config) as daemon:
         systemd.expect("READY=1")
@@ -129,7 +129,7 @@ def test_a_slow_database_is_reported(on_sqlite: Station, systemd: Manager, monke
 
 
 def test_a_full_disk_is_waited_out_and_survives_a_restart(tmp_path: Path, tiny: Path, systemd: Manager):
-    """Without a free block or inode nothing crashes or is lost, also where the service starts like that."""
+    """Without a free block or inode nothing crashes or is lost, also at a start."""
     with small_disk(tmp_path / "disk", 8192) as disk:
         url = make_url(f"sqlite:///{disk / 'quality.db'}")
         migrate(url)
@@ -150,10 +150,10 @@ def test_a_full_disk_is_waited_out_and_survives_a_restart(tmp_path: Path, tiny: 
 
 
 def test_one_file_that_cannot_move_holds_nothing_up(on_sqlite: Station):
-    """It is recorded once, stays, is status once, and goes to its recorded place when that is free again."""
+    """It is recorded and reported once, stays, and goes to its recorded path when that is free again."""
     on_sqlite.put("w.png", seed=1)
     on_sqlite.archive.mkdir()
-    for day in (0, 86_400):  # midnight may come
+    for day in (0, 86_400):  # the test may run across midnight
         (on_sqlite.archive / time.strftime("%Y-%m-%d", time.gmtime(time.time() + day))).touch()
     (on_sqlite.drop / "bad.png").write_text("no picture")
     totals = on_sqlite.once()

@@ -1,9 +1,8 @@
 """The watchdog is fed by progress: one stage of a real daemon is stopped for real, and the pings end.
 
-The worker is stopped by ptrace, which halts single threads of another process: whatever it was doing, it does
-no more, while all other threads run. The recorder is stopped by a write lock on the SQLite file, held by
-another connection for longer than the watchdog's time (and shorter than SQLite's 30 s, after which it would
-be an outage, which is waited out).
+The worker is stopped by ptrace, which halts single threads of another process while all other threads run.
+The recorder is stopped by a write lock on the SQLite file. Another connection holds it for longer than the
+watchdog's time, and for less than SQLite's 30 s, after which it would be an outage that is waited out.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ def threads(process: int) -> set[int]:
 
 @contextmanager
 def stopped(workers: set[int]) -> Iterator[None]:
-    """Within the block these threads of another process do nothing."""
+    """Halt these threads of another process within the block."""
     _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     assert workers
     for thread in workers:
@@ -66,12 +65,12 @@ def stopped(workers: set[int]) -> Iterator[None]:
         assert _libc.ptrace(_INTERRUPT, thread, None, None) == 0
         os.waitpid(thread, _ALL_THREADS)
     yield
-    for thread in workers:  # where the test fails the kernel lets go of them with our process
+    for thread in workers:  # if the test fails, the kernel releases them with our process
         assert _libc.ptrace(_DETACH, thread, None, None) == 0
 
 
 def test_a_stuck_worker_stops_the_pings_and_an_idle_one_does_not(station: Station, tmp_path: Path):
-    """Idle pings go on; with work given to a halted worker they end; they come back when it goes on."""
+    """Idle pings go on; with work for a halted worker they end; they return when it goes on."""
     with manager(tmp_path) as systemd, watched(station, systemd) as daemon:
         before = threads(daemon.pid)
         station.put("first.png", seed=1)

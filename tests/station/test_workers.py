@@ -1,4 +1,4 @@
-"""Worker threads: whoever gives out work is woken in time, and not for every piece."""
+"""Worker threads wake the main loop in time, and not after every task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from inspector.station.workers import Workers
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_loop_is_woken_before_the_workers_run_dry_and_not_while_many_tasks_wait(threads: int):
-    """Of many pieces the first end unheard; from a few before the last on, each end is told."""
+    """The first ends of many tasks wake nothing; from a few before the last on, each end does."""
     progress, left, may_go_on = Progress(), [], threading.Semaphore(0)
     pieces = 10 * threads
     with Workers(threads, progress, lambda: left.append(progress.unfinished)) as workers:
@@ -22,13 +22,13 @@ def test_the_loop_is_woken_before_the_workers_run_dry_and_not_while_many_tasks_w
         for piece in given:
             piece.result(timeout=HANG_S)
     assert progress.unfinished == 0
-    assert max(left) < pieces // 2, "it was woken while half of the work still waited"
+    assert max(left) < pieces // 2, "it was woken while half of the tasks still waited"
     assert max(left) > threads, "it was woken only when a thread had nothing left to do"
-    assert min(left) == 0, "the last end was not told"
+    assert min(left) == 0, "the last end woke nothing"
 
 
 def test_a_single_task_wakes_at_once():
-    """Where nothing waits, the end of any piece wakes whoever waits for its result."""
+    """If no other task waits, the end of any task wakes the loop."""
     woken = threading.Event()
     with Workers(2, Progress(), woken.set) as workers:
         for _ in range(3):
