@@ -177,7 +177,7 @@ class Archive:
         except FileExistsError:
             return Moved.TAKEN
         except FileNotFoundError as error:
-            if _stands_at(target, stamp):
+            if _is_at(target, stamp):
                 return Moved.MOVED
             is_gone = self._drop.is_dir() and root.is_dir()
             return Moved.GONE if is_gone else _failed(path, target, error)
@@ -270,7 +270,7 @@ def _is_what_was_read(status: os.stat_result, stamp: FileStamp) -> bool:
     return same_inode and (same_bytes or stat.S_ISDIR(status.st_mode))
 
 
-def _stands_at(target: Path, stamp: FileStamp) -> bool:
+def _is_at(target: Path, stamp: FileStamp) -> bool:
     with contextlib.suppress(OSError):
         return _is_what_was_read(target.lstat(), stamp)
     return False

@@ -30,9 +30,7 @@ from inspector.station.ready_queue import ReadyQueue
 from inspector.station.watch import Close
 
 _SCAN_PAUSE_FACTOR: Final = 20  # the pause after a scan is at least this many times as long as the scan
-_READS_BEFORE_GIVING_UP: Final = (
-    4  # an unreadable file is read again this many times in give_up_s, even if it stands still
-)
+_READS_BEFORE_GIVING_UP: Final = 4  # tries within give_up_s, also for a file that does not change
 _MAX_KNOWN_FILES: Final = 20_000  # files known by name: some 20 MB, and minutes of work between two scans
 _ROOM_FOR_HINTS: Final = 4_000  # of them, for files that the watch reports while a backlog fills the rest
 _REMOTE_SETTLE_S: Final = 3.0  # an NFS client may show attributes that are 3 s old (acregmin in nfs(5))

@@ -8,10 +8,8 @@ from collections.abc import Callable
 from typing import Final
 
 _MAX_NEWCOMERS: Final = 1_000  # latest files that may be taken out of order
-_BACKLOG_S: Final = 5.0  # where the oldest file waits longer than this, the latest get their share ...
-_NEWCOMER_TURN: Final = (
-    4  # ... every fourth file: what comes in below a quarter of the station's pace does not wait
-)
+_BACKLOG_S: Final = 5.0  # if the oldest file waits longer, the latest files get a share: ...
+_NEWCOMER_TURN: Final = 4  # ... every fourth file, so that up to a quarter of the pace does not wait
 
 
 class ReadyQueue:

@@ -199,8 +199,8 @@ class Results:
             )
 
     def _write(self, row: sa.RowMapping) -> None:
-        told = result_file.content(row, self._station, self._zone, self._describe)
-        content = json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
+        fields = result_file.content(row, self._station, self._zone, self._describe)
+        content = json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
         _write_file(self._folder / result_file.name(row), content, self._folder / f".{row['id']}.tmp")
 
     # --- position and failure -------------------------------------------------------------------------
