@@ -76,7 +76,7 @@ def with_chunk(png: bytes, chunk: bytes) -> bytes:
         ("TIFF", {"big_tiff": True}),
     ],
 )
-def test_lossless_formats_give_the_very_pixels(form: str, options: dict[str, Any]) -> None:
+def test_lossless_formats_give_the_same_pixels(form: str, options: dict[str, Any]) -> None:
     """A grey frame comes back bit for bit, as a writable array of its own."""
     pixels = decoder.decode(encode(FRAME, form, **options))
     assert np.array_equal(pixels, FRAME)
@@ -241,7 +241,7 @@ def test_a_format_outside_the_list_is_refused() -> None:
     ("form", "options"),
     [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True}), ("BMP", {}), ("TIFF", {})],
 )
-def test_every_truncation_is_worth_another_look(form: str, options: dict[str, Any]) -> None:
+def test_every_truncation_is_retried(form: str, options: dict[str, Any]) -> None:
     """However early a file ends, its last two bytes included, it is refused and tried again."""
     data = encode(FRAME, form, **options)
     for length in [*range(0, len(data), 37), len(data) - 2, len(data) - 1]:

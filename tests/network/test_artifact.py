@@ -189,7 +189,7 @@ def test_a_damaged_golden_file_is_refused(path, tmp_path):
     _refused(_rewritten(path, tmp_path / "x.pt", {"golden.npz": b"no arrays"}), "golden.npz is damaged")
 
 
-def test_a_machine_without_int8_is_told_the_way_out(path, tmp_path):
+def test_a_machine_without_int8_gets_the_fix(path, tmp_path):
     """Where the network's operators do not exist, the line names --scheme none."""
     with zipfile.ZipFile(path) as archive:
         code = {
@@ -221,7 +221,7 @@ def test_a_copy_opens_from_anywhere(path, tmp_path):
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere torch has one set of kernels")
 @pytest.mark.parametrize(("capability", "warned"), [("default", True), ("avx2", False)])
-def test_a_torch_without_vector_instructions_is_told_of(path, capability, warned):
+def test_a_torch_without_vector_instructions_is_reported(path, capability, warned):
     """Where torch takes the processor for an old one, and is slow, a line says so; else none does."""
     code = (
         f"import pathlib; from inspector.network import artifact; artifact.open(pathlib.Path({str(path)!r}))"

@@ -24,7 +24,7 @@ CLASSES = [
 ]
 
 
-class Told(nn.Module):
+class Scripted(nn.Module):
     """A network that answers what it was told, whatever it sees."""
 
     def __init__(self, probabilities: Tensor, novelty: Tensor, heat: Tensor) -> None:
@@ -57,7 +57,7 @@ def _classifier(rows, *, novelty=None, heat=0.5, thresholds=None, overrides=None
         created="2026-01-05T00:00:00+00:00",
     )
     network = torch.jit.script(
-        Told(
+        Scripted(
             torch.tensor(rows, dtype=torch.float32),
             torch.tensor(novelty or [0.0] * len(rows)),
             torch.full([len(rows), 2, 3], heat),
