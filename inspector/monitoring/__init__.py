@@ -1,5 +1,6 @@
-"""What a running station reports about itself.
+"""Reports of a running station about itself.
 
-``progress`` feeds the watchdog, ``metrics`` and ``totals`` count, ``health`` names faults, and ``endpoint``
-serves ``/metrics`` and ``/healthz``.
+``progress`` keeps heartbeats, which feed the watchdog. ``metrics`` and ``totals`` count. ``health`` names
+faults. ``endpoint`` serves ``/metrics`` and ``/healthz``. Import the modules: ``health`` loads SQLAlchemy,
+the others do not.
 """

@@ -1,4 +1,4 @@
-"""A loopback port: ``/metrics`` for Prometheus, ``/healthz`` for whoever asks whether all is well."""
+"""A loopback port with ``/metrics`` for Prometheus and ``/healthz`` for a health check."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from prometheus_client.exposition import MetricsHandler
 
 from inspector.errors import UsageError
 
-HOST = "127.0.0.1"  # what a station counts is nobody's business outside; a proxy with a password may differ
+HOST = "127.0.0.1"  # its numbers are not for other machines; a proxy with a password may pass them on
 
 
 @contextmanager
 def serving(port: int, registry: CollectorRegistry, health: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """Within the block the port answers.
+    """Serve both addresses on the port within the block.
 
     Args:
         port: on the loopback interface.
         registry: for ``/metrics``.
-        health: for ``/healthz``: a JSON object whose ``healthy`` decides between status 200 and 503.
+        health: for ``/healthz``: returns a JSON object whose ``healthy`` decides between status 200 and 503.
 
     Raises:
-        UsageError: the port is not to be had.
+        UsageError: the port is not available.
     """
 
     class Page(MetricsHandler):
-        timeout = 10  # s: a client that says nothing is not waited for
+        timeout = 10  # s; then a silent client is dropped
 
         def do_GET(self) -> None:  # noqa: N802 - http.server's own name
             """Answer one of the two addresses."""

@@ -1,4 +1,4 @@
-"""Whether the station does its work, and if not, what a person should look at first."""
+"""The present faults of the station, each with the line that a person needs first."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from inspector.ledger import database, schema
 from inspector.monitoring.progress import Progress
 
 FAULTS: Final = ("database", "stuck", "drop_folder", "disk", "results")
-_MAX_STANDSTILL_S = 6.0  # work takes less than a second; a fault shall show within 10 s
+_MAX_STANDSTILL_S = 6.0  # a task takes less than a second; a fault must show within 10 s
 _PROBE_INTERVAL_S = 2.0  # between two questions to the database
-_MAX_SILENCE_S = 6.0  # a server that hangs says nothing: so long without an answer is an answer
+_MAX_SILENCE_S = 6.0  # a server that has not answered for so long counts as hanging
 
 
 class DatabaseProbe:
-    """Asks the database every 2 s, in a thread of its own: one that hangs must not hang the health page."""
+    """Asks the database every 2 s, in its own thread, so that a hanging one does not hang the health page."""
 
     def __init__(self, url: URL, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._engine = database.engine(url, read_only=True)
@@ -44,11 +44,11 @@ class DatabaseProbe:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._thread.join(1)  # one that hangs in the server is left behind: it is a daemon thread
+        self._thread.join(1)  # a thread that hangs is left behind, as a daemon thread
         self._engine.dispose()
 
     def fault(self) -> str | None:
-        """What is wrong with the database, or None."""
+        """Return what is wrong with the database, or None."""
         silent_s = self._monotonic() - self._answered
         if self._error is None and silent_s > _MAX_SILENCE_S:
             return f"has not answered for {silent_s:.0f} s"
@@ -69,16 +69,16 @@ class DatabaseProbe:
 
 
 class Health:
-    """What is wrong now, by name; safe to ask from any thread.
+    """The faults of the station, by name; safe for any thread.
 
     Args:
         probe: asks the database.
-        outage: what the daemon waits for, if anything.
-        progress: the daemon's.
-        drop_folder: as the settings name it.
-        archive_folder: its file system's free space is what images fill.
-        min_free_bytes: less than this is a fault.
-        results: what is wrong with the results folder, if anything.
+        outage: returns the outage that the daemon waits out, or None.
+        progress: the daemon's heartbeats.
+        drop_folder: the settings' drop folder.
+        archive_folder: images fill the free space of its file system.
+        min_free_bytes: less free space is a fault.
+        results: returns what is wrong with the results folder, or None.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Health:
         self._results = results
 
     def faults(self) -> dict[str, str]:
-        """A line for each fault, out of :data:`FAULTS`; empty where all is well."""
+        """Return a line for each present fault, out of :data:`FAULTS`; empty if there is none."""
         found = {
             "database": self._database(),
             "stuck": self._stuck(),
@@ -113,7 +113,7 @@ class Health:
         return {name: line for name, line in found.items() if line is not None}
 
     def free_bytes(self) -> float:
-        """What the archive's file system has left for this user; not a number where it does not tell."""
+        """Return the free space of the archive's file system for this user; NaN if it is not known."""
         with contextlib.suppress(OSError):
             return float(shutil.disk_usage(self._archive).free)
         return float("nan")
@@ -131,7 +131,7 @@ class Health:
             device = self._drop.stat().st_dev
         except OSError as error:
             return f"{self._drop}: {error.strerror}"
-        if device != self._device:  # most likely the empty mount point below it
+        if device != self._device:  # most likely it is the empty mount point
             return f"{self._drop}: is now on another device; mount the right one"
         if not os.access(self._drop, os.R_OK | os.W_OK | os.X_OK):
             return f"{self._drop}: this user may no longer read and move files"

@@ -1,7 +1,7 @@
-"""What the station counts and times, in Prometheus's terms; a scrape reads it from another thread.
+"""The station's counters and times, in Prometheus's terms; a scrape reads them from another thread.
 
 Names follow Prometheus's naming rules (prometheus.io/docs/practices/naming): base units, ``_total`` for
-counters. ``deploy/alerts.yaml`` and ``deploy/grafana-dashboard.json`` stand on these names.
+counters. ``deploy/alerts.yaml`` and ``deploy/grafana-dashboard.json`` use these names.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 from inspector.records import ArtifactInUse, Duplicate, Inspected, Quarantined, Verdict
 
-# From a decoded BMP (2 ms) to a file that waited out a minute's outage; finest where a station works.
+# From a decoded BMP (2 ms) to a file that waited out a minute's outage; finest at a station's usual times.
 _STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60)
-_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # the setting's range, in its powers of two
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # the setting's range, in powers of two
 
 
 class Metrics:
-    """One station's metrics in a registry of its own.
+    """One station's metrics in their own registry.
 
     Args:
-        artifact: what judges at the start.
+        artifact: judges at the start.
         monotonic: seconds; ages count from its instants.
     """
 
     def __init__(self, artifact: ArtifactInUse, monotonic: Callable[[], float] = time.monotonic) -> None:
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.pending = 0  # files, for whoever tells people
+        self.pending = 0  # files, for the health page
         self._oldest: float | None = None
         self._inspected = Counter("weldnet_inspected", "Images judged", ["verdict"], registry=registry)
         self._duplicates = Counter("weldnet_duplicates", "Files delivered again", registry=registry)
@@ -58,31 +58,31 @@ class Metrics:
         self._pending = Gauge("weldnet_pending_files", "Files that wait or are in work", registry=registry)
         Gauge(
             "weldnet_oldest_pending_seconds",
-            "Since the file that waits longest was first seen; 0 where none waits",
+            "Since the file that waits longest was first seen; 0 if none waits",
             registry=registry,
         ).set_function(self.oldest_pending_s)
         self._artifact = Info("weldnet_artifact", "The artifact that judges", registry=registry)
         self._monotonic = monotonic
-        for verdict in Verdict:  # a rate needs its series from the first scrape on
+        for verdict in Verdict:  # a rate needs its series from the first scrape on, so they start at 0
             self._inspected.labels(verdict.value)
         self.set_artifact(artifact)
 
     def set_artifact(self, artifact: ArtifactInUse) -> None:
-        """From here on this artifact judges."""
+        """Name the artifact that judges from now on."""
         self._artifact.info({"name": artifact.name, "version": artifact.version, "sha256": artifact.sha256})
 
     def set_waiting(self, pending: int, oldest: float | None) -> None:
-        """Files in the drop folder, and when (monotonic) the oldest of them was first seen."""
+        """Set the number of files in the drop folder, and when (monotonic) the oldest was first seen."""
         self.pending, self._oldest = pending, oldest
         self._pending.set(pending)
 
     def oldest_pending_s(self) -> float:
-        """How long the file that waits longest has waited; 0 where none waits."""
+        """Return how long the oldest file has waited; 0 if no file waits."""
         oldest = self._oldest
         return 0.0 if oldest is None else self._monotonic() - oldest
 
     def count_rows(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
-        """These rows have been committed."""
+        """Count rows that have been committed."""
         for row in rows:
             if isinstance(row, Inspected):
                 self._inspected.labels(row.judgement.verdict.value).inc()
@@ -93,17 +93,17 @@ class Metrics:
                 self._quarantined.labels(row.reason).inc()
 
     def count_batch(self, frames: int) -> None:
-        """A batch of this size has been judged."""
+        """Count a judged batch of this size."""
         self._batches.observe(frames)
 
     def count_event(self, kind: str) -> None:
-        """An event has been recorded."""
+        """Count a recorded event."""
         self._events.labels(kind).inc()
         if kind == "watch_overflow":
             self._overflows.inc()
 
     def gauge(self, name: str, text: str, label: str, values: Mapping[str, Callable[[], float]]) -> None:
-        """A gauge that is read when it is scraped, one value for each value of its label."""
+        """Add a gauge that is read at each scrape, with one value for each value of its label."""
         gauge = Gauge(name, text, [label], registry=self.registry)
         for value, read in values.items():
             gauge.labels(value).set_function(read)

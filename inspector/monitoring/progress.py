@@ -1,6 +1,6 @@
-"""Heartbeats: whether the station's main loop, its running tasks and its queue of tasks get on.
+"""Heartbeats: whether the main loop, the running tasks and the queue of tasks make progress.
 
-The watchdog is fed and the health page says "stuck" by :meth:`Progress.standstill_s`.
+:meth:`Progress.standstill_s` decides whether the watchdog is fed, and whether the health page says "stuck".
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from contextlib import contextmanager
 
 
 class Progress:
-    """When the main loop last came round, and when each task and the queue last moved; safe for any thread.
+    """The times at which the main loop, each running task and the queue last moved; safe for any thread.
 
-    Time counts for a task while it *runs*. A task that waits for a worker is healthy as long as workers go on
-    to begin tasks, however long the queue is. An idle station makes progress, since its loop comes round.
-    So does one that waits for its database, since it tries again and again.
+    A task's time counts while it *runs*. A task that waits for a worker is healthy as long as workers begin
+    tasks, however long the queue is. An idle station makes progress, since its loop goes round. So does a
+    station that waits for its database, since it tries again and again.
 
     Args:
         monotonic: seconds.
@@ -31,11 +31,11 @@ class Progress:
         self._began: dict[int, float] = {}  # by thread: when its running task began
 
     def beat(self) -> None:
-        """The main loop has come round."""
+        """Note that the main loop goes round."""
         self._loop_beat = self._monotonic()
 
     def queued(self) -> None:
-        """A task waits for a worker."""
+        """Note a task that waits for a worker."""
         with self._lock:
             if self._queued == 0:
                 self._queue_beat = self._monotonic()
@@ -43,7 +43,7 @@ class Progress:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A queued task runs in this thread within the block."""
+        """Note a queued task that runs in this thread within the block."""
         thread = threading.get_ident()
         with self._lock:
             self._queued -= 1
@@ -56,12 +56,12 @@ class Progress:
 
     @property
     def unfinished(self) -> int:
-        """Tasks that wait or run."""
+        """Number of tasks that wait or run."""
         with self._lock:
             return self._queued + len(self._began)
 
     def standstill_s(self) -> float:
-        """Seconds for which the loop, the longest running task or a queue that is not empty has not moved."""
+        """Return how long the loop, the longest running task or a queue with tasks has not moved."""
         with self._lock:
             beats = [self._loop_beat, *self._began.values(), *([self._queue_beat] if self._queued else [])]
             return self._monotonic() - min(beats)

@@ -1,4 +1,4 @@
-"""What one run of the station has done, counted from the records it wrote."""
+"""Counts of one run of the station, from the records that it wrote."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from inspector.records import Duplicate, Inspected, Quarantined
 
 @dataclass(slots=True)
 class Totals:
-    """What one run has done; the fields of ``weld-inspect once --json``."""
+    """Counts of one run; the fields of ``weld-inspect once --json``."""
 
     inspected: int = 0
     duplicates: int = 0
     quarantined: int = 0
     pending: int = 0
     seconds: float = 0.0
-    inspecting_s: float = 0.0  # until the last image was judged and moved, without the wait for broken files
+    inspecting_s: float = 0.0  # until the last image was moved, without the wait for broken files
     verdicts: Counter[str] = field(default_factory=Counter)
 
     @property
     def seen(self) -> int:
-        """Files that this run met, but for those that somebody else took away."""
+        """Files that this run met, without those that were taken away."""
         return self.inspected + self.duplicates + self.quarantined + self.pending
 
     @property
     def images_per_second(self) -> float:
-        """Inspected images over the time from the first look into the folder to the last one's move."""
+        """Inspected images per second, from the first look into the folder to the last image's move."""
         return self.inspected / self.inspecting_s if self.inspecting_s else 0.0
 
     def count(self, rows: Sequence[Inspected | Duplicate | Quarantined]) -> None:
-        """These have been recorded and moved."""
+        """Add rows that have been recorded and moved."""
         kinds = Counter(type(row) for row in rows)
         self.inspected += kinds[Inspected]
         self.duplicates += kinds[Duplicate]
@@ -40,7 +40,7 @@ class Totals:
         self.verdicts += Counter(row.judgement.verdict.value for row in rows if isinstance(row, Inspected))
 
     def summary(self, pending: int) -> str:
-        """One line for the service manager and for the stop event."""
+        """Return one line for the service manager and for the stop event."""
         verdicts = f" ({counts_text(self.verdicts)})" if self.verdicts else ""
         return (
             f"{self.inspected} inspected{verdicts}, {self.duplicates} duplicates, "
@@ -49,5 +49,5 @@ class Totals:
 
 
 def counts_text(verdicts: Counter[str]) -> str:
-    """``3 FAIL, 5 PASS``."""
+    """Return counts as text: ``3 FAIL, 5 PASS``."""
     return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))

@@ -27,13 +27,13 @@ from inspector.ledger.store import migrate
 
 
 class Page:
-    """What a daemon tells on its port."""
+    """The answers of a daemon on its port."""
 
     def __init__(self, port: int) -> None:
         self._base = f"http://127.0.0.1:{port}"
 
     def health(self) -> tuple[int, dict[str, Any]]:
-        """Status and content of /healthz; status 0 where nobody answers yet."""
+        """Status and content of /healthz; status 0 if there is no answer yet."""
         try:
             with urllib.request.urlopen(f"{self._base}/healthz", timeout=HANG_S) as answer:
                 return answer.status, json.load(answer)
@@ -57,7 +57,7 @@ class Page:
 def station_with_page(
     folder: Path, artifact: Path, url: URL, **settings: Any
 ) -> Iterator[tuple[Station, Page, subprocess.Popen[str]]]:
-    """A station at work whose page says that all is well."""
+    """A station at work whose page is green."""
     port = free_port()
     station = Station(folder, artifact, url, metrics_port=port, **({"min_free_gigabytes": 0} | settings))
     page = Page(port)
@@ -67,20 +67,20 @@ def station_with_page(
 
 
 def shows(page: Page, fault: str) -> bool:
-    """The page is red, for this fault."""
+    """Whether the page is red for this fault."""
     status, about = page.health()
     return status == 503 and fault in about["faults"] and page.metrics()[f"weldnet_fault{{{fault}}}"] == 1
 
 
 def is_green(page: Page) -> bool:
-    """The page is green, and so are the gauges."""
+    """Whether the page is green, and so are the gauges."""
     return page.health()[0] == 200 and not any(
         value for name, value in page.metrics().items() if name.startswith("weldnet_fault{")
     )
 
 
 def test_what_is_scraped_agrees_with_the_ledger(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
-    """A real client reads verdicts, reasons, times, batches and the artifact as the database has them."""
+    """A real client reads the same verdicts, reasons, times and artifact as the database has."""
     with station_with_page(tmp_path, tiny, url_of("sqlite")) as (station, page, daemon):
         for n in range(12):
             station.put(f"w{n}.png", seed=n)
@@ -114,7 +114,7 @@ def test_no_port_is_open_unless_asked_for(tmp_path: Path, tiny: Path, url_of: Ca
 
 
 def test_a_taken_port_is_refused(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
-    """A port that another program has is one line and status 2."""
+    """A port that another program has is one clear line and status 2."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -128,7 +128,7 @@ def test_a_taken_port_is_refused(tmp_path: Path, tiny: Path, url_of: Callable[[s
 def test_a_lost_folder_a_full_disk_and_a_hanging_commit_turn_the_page_red(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
-    """Each fault is shown by its name, and the page is green again when it has passed."""
+    """Each fault is shown within 10 s by its name, and the page is green again after its end."""
     free = os.statvfs(tmp_path)
     room = free.f_bavail * free.f_frsize
     settings = {"min_free_gigabytes": (room - 2**29) / 2**30}
@@ -155,7 +155,7 @@ def test_a_lost_folder_a_full_disk_and_a_hanging_commit_turn_the_page_red(
 
 
 def test_a_database_that_is_down_turns_the_page_red_though_no_image_comes(tmp_path: Path, tiny: Path):
-    """With PostgreSQL stopped the idle station's page turns red; up again, it is green."""
+    """With PostgreSQL stopped an idle station's page is red within 10 s, and green after its start."""
     with postgresql_server() as server:
         url = postgresql_url(server)
         migrate(url)
@@ -168,7 +168,7 @@ def test_a_database_that_is_down_turns_the_page_red_though_no_image_comes(tmp_pa
 
 
 def test_the_log_as_json_is_one_object_a_batch_and_a_problem_and_no_password(tmp_path: Path, tiny: Path):
-    """As json each line is an object; a batch and a bad file are one line each; no line holds a password."""
+    """Each log line is a JSON object, one per batch and one per bad file, without a password."""
     with postgresql_server() as server:
         url = postgresql_url(server).set(password="open-sesame")  # noqa: S106 - what must not be seen
         migrate(url)

@@ -1,4 +1,4 @@
-"""Heartbeats: what is stuck is noticed, and a long queue of healthy work is not called stuck."""
+"""Heartbeats: stuck work is noticed, and a long queue of healthy work is not called stuck."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_loop_that_does_not_come_round_stands_still(clock: Clock) -> None:
 
 
 def test_a_running_task_stands_still_until_it_ends(clock: Clock) -> None:
-    """The time counts from when the task began to run, and is over when it ends."""
+    """Standstill counts from when the task began to run, and is over when it ends."""
     progress = Progress(clock)
     progress.queued()
     clock.now = 3
@@ -39,7 +39,7 @@ def test_a_running_task_stands_still_until_it_ends(clock: Clock) -> None:
 
 
 def test_a_stuck_task_is_noticed_beside_healthy_ones(clock: Clock) -> None:
-    """One task that does not end counts, however many others begin and end meanwhile."""
+    """A task that does not end counts, however many others begin and end meanwhile."""
     progress = Progress(clock)
     begun, may_end = threading.Event(), threading.Event()
 
@@ -60,7 +60,7 @@ def test_a_stuck_task_is_noticed_beside_healthy_ones(clock: Clock) -> None:
 
 
 def test_a_long_queue_of_healthy_work_is_not_stuck(clock: Clock) -> None:
-    """Behind a hundred tasks of one second each, standstill never exceeds the one that runs."""
+    """With a hundred tasks of one second in the queue, standstill is never more than one second."""
     progress, may_begin, longest = Progress(clock), threading.Event(), []
 
     def work(_: int) -> None:
@@ -78,7 +78,7 @@ def test_a_long_queue_of_healthy_work_is_not_stuck(clock: Clock) -> None:
 
 
 def test_a_queue_that_no_worker_takes_from_stands_still(clock: Clock) -> None:
-    """Workers that died or hang before a task begins are noticed by the task that waits."""
+    """Workers that die or hang before a task begins are noticed by the waiting task."""
     progress = Progress(clock)
     clock.now = 5
     progress.queued()
