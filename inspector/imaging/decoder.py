@@ -1,14 +1,14 @@
-"""Bytes → grey uint8 frame, or :class:`ImageError`: the one decoder of training and inspection.
+"""Turns bytes into a grey uint8 frame: the one decoder of training and inspection.
 
-:func:`decode` never raises anything else, whatever the bytes are. Its reasons, and whether another look
-may help because a writer may still be at work:
+:func:`decode` raises nothing but :class:`ImageError`, whatever the bytes are. These are its reasons. "retry"
+marks those that may pass, since a writer may still be at work:
 
 =====================  =====  =====================================================================
 ``empty``              retry  no bytes yet
-``zero_filled``        retry  space was set aside, the first bytes are not written yet
+``zero_filled``        retry  space was reserved, the first bytes are not written yet
 ``truncated``          retry  the image ends before its own end mark or its own stated size
 ``corrupt``            retry  the decoder refuses it; parts may be written out of order (SMB, NFS)
-``no_memory``          retry  the station's trouble of the moment
+``no_memory``          retry  a present trouble of the station
 ``not_an_image``              the first bytes are those of no image format
 ``format_not_allowed``        an image, of a format that is not in the list
 ``multi_frame``               several pictures in one file: judging the first would pass the others
@@ -17,10 +17,10 @@ may help because a writer may still be at work:
 ``unsupported``               pixels whose grey value cannot be known (float, Lab, unscaled 32-bit)
 =====================  =====  =====================================================================
 
-What it cannot see: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most leave
-its scan too short or too long, and that is seen: libjpeg fills what is missing with grey and warns, which
-Pillow keeps to itself; so JPEG pixels come from the same libjpeg by a binding that passes its warnings on.
-EXIF orientation of a JPEG is not applied; a camera over a seam does not turn.
+Limits: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most of them leave its
+    scan too short or too long, which is noticed. libjpeg fills missing parts with grey and warns, but Pillow
+    hides the warning. So JPEG pixels come from the same libjpeg by a binding that passes its warnings on. The
+    EXIF orientation of a JPEG is not applied, since a camera over a seam does not turn.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from inspector.imaging import file_formats, png
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
-MAX_SIDE: Final = 65_535  # as a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
-MIN_SIDE: Final = 8  # pixels: less shows no weld, and resizing it up would invent one
+MAX_SIDE: Final = 65_535  # pixels, as in a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
+MIN_SIDE: Final = 8  # pixels; a smaller image shows no weld, and enlarging it would invent one
 
-# Pillow warns of odd metadata in files that are fine, and of what ImageError says anyway.
+# Pillow warns of odd metadata in sound files, and of faults that ImageError reports anyway.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _TO_GREY: Final = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK", "YCbCr")
-# What Pillow's plugins raise on hostile bytes; warnings too, where a caller made them errors.
+# Errors of Pillow's plugins on hostile bytes; warnings too, if a caller made them errors.
 _DECODER_ERRORS: Final = (
     OSError,
     SyntaxError,
@@ -78,16 +78,16 @@ def decode(
 ) -> NDArray[np.uint8]:
     """Decode one image file in full to grey.
 
-    Colour becomes grey by ITU-R 601 luma; alpha is dropped (the hidden colour shows); palettes and 1-bit
-    images are expanded. The content decides the format, not the file's name.
+    Colour becomes grey by ITU-R 601 luma. Alpha is dropped, so the hidden colour shows. Palettes and 1-bit
+    images are expanded. The content decides the format; the file's name does not matter.
 
     Args:
         data: the whole file.
-        formats: Pillow names of the formats to accept, out of ``FORMATS``.
-        max_pixels: limit on width × height, checked from the header before any pixel is decoded.
-        bit_depth: significant bits, 8 to 16, of frames stored in 16-bit words: the value is shifted
-            right by ``bit_depth - 8`` and clipped. Where a 16-bit frame comes and this is 8, all 16
-            bits are taken as significant. 8-bit files are taken as they are.
+        formats: Pillow's names of the formats to accept, out of ``FORMATS``.
+        max_pixels: limit on width × height, checked in the header before any pixel is decoded.
+        bit_depth: significant bits, 8 to 16, of frames stored in 16-bit words: the value is shifted right by
+            ``bit_depth - 8`` and clipped. If a 16-bit frame comes and this is 8, all 16 bits are significant.
+            8-bit files are taken as they are.
 
     Returns:
         uint8[h, w], writable, owning its memory.
@@ -156,28 +156,28 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
 
 
 def _word_bits(image: Image.Image, bit_depth: int) -> int:
-    """Significant bits of pixels stored in 16-bit words; to be asked before the image is loaded."""
+    """Return the significant bits of pixels in 16-bit words; call it before the image is loaded."""
     raw_modes = str([tile.args for tile in getattr(image, "tile", [])])
     if "I;12" in raw_modes:  # a TIFF that packs 12 bits says so itself
         return 12
     if ";16" in raw_modes and image.mode[0] != "I" and 8 < bit_depth < 16:
-        # Pillow keeps the high byte of 16-bit colour: of 12 bits, only four would be left.
+        # Pillow keeps the high byte of 16-bit colour, so only four of 12 bits would be left.
         raise ImageError("unsupported", f"has 16-bit {image.mode} pixels with {bit_depth} significant bits")
     return bit_depth if bit_depth > 8 else 16
 
 
 def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
-    """uint8[h, w] of a loaded image."""
+    """Return uint8[h, w] of a loaded image."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _grey_from_words(image, word_bits)
     if image.mode not in _TO_GREY:
         raise ImageError("unsupported", f"has {image.mode} pixels, whose grey value is not defined")
-    grey = image if image.mode == "L" else image.convert("L")  # that would copy what is grey already
+    grey = image if image.mode == "L" else image.convert("L")  # a grey image would be copied
     return np.array(grey, dtype=np.uint8)
 
 
 def _grey_from_png(data: bytes, image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
-    """As :func:`_grey`, with the pixels inflated faster than Pillow does, and their checksums asked for."""
+    """Do as :func:`_grey`, with pixels inflated faster than by Pillow, and with checked checksums."""
     if (quick := png.with_stored_pixels(data)) is None:
         image.load()
         grey = _grey(image, word_bits)
@@ -190,7 +190,7 @@ def _grey_from_png(data: bytes, image: Image.Image, word_bits: int) -> NDArray[n
 
 
 def _grey_from_jpeg(data: bytes) -> NDArray[np.uint8]:
-    """The luma, where libjpeg does not say ``Corrupt JPEG data``; its other warnings are of odd metadata."""
+    """Return the luma, unless libjpeg reports ``Corrupt JPEG data``; other warnings are of odd metadata."""
     try:
         pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""What a file's first bytes say it is, and whether its format's own end is there."""
+"""What a file is by its first bytes, and whether the end of its format is there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from inspector.errors import ImageError
 from inspector.imaging import png
 
 _MAX_JPEG_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
-_MAX_JPEG_SEGMENTS: Final = 100_000  # a second to step over
+_MAX_JPEG_SEGMENTS: Final = 100_000  # skipping them takes a second
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
@@ -54,7 +54,7 @@ def check(data: bytes, formats: Sequence[str]) -> None:
     if kind is None and any(head.startswith(data) for head, name in _SIGNATURES if name in formats):
         raise ImageError("truncated", f"has only {len(data)} bytes", retry=True)
     if kind == "BMP" and len(data) >= 18 and int.from_bytes(data[14:18], "little") not in _DIB_HEADER_SIZES:
-        kind = None  # text may begin with BM, too
+        kind = None  # a text may begin with BM too
     if kind is None:
         raise ImageError("not_an_image", "its first bytes are those of no image format")
     if kind not in formats:
@@ -64,7 +64,7 @@ def check(data: bytes, formats: Sequence[str]) -> None:
 
 
 def _is_complete(data: bytes, kind: str) -> bool:
-    """Whether the format's own end is there, which Pillow does not ask for. TIFF has no end to look for."""
+    """Whether the format's own end is there, which Pillow does not check; a TIFF has no end mark."""
     if kind == "PNG":
         return png.is_complete(data)
     if kind == "JPEG":
@@ -75,7 +75,7 @@ def _is_complete(data: bytes, kind: str) -> bool:
 
 
 def _is_complete_jpeg(data: bytes) -> bool:
-    """Segments are stepped over, for an EXIF thumbnail has an end mark of its own."""
+    """Whether the end mark is there; segments are skipped, since an EXIF thumbnail has its own end mark."""
     marker, scans = _JPEG_MARKER.search(data, 2), 0
     for _ in range(_MAX_JPEG_SEGMENTS):
         if marker is None:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 
 def find_flaw(pixels: NDArray[np.uint8]) -> str | None:
-    """Why a frame that decodes still shows no weld, or None; such a frame is for people to look at.
+    """Return why a frame shows no weld although it decodes, or None; people must look at such a frame.
 
-    The limits stand clear of the real frames of two data sets (SS304, 120; X-SDD, 700): their 1st to 99th
-    percentile spans 12 grey levels at least, at most 23% of their pixels are saturated, and none has a
-    black row.
+    The limits are far from the real frames of two data sets (SS304, 120; X-SDD, 700): their 1st to 99th
+    percentile spans at least 12 grey levels, at most 23% of their pixels are saturated, and none has a black
+    row.
 
     Args:
         pixels: uint8[h, w].
@@ -19,10 +19,10 @@ def find_flaw(pixels: NDArray[np.uint8]) -> str | None:
     Returns:
         ``blank`` (1st to 99th percentile within 8 levels: lens cap, dead sensor, constant grey),
         ``saturated`` (over half of the pixels at 254 or 255: exposure, or the arc in the lens), or
-        ``unfinished`` (a quarter of the rows or more, from the top or the bottom, exactly 0: the tail of
-        an uncompressed file that was never written decodes so, while a sensor's dark rows carry noise).
+        ``unfinished`` (a quarter of the rows or more, from the top or the bottom, exactly 0: an uncompressed
+        file whose tail was never written decodes so, while a sensor's dark rows have noise).
     """
-    step = max(1, min(pixels.shape) // 128)  # some 16,000 samples tell a percentile well enough
+    step = max(1, min(pixels.shape) // 128)  # some 16,000 samples are enough for a percentile
     counts = np.bincount(pixels[::step, ::step].ravel(), minlength=256)
     share = np.cumsum(counts) / counts.sum()
     if np.searchsorted(share, 0.99) - np.searchsorted(share, 0.01) < 8:

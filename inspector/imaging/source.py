@@ -1,4 +1,4 @@
-"""A file in the drop folder, read once: its descriptor, its bytes and its stamp, apart from its pixels."""
+"""A file of the drop folder, read once: its descriptor, its bytes and its stamp."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from typing import Final, Self
 from inspector.errors import ImageError
 from inspector.records import Arrival, FileStamp, SourceFile
 
-MAX_FILE_BYTES: Final = 200_000_000  # of one file: an uncompressed RGB frame of MAX_PIXELS fits
+MAX_FILE_BYTES: Final = 200_000_000  # an uncompressed RGB frame of MAX_PIXELS fits
 _STATION_ERRNOS: Final = (
     errno.EMFILE,
     errno.ENFILE,
     errno.ENOMEM,
-    errno.ESTALE,  # from here on: NFS, SMB and FUSE whose server is away
+    errno.ESTALE,  # from here on: NFS, SMB and FUSE while their server is away
     errno.ENOTCONN,
     errno.ETIMEDOUT,
     errno.ECONNABORTED,
@@ -32,7 +32,7 @@ _STATION_ERRNOS: Final = (
 class OpenedFile:
     """A file that was read once: its bytes, their hash, and the open descriptor that holds its inode.
 
-    ``data`` may be set to ``b""`` once it is decoded, so that large frames wait for their batch without it.
+    ``data`` may be set to ``b""`` after decoding, so that large files do not fill the memory.
     """
 
     def __init__(self, fd: int, data: bytes, stamp: FileStamp) -> None:
@@ -41,9 +41,10 @@ class OpenedFile:
         self.source = SourceFile(stamp=stamp, sha256=hashlib.sha256(data).hexdigest())
 
     def stamp_now(self, path: Path) -> FileStamp | None:
-        """The file's stamp by now, where ``path`` still names this very file with the bytes that were read.
+        """Return the file's present stamp if ``path`` still names it and its bytes are those that were read.
 
-        A change of mode, owner or time alters the stamp and not the bytes; a write alters both; None then.
+        A change of mode, owner or time changes only the stamp. After a write, or under another name, this is
+        None.
         """
         try:
             before = os.fstat(self._fd)
@@ -54,9 +55,9 @@ class OpenedFile:
             return None
 
     def content(self) -> bytes | None:
-        """The very bytes that were read: from memory, else from the file, which outlives its name while open.
+        """Return the bytes that were read: from memory, or from the file, which outlives its name while open.
 
-        None where they are gone: they were not kept, and the file has been overwritten in place.
+        None if they are lost: they were not kept, and the file has been overwritten in place.
         """
         if self.data or self.source.stamp.size == 0:
             return self.data
@@ -67,10 +68,10 @@ class OpenedFile:
         return data if hashlib.sha256(data).hexdigest() == self.source.sha256 else None
 
     def flush(self) -> None:
-        """Have its content on the disk, not only in memory.
+        """Flush the content to the disk.
 
         Raises:
-            OSError: the disk is full or fails, or this is no file system that can.
+            OSError: the disk is full or fails, or the file system cannot flush.
         """
         os.fsync(self._fd)
 
@@ -99,12 +100,12 @@ class OpenedFile:
 
 @dataclass(frozen=True, slots=True)
 class TakenFile:
-    """A file that is on its way from the drop folder to the archive or the quarantine.
+    """A file on its way from the drop folder to the archive or the quarantine.
 
     Attributes:
         arrival: its name, and when it was seen.
-        source: the file as it was read; without a hash where it could not be read.
-        opened: holds its inode and its bytes until it has moved; None where it could not be opened.
+        source: the file as it was read; without a hash if it could not be read.
+        opened: holds its inode and its bytes until it has moved; None if it could not be opened.
     """
 
     arrival: Arrival
@@ -118,7 +119,7 @@ class TakenFile:
 
     @property
     def key(self) -> tuple[str, str | None]:
-        """What the ledger knows an image by, within one station."""
+        """The ledger's key of an image, within one station."""
         return self.arrival.source_name, self.source.sha256
 
     def close(self) -> None:
@@ -133,16 +134,16 @@ def read_source(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
     Raises:
         ImageError: ``not_a_file`` (FIFO, device, socket, directory, link), ``too_large``, ``changing``
             (retry: it grew or was written while it was read), ``unreadable`` (retry: permission or an
-            input/output error), ``vanished`` (somebody took it: there is nothing to quarantine).
-        OSError: out of descriptors or memory, or a file server does not answer: the station's trouble, not
-            the file's.
+            input/output error), ``vanished`` (it was taken away, so there is nothing to quarantine).
+        OSError: out of descriptors or memory, or a file server does not answer: a trouble of the station,
+            which no file is blamed for.
     """
     try:
         return _open_and_read(path, max_bytes)
     except FileNotFoundError:
         raise ImageError("vanished", "it was taken away before it was read") from None
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # swapped since lstat: link, socket
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # replaced by a link or a socket
             raise ImageError("not_a_file", "it is no regular file") from None
         if error.errno in _STATION_ERRNOS:
             raise
@@ -150,7 +151,7 @@ def read_source(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
 
 
 def unread_source(path: Path) -> SourceFile:
-    """What stands at ``path``, unread: for what :func:`read_source` refuses (FIFO, directory, too large).
+    """Return the stamp of a file that :func:`read_source` refuses (FIFO, directory, too large).
 
     Raises:
         ImageError: ``vanished``.
@@ -162,7 +163,7 @@ def unread_source(path: Path) -> SourceFile:
 
 
 def _open_and_read(path: Path, max_bytes: int) -> OpenedFile:
-    _check_regular(path.lstat())  # before opening: opening a device may already do something
+    _check_regular(path.lstat())  # before opening, since opening a device may have an effect
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(fd)

@@ -1,4 +1,4 @@
-"""inspector.imaging.decoder: a file becomes the right grey frame or one named reason, nothing else."""
+"""The decoder turns a file into the right grey frame or into one named reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SMOOTH: NDArray[np.uint8] = np.add.outer(np.arange(64), np.arange(96)).astype(np
 
 
 def encode(pixels: NDArray[Any] | Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    """One image file."""
+    """Encode one image file."""
     stream = io.BytesIO()
     image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     image.save(stream, form, **options)
@@ -36,7 +36,7 @@ def encode(pixels: NDArray[Any] | Image.Image, form: str = "PNG", **options: Any
 
 
 def refusal(data: bytes, **limits: Any) -> ImageError:
-    """The error that decoding ends in."""
+    """Return the error that decoding ends in."""
     with pytest.raises(ImageError) as caught:
         decoder.decode(data, **limits)
     assert "\n" not in str(caught.value)
@@ -87,7 +87,7 @@ def test_lossless_formats_give_the_same_pixels(form: str, options: dict[str, Any
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"exif": b"Exif\0\0thumb\xff\xd8\xff\xd9"}])
 def test_jpeg_is_decoded(options: dict[str, Any]) -> None:
-    """Baseline, progressive and thumbnail-carrying JPEGs come close to what was written."""
+    """Baseline, progressive and thumbnail-carrying JPEGs come close to the original."""
     assert (
         np.abs(decoder.decode(encode(SMOOTH, "JPEG", quality=95, **options)).astype(int) - SMOOTH).max() < 8
     )
@@ -171,14 +171,14 @@ def test_packed_twelve_bits_are_scaled_by_their_own_depth() -> None:
 
 
 def test_sixteen_bits_with_white_as_zero_are_refused() -> None:
-    """Pillow inverts 8-bit frames of that kind and leaves 16-bit ones as negatives: nothing to judge."""
+    """Pillow inverts 8-bit frames of that kind, and leaves 16-bit ones as negatives."""
     inverted = tiff(8, 0, (255 - FRAME).tobytes())
     assert np.array_equal(decoder.decode(inverted), FRAME)
     assert refusal(tiff(16, 0, bytes(FRAME.size * 2))).reason == "unsupported"
 
 
 def test_thirty_two_bit_integers_are_taken_if_they_hold_sixteen() -> None:
-    """32-bit files of 16-bit values are decoded; a value beyond has no known scale."""
+    """32-bit files of 16-bit values are decoded; a larger value has no known scale."""
     values = FRAME.astype(np.int32) << 8
     assert np.array_equal(decoder.decode(encode(values, "TIFF")), FRAME)
     assert refusal(encode(values << 8, "TIFF")).reason == "unsupported"
@@ -197,7 +197,7 @@ def test_the_content_decides_the_format(tmp_path: Path) -> None:
 
 
 def test_padding_after_the_end_mark_is_allowed() -> None:
-    """Zeros that a camera's writer left behind the image do no harm."""
+    """Zeros that a camera's writer left after the image do no harm."""
     for form in ("PNG", "JPEG", "BMP"):
         data = encode(SMOOTH, form)
         assert np.array_equal(decoder.decode(data + bytes(512)), decoder.decode(data))
@@ -225,13 +225,13 @@ def test_padding_after_the_end_mark_is_allowed() -> None:
     ],
 )
 def test_what_is_no_frame_is_refused_by_name(data: bytes, reason: str, retry: bool) -> None:
-    """Each kind of bad file has its reason, and only one a writer may still mend is worth another look."""
+    """Each kind of bad file has its reason; only those that a writer may still complete are retried."""
     error = refusal(data)
     assert (error.reason, error.retry) == (reason, retry)
 
 
 def test_a_format_outside_the_list_is_refused() -> None:
-    """The list of formats binds, also for those the program could decode."""
+    """A format that is not in the list is refused, even if the program could decode it."""
     error = refusal(encode(FRAME, "BMP"), formats=["PNG", "JPEG"])
     assert (error.reason, error.retry) == ("format_not_allowed", False)
     assert "PNG, JPEG" in error.detail
@@ -254,9 +254,9 @@ def test_every_truncation_is_retried(form: str, options: dict[str, Any]) -> None
     ("form", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"exif": b"Exif\0\0thumb\xff\xd8\xff\xd9"})]
 )
 def test_half_a_file_of_full_length_is_no_frame(form: str, options: dict[str, Any]) -> None:
-    """A pre-allocated file whose tail is still zero is refused where the format can tell, and tried again.
+    """A pre-allocated file whose tail is still zero is refused if the format can show it, and tried again.
 
-    The end mark of a thumbnail is not the image's.
+    The end mark of a thumbnail does not count as the image's.
     """
     data = encode(RANDOM.integers(0, 256, (100, 100), dtype=np.uint8), form, **options)
     error = refusal(data[: len(data) // 2].ljust(len(data), b"\0"))
@@ -265,7 +265,7 @@ def test_half_a_file_of_full_length_is_no_frame(form: str, options: dict[str, An
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_rows": 2}])
 def test_a_jpeg_scan_that_ends_early_is_no_frame(options: dict[str, Any]) -> None:
-    """A JPEG that lost part of its scan, end mark or not, is refused; libjpeg would fill it with grey."""
+    """A JPEG that lost part of its scan is refused, with or without an end mark; libjpeg would add grey."""
     data = encode(RANDOM.integers(0, 256, (100, 100), dtype=np.uint8), "JPEG", **options)
     error = refusal(data[: len(data) // 2] + b"\xff\xd9")
     assert (error.reason, error.retry) == ("truncated", True)
@@ -274,7 +274,7 @@ def test_a_jpeg_scan_that_ends_early_is_no_frame(options: dict[str, Any]) -> Non
 
 
 def test_a_png_that_fails_its_checksum_is_no_frame() -> None:
-    """Pixels that inflate to enough rows, but not to those that were written, are refused."""
+    """Pixels that inflate to enough rows, but fail their checksum, are refused."""
     good = encode(np.tile(np.arange(100, dtype=np.uint8), (100, 1)), "PNG")
     start, end = good.index(b"IDAT"), good.index(b"IEND") - 8
     inflated = bytearray(zlib.decompress(good[start + 4 : end]))
@@ -294,14 +294,14 @@ def test_a_tiff_with_too_few_rows_is_no_frame() -> None:
 
 
 def test_half_a_bitmap_of_full_length_is_flawed() -> None:
-    """A BMP cannot tell that its tail was never written; the black rows do, so people look at it."""
+    """A BMP cannot show that its tail was never written; its black rows can, so people look at it."""
     data = encode(SMOOTH, "BMP")
     half = decoder.decode(data[: len(data) // 2].ljust(len(data), b"\0"))
     assert flaws.find_flaw(half) == "unfinished"
 
 
 def test_a_frame_of_400_megapixels_is_refused_from_its_header() -> None:
-    """20,000×20,000 pixels cost nothing: the size is read before anything is decoded."""
+    """20,000×20,000 pixels cost nothing, since the size is read before anything is decoded."""
     header = struct.pack(">IIBBBBB", 20_000, 20_000, 8, 0, 0, 0, 0)
     bomb = (
         b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
@@ -310,19 +310,19 @@ def test_a_frame_of_400_megapixels_is_refused_from_its_header() -> None:
 
 
 def test_the_pixel_limit_binds_to_the_pixel() -> None:
-    """A frame at the limit is taken; one row more is not."""
+    """A frame at the limit is taken; a frame with one more row is refused."""
     assert decoder.decode(encode(FRAME), max_pixels=30 * 40).shape == (30, 40)
     assert refusal(encode(FRAME), max_pixels=30 * 40 - 1).reason == "too_large"
 
 
 def test_a_text_chunk_that_unpacks_to_gigabytes_is_refused() -> None:
-    """A decompression bomb beside the pixels is as bad as one inside them."""
+    """A decompression bomb in the metadata is refused like one in the pixels."""
     chunk = png_chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(100_000_000)))
     assert refusal(with_chunk(encode(FRAME), chunk)).reason == "corrupt"
 
 
 def test_a_thread_of_pixels_is_refused() -> None:
-    """As many pixels as are allowed, all in one column or row: resizing them would take gigabytes."""
+    """All allowed pixels in one column or row are refused, since resizing them would take gigabytes."""
     for size in ((8, 70_000), (70_000, 8)):
         error = refusal(encode(Image.new("L", size), "PNG"))
         assert (error.reason, error.retry) == ("too_large", False)
@@ -340,20 +340,20 @@ def test_a_jpeg_of_a_thousand_scans_is_refused_before_it_is_decoded() -> None:
 
 
 def test_a_png_of_endless_chunks_is_refused() -> None:
-    """Twelve bytes a chunk, and each costs time: more than a hundred thousand are no picture."""
+    """A PNG with more than a hundred thousand chunks is refused, since each of its chunks takes time."""
     chunk = bytes(4) + b"teXt" + zlib.crc32(b"teXt").to_bytes(4, "big")
     error = refusal(with_chunk(encode(FRAME), chunk * 100_000))
     assert (error.reason, error.retry) == ("too_large", False)
 
 
 def test_several_pictures_in_one_file_are_refused() -> None:
-    """A verdict on page one would pass page two unseen."""
+    """A file with two pages is refused, since a verdict on the first would pass the second unseen."""
     pages = encode(Image.fromarray(FRAME), "TIFF", save_all=True, append_images=[Image.fromarray(FRAME)])
     assert refusal(pages).reason == "multi_frame"
 
 
 def test_sixteen_bit_colour_of_twelve_bits_is_refused() -> None:
-    """The decoder keeps the high byte only; four bits of a twelve-bit frame are no frame."""
+    """16-bit colour with 12 significant bits is refused, since the decoder would keep four of them."""
     header = struct.pack(">IIBBBBB", 16, 16, 16, 2, 0, 0, 0)
     rows = b"".join(b"\0" + bytes(16 * 6) for _ in range(16))
     png = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(rows))
@@ -387,7 +387,7 @@ def test_sixteen_bit_colour_of_twelve_bits_is_refused() -> None:
 def test_nothing_but_image_error_escapes_from_mutated_files(
     data: bytes, changes: list[tuple[float, bytes, int]], header: bool
 ) -> None:
-    """Whatever is overwritten, cut out or put in, the answer is a frame or an ImageError."""
+    """However a file is changed, the result is a frame or an ImageError."""
     mutant = bytearray(data)
     for place, content, cut in changes:
         at = int(place * min(len(mutant), 120 if header else 10**9))
@@ -406,7 +406,7 @@ def test_nothing_but_image_error_escapes_from_mutated_files(
     st.binary(max_size=200), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"II*\0"])
 )
 def test_nothing_but_image_error_escapes_from_random_bytes(data: bytes, head: bytes) -> None:
-    """Noise behind a true signature is refused like any other noise."""
+    """Noise after a valid signature is refused like any other noise."""
     assert refusal(head + data).reason
 
 
@@ -431,7 +431,7 @@ def test_an_unreadable_file_of_a_data_set_is_an_image_error(tmp_path: Path) -> N
 
 
 def test_decoding_needs_no_torch() -> None:
-    """A tool that only decodes starts without the seconds that torch takes."""
+    """A tool that only decodes starts without loading torch."""
     code = "import sys, inspector.imaging.decoder; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(decoder.__file__).parents[2], check=False)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""inspector.imaging.flaws: frames that show no weld are named, usual frames are not."""
+"""Flaws: frames that show no weld are named, usual frames are not."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def test_frames_without_a_weld_are_flawed(pixels: NDArray[np.uint8], flaw: str |
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 255))
 def test_a_constant_frame_of_any_size_is_blank(height: int, width: int, value: int) -> None:
-    """No size, a single pixel included, is too small to be called blank."""
+    """A constant frame is blank at any size, down to a single pixel."""
     assert find_flaw(np.full((height, width), value, np.uint8)) == "blank"

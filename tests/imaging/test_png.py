@@ -1,4 +1,4 @@
-"""PNG pixels inflated by ISA-L instead of the system's zlib: Pillow must see the same picture."""
+"""PNG pixels inflated by ISA-L instead of Pillow's zlib: Pillow must see the same picture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chunk(name: bytes, content: bytes) -> bytes:
 
 
 def png_of(rows: bytes, *, width: int, height: int, depth: int = 8, colour: int = 0, parts: int = 1) -> bytes:
-    """A PNG whose filtered rows are given, in as many pixel chunks as wanted."""
+    """A PNG with the given filtered rows, in as many pixel chunks as wanted."""
     packed = zlib.compress(rows)
     step = -(-len(packed) // parts)
     pixels = b"".join(chunk(b"IDAT", packed[start : start + step]) for start in range(0, len(packed), step))
@@ -33,7 +33,7 @@ def png_of(rows: bytes, *, width: int, height: int, depth: int = 8, colour: int 
 
 
 def pixels_of(content: bytes) -> tuple[str, bytes]:
-    """What Pillow makes of a PNG."""
+    """Pixels of a PNG, as Pillow decodes them."""
     with Image.open(io.BytesIO(content)) as image:
         image.load()
         return image.mode, image.tobytes()
@@ -42,7 +42,7 @@ def pixels_of(content: bytes) -> tuple[str, bytes]:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 @pytest.mark.parametrize("size", [(40, 30), (9, 400), (1031, 97)])
 def test_every_kind_of_pixel_survives(mode: str, size: tuple[int, int]) -> None:
-    """Stored instead of deflated, a picture of any colour type is the same picture, palette included."""
+    """A picture of any colour type is the same picture with stored pixels, palette included."""
     grey = Image.fromarray(RANDOM.integers(0, 256, size, dtype=np.uint8))
     if mode == "I;16":
         image = Image.fromarray(RANDOM.integers(0, 65536, size, dtype=np.uint16))
@@ -67,7 +67,7 @@ def test_every_kind_of_pixel_survives(mode: str, size: tuple[int, int]) -> None:
 def test_every_filter_in_any_number_of_chunks(
     width: int, height: int, kinds: list[int], parts: int, seed: int
 ) -> None:
-    """Rows of all five filters, in pixel chunks cut anywhere, come out as Pillow alone has them."""
+    """Rows of all five filters, in pixel chunks cut anywhere, equal those of Pillow alone."""
     rows = np.random.default_rng(seed).integers(0, 256, (height, width + 1), dtype=np.uint8)
     rows[:, 0] = np.resize(kinds, height)
     content = png_of(rows.tobytes(), width=width, height=height, parts=parts)
@@ -77,7 +77,7 @@ def test_every_filter_in_any_number_of_chunks(
 
 
 def test_rows_too_few_or_damaged_are_left_to_pillow() -> None:
-    """What does not inflate to what the header says is not repaired here."""
+    """Pixels that do not inflate to the size in the header are left to Pillow."""
     short = png_of(bytes(20 * 41), width=40, height=30)
     assert png.with_stored_pixels(short) is None
     whole = bytearray(png_of(bytes(RANDOM.integers(0, 256, 30 * 41, dtype=np.uint8)), width=40, height=30))
@@ -86,7 +86,7 @@ def test_rows_too_few_or_damaged_are_left_to_pillow() -> None:
 
 
 def test_pixels_that_inflate_to_gigabytes_take_no_more_than_the_header_says() -> None:
-    """Rows beyond the last one are never inflated."""
+    """Rows after the last one are never inflated."""
     bomb = png_of(bytes(100_000_000), width=40, height=30)
     quick = png.with_stored_pixels(bomb)
     assert quick is not None
@@ -95,7 +95,7 @@ def test_pixels_that_inflate_to_gigabytes_take_no_more_than_the_header_says() ->
 
 
 def test_a_large_picture_is_left_to_pillow() -> None:
-    """Pillow inflates bit by bit; many bytes a pixel would stand in memory several times here."""
+    """A picture with many bytes per pixel is left to Pillow, which inflates it piece by piece."""
     rows = bytes(1800 * (1 + 2400 * 8))
     assert png.with_stored_pixels(png_of(rows, width=2400, height=1800, depth=16, colour=6)) is None
     few = rows[: 1200 * (1 + 2400 * 8)]

@@ -1,4 +1,4 @@
-"""inspector.imaging.source: a file is read once, and what becomes of it afterwards is noticed."""
+"""A source file is read once, and later changes of it are noticed."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def test_hash_and_pixels_come_from_the_same_bytes(tmp_path: Path) -> None:
 
 
 def overwrite(path: Path) -> None:
-    """Same file, other bytes."""
+    """Write other bytes into the same file."""
     path.write_bytes(bytes(path.stat().st_size))
 
 
 def overwrite_with_old_mtime(path: Path) -> None:
-    """Other bytes, and the mtime of before."""
+    """Write other bytes, and restore the mtime."""
     before = path.stat()
     overwrite(path)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def replace(path: Path) -> None:
-    """Another file with the same bytes."""
+    """Put another file with the same bytes in its place."""
     twin = path.with_name("twin")
     twin.write_bytes(path.read_bytes())
     twin.replace(path)
@@ -48,7 +48,7 @@ def replace(path: Path) -> None:
 
 @pytest.mark.parametrize("change", [overwrite, overwrite_with_old_mtime, replace, Path.unlink])
 def test_a_change_after_reading_is_noticed(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    """Same size, same mtime or same bytes do not hide that the file is another one or was written to."""
+    """The same size, mtime or bytes do not hide another file or a write."""
     path = tmp_path / "weld.png"
     path.write_bytes(WELD)
     with read_source(path) as opened:
@@ -58,7 +58,7 @@ def test_a_change_after_reading_is_noticed(tmp_path: Path, change: Callable[[Pat
 
 @pytest.mark.parametrize("change", [overwrite, replace, Path.unlink])
 def test_what_was_read_outlives_its_file_in_memory(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    """Whatever becomes of the file, the bytes that were judged can be written down."""
+    """The bytes that were read are available, whatever happens to the file."""
     path = tmp_path / "weld.png"
     path.write_bytes(WELD)
     with read_source(path) as opened:
@@ -67,7 +67,7 @@ def test_what_was_read_outlives_its_file_in_memory(tmp_path: Path, change: Calla
 
 
 def test_what_was_not_kept_is_read_again_from_the_open_file(tmp_path: Path) -> None:
-    """A name given to another file hides nothing; bytes that were overwritten are gone, and said so."""
+    """A file that lost its name is read again; bytes that were overwritten are None."""
     path = tmp_path / "weld.png"
     path.write_bytes(WELD)
     with read_source(path) as opened:
@@ -82,7 +82,7 @@ def test_what_was_not_kept_is_read_again_from_the_open_file(tmp_path: Path) -> N
 
 
 def test_an_empty_file_has_its_content(tmp_path: Path) -> None:
-    """No bytes are bytes, too: they need no second reading."""
+    """An empty file has empty content, and is not read a second time."""
     path = tmp_path / "weld.png"
     path.touch()
     with read_source(path) as opened:
@@ -92,7 +92,7 @@ def test_an_empty_file_has_its_content(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("touch", [lambda p: p.chmod(0o600), lambda p: os.utime(p, (1e9, 1e9))])
 def test_a_change_of_mode_or_time_is_no_other_file(tmp_path: Path, touch: Callable[[Path], None]) -> None:
-    """The same bytes in the same file: only the stamp is new."""
+    """With the same bytes in the same file, only the stamp is new."""
     path = tmp_path / "weld.png"
     path.write_bytes(WELD)
     with read_source(path) as opened:
@@ -101,26 +101,26 @@ def test_a_change_of_mode_or_time_is_no_other_file(tmp_path: Path, touch: Callab
 
 
 def make_fifo(path: Path) -> None:
-    """A FIFO that nobody writes to."""
+    """Make a FIFO without a writer."""
     os.mkfifo(path)
 
 
 def make_link(path: Path) -> None:
-    """A link to a file."""
+    """Make a link to a file."""
     target = path.with_name("target")
     target.write_bytes(WELD)
     path.symlink_to(target)
 
 
 def make_socket(path: Path) -> None:
-    """A Unix socket."""
+    """Make a Unix socket."""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, make_fifo, make_link, make_socket])
 def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callable[[Path], None]) -> None:
-    """A directory, FIFO, link or socket called x.png is refused at once, and still has a stamp to record."""
+    """A directory, FIFO, link or socket called x.png is refused at once, and has a stamp to record."""
     path = tmp_path / "x.png"
     make(path)
     with pytest.raises(ImageError) as caught:
@@ -131,7 +131,7 @@ def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callab
 
 
 def test_a_device_is_not_even_opened() -> None:
-    """Opening one may already do something: rewind a tape, reset a line."""
+    """A device is refused without being opened, since that may have an effect, such as rewinding a tape."""
     with pytest.raises(ImageError, match="it is a device") as caught:
         read_source(Path("/dev/zero"))
     assert (caught.value.reason, caught.value.retry) == ("not_a_file", False)
@@ -148,7 +148,7 @@ def test_a_file_over_the_byte_limit_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_taken_away_is_vanished(tmp_path: Path) -> None:
-    """What is not there is neither an image nor a bad image."""
+    """A missing file is neither an image nor a bad image."""
     for reading in (read_source, unread_source):
         with pytest.raises(ImageError) as caught:
             reading(tmp_path / "gone.png")
@@ -156,15 +156,15 @@ def test_a_file_that_was_taken_away_is_vanished(tmp_path: Path) -> None:
 
 
 def test_a_growing_file_is_tried_again() -> None:
-    """A file with more bytes than its status said is still being written to."""
+    """A file with more bytes than its status said is still being written."""
     with pytest.raises(ImageError) as caught:
-        # Files of /proc say they have no bytes and yield some, as a file does that grows while it is read.
+        # Files of /proc have size 0 and yield bytes, like a file that grows while it is read.
         read_source(Path("/proc/self/status"))
     assert (caught.value.reason, caught.value.retry) == ("changing", True)
 
 
 def test_a_name_of_any_bytes_is_read(tmp_path: Path) -> None:
-    """Spaces, newlines, bytes that are not UTF-8 and 255-byte names are names like any other."""
+    """Spaces, newlines, bytes that are not UTF-8 and 255-byte names are read like any other name."""
     for raw in (b"a b\n.png", b"weld_\xe4\xff.jpg", b"n" * 251 + b".png"):
         path = tmp_path / os.fsdecode(raw)
         path.write_bytes(WELD)
@@ -173,7 +173,7 @@ def test_a_name_of_any_bytes_is_read(tmp_path: Path) -> None:
 
 
 def test_refused_files_leave_no_descriptor_open(tmp_path: Path) -> None:
-    """A night of bad files must not use up the descriptors."""
+    """Many bad files in a row do not use up the descriptors."""
     path = tmp_path / "huge.bmp"
     path.write_bytes(bytes(100))
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, not walked
