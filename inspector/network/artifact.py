@@ -1,4 +1,4 @@
-"""Opens the artifact and proves it: the file that was asked for, whole, and right on this processor."""
+"""Opens the artifact and verifies it: the right file, undamaged, with the right answers on this processor."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("weldnet")
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """An opened, proved network; safe to share between threads."""
+    """An opened and verified network; safe for several threads."""
 
     path: Path
     sha256: str
@@ -33,25 +33,26 @@ class Artifact:
     _network: torch.jit.ScriptModule
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """A decoded frame, ``uint8[h, w]`` of any size → ``uint8[1, H, W]``."""
+        """Resize a decoded frame, ``uint8[h, w]`` of any size → ``uint8[1, H, W]``."""
         with torch.inference_mode():
             prepared: Tensor = self._network.prepare(torch.from_numpy(pixels)[None])
         return prepared
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Prepared frames ``uint8[N, 1, H, W]``, N ≥ 1 → probabilities, heat, novelty.
+        """Run prepared frames ``uint8[N, 1, H, W]``, N ≥ 1, through the network.
 
-        ``float32[N, C]``, ``float32[N, h, w]`` from 0 to 1, ``float32[N]``.
+        Returns:
+            Probabilities ``float32[N, C]``, heat ``float32[N, h, w]`` from 0 to 1, novelty ``float32[N]``.
         """
         with torch.inference_mode():
             answers: tuple[Tensor, Tensor, Tensor] = self._network.forward(batch)  # not __call__: 20 µs
         return answers
 
     def warm_up(self, batch_size: int) -> None:
-        """Run what will come: first calls compile, pack and allocate.
+        """Run the network twice, since the first calls compile, pack and allocate.
 
-        From here on torch computes on one thread: a station's workers run side by side, a batch each,
-        which scales better than many threads in one small convolution. They share what heaps there are.
+        From here on torch computes on one thread. A station's workers run in parallel, with one batch each,
+        which scales better than many threads in one small convolution. They share the existing heaps.
         """
         torch.set_num_threads(1)
         memory.keep_freed_memory()
@@ -61,14 +62,14 @@ class Artifact:
 
 
 def open(path: Path, *, sha256: str | None = None) -> Artifact:
-    """Hash, check, load, freeze and prove an artifact.
+    """Hash, check, load, freeze and verify an artifact.
 
     Args:
         path: the file.
-        sha256: hex digest that the file must have; None takes any.
+        sha256: hex digest that the file must have; None accepts any.
 
     Raises:
-        ArtifactError: one line: what is wrong with the file, or with this machine, and how to mend it.
+        ArtifactError: one line: what is wrong with the file, or with this machine, and how to fix it.
     """
     about = metadata.read(path)
     data = path.read_bytes()
@@ -106,7 +107,7 @@ def _load(path: Path, data: bytes) -> torch.jit.ScriptModule:
 
 
 def _load_error(path: Path, error: Exception) -> ArtifactError:
-    """What TorchScript could not do, as one line; a lack of int8 has another cure than a wrong file."""
+    """Say in one line what TorchScript could not do; a lack of int8 needs another fix than a wrong file."""
     text = " ".join(str(error).split())
     if "onednn" in text or "primitive" in text:
         return ArtifactError(
@@ -135,10 +136,10 @@ def _golden(path: Path) -> _Golden:
 
 
 def _verify(artifact: Artifact, golden: _Golden) -> None:
-    """The golden PNG gives the golden frame, and the golden frames give the golden answers.
+    """Check that the golden PNG gives the golden frame, and that the golden frames give the golden answers.
 
     Raises:
-        ArtifactError: decoder, resize or network differ from those that the file was made with.
+        ArtifactError: decoder, resize or network differ from those of the file's making.
     """
     wrong = f"{artifact.path}: does not answer as when it was made"
     cure = "install the torch and Pillow that this program asks for, or compile the artifact again"
@@ -152,7 +153,7 @@ def _verify(artifact: Artifact, golden: _Golden) -> None:
     if not np.array_equal(prepared, golden.frames[0]):
         raise ArtifactError(f"{wrong}: the golden image is decoded or resized to other pixels; {cure}")
     if [answer.shape for answer in answers[:2]] != [golden.probabilities.shape, golden.heat.shape]:
-        raise ArtifactError(f"{wrong}: it tells other classes or another heat map; {cure}")
+        raise ArtifactError(f"{wrong}: it gives other classes or another heat map; {cure}")
     tolerance = artifact.metadata.golden.probability
     worst = np.abs(answers[0] - golden.probabilities).max()
     heat = np.abs(answers[1] - golden.heat).mean()  # also from 0 to 1; single pixels may move more
@@ -166,7 +167,7 @@ def _verify(artifact: Artifact, golden: _Golden) -> None:
 
 
 def _same_top(answers: NDArray[np.float32], golden: NDArray[np.float32], margin: float) -> bool:
-    """The top class is the same wherever it led the second by more than ``margin``."""
+    """Whether the top class is the same in each frame in which it led by more than ``margin``."""
     second, first = np.sort(golden, axis=1)[:, -2:].T
     same = answers.argmax(axis=1) == golden.argmax(axis=1)
     return bool(np.all(same | (first - second <= margin)))

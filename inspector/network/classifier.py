@@ -1,4 +1,4 @@
-"""Prepared frames → verdicts: what the network says, weighed by the thresholds in force."""
+"""Turns prepared frames into verdicts: the network's answers, judged by the thresholds in force."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from inspector.network.artifact import Artifact
     from inspector.network.metadata import Metadata
 
-UNKNOWN_LABEL = "unknown"  # the label of a frame for which the network gave no numbers
+UNKNOWN_LABEL = "unknown"  # the label if the network's answer is not a number
 
 
 class Classifier:
-    """An opened artifact with the thresholds in force; safe to share between threads.
+    """An opened artifact with the thresholds in force; safe for several threads.
 
     Args:
         artifact: the opened network.
-        overrides: thresholds that settings put in place of the artifact's: ``accept`` (for the accept
-            classes' sum), ``defect`` (for every defect class), or one defect class by its name, which
-            wins over ``defect``.
+        overrides: thresholds of the settings, which replace the artifact's: ``accept`` (for the accept
+            classes' sum), ``defect`` (for every defect class), or one defect class by its name, which wins
+            over ``defect``.
 
     Raises:
         SettingsError: an override names no threshold of this artifact.
@@ -43,15 +43,15 @@ class Classifier:
 
     @property
     def thresholds(self) -> dict[str, Any]:
-        """What is in force, for the record: ``accept``, ``defects`` by class name, and ``novelty``."""
+        """The thresholds in force, for the ledger: ``accept``, ``defects`` by class name, and ``novelty``."""
         return {"accept": self._accept, "defects": dict(self._defects), "novelty": self._novelty}
 
     def prepare(self, pixels: NDArray[np.uint8]) -> Tensor:
-        """A decoded frame, ``uint8[h, w]`` of any size → ``uint8[1, H, W]`` for :meth:`judge`."""
+        """Resize a decoded frame, ``uint8[h, w]`` of any size → ``uint8[1, H, W]``, for :meth:`judge`."""
         return self._artifact.prepare(pixels)
 
     def judge(self, prepared: Sequence[Tensor], flaws: Sequence[str | None]) -> list[Judgement]:
-        """One judgement for each frame, in order.
+        """Judge frames; return one judgement for each frame, in order.
 
         Args:
             prepared: frames ``uint8[1, H, W]``, at least one.
@@ -83,7 +83,7 @@ class Classifier:
     def _verdict(
         self, shares: Mapping[str, float], novelty: float, flaw: str | None
     ) -> tuple[Verdict, str | None]:
-        """A defect above its threshold fails even where the accept classes are above theirs: safety first."""
+        """Apply the thresholds: a defect above its own fails even if the accept classes are above theirs."""
         if flaw is not None:
             return Verdict.REVIEW, flaw
         if self._novelty is not None and novelty > self._novelty:
@@ -99,7 +99,7 @@ class Classifier:
 
 
 def _merge_thresholds(about: Metadata, overrides: Mapping[str, float]) -> tuple[float, dict[str, float]]:
-    """The accept threshold and each defect class's own."""
+    """Return the accept threshold and the threshold of each defect class."""
     defects = [c.name for c in about.classes if c.role == "defect"]
     for key in overrides:
         if key not in ("accept", "defect", *defects):

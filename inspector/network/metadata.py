@@ -1,7 +1,7 @@
 """The artifact's metadata: the contract between trainer and inspector, readable without torch.
 
-A TorchScript file is a zip archive; ``metadata.json`` and ``golden.npz`` lie under its ``extra/`` folder,
-so the standard library reads them.
+A TorchScript file is a zip archive. Its ``extra/`` folder holds ``metadata.json`` and ``golden.npz``, so the
+standard library can read them.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from inspector.errors import ArtifactError as ArtifactError  # re-exported: the trainer sees it from here
+from inspector.errors import ArtifactError as ArtifactError  # re-exported for the trainer
 
 METADATA_FILE = "metadata.json"
 GOLDEN_FILE = "golden.npz"
 
-# What zipfile raises on damaged archives, by the byte that is wrong.
+# Errors of zipfile on damaged archives, depending on the wrong byte.
 ARCHIVE_ERRORS = (
     OSError,
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
-    ValueError,  # among them UnicodeDecodeError
-    RuntimeError,  # "encrypted"; NotImplementedError is one, too
+    ValueError,  # for instance UnicodeDecodeError
+    RuntimeError,  # "encrypted"; also NotImplementedError
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -36,7 +36,7 @@ class _Strict(BaseModel):
 
 
 class WeldClass(_Strict):
-    """One class: what it is called, whether the shop accepts it, and its ISO 6520-1 group if one applies."""
+    """One class: its name, whether the shop accepts it, and its ISO 6520-1 group if one applies."""
 
     name: Annotated[str, Field(min_length=1)]
     role: Literal["accept", "defect"]
@@ -44,24 +44,24 @@ class WeldClass(_Strict):
 
 
 class Thresholds(_Strict):
-    """Probabilities from which a frame is PASS (summed over accept classes) or FAIL (its defect class)."""
+    """Probabilities from which a frame is PASS (sum of the accept classes) or FAIL (its defect class)."""
 
     accept: Share = 0.5
     defect: Share = 0.5
     per_class: dict[str, Share] = {}  # defect classes that need another threshold than ``defect``
-    novelty: float | None = None  # novelty above this is REVIEW; None where novelty was not fitted
+    novelty: float | None = None  # novelty above this is REVIEW; None if novelty was not fitted
     chosen: str = "default"  # how they were chosen: "default", or the wanted escape rate and n
 
 
 class Golden(_Strict):
-    """How far outputs may be from the golden ones and still be the same network."""
+    """Largest differences between a network's answers and its golden ones."""
 
-    probability: Annotated[float, Field(gt=0)] = 0.05  # absolute; other processors round int8 sums elsewhere
-    top1: bool = True  # the top class must be the same wherever its golden margin exceeds ``probability``
+    probability: Annotated[float, Field(gt=0)] = 0.05  # absolute; processors round int8 sums differently
+    top1: bool = True  # the top class must be the same if its golden margin exceeds ``probability``
 
 
 class Metadata(_Strict):
-    """Everything the station must know of an artifact, checked when it is written and when it is read."""
+    """All facts that the station needs about an artifact, checked when written and when read."""
 
     schema_number: Literal[1] = Field(default=1, alias="schema")
     name: Annotated[str, Field(min_length=1)]
@@ -72,7 +72,7 @@ class Metadata(_Strict):
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 8  # significant bits of a source pixel above 8 bits
     thresholds: Thresholds = Thresholds()
     temperature: Annotated[float, Field(gt=0)] = 1.0  # logits are divided by it inside the artifact
-    calibrated: bool = False  # True where ``temperature`` was fitted on held-out frames
+    calibrated: bool = False  # True if ``temperature`` was fitted on held-out frames
     quantization: Literal["dynamic", "static", "none"]
     golden: Golden = Golden()
     network: dict[str, Any]  # the network's own configuration (channels, plan)
@@ -102,12 +102,12 @@ class Metadata(_Strict):
         return [c.name for c in self.classes]
 
     def to_json(self) -> str:
-        """The text that goes into ``metadata.json``."""
+        """Return the text of ``metadata.json``."""
         return self.model_dump_json(by_alias=True, indent=1)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str) -> Self:
-        """Parse and check; ``source`` names the file in the message.
+        """Parse and check a text; ``source`` names the file in the message.
 
         Raises:
             ArtifactError: one line that names the first wrong field.
@@ -124,7 +124,7 @@ class Metadata(_Strict):
 
 
 def extra_file(artifact: Path, name: str) -> bytes:
-    """Bytes of one extra file of a TorchScript archive, by ``zipfile`` alone.
+    """Read one extra file of a TorchScript archive, with ``zipfile`` alone.
 
     Raises:
         ArtifactError: the file is missing, is no archive, or lacks that extra file.
@@ -146,7 +146,7 @@ def extra_file(artifact: Path, name: str) -> bytes:
 
 
 def read(artifact: Path) -> Metadata:
-    """The metadata of an artifact, without opening the network (and without torch).
+    """Read the metadata of an artifact, without opening the network (and without torch).
 
     Raises:
         ArtifactError: see :func:`extra_file` and :meth:`Metadata.from_json`.

@@ -1,4 +1,4 @@
-"""The artifact is opened only when it is the right file, whole, and right on this machine."""
+"""The artifact opens only if it is the right file, undamaged, and right on this machine."""
 
 import hashlib
 import io
@@ -59,7 +59,7 @@ def _golden(path, **changes):
 
 
 def test_opened_artifact_prepares_and_answers(path):
-    """An opened artifact knows its hash and metadata, prepares raw frames and judges batches of them."""
+    """An opened artifact knows its hash and metadata, prepares frames and judges batches of them."""
     opened = artifact.open(path)
     assert opened.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert opened.metadata.name == "tiny"
@@ -72,7 +72,7 @@ def test_opened_artifact_prepares_and_answers(path):
 
 
 def test_the_right_hash_opens_and_another_is_refused(path):
-    """Where settings name a hash, exactly that file opens."""
+    """If settings name a hash, only the file with that hash opens."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert artifact.open(path, sha256=digest).sha256 == digest
     _refused(path, "artifact_sha256", sha256="0" * 64)
@@ -88,13 +88,13 @@ def test_what_is_no_file_is_refused(tmp_path):
 
 
 def test_other_torchscript_is_refused(tmp_path):
-    """TorchScript without the extra files is named as what it is."""
+    """TorchScript without the extra files is refused by what it lacks."""
     torch.jit.script(torch.nn.ReLU()).save(str(tmp_path / "relu.pt"))
     _refused(tmp_path / "relu.pt", "lacks metadata.json")
 
 
 def test_a_zip_with_the_extra_files_alone_is_refused(path, tmp_path):
-    """An archive that carries metadata and golden frames but no network is no artifact."""
+    """An archive with metadata and golden frames but without a network is no artifact."""
     out = tmp_path / "x.pt"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
         for entry in source.namelist():
@@ -105,7 +105,7 @@ def test_a_zip_with_the_extra_files_alone_is_refused(path, tmp_path):
 
 @pytest.mark.parametrize("missing", ["metadata.json", "golden.npz"])
 def test_a_missing_extra_file_is_named(path, tmp_path, missing):
-    """An archive without one of its extra files says which."""
+    """An archive without one of its extra files is refused with that file's name."""
     _refused(_rewritten(path, tmp_path / "x.pt", {missing: None}), f"lacks {missing}")
 
 
@@ -121,17 +121,17 @@ def test_metadata_of_another_schema_is_refused(path, tmp_path, changed, match):
 @settings(max_examples=25, deadline=None)
 @given(share=st.floats(0, 0.999))
 def test_a_truncated_copy_is_refused(path, tmp_path_factory, share):
-    """A copy that ends early, wherever it ends, is refused with one line."""
+    """A copy that ends early, at any byte, is refused with one line."""
     data = path.read_bytes()
     torn = tmp_path_factory.mktemp("torn") / "x.pt"
     torn.write_bytes(data[: int(len(data) * share)])
-    _refused(torn, r"is not an artifact|lacks metadata\.json")  # golden.npz is a zip archive, too
+    _refused(torn, r"is not an artifact|lacks metadata\.json")  # golden.npz is a zip archive too
 
 
 @settings(max_examples=25, deadline=None)
 @given(share=st.floats(0, 0.999), flip=st.integers(1, 255))
 def test_a_flipped_byte_is_refused_or_harmless(path, tmp_path_factory, share, flip):
-    """A copy with one wrong byte is refused with one line, or the byte was padding and nothing differs."""
+    """A copy with one wrong byte is refused with one line, or gives the same answers."""
     data = bytearray(path.read_bytes())
     data[int(len(data) * share)] ^= flip
     damaged = tmp_path_factory.mktemp("damaged") / "x.pt"
@@ -155,7 +155,7 @@ def test_other_weights_fail_the_golden_frames(path, tmp_path):
 
 
 def test_another_top_class_fails_within_the_tolerance(tmp_path):
-    """Where probabilities may differ widely, the top class of a clear golden frame still must not."""
+    """Even with a wide tolerance, the top class of a clear golden frame must be the same."""
     path = tmp_path / "undecided.pt"
     compiled(path, untrained())
     _, content = _golden(path)
@@ -173,7 +173,7 @@ def test_another_top_class_fails_within_the_tolerance(tmp_path):
 
 
 def test_another_decoder_or_resize_is_noticed(path, tmp_path):
-    """Where the golden PNG no longer gives the golden frame, the artifact is refused."""
+    """If the golden PNG does not give the golden frame, the artifact is refused."""
     png = io.BytesIO()
     Image.fromarray(picture(99)).save(png, "PNG")
     packed, _ = _golden(path, png=np.frombuffer(png.getvalue(), np.uint8))
@@ -190,7 +190,7 @@ def test_a_damaged_golden_file_is_refused(path, tmp_path):
 
 
 def test_a_machine_without_int8_gets_the_fix(path, tmp_path):
-    """Where the network's operators do not exist, the line names --scheme none."""
+    """If the network's operators do not exist, the line names --scheme none."""
     with zipfile.ZipFile(path) as archive:
         code = {
             name.rpartition("/")[2]: source.replace(b"ops.onednn.q", b"ops.onednn.no_q")
@@ -202,7 +202,7 @@ def test_a_machine_without_int8_gets_the_fix(path, tmp_path):
 
 
 def test_one_artifact_serves_many_threads(path):
-    """Workers that share an artifact get the same bits as one that has it alone."""
+    """Workers that share an artifact get the same bits as a single one."""
     from concurrent.futures import ThreadPoolExecutor
 
     opened = artifact.open(path)
@@ -214,7 +214,7 @@ def test_one_artifact_serves_many_threads(path):
 
 
 def test_a_copy_opens_from_anywhere(path, tmp_path):
-    """The file stands alone: a renamed copy in another folder opens and has the same hash."""
+    """A renamed copy in another folder opens and has the same hash."""
     copy = shutil.copy(path, tmp_path / "renamed.bin")
     assert artifact.open(copy).sha256 == artifact.open(path).sha256
 
@@ -222,7 +222,7 @@ def test_a_copy_opens_from_anywhere(path, tmp_path):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere torch has one set of kernels")
 @pytest.mark.parametrize(("capability", "warned"), [("default", True), ("avx2", False)])
 def test_a_torch_without_vector_instructions_is_reported(path, capability, warned):
-    """Where torch takes the processor for an old one, and is slow, a line says so; else none does."""
+    """If torch finds no vector instructions, and is slow, a line says so."""
     code = (
         f"import pathlib; from inspector.network import artifact; artifact.open(pathlib.Path({str(path)!r}))"
     )
@@ -238,7 +238,7 @@ def test_a_torch_without_vector_instructions_is_reported(path, capability, warne
 
 
 def test_warm_workers_take_no_fresh_memory(tmp_path):
-    """After the warm-up, a large piece that one thread frees is the next one's, without new pages."""
+    """After the warm-up, memory that one thread frees is reused by another, without new pages."""
     compiled(tmp_path / "a.pt")
     code = f"""
 import pathlib, resource, threading
@@ -261,4 +261,4 @@ for _ in range(5):
 print(faults() - before)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 2000  # glibc's own ways: some 7400
+    assert int(done.stdout) < 2000  # by glibc's defaults: some 7400

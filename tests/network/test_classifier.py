@@ -1,4 +1,4 @@
-"""Verdicts: nothing that is flawed, novel or not a number ever passes."""
+"""Verdicts: a frame that is flawed, novel or not a number never passes."""
 
 import math
 from pathlib import Path
@@ -25,7 +25,7 @@ CLASSES = [
 
 
 class Scripted(nn.Module):
-    """A network that answers what it was told, whatever it sees."""
+    """A network with given answers, whatever it sees."""
 
     def __init__(self, probabilities: Tensor, novelty: Tensor, heat: Tensor) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Scripted(nn.Module):
 
 
 def _classifier(rows, *, novelty=None, heat=0.5, thresholds=None, overrides=None, classes=None):
-    """A classifier over a network that answers ``rows``."""
+    """A classifier whose network answers ``rows``."""
     metadata = Metadata(
         name="told",
         version="1",
@@ -81,7 +81,7 @@ def _judge(rows, *, flaws=None, **arguments):
     ],
 )
 def test_thresholds_make_the_verdict(row, verdict, reason, label):
-    """Accept classes pass by their sum, a defect class fails by itself, what lies between is reviewed."""
+    """Accept classes pass by their sum, a defect class fails by itself, all else is reviewed."""
     [judgement] = _judge([row])
     assert (judgement.verdict, judgement.reason, judgement.label) == (verdict, reason, label)
     assert judgement.confidence == pytest.approx(max(row))
@@ -90,21 +90,21 @@ def test_thresholds_make_the_verdict(row, verdict, reason, label):
 
 
 def test_a_defect_fails_even_beside_an_accepted_sum():
-    """Where both thresholds are met, the frame fails: an escape costs more than a second look."""
+    """If both thresholds are met the frame fails, since an escape costs more than a review."""
     [judgement] = _judge([[0.7, 0, 0.3, 0]], overrides={"crack": 0.2})
     assert judgement.verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("flaw", ["blank", "saturated", "unfinished"])
 def test_a_flawed_frame_is_reviewed(flaw):
-    """A frame that shows no weld is for people to look at, however sure the network is."""
+    """A frame that shows no weld is reviewed, however sure the network is."""
     for row in ([1.0, 0, 0, 0], [0, 0, 1.0, 0]):
         [judgement] = _judge([row], flaws=[flaw])
         assert (judgement.verdict, judgement.reason) == (Verdict.REVIEW, flaw)
 
 
 def test_a_novel_frame_is_reviewed():
-    """Novelty above its threshold is REVIEW; at or below it, and where none was fitted, it says nothing."""
+    """Novelty above its threshold is REVIEW; at or below it, or without one, it has no effect."""
     rows, novelty = [[1.0, 0, 0, 0]] * 2, [3.0, 3.5]
     fitted = _judge(rows, novelty=novelty, thresholds=Thresholds(novelty=3.0))
     assert [j.verdict for j in fitted] == [Verdict.PASS, Verdict.REVIEW]
@@ -114,7 +114,7 @@ def test_a_novel_frame_is_reviewed():
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 def test_what_is_not_a_number_is_reviewed(wrong):
-    """A network that gives no numbers gives no label, no confidence and never a PASS."""
+    """An answer that is not a number gives no label, no confidence and never a PASS."""
     for judgement in (
         _judge([[wrong, 0.5, 0.5, 0]])[0],
         _judge([[1.0, 0, 0, 0]], novelty=[wrong])[0],
@@ -139,7 +139,7 @@ def test_one_bad_frame_does_not_harm_its_batch():
     accept=st.floats(0, 1),
 )
 def test_pass_is_never_given_in_doubt(row, novelty, flaw, accept):
-    """Whatever the network answers, a PASS means: finite, not flawed, not novel, accepted, no defect."""
+    """Every PASS is finite, not flawed, not novel, accepted, and without a defect."""
     [judgement] = _judge(
         [row],
         novelty=[novelty],
@@ -157,7 +157,7 @@ def test_pass_is_never_given_in_doubt(row, novelty, flaw, accept):
 
 
 def test_heat_is_kept_for_what_people_look_at():
-    """FAIL and REVIEW carry a small uint8 map, PASS none."""
+    """FAIL and REVIEW have a small uint8 map, PASS has none."""
     passed, failed, reviewed = _judge([[1.0, 0, 0, 0], [0, 0, 1.0, 0], [0.4, 0, 0.4, 0.2]], heat=0.5)
     assert passed.heat is None
     for judgement in (failed, reviewed):
@@ -167,7 +167,7 @@ def test_heat_is_kept_for_what_people_look_at():
 
 
 def test_overrides_win_over_the_artifact():
-    """A class by its name wins over 'defect', which wins over all that the artifact says of defects."""
+    """A class by its name wins over 'defect', which wins over the artifact's defect thresholds."""
     thresholds = Thresholds(accept=0.6, defect=0.4, per_class={"pore": 0.1})
 
     def in_force(overrides):
@@ -181,14 +181,14 @@ def test_overrides_win_over_the_artifact():
 
 @pytest.mark.parametrize("key", ["crak", "good", "Accept", ""])
 def test_an_override_that_names_nothing_is_refused(key):
-    """A threshold for no defect class (accept classes go by their sum) is one line that lists the names."""
+    """An override for anything but 'accept', 'defect' or a defect class is one line with the names."""
     with pytest.raises(SettingsError, match="crack, pore") as caught:
         _classifier([[1, 0, 0, 0]], overrides={key: 0.5})
     assert "\n" not in str(caught.value)
 
 
 def test_without_an_accept_class_nothing_passes():
-    """An artifact that knows only defects never says PASS, not even at threshold 0."""
+    """An artifact with only defect classes never passes a frame, even at threshold 0."""
     classes = [WeldClass(name=name, role="defect") for name in ("crack", "pore")]
     [judgement] = _judge([[0.5, 0.5]], classes=classes, overrides={"accept": 0.0, "defect": 0.9})
     assert (judgement.verdict, judgement.reason) == (Verdict.REVIEW, "uncertain")

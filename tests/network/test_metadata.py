@@ -68,13 +68,13 @@ def test_the_first_wrong_field_is_named(changes, field):
 
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_any_bytes_are_metadata_or_one_line(data):
-    """Whatever lies in metadata.json, the answer is metadata or ArtifactError."""
+    """Any bytes in metadata.json give metadata or an ArtifactError."""
     with pytest.raises(ArtifactError):
         Metadata.from_json(data, source="x.pt")
 
 
 def test_reading_needs_neither_torch_nor_network(tmp_path):
-    """An archive with metadata alone reads, by a process that never imports torch."""
+    """An archive with metadata alone can be read without importing torch."""
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("x/extra/metadata.json", _read().to_json())
     code = (
@@ -88,7 +88,7 @@ def test_reading_needs_neither_torch_nor_network(tmp_path):
 
 
 def test_an_archive_without_the_file_is_named(tmp_path):
-    """An archive that lacks an extra file says which one."""
+    """An archive that lacks an extra file is refused with that file's name."""
     with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
         archive.writestr("x/data.pkl", b"")
     with pytest.raises(ArtifactError, match=r"lacks golden\.npz"):
