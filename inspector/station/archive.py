@@ -186,7 +186,7 @@ class Archive:
         return Moved.CHANGED
 
     def require_moves(self) -> None:
-        """Try a real rename, to tell an outage from the trouble of a single file.
+        """Try a real rename, to distinguish an outage from the trouble of a single file.
 
         Raises:
             ArchiveUnavailable: the disk is full, read-only or failing, or a folder is not there.

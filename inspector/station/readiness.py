@@ -81,7 +81,7 @@ class WaitingFile:
         return now - self.changed >= give_up_s
 
     def is_slow(self, now: float, give_up_s: float) -> bool:
-        """Whether somebody has been writing to the file for longer than ``give_up_s``."""
+        """Whether a writer has been at work on the file for longer than ``give_up_s``."""
         return now - self.seen_monotonic > give_up_s > now - self.changed
 
 

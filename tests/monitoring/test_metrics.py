@@ -120,9 +120,9 @@ def test_a_taken_port_is_refused(tmp_path: Path, tiny: Path, url_of: Callable[[s
         other.listen()
         port = other.getsockname()[1]
         station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=port)
-        told = station.command("run")
-    assert told.returncode == 2
-    assert told.stderr.endswith(f"metrics_port {port}: Address already in use; choose another\n")
+        done = station.command("run")
+    assert done.returncode == 2
+    assert done.stderr.endswith(f"metrics_port {port}: Address already in use; choose another\n")
 
 
 def test_a_lost_folder_a_full_disk_and_a_hanging_commit_turn_the_page_red(
@@ -176,13 +176,13 @@ def test_the_log_as_json_is_one_object_a_batch_and_a_problem_and_no_password(tmp
         for n in range(4):
             station.put(f"w{n}.png", seed=n)
         (station.drop / "bad.png").write_text("no picture")
-        told = station.command("once")
+        done = station.command("once")
         server.stop()
         away = station.command("once")
-    lines = [json.loads(line) for line in told.stderr.splitlines()]
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert sum(line["frames"] for line in lines if line.get("event") == "batch") == 4
     assert [line["file"] for line in lines if line.get("event") == "quarantine"] == ["bad.png"]
     assert len([line for line in lines if "w0.png" in line["message"]]) == 0
     assert all(line["time"].endswith("+00:00") and line["level"] in ("INFO", "WARNING") for line in lines)
     assert away.returncode == 1
-    assert "open-sesame" not in told.stderr + away.stderr
+    assert "open-sesame" not in done.stderr + away.stderr

@@ -166,9 +166,9 @@ def test_another_top_class_fails_within_the_tolerance(tmp_path):
     _refused(_rewritten(path, tmp_path / "x.pt", {"golden.npz": golden}), "golden probabilities differ")
     with zipfile.ZipFile(path) as archive:
         [entry] = [name for name in archive.namelist() if name.endswith("metadata.json")]
-        told = json.loads(archive.read(entry))
-    told["golden"]["probability"] = 0.9
-    changes = {"golden.npz": golden, "metadata.json": json.dumps(told).encode()}
+        content = json.loads(archive.read(entry))
+    content["golden"]["probability"] = 0.9
+    changes = {"golden.npz": golden, "metadata.json": json.dumps(content).encode()}
     _refused(_rewritten(path, tmp_path / "y.pt", changes), "another top class")
 
 
@@ -226,7 +226,7 @@ def test_a_torch_without_vector_instructions_is_reported(path, capability, warne
     code = (
         f"import pathlib; from inspector.network import artifact; artifact.open(pathlib.Path({str(path)!r}))"
     )
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
         check=True,
@@ -234,7 +234,7 @@ def test_a_torch_without_vector_instructions_is_reported(path, capability, warne
         text=True,
         timeout=HANG_S,
     )
-    assert ("no vector instructions" in told.stderr) == warned, told.stderr
+    assert ("no vector instructions" in done.stderr) == warned, done.stderr
 
 
 def test_warm_workers_take_no_fresh_memory(tmp_path):

@@ -42,7 +42,7 @@ class Scripted(nn.Module):
 def _classifier(rows, *, novelty=None, heat=0.5, thresholds=None, overrides=None, classes=None):
     """A classifier whose network answers ``rows``."""
     metadata = Metadata(
-        name="told",
+        name="scripted",
         version="1",
         classes=classes or CLASSES,
         height=64,
@@ -63,7 +63,7 @@ def _classifier(rows, *, novelty=None, heat=0.5, thresholds=None, overrides=None
             torch.full([len(rows), 2, 3], heat),
         ).eval()
     )
-    return Classifier(Artifact(Path("told.pt"), "0" * 64, metadata, network), overrides)
+    return Classifier(Artifact(Path("scripted.pt"), "0" * 64, metadata, network), overrides)
 
 
 def _judge(rows, *, flaws=None, **arguments):

@@ -189,9 +189,11 @@ def test_bad_files_are_set_aside_and_harm_no_other(station: Station):
     for n in range(10):
         expected[station.put(f"good{n}.png", seed=n).name] = ""
     totals = station.once()
-    told = {row.source_name: row.reason for row in station.rows("SELECT source_name, reason FROM quarantine")}
-    told |= {row.source_name: "" for row in station.rows("SELECT source_name FROM inspection")}
-    assert told == expected
+    reasons = {
+        row.source_name: row.reason for row in station.rows("SELECT source_name, reason FROM quarantine")
+    }
+    reasons |= {row.source_name: "" for row in station.rows("SELECT source_name FROM inspection")}
+    assert reasons == expected
     assert totals["seen"] == len(expected)
     assert is_empty(station.drop)
     assert station.reconcile()["unaccounted"] == 0

@@ -744,8 +744,8 @@ def test_what_is_no_cameras_folder_is_left_alone(
         Path("x.png"),
     }
     assert set(names(intake.take(9))) == {"link", "x.png"}
-    told = {detail for kind, detail in intake.events if kind == "directory"}
-    assert "cam1/deeper is left in the drop folder" in told
+    details = {detail for kind, detail in intake.events if kind == "directory"}
+    assert "cam1/deeper is left in the drop folder" in details
 
 
 # --- file systems that others write to --------------------------------------------------------------
