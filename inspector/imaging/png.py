@@ -1,7 +1,8 @@
 """Parts of PNG that Pillow does not check, or does slowly: the end, the checksums, the inflating.
 
-Intel's ISA-L inflates faster than the zlib of Pillow's wheels: plain zlib up to 12.2, which takes four times
-as long, and zlib-ng from 12.3 on. :func:`with_stored_pixels` gives Pillow the same file with its pixels
+Intel's ISA-L inflates faster than the zlib of Pillow's wheels. It takes a quarter of the time of plain zlib,
+which they contain up to 12.2, and about 0.6 of the time of zlib-ng, which they contain from 12.3 on (a frame
+of 0.5 MB: 4.2 instead of 7.3 ms). :func:`with_stored_pixels` gives Pillow the same file with its pixels
 stored instead of deflated, so Pillow still decides what they mean.
 """
 
