@@ -129,7 +129,7 @@ class Results:
 
     def _run(self) -> None:
         """Write results after each commit, and what is left once the end is asked for."""
-        self._woken.set()  # what the last run left
+        self._woken.set()  # for results that the last run left
         while not self._ending.is_set():
             self._woken.wait()
             self._woken.clear()
