@@ -14,7 +14,7 @@ from inspector.records import NameParts
 MAX_NAME_BYTES: Final = 255  # of a file name, on Linux file systems and on shares
 # '%' itself is escaped so that the mapping can be undone (to_path does); control
 # characters and Unicode's own line ends would break lines in reports and logs.
-_UNSAFE = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_UNSAFE_CHARACTER = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COMPACT_TIME = re.compile(r"(\d{4}-?\d\d-?\d\d)[T_-]?(\d\d-?\d\d-?\d\d)", re.ASCII)
 _UNIX_SECONDS = re.compile(r"\d{9,10}(\.\d{1,9})?", re.ASCII)
 _PLAUSIBLE_YEARS = range(1970, 2100)  # a camera's clock may be unset, but what it wrote is no other era
@@ -47,7 +47,9 @@ def shorten(name: str, max_bytes: int) -> str:
 
 
 def _escape(text: str) -> str:
-    return _UNSAFE.sub(lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), text)
+    return _UNSAFE_CHARACTER.sub(
+        lambda match: "".join(f"%{byte:02X}" for byte in match.group().encode()), text
+    )
 
 
 def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> NameParts:

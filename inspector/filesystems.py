@@ -28,7 +28,7 @@ FOREIGN: Final = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk")
 VOLATILE: Final = ("tmpfs", "ramfs")
 
 _MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
-_OCTAL = re.compile(r"\\(\d{3})")  # how blanks and line ends stand in it
+_OCTAL_ESCAPE = re.compile(r"\\(\d{3})")  # how blanks and line ends stand in it
 
 
 class Mount(NamedTuple):
@@ -45,7 +45,7 @@ def mount_of(path: PurePath) -> Mount:
     with contextlib.suppress(OSError):
         for line in _MOUNTS.read_text().splitlines():
             before, _, after = line.partition(" - ")
-            point = Path(_OCTAL.sub(lambda code: chr(int(code[1], 8)), before.split()[4]))
+            point = Path(_OCTAL_ESCAPE.sub(lambda code: chr(int(code[1], 8)), before.split()[4]))
             if (point == where or point in where.parents) and len(point.parts) >= len(best.point.parts):
                 best = Mount(point, *after.split()[:2])
     return best

@@ -13,7 +13,7 @@ from inspector.errors import FolderError, StationError
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold a folder's own lock within the block; it ends with the process, however that ends.
 
     Raises:
@@ -28,7 +28,7 @@ def alone(folder: Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        process = owner(folder)
+        process = holder(folder)
         who = "" if process is None else f" (process {process})"
         raise StationError(
             f"{folder}: another prune or requeue{who} is at work; try again after it"
@@ -37,7 +37,7 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def owner(folder: Path) -> int | None:
+def holder(folder: Path) -> int | None:
     """The process that holds a drop folder's lock, found without taking it; None where that is not told."""
     with contextlib.suppress(OSError):
         return _holder(folder.stat().st_ino)

@@ -18,21 +18,21 @@ from typing import Final
 
 from inspector.errors import FolderError, UsageError
 
-_ALLOWED: Final = "WELD_OTHERS_MAY_WRITE"
-_NOBODY: Final = 65_534  # who stands for all that a user namespace does not know
+_OTHERS_MAY_WRITE: Final = "WELD_OTHERS_MAY_WRITE"
+_OVERFLOW_ID: Final = 65_534  # who stands for all that a user namespace does not know
 
 
-def require_settings(path: Path) -> None:
+def require_protected_settings(path: Path) -> None:
     """Refuse a settings file that others can write: its own word on whether that is allowed is void.
 
     Raises:
         UsageError: they can, and the environment does not allow it.
     """
-    if os.environ.get(_ALLOWED, "").lower() not in ("1", "true", "yes", "on"):
-        require(path, f"set {_ALLOWED}=true in the environment")
+    if os.environ.get(_OTHERS_MAY_WRITE, "").lower() not in ("1", "true", "yes", "on"):
+        require_protected(path, f"set {_OTHERS_MAY_WRITE}=true in the environment")
 
 
-def require(path: Path, mend: str) -> None:
+def require_protected(path: Path, mend: str) -> None:
     """Refuse a file that others can write, or replace.
 
     Args:
@@ -65,8 +65,8 @@ def _who_else_writes(place: Path) -> str | None:
 
 
 def _holds_others(group: int) -> bool:
-    if group in (0, _NOBODY):
-        return group == _NOBODY
+    if group in (0, _OVERFLOW_ID):
+        return group == _OVERFLOW_ID
     try:
         members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
     except KeyError:  # without a name: it is known to nobody, or to nobody here

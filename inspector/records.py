@@ -148,7 +148,7 @@ class Duplicate:
 
     arrival: Arrival
     source: SourceFile
-    inspection_id: int
+    inspection: int
     recorded_us: int
     final_path: str  # relative to the archive folder
     place: ClassVar[Place] = Place.ARCHIVE
@@ -177,7 +177,7 @@ class Known:
     place this file was on its way to when the daemon died.
     """
 
-    inspection_id: int | None  # None: the earlier arrivals were quarantined
+    inspection: int | None  # None: the earlier arrivals were quarantined
     paths: tuple[tuple[Outcome, str], ...]
 
 
@@ -206,7 +206,7 @@ class InForce:
 class Review:
     """A person's word on one inspected image."""
 
-    inspection_id: int
+    inspection: int
     reviewer: str
     verdict: Verdict  # REVIEW: they could not tell
     label: str | None = None  # the class, where they named one

@@ -24,9 +24,11 @@ from sqlalchemy.exc import ArgumentError
 from inspector.errors import SettingsError
 
 ENV_PREFIX = "WELD_"
-_CREDENTIALS = "CREDENTIALS_DIRECTORY"  # where systemd puts what the unit's LoadCredential= names
-_PASSWORD = "pgpassword"  # noqa: S105 - the credential's name: a password for a database_url without one
-_URL_FILES = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"})  # files in a URL's query
+_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # where systemd puts what the unit's LoadCredential= names
+_PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - the credential's name: a password for a database_url without one
+_URL_FILE_KEYS = frozenset(
+    {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
+)  # files in a URL's query
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
@@ -170,7 +172,7 @@ class Settings(BaseSettings):
         url = self.url
         if url.drivername == "sqlite" and url.database:
             url = url.set(database=str(base / Path(url.database).expanduser()))
-        for key in url.query.keys() & _URL_FILES:
+        for key in url.query.keys() & _URL_FILE_KEYS:
             file = str(url.query[key])
             if file != "system":  # libpq's word for the system's own certificates
                 url = url.update_query_dict({key: str(base / Path(file).expanduser())})
@@ -222,8 +224,8 @@ def _credentials() -> Path | None:
     Raises:
         SettingsError: a file there is named as a setting that does not exist.
     """
-    folder = Path(os.environ.get(_CREDENTIALS, ""))
-    if not os.environ.get(_CREDENTIALS) or not folder.is_dir():
+    folder = Path(os.environ.get(_CREDENTIALS_VARIABLE, ""))
+    if not os.environ.get(_CREDENTIALS_VARIABLE) or not folder.is_dir():
         return None
     for file in folder.iterdir():
         key = file.name.lower().removeprefix(ENV_PREFIX.lower())
@@ -236,12 +238,14 @@ def _with_password(settings: Settings) -> Settings:
     """The same, with the password of systemd's credential where neither URL nor environment gives one."""
     url, folder = settings.url, _credentials()
     given = url.password or "password" in url.query or "PGPASSWORD" in os.environ
-    if url.drivername == "sqlite" or given or folder is None or not (folder / _PASSWORD).exists():
+    if url.drivername == "sqlite" or given or folder is None or not (folder / _PASSWORD_CREDENTIAL).exists():
         return settings
     try:
-        password = (folder / _PASSWORD).read_text(encoding="utf-8").rstrip("\r\n")
+        password = (folder / _PASSWORD_CREDENTIAL).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"credential {_PASSWORD}: cannot be read: {type(error).__name__}") from None
+        raise SettingsError(
+            f"credential {_PASSWORD_CREDENTIAL}: cannot be read: {type(error).__name__}"
+        ) from None
     with_it = url.set(password=password).render_as_string(hide_password=False)
     return settings.model_copy(update={"database_url": with_it})
 

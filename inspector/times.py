@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from inspector.errors import UsageError
 
+DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ALWAYS_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
+_END_OF_TIME_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
 
 
 class DayAndShift(NamedTuple):
@@ -41,7 +42,7 @@ def local_day_and_shift(instant_us: int, zone: tzinfo, shifts: Mapping[str, time
 
 
 def instants(
-    since: str | None, until: str | None, zone: tzinfo, prefix: str = "", end_us: int = _ALWAYS_US
+    since: str | None, until: str | None, zone: tzinfo, prefix: str = "", end_us: int = _END_OF_TIME_US
 ) -> tuple[int, int]:
     """A period in UTC epoch microseconds, the end exclusive.
 
@@ -55,7 +56,7 @@ def instants(
     Raises:
         UsageError: no date, or the period is empty.
     """
-    first = _instant_us(f"--{prefix}since", since, zone, -_ALWAYS_US)
+    first = _instant_us(f"--{prefix}since", since, zone, -_END_OF_TIME_US)
     last = _instant_us(f"--{prefix}until", until, zone, end_us)
     if first >= last and (since or until):
         raise UsageError(

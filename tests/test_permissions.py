@@ -30,17 +30,17 @@ def file(tmp_path: Path) -> Path:
 def refusal(path: Path) -> str:
     """The line that refuses it."""
     with pytest.raises(UsageError) as caught:
-        permissions.require(path, "allow it")
+        permissions.require_protected(path, "allow it")
     assert caught.value.exit_status == 2
     return str(caught.value)
 
 
 def test_ones_own_file_is_trusted(file: Path) -> None:
     """Readable to all and writable by its owner alone is the normal case, also through one's own link."""
-    permissions.require(file, "allow it")
+    permissions.require_protected(file, "allow it")
     link = file.with_name("link")
     link.symlink_to(file)
-    permissions.require(link, "allow it")
+    permissions.require_protected(link, "allow it")
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
@@ -57,7 +57,7 @@ def test_what_everybody_may_write_is_refused(file: Path, place: str) -> None:
 def test_a_folder_where_nobody_may_rename_anothers_files_is_trusted(file: Path) -> None:
     """As /tmp, by its sticky bit."""
     file.parent.chmod(0o1777)
-    permissions.require(file, "allow it")
+    permissions.require_protected(file, "allow it")
 
 
 def test_the_folder_that_a_link_leads_to_counts_too(tmp_path: Path, file: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_group_counts_where_it_holds_somebody_else(file: Path, shared: bool) -
     if shared:
         assert "may write to" in refusal(file)
     else:
-        permissions.require(file, "allow it")
+        permissions.require_protected(file, "allow it")
 
 
 def test_a_missing_file_is_one_line(file: Path) -> None:

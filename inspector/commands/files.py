@@ -13,8 +13,6 @@ import typer
 from inspector.commands.options import AsJson, Config, load, open_ledger, print_figures, verdict_of
 from inspector.errors import UsageError
 
-_DAY_US = 86_400_000_000
-
 
 def reconcile(config: Config, as_json: AsJson = False) -> None:
     """Compare the database with the files on disk, and list every file that is unaccounted for."""
@@ -59,19 +57,20 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove old images from the disk; their rows stay. Without --delete, only count them."""
-    from inspector.locks import alone
+    from inspector.locks import locked
     from inspector.records import Place
+    from inspector.times import DAY_US
     from inspector.upkeep.prune import KEPT, Policy
     from inspector.upkeep.prune import prune as work
 
     settings = load(config)
     policy = Policy(
-        before_us=time.time_ns() // 1000 - round(older_than * _DAY_US),
+        before_us=time.time_ns() // 1000 - round(older_than * DAY_US),
         verdicts=frozenset(verdict_of(word.upper()) for word in verdict or ["PASS"]),
         unreviewed=unreviewed,
         places=(Place.ARCHIVE, Place.QUARANTINE) if quarantined else (Place.ARCHIVE,),
     )
-    with alone(settings.quarantine_folder), open_ledger(settings) as store:
+    with locked(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
             store,
             settings.url,
@@ -82,7 +81,7 @@ def prune(
             track=_tracked("pruning" if delete else "looking"),
         )
         if delete and result.files:
-            store.event("prune", f"{result.files} files, {result.size_bytes} bytes")
+            store.record_event("prune", f"{result.files} files, {result.size_bytes} bytes")
     figures = {"dry_run": not delete, "pruned": result.files, "bytes": result.size_bytes}
     print_figures(figures | {f"kept_{why}": result.kept[why] for why in KEPT}, as_json)
     if not delete:
@@ -108,7 +107,7 @@ def requeue(
     as_json: AsJson = False,
 ) -> None:
     """Move quarantined files that match all options back into the drop folder, to be inspected again."""
-    from inspector.locks import alone
+    from inspector.locks import locked
     from inspector.station.archive import Archive
     from inspector.times import instants
     from inspector.upkeep.requeue import Chosen
@@ -122,7 +121,7 @@ def requeue(
     chosen = Chosen(row, reason, instants(since, until, settings.zone))
     # This tries real renames, before anything is written to the database.
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
-    with alone(settings.quarantine_folder), open_ledger(settings) as store:
+    with locked(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
             store,
             settings.url,
@@ -134,7 +133,7 @@ def requeue(
             track=_tracked("putting back"),
         )
         if result.files and not dry_run:
-            store.event("requeue", f"{result.files} files")
+            store.record_event("requeue", f"{result.files} files")
     for line in result.left:
         typer.echo(f"left: {line}", err=True)
     print_figures({"dry_run": dry_run, "requeued": result.files, "left": len(result.left)}, as_json)

@@ -53,5 +53,5 @@ def trace(
         quarantine=settings.quarantine_folder,
         zone=settings.zone,
     )
-    lives = tracing.trace(settings.url, folders, file=file, part=part, row=inspection)
+    lives = tracing.trace(settings.url, folders, file=file, part=part, inspection=inspection)
     typer.echo(json.dumps({"lives": lives}, ensure_ascii=False) if as_json else tracing.render(lives))

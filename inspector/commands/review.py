@@ -55,7 +55,7 @@ def next_(
     """List the images that wait for a verdict; as CSV with empty columns to fill in for 'review import'."""
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
-    from inspector.review.verdicts import ANSWERS
+    from inspector.review.verdicts import ANSWER_COLUMNS
 
     settings = load(config)
     kinds = ("review", "audit", "fail", "undecided")
@@ -66,7 +66,7 @@ def next_(
     if form is Format.CSV:
         blank = ("", "", "", "")
         shown = dataclasses.replace(
-            shown, columns=(*shown.columns, *ANSWERS), rows=[(*row, *blank) for row in shown.rows]
+            shown, columns=(*shown.columns, *ANSWER_COLUMNS), rows=[(*row, *blank) for row in shown.rows]
         )
     typer.echo(render(shown, form.value))
 
@@ -190,4 +190,4 @@ def _who(reviewer: str | None) -> str:
 
 def _write(settings: Settings, reviews: list[Review]) -> int:
     with open_ledger(settings) as store:
-        return store.review(reviews)
+        return store.record_reviews(reviews)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -35,8 +36,13 @@ from inspector.errors import (
 if TYPE_CHECKING:
     from alembic.config import Config
 
+T = TypeVar("T")
+
 log = logging.getLogger("weldnet")
 
+# Rows that one query names. Two bound parameters for each are far below either back end's limit, and one
+# transaction that adds a row for each takes tens of milliseconds, which the daemon's next commit can wait.
+MAX_IDS_PER_QUERY = 500
 _BUSY_TIMEOUT_S = 30  # another writer's commit lasts milliseconds; longer than this is an outage
 _PG_DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
     "connect_timeout": "5",  # s: the status has to name an outage within 10 s
@@ -45,7 +51,7 @@ _PG_DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
 }
 _PG_WRITE_TIMEOUT_MS = 30_000  # a batch takes milliseconds; longer than this is an outage
 _PG_READ_TIMEOUT_MS = 300_000  # a report over all time may take its time
-_PG_READERS = (
+_PG_READER_SETTINGS = (
     "default_transaction_read_only=on",
     "work_mem=64MB",  # a month's percentiles sort in memory; PostgreSQL's own 4 MB go to disk for them
     "random_page_cost=1.1",  # on an SSD; with PostgreSQL's own 4 it reads five million rows to avoid an index
@@ -68,8 +74,8 @@ _PG_REFUSALS = (
     "invalid integer value",
     "unrecognized configuration parameter",
 )
-_MEND_ACCESS = "mend database_url, the password or the server's roles"
-_MIGRATE = "run 'weld-inspect migrate --config F'"
+_FIX_ACCESS = "mend database_url, the password or the server's roles"
+_RUN_MIGRATE = "run 'weld-inspect migrate --config F'"
 
 
 def engine(url: URL | str, *, read_only: bool = False, create: bool = False) -> sa.Engine:
@@ -98,6 +104,13 @@ def reading(url: URL | str) -> Iterator[sa.Engine]:
         yield it
     finally:
         it.dispose()
+
+
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """Lists of at most ``MAX_IDS_PER_QUERY`` items, in order."""
+    iterator = iter(items)
+    while batch := list(islice(iterator, MAX_IDS_PER_QUERY)):
+        yield batch
 
 
 def display(url: URL | str) -> str:
@@ -151,7 +164,7 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
     if _sqlstate(error) == "42501":  # insufficient_privilege
         return StoreRefused(f"{where}: the database refuses: {said}; run roles.sql as the tables' owner")
     if error.statement is None and any(refusal in said for refusal in _PG_REFUSALS):  # no connection yet
-        return StoreRefused(f"{where}: the database refuses: {said}; {_MEND_ACCESS}")
+        return StoreRefused(f"{where}: the database refuses: {said}; {_FIX_ACCESS}")
     if isinstance(error, outages) or error.connection_invalidated:
         return StoreUnavailable(f"{where}: database outage: {said}")
     unclear = f"{where}: the database refuses: {said}; check database_url and the user's rights"
@@ -161,7 +174,7 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
 def _schema_error(said: str, sqlstate: str | None) -> str | None:
     """What is wrong with the tables, where the driver's words say so."""
     if said.startswith("no such") or "UndefinedTable" in said or sqlstate in ("42P01", "42703"):
-        return f"lacks a table or column of this program ({said}); {_MIGRATE}"
+        return f"lacks a table or column of this program ({said}); {_RUN_MIGRATE}"
     if "already exists" in said:
         return f"holds tables that this program did not make ({said}); use another database"
     if "not a database" in said or "malformed" in said:
@@ -206,7 +219,7 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     if not os.access(file.parent, os.X_OK if read_only else os.W_OK | os.X_OK):
         raise UsageError(f"{file}: this user may not use its folder; change the owner or database_url")
     if not create and not file.exists():
-        raise SchemaError(f"{file}: there is no database yet; {_MIGRATE}")
+        raise SchemaError(f"{file}: there is no database yet; {_RUN_MIGRATE}")
     if file.exists() and not os.access(file, os.R_OK if read_only else os.W_OK):
         raise UsageError(f"{file}: this user may not use this file; change its owner or database_url")
     driver = sqlite_driver()
@@ -249,7 +262,7 @@ _until_unlocked = Retrying(
 
 def _postgresql(url: URL, *, read_only: bool) -> sa.Engine:
     timeout = _PG_READ_TIMEOUT_MS if read_only else _PG_WRITE_TIMEOUT_MS
-    in_force = (f"statement_timeout={timeout}", *(_PG_READERS if read_only else ()))
+    in_force = (f"statement_timeout={timeout}", *(_PG_READER_SETTINGS if read_only else ()))
     options = " ".join(f"-c {setting}" for setting in in_force)
     arguments = {**_PG_DEFAULTS, "options": options}
     try:
@@ -301,7 +314,7 @@ def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> No
             if current is None
             else f"has schema revision {current}, this program needs {head}"
         )
-        raise SchemaError(f"{where}: {found}; {_MIGRATE}")
+        raise SchemaError(f"{where}: {found}; {_RUN_MIGRATE}")
 
 
 def revisions() -> list[str]:

@@ -15,7 +15,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from inspector.ledger.schema import arrival, inspection, quarantine, signed, station
 from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
 
-_LATEST_ARRIVALS = 16  # of one key: a file on its way is among the last; a camera may repeat one for years
+_MAX_ARRIVALS_PER_KEY = (
+    16  # of one key: a file on its way is among the last; a camera may repeat one for years
+)
 
 Key = tuple[str, str | None]  # source_name, sha256
 Row = dict[str, Any]
@@ -100,7 +102,7 @@ def arrival_row(
 def review_row(item: Review) -> Row:
     """Columns of ``review``, but for the time."""
     return {
-        "inspection_id": item.inspection_id,
+        "inspection_id": item.inspection,
         "reviewer": clean(item.reviewer),
         "verdict": item.verdict.value,
         "label": clean(item.label) if item.label else None,
@@ -186,7 +188,9 @@ def latest_arrivals(count: int) -> sa.Select[Any]:
         newer.c.source_name == wanted.source_name,
         newer.c.sha256 == wanted.sha256,
     )
-    oldest_id = oldest.order_by(newer.c.id.desc()).limit(1).offset(_LATEST_ARRIVALS - 1).scalar_subquery()
+    oldest_id = (
+        oldest.order_by(newer.c.id.desc()).limit(1).offset(_MAX_ARRIVALS_PER_KEY - 1).scalar_subquery()
+    )
     return (
         sa.select(a.source_name, a.sha256, a.outcome, a.path, a.inspection_id)
         .where(

@@ -21,8 +21,7 @@ from sqlalchemy.engine import URL
 from inspector.ledger import database, schema, statements
 from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
 
-_MIGRATION_LOCK = 0x57454C44  # "WELD": PostgreSQL's advisory lock that two migrating stations share
-_KEYS_A_QUERY = 500  # two bound parameters a key, far below either back end's limit
+_MIGRATION_LOCK_ID = 0x57454C44  # "WELD": PostgreSQL's advisory lock that two migrating stations share
 
 
 def migrate(url: URL | str) -> None:
@@ -41,7 +40,7 @@ def migrate(url: URL | str) -> None:
             if connection.dialect.name == "postgresql":
                 # Millions of rows take longer than a batch, whose limit is otherwise in force.
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK_ID)))
             database.require_schema(connection, may_be_old=True)
             command.upgrade(database.alembic_config(connection), "head")
     finally:
@@ -153,27 +152,19 @@ class Store:
         """
         found: dict[statements.Key, list[Any]] = defaultdict(list)
         hashed = [key for key in keys if key[1] is not None]
-        nameless = [name for name, sha256 in keys if sha256 is None]
+        without_bytes = [name for name, sha256 in keys if sha256 is None]
         with database.transaction(self._readers) as connection:
-            for start in range(0, len(hashed), _KEYS_A_QUERY):
-                some = hashed[start : start + _KEYS_A_QUERY]
-                query, wanted = (
-                    statements.latest_arrivals(len(some)),
-                    statements.arrival_keys(self._station_id, some),
-                )
-                for row in connection.execute(query, wanted):
+            for some in database.batches(hashed):
+                query = statements.latest_arrivals(len(some))
+                for row in connection.execute(query, statements.arrival_keys(self._station_id, some)):
                     found[row.source_name, row.sha256].append(row)
-            for start in range(0, len(nameless), _KEYS_A_QUERY):
-                query = statements.arrivals_without_bytes(
-                    self._station_id, nameless[start : start + _KEYS_A_QUERY]
-                )
+            for names in database.batches(without_bytes):
+                query = statements.arrivals_without_bytes(self._station_id, names)
                 for row in connection.execute(query):
                     found[row.source_name, None].append(row)
         return {
             key: Known(
-                inspection_id=next(
-                    (row.inspection_id for row in known if row.inspection_id is not None), None
-                ),
+                inspection=next((row.inspection_id for row in known if row.inspection_id is not None), None),
                 paths=tuple((Outcome(row.outcome), row.path) for row in known),
             )
             for key, known in found.items()
@@ -207,7 +198,7 @@ class Store:
             self._recorded()
         return ids
 
-    def removed(self, arrivals: Sequence[int], outcome: Outcome) -> None:
+    def record_removals(self, arrivals: Sequence[int], outcome: Outcome) -> None:
         """Write that files leave the archive or quarantine, before they do; in one transaction.
 
         Args:
@@ -220,7 +211,7 @@ class Store:
         with database.transaction(self._writers) as connection:
             connection.execute(statements.removal_insert(arrivals, outcome, _now_us()))
 
-    def event(self, kind: str, detail: str) -> None:
+    def record_event(self, kind: str, detail: str) -> None:
         """Write what happened to the station: ``start``, ``stop``, ``outage`` and the like.
 
         Raises:
@@ -235,7 +226,7 @@ class Store:
         with database.transaction(self._writers) as connection:
             connection.execute(schema.event.insert(), row)
 
-    def review(self, reviews: Sequence[Review]) -> int:
+    def record_reviews(self, reviews: Sequence[Review]) -> int:
         """Write human verdicts, all of them or none; one that only repeats its image's latest adds no row.
 
         Returns:
@@ -249,18 +240,18 @@ class Store:
         with database.transaction(self._writers) as connection:
             for item in reviews:
                 row = statements.review_row(item)
-                of_image = sa.select(table).where(table.c.inspection_id == item.inspection_id)
+                of_image = sa.select(table).where(table.c.inspection_id == item.inspection)
                 latest = connection.execute(of_image.order_by(table.c.id.desc()).limit(1)).mappings().first()
                 if latest is None or any(latest[name] != value for name, value in row.items()):
                     connection.execute(table.insert(), row | {"reviewed_us": now})
                     added += 1
         return added
 
-    def audit(self, chosen: Sequence[int], *, seed: int, population: int) -> None:
+    def record_sample(self, chosen: Sequence[int], *, seed: int, population: int) -> None:
         """Write which PASS images a random draw chose; one that is in a sample already stays in that one.
 
         Args:
-            chosen: inspection ids.
+            chosen: inspections.
             seed: of the draw.
             population: images that it was drawn from.
 
@@ -271,7 +262,8 @@ class Store:
         with database.transaction(self._writers) as connection:
             insert = statements.insert(connection.dialect.name, schema.audit_sample)
             connection.execute(
-                insert.on_conflict_do_nothing(), [{"inspection_id": number} | drawn for number in chosen]
+                insert.on_conflict_do_nothing(),
+                [{"inspection_id": inspection} | drawn for inspection in chosen],
             )
 
     def _reference(
@@ -279,7 +271,7 @@ class Store:
     ) -> tuple[int, Outcome | None]:
         """The row that the item's arrival refers to, made where it is missing, and the arrival's outcome."""
         if isinstance(item, Duplicate):
-            return item.inspection_id, Outcome.DUPLICATE
+            return item.inspection, Outcome.DUPLICATE
         if isinstance(item, Quarantined):
             row = statements.quarantine_row(item, station_id=self._station_id)
             key = {name: row.pop(name) for name in ("station_id", "path", "quarantined_us")}

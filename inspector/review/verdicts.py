@@ -18,15 +18,17 @@ from sqlalchemy.engine import URL
 from inspector import times
 from inspector.errors import UsageError
 from inspector.ledger import database
-from inspector.ledger.schema import audit_sample, inspection, model
+from inspector.ledger.schema import audit_sample, model
+from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
 
-ANSWERS = ("human_verdict", "human_label", "reviewer", "note")  # beside the id, what a person fills in
+ANSWER_COLUMNS = ("human_verdict", "human_label", "reviewer", "note")  # beside the id, what a person fills in
 # Of the report review_queue, so that its rows can be filled in and sent back.
-_QUEUE = "why waiting station source_name part seam inspected verdict label confidence reason archive_path"
-_IDS_A_QUERY = 500  # bound parameters, far below either back end's limit
+_QUEUE_COLUMNS = (
+    "why waiting station source_name part seam inspected verdict label confidence reason archive_path"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +64,15 @@ def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = Fal
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         known = roles(connection)
-        asked = sorted({review.inspection_id for review in reviews})
+        asked = sorted({review.inspection for review in reviews})
         there: set[int] = set()
-        for start in range(0, len(asked), _IDS_A_QUERY):
-            some = inspection.c.id.in_(asked[start : start + _IDS_A_QUERY])
-            there.update(connection.scalars(sa.select(inspection.c.id).where(some)))
+        for some in database.batches(asked):
+            ids = inspections.c.id
+            there.update(connection.scalars(sa.select(ids).where(ids.in_(some))))
     return [
         _mistake(review, known, new_class=new_class)
-        if review.inspection_id in there
-        else f"there is no inspection {review.inspection_id}"
+        if review.inspection in there
+        else f"there is no inspection {review.inspection}"
         for review in reviews
     ]
 
@@ -126,10 +128,10 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
         raise UsageError(
             f"{path}: lacks the column {' and '.join(missing)}; it has {', '.join(map(repr, columns))}"
         )
-    allowed = {"id", *ANSWERS, *_QUEUE.split()}
+    allowed = {"id", *ANSWER_COLUMNS, *_QUEUE_COLUMNS.split()}
     unknown = [name for name in columns if name not in allowed]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], ANSWERS, n=1)
+        near = difflib.get_close_matches(unknown[0], ANSWER_COLUMNS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "; take it out"
         raise UsageError(f"{path}: there is no column {unknown[0]!r}{hint}")
 
@@ -137,7 +139,7 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
 def _answers(table: csv.DictReader[str], reviewer: str) -> Iterator[tuple[int, Review | str]]:
     seen: dict[int, int] = {}
     for row in table:
-        cells = {name: (row.get(name) or "").strip() for name in ("id", *ANSWERS)}
+        cells = {name: (row.get(name) or "").strip() for name in ("id", *ANSWER_COLUMNS)}
         if None in row:
             yield table.line_num, "has more cells than the header"
         elif not cells["human_verdict"]:
@@ -146,14 +148,14 @@ def _answers(table: csv.DictReader[str], reviewer: str) -> Iterator[tuple[int, R
             yield table.line_num, f"{cells['id']!r} is no number of an inspection"
         elif cells["human_verdict"].upper() not in Verdict.__members__:
             yield table.line_num, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
-        elif (number := int(cells["id"])) in seen:
-            yield table.line_num, f"inspection {number} stands in line {seen[number]} already"
+        elif (inspection := int(cells["id"])) in seen:
+            yield table.line_num, f"inspection {inspection} stands in line {seen[inspection]} already"
         else:
-            seen[number] = table.line_num
+            seen[inspection] = table.line_num
             yield (
                 table.line_num,
                 Review(
-                    inspection_id=number,
+                    inspection=inspection,
                     reviewer=cells["reviewer"] or reviewer,
                     verdict=Verdict(cells["human_verdict"].upper()),
                     label=cells["human_label"] or None,
@@ -194,7 +196,7 @@ def draw(
         StoreUnavailable: the server does not answer.
     """
     first, last = times.instants(since, until, zone)
-    table = inspection.c
+    table = inspections.c
     wanted = [
         stations.c.name == store.station,
         table.verdict == Verdict.PASS.value,
@@ -210,9 +212,8 @@ def draw(
         if not population:
             raise UsageError("no data: there is no PASS image to draw that is not in a sample already")
         # Positions rather than ids: millions of ids need not be in memory for a few hundred of them.
-        places = random.Random(seed).sample(range(population), min(count, population))
-        wanted_places = set(places)
+        positions = set(random.Random(seed).sample(range(population), min(count, population)))
         streamed = connection.execution_options(yield_per=10_000).execute(query.order_by(table.id)).scalars()
-        chosen = [number for place, number in enumerate(streamed) if place in wanted_places]
-    store.audit(chosen, seed=seed, population=population)
+        chosen = [inspection for position, inspection in enumerate(streamed) if position in positions]
+    store.record_sample(chosen, seed=seed, population=population)
     return Draw(drawn=len(chosen), population=population, seed=seed)

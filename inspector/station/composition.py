@@ -68,7 +68,7 @@ def run(
     config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
 ) -> Totals:
     """Build the station and let it work, with its results folder and its metrics port if they are set."""
-    permissions.require_settings(config)
+    permissions.require_protected_settings(config)
     recorded = threading.Event()
     station = daemon(
         config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
@@ -93,7 +93,7 @@ def _record_last_events(events: Events, settings: Settings) -> None:
             suppress(StationError),
             Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store,
         ):
-            events.drain(store.event)
+            events.drain(store.record_event)
 
 
 def daemon(
@@ -157,7 +157,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
         UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
     """
     if not settings.others_may_write:
-        permissions.require(settings.artifact, "set others_may_write: true")
+        permissions.require_protected(settings.artifact, "set others_may_write: true")
     file = _installed_file(settings.artifact)  # before it is read, so that a later change is noticed
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     opened.warm_up(settings.batch_size)
@@ -212,7 +212,7 @@ def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rul
     """Return what loads new rules: it reads the file again, and refuses changes that need a restart."""
 
     def load() -> Rules:
-        permissions.require_settings(config)
+        permissions.require_protected_settings(config)
         settings = settings_file.load(config)
         changed = sorted(
             key

@@ -176,14 +176,14 @@ class Daemon:
         fresh, duplicates = [], []
         for frame in frames:
             entry = known.get(frame.taken.key)
-            if entry is None or entry.inspection_id is None:
+            if entry is None or entry.inspection is None:
                 fresh.append(frame)
             elif path := self.archive.unfilled_path(Place.ARCHIVE, entry.paths):
                 # It was recorded before a crash: the file moves to the path that its row names.
                 self._move(frame.taken, Place.ARCHIVE, path)
                 self.totals.inspected += 1
             else:
-                duplicates.append((frame, self.rules.recorder.duplicate(frame, entry.inspection_id)))
+                duplicates.append((frame, self.rules.recorder.duplicate(frame, entry.inspection)))
         self._record_and_move(duplicates)
         return fresh
 
@@ -282,7 +282,7 @@ class Daemon:
         self.events.drain(self._record_event)
 
     def _record_event(self, kind: str, detail: str) -> None:
-        self.outages.run(lambda: self.store.event(kind, detail))
+        self.outages.run(lambda: self.store.record_event(kind, detail))
         self.metrics.count_event(kind)
 
     def _report(self) -> None:

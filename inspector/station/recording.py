@@ -43,13 +43,13 @@ class Recorder:
             final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/{judgement.verdict}"),
         )
 
-    def duplicate(self, frame: Frame, inspection_id: int) -> Duplicate:
+    def duplicate(self, frame: Frame, inspection: int) -> Duplicate:
         """Make the record of a file that was delivered again; its first judgement remains valid."""
         day = self.calendar(frame.taken.arrival.seen_us).day
         return Duplicate(
             arrival=frame.taken.arrival,
             source=frame.taken.source,
-            inspection_id=inspection_id,
+            inspection=inspection,
             recorded_us=_now_us(),
             final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/duplicate"),
         )

@@ -38,11 +38,13 @@ from inspector.settings import Settings
 from inspector.station import composition
 from inspector.station.service import ReloadFlag, StopFlag
 
-BATCH = 8  # frames: the daemon's default batch
+FRAMES_PER_BATCH = 8  # frames: the daemon's default batch
 ROUNDS = 15  # of the single stages: their median is steady to a few percent
 PASSES = 3  # of the pipeline; the rounds are spread over them, so that what slows one slows the other
-FRAMES = 1000  # files in a pass: seven seconds on two quick cores, so that start and end weigh little
-NOISE_SD = 4.5  # grey levels: gives PNGs of some 440 KiB, as a weld camera does
+FRAMES_PER_PASS = (
+    1000  # files in a pass: seven seconds on two quick cores, so that start and end weigh little
+)
+NOISE_SD_LEVELS = 4.5  # grey levels: gives PNGs of some 440 KiB, as a weld camera does
 
 Values = dict[str, list[float]]
 
@@ -60,7 +62,7 @@ ROWS = (  # field, and what people read
 
 
 def bench(
-    artifact: Path, directory: Path | None = None, *, rounds: int = ROUNDS, frames: int = FRAMES
+    artifact: Path, directory: Path | None = None, *, rounds: int = ROUNDS, frames: int = FRAMES_PER_PASS
 ) -> dict[str, Any]:
     """Measure, with files that the system has in memory.
 
@@ -86,7 +88,7 @@ def bench(
         FolderError: the directory is missing or holds no image.
     """
     opened = artifacts.open(artifact)
-    opened.warm_up(BATCH)  # from here on one thread for each worker
+    opened.warm_up(FRAMES_PER_BATCH)  # from here on one thread for each worker
     threads = len(os.sched_getaffinity(0))
     values: Values = {name: [] for name, _ in ROWS}
     with tempfile.TemporaryDirectory(prefix="weld-bench-") as temporary:
@@ -152,9 +154,9 @@ def _noise(folder: Path) -> list[Path]:
     """Frames of the camera's size that cost a decoder what real ones cost."""
     random = np.random.default_rng(0)
     glow = 110 + 60 * np.sin(np.linspace(0, 3, 974))[:, None] * np.sin(np.linspace(0, 3, 800))
-    files = [folder / f"noise-{number}.png" for number in range(BATCH)]
+    files = [folder / f"noise-{number}.png" for number in range(FRAMES_PER_BATCH)]
     for path in files:
-        Image.fromarray(np.clip(random.normal(glow, NOISE_SD), 0, 255).astype(np.uint8)).save(path)
+        Image.fromarray(np.clip(random.normal(glow, NOISE_SD_LEVELS), 0, 255).astype(np.uint8)).save(path)
     return files
 
 
@@ -165,13 +167,13 @@ def _time_stages(
     values: Values, opened: Artifact, files: Sequence[Path], threads: int, rounds: Iterable[int]
 ) -> None:
     for start in rounds:
-        some = [files[(start * BATCH + i) % len(files)] for i in range(BATCH)]
+        some = [files[(start * FRAMES_PER_BATCH + i) % len(files)] for i in range(FRAMES_PER_BATCH)]
         before = time.thread_time()
         pixels = _timed(values["decode_ms"], _each(_decode), some)
         frames = _timed(values["prepare_ms"], _each(opened.prepare), pixels)
         batch = torch.stack(frames)
         _timed(values["batch8_ms"], opened.forward, batch)
-        values["stages_processor_ms"].append((time.thread_time() - before) * 1000 / BATCH)
+        values["stages_processor_ms"].append((time.thread_time() - before) * 1000 / FRAMES_PER_BATCH)
         _timed(values["batch1_ms"], _each(opened.forward), torch.split(batch, 1))
         with _threads(threads):
             opened.forward(batch)  # starts the threads
@@ -182,7 +184,7 @@ def _time_stages(
 def _timed(times: list[float], work: Callable[[Any], Any], argument: Any) -> Any:
     started = time.perf_counter()
     result = work(argument)
-    times.append((time.perf_counter() - started) * 1000 / BATCH)
+    times.append((time.perf_counter() - started) * 1000 / FRAMES_PER_BATCH)
     return result
 
 

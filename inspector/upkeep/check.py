@@ -78,7 +78,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
 
 
 def _settings(config: Path, settings: Settings) -> str:
-    permissions.require_settings(config)
+    permissions.require_protected_settings(config)
     return f"{config}: station {settings.station}"
 
 
@@ -124,7 +124,7 @@ def _disk(settings: Settings) -> str:
 
 def _artifact(settings: Settings) -> str:
     if not settings.others_may_write:
-        permissions.require(settings.artifact, "set others_may_write: true")
+        permissions.require_protected(settings.artifact, "set others_may_write: true")
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     Classifier(opened, settings.thresholds)
     about = opened.metadata

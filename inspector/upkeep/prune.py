@@ -27,7 +27,6 @@ from inspector.ledger.store import Store
 from inspector.records import Outcome, Place, Verdict
 
 KEPT = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _kept_for
-_AT_ONCE = 500  # files in one transaction: tens of milliseconds, which the daemon's next commit may wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +99,7 @@ def prune(
                 result.kept.update(why for why in kept_for.values() if why)
                 going = [path for path, why in kept_for.items() if why is None]
                 if delete and going:
-                    store.removed([found[path]["id"] for path in going], Outcome.PRUNED)
+                    store.record_removals([found[path]["id"] for path in going], Outcome.PRUNED)
                     _unlink(roots[place] / path for path in going)
                 result.files += len(going)
                 result.size_bytes += sum(standing[path].st_size for path in going)
@@ -113,9 +112,9 @@ def _standing(folder: Path, root: Path) -> Iterator[dict[str, os.stat_result]]:
     What is a folder itself, hidden, or not UTF-8 is none of the daemon's.
     """
     files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    for start in range(0, len(files), _AT_ONCE):
+    for some in database.batches(files):
         found = {}
-        for file in files[start : start + _AT_ONCE]:
+        for file in some:
             path = str(file.relative_to(root))
             with contextlib.suppress(FileNotFoundError):
                 status = file.lstat()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ from inspector.ledger.schema import arrival, signed
 from inspector.ledger.schema import station as stations
 from inspector.records import Outcome, Place
 from inspector.reports.query import Query, run
-
-_PATHS_A_QUERY = 500  # bound parameters, far below either back end's limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +81,25 @@ def reconcile(
         if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
     ]
     still_waiting = len(waiting) - len(on_the_way) + going_back
-    ledger = run(url, Query("reconcile"))
-    by_station = {row[0]: dict(zip(ledger.columns, row, strict=True)) for row in ledger.rows}
-    counts = by_station.get(station, {})
+    counts = _counts(url, station)
     return Reconciliation(
-        seen=counts.get("seen", 0) + still_waiting,
-        inspected=counts.get("inspected", 0),
-        duplicates=counts.get("duplicates", 0),
-        quarantined=counts.get("quarantined", 0),
+        seen=counts["seen"] + still_waiting,
+        inspected=counts["inspected"],
+        duplicates=counts["duplicates"],
+        quarantined=counts["quarantined"],
         pending=still_waiting,
         unaccounted=len(strangers) + len(lost),
         details=tuple(strangers + lost),
     )
+
+
+def _counts(url: URL | str, station: str) -> Mapping[str, Any]:
+    """The station's row of the report ``reconcile``; without one, zeros."""
+    report = run(url, Query("reconcile"))
+    for row in report.rows:
+        if row[0] == station:
+            return dict(zip(report.columns, row, strict=True))
+    return dict.fromkeys(report.columns, 0)
 
 
 def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
@@ -118,7 +122,7 @@ def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
         )
         .order_by(arrival.c.id)
     )
-    yield from connection.execution_options(yield_per=_PATHS_A_QUERY).execute(query)
+    yield from connection.execution_options(yield_per=database.MAX_IDS_PER_QUERY).execute(query)
 
 
 def _place(row: Any) -> Place:
@@ -145,7 +149,7 @@ def _strangers(engine: sa.Engine, station: str, folder: Path, place: Place) -> I
     while folders:
         here = folders.pop()
         with os.scandir(here) as entries:
-            for some in _batches(entries):
+            for some in database.batches(entries):
                 paths = {str(Path(entry.path).relative_to(folder)): entry for entry in some}
                 with database.transaction(engine) as connection:
                     known = _known_paths(connection, station, paths, place)
@@ -154,12 +158,6 @@ def _strangers(engine: sa.Engine, station: str, folder: Path, place: Place) -> I
                         folders.append(folder / path)
                     elif not Path(path).name.startswith("."):  # the daemon's journal; no arrival is hidden
                         yield file_names.to_text(folder / path)
-
-
-def _batches(entries: Iterable[os.DirEntry[str]]) -> Iterator[list[os.DirEntry[str]]]:
-    iterator = iter(entries)
-    while some := list(islice(iterator, _PATHS_A_QUERY)):
-        yield some
 
 
 def _known_paths(connection: sa.Connection, station: str, paths: Iterable[str], place: Place) -> set[str]:

@@ -26,20 +26,18 @@ from inspector.ledger.store import Store
 from inspector.records import Outcome
 from inspector.station.archive import Archive
 
-_AT_ONCE = 500  # files in one transaction: tens of milliseconds, which the daemon's next commit may wait
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """Which quarantined files: those that fit all that is given.
 
     Attributes:
-        numbers: quarantine rows; None: any.
+        rows: quarantine rows, by their numbers; None: any.
         reason: why they were set aside; None: any.
         period_us: when they were, first instant and end (not included), UTC epoch microseconds.
     """
 
-    numbers: Sequence[int] | None
+    rows: Sequence[int] | None
     reason: str | None
     period_us: tuple[int, int]
 
@@ -86,15 +84,17 @@ def requeue(
         unfinished = _unfinished(engine, store.station, quarantine_folder)
         with database.transaction(engine) as connection:
             wanted = connection.execute(_quarantined(store.station, chosen)).all()
-    if unknown := set(chosen.numbers or ()) - {row.quarantine_id for row in wanted}:
+    if unknown := set(chosen.rows or ()) - {row.quarantine_id for row in wanted}:
         raise UsageError(
             f"no file of quarantine row {min(unknown)} is in station {store.station}'s quarantine"
         )
     names_free: set[Path] = set()
     free = [row for row in wanted if _may_go(row, drop_folder, quarantine_folder, names_free, result.left)]
-    for some in track([unfinished, *(free[at : at + _AT_ONCE] for at in range(0, len(free), _AT_ONCE))]):
+    for some in track([unfinished, *database.batches(free)]):
         if move and some:
-            store.removed([row.id for row in some], Outcome.REQUEUED)  # adds nothing for what was cut short
+            store.record_removals(
+                [row.id for row in some], Outcome.REQUEUED
+            )  # adds nothing for what was cut short
         for row in some:
             refusal = archive.give_back(row.path, _target(row, drop_folder)) if move else None
             if refusal is None:
@@ -141,8 +141,8 @@ def _quarantined(station: str, chosen: Chosen) -> sa.Select[Any]:
         )
         .order_by(arrival.c.id)
     )
-    if chosen.numbers is not None:
-        query = query.where(quarantine.c.id.in_(chosen.numbers))
+    if chosen.rows is not None:
+        query = query.where(quarantine.c.id.in_(chosen.rows))
     return query if chosen.reason is None else query.where(quarantine.c.reason == chosen.reason)
 
 

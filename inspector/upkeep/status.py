@@ -18,18 +18,18 @@ from inspector.ledger import database, schema
 from inspector.monitoring.endpoint import HOST
 from inspector.settings import Settings
 from inspector.station import listing
+from inspector.times import DAY_US
 
-_DAY_US = 24 * 3600 * 1_000_000
-_EVENTS = 5  # the latest ones, on a screen of 24 lines
+_MAX_EVENTS = 5  # the latest ones, on a screen of 24 lines
 
 
 def lines(settings: Settings) -> Iterator[tuple[str, str]]:
     """What to tell, as (name, text); what cannot be found out says why, and the rest goes on."""
     yield "station", settings.station
-    owner = locks.owner(settings.drop_folder)
+    holder = locks.holder(settings.drop_folder)
     yield (
         "daemon",
-        f"running (process {owner})" if owner else "not running: systemctl status weldnet-inspector",
+        f"running (process {holder})" if holder else "not running: systemctl status weldnet-inspector",
     )
     yield from _health(settings)
     try:
@@ -91,7 +91,7 @@ def _told_by_database(connection: sa.Connection, settings: Settings) -> Iterator
     if station is None:
         yield "database", "the station has never opened it"
         return
-    since = time.time_ns() // 1000 - _DAY_US
+    since = time.time_ns() // 1000 - DAY_US
     inspection, quarantine, event = schema.inspection.c, schema.quarantine.c, schema.event.c
     judged = connection.execute(
         sa.select(inspection.verdict, sa.func.count(), sa.func.max(inspection.inspected_us))
@@ -114,7 +114,7 @@ def _told_by_database(connection: sa.Connection, settings: Settings) -> Iterator
         sa.select(event.at_us, event.kind, event.detail)
         .where(event.station_id == station)
         .order_by(event.at_us.desc(), schema.event.c.id.desc())
-        .limit(_EVENTS)
+        .limit(_MAX_EVENTS)
     )
     for at_us, kind, detail in latest:
         yield "event", f"{_instant(at_us, settings)} {kind}: {detail}"

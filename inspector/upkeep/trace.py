@@ -15,7 +15,8 @@ from sqlalchemy.engine import URL
 from inspector import file_names
 from inspector.errors import UsageError
 from inspector.ledger import database
-from inspector.ledger.schema import arrival, audit_sample, inspection, model, quarantine, review, settings
+from inspector.ledger.schema import arrival, audit_sample, model, quarantine, review, settings
+from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.records import Json, Outcome
 from inspector.times import iso
@@ -41,9 +42,9 @@ def trace(
     *,
     file: Path | None = None,
     part: str | None = None,
-    row: int | None = None,
+    inspection: int | None = None,
 ) -> list[Json]:
-    """Every life that fits, oldest first; give exactly one of ``file``, ``part`` and ``row``.
+    """Every life that fits, oldest first; give exactly one of ``file``, ``part`` and ``inspection``.
 
     Args:
         url: the quality database.
@@ -51,14 +52,14 @@ def trace(
         file: an image: found by its bytes, whatever its name is now, and by its place in the archive or
             quarantine, whatever its bytes are now.
         part: every image of this part.
-        row: an inspection's number.
+        inspection: one image.
 
     Raises:
         UsageError: not exactly one is given, the file cannot be read, or the database knows no such image.
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
-    if sum(given is not None for given in (file, part, row)) != 1:
+    if sum(given is not None for given in (file, part, inspection)) != 1:
         raise UsageError("give an image file, or --part, or --id, and only one of them")
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
@@ -66,19 +67,21 @@ def trace(
         if file is not None:
             wanted, refused = _of_file(connection, folders, file)
         elif part is not None:
-            wanted = _ids(connection, inspection.c.part == part)
+            wanted = _ids(connection, inspections.c.part == part)
         else:
-            wanted = _ids(connection, inspection.c.id == row)
-        lives = [_inspected(connection, folders, number) for number in wanted]
-        lives += [_quarantined(connection, folders, number) for number in refused]
+            wanted = _ids(connection, inspections.c.id == inspection)
+        lives = [_life_of_inspected(connection, folders, found) for found in wanted]
+        lives += [_life_of_quarantined(connection, folders, row) for row in refused]
     if not lives:
-        asked = file if file is not None else f"part '{part}'" if part is not None else f"inspection {row}"
+        asked = (
+            file if file is not None else f"part '{part}'" if part is not None else f"inspection {inspection}"
+        )
         raise UsageError(f"no data: the database knows no image of {asked}")
     return lives
 
 
 def _ids(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[int]:
-    query = sa.select(inspection.c.id).where(condition).order_by(inspection.c.taken_us, inspection.c.id)
+    query = sa.select(inspections.c.id).where(condition).order_by(inspections.c.taken_us, inspections.c.id)
     return list(connection.scalars(query))
 
 
@@ -89,10 +92,12 @@ def _of_file(connection: sa.Connection, folders: Folders, file: Path) -> tuple[l
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from None
     every = sa.select(stations.c.id)  # the indexes begin with the station
-    firsts = sa.select(inspection.c.id).where(
-        inspection.c.station_id.in_(every), inspection.c.sha256 == digest, inspection.c.duplicate_of.is_(None)
+    firsts = sa.select(inspections.c.id).where(
+        inspections.c.station_id.in_(every),
+        inspections.c.sha256 == digest,
+        inspections.c.duplicate_of.is_(None),
     )
-    ids = set(_ids(connection, inspection.c.id.in_(firsts) | inspection.c.duplicate_of.in_(firsts)))
+    ids = set(_ids(connection, inspections.c.id.in_(firsts) | inspections.c.duplicate_of.in_(firsts)))
     refused = set(connection.scalars(sa.select(quarantine.c.id).where(quarantine.c.sha256 == digest)))
     path = file.resolve()
     for root, column, found in (
@@ -106,15 +111,15 @@ def _of_file(connection: sa.Connection, folders: Folders, file: Path) -> tuple[l
                 column.is_not(None),
             )
             found.update(connection.scalars(there))
-    return _ids(connection, inspection.c.id.in_(ids)), sorted(refused)
+    return _ids(connection, inspections.c.id.in_(ids)), sorted(refused)
 
 
-def _inspected(connection: sa.Connection, folders: Folders, number: int) -> Json:
-    table = inspection
+def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: int) -> Json:
+    table = inspections
     query = sa.select(table, stations.c.name.label("station")).join(
         stations, stations.c.id == table.c.station_id
     )
-    row = connection.execute(query.where(table.c.id == number)).mappings().one()
+    row = connection.execute(query.where(table.c.id == inspection)).mappings().one()
     by = connection.execute(sa.select(model).where(model.c.id == row["model_id"])).mappings().one()
     force = (
         connection.execute(sa.select(settings).where(settings.c.id == row["settings_id"])).mappings().one()
@@ -122,10 +127,10 @@ def _inspected(connection: sa.Connection, folders: Folders, number: int) -> Json
     content = dict(force["content"])
     thresholds = content.pop("thresholds", None)
     reviews = connection.execute(
-        sa.select(review).where(review.c.inspection_id == number).order_by(review.c.id)
+        sa.select(review).where(review.c.inspection_id == inspection).order_by(review.c.id)
     ).mappings()
     sample = connection.execute(
-        sa.select(audit_sample).where(audit_sample.c.inspection_id == number)
+        sa.select(audit_sample).where(audit_sample.c.inspection_id == inspection)
     ).mappings()
     zone = folders.zone
     plain = ("id", "station", "source_name", "sha256", "duplicate_of", "camera", "part", "seam", "pass_no")
@@ -147,7 +152,7 @@ def _inspected(connection: sa.Connection, folders: Folders, number: int) -> Json
             {"drawn": iso(a["drawn_us"], zone), "seed": a["seed"], "population": a["population"]}
             for a in sample
         ],
-        "files": _files(connection, folders, arrival.c.inspection_id == number, row),
+        "files": _files(connection, folders, arrival.c.inspection_id == inspection, row),
     }
 
 
@@ -156,16 +161,16 @@ def _review(said: sa.RowMapping, zone: tzinfo) -> Json:
     return {"at": iso(said["reviewed_us"], zone)} | words
 
 
-def _quarantined(connection: sa.Connection, folders: Folders, number: int) -> Json:
+def _life_of_quarantined(connection: sa.Connection, folders: Folders, quarantine_row: int) -> Json:
     query = sa.select(quarantine, stations.c.name.label("station")).join(
         stations, stations.c.id == quarantine.c.station_id
     )
-    row = connection.execute(query.where(quarantine.c.id == number)).mappings().one()
+    row = connection.execute(query.where(quarantine.c.id == quarantine_row)).mappings().one()
     plain = ("id", "station", "source_name", "sha256", "reason", "detail")
     return {
         "quarantine": {key: row[key] for key in plain},
         "times": {"quarantined": iso(row["quarantined_us"], folders.zone)},
-        "files": _files(connection, folders, arrival.c.quarantine_id == number, row),
+        "files": _files(connection, folders, arrival.c.quarantine_id == quarantine_row, row),
     }
 
 
@@ -224,7 +229,7 @@ def _sha256(path: Path) -> str:
 
 # --- for people ------------------------------------------------------------------------------------------
 
-_OF_TRAINING = ("created", "recipe", "metrics", "quantization", "git_commit", "torch_version")
+_TRAINING_KEYS = ("created", "recipe", "metrics", "quantization", "git_commit", "torch_version")
 
 
 def render(lives: Sequence[Json]) -> str:
@@ -236,7 +241,7 @@ def _lines(life: Json) -> Iterator[str]:
     for title, content in life.items():
         items = content if isinstance(content, list) else [content or {}]
         if title == "training_record":
-            items = [{key: content[key] for key in _OF_TRAINING if key in content}]
+            items = [{key: content[key] for key in _TRAINING_KEYS if key in content}]
         for number, item in enumerate(items or [{}]):
             told = ", ".join(f"{key} {_word(value)}" for key, value in item.items() if value is not None)
             yield f"{title.replace('_', ' ') if not number else '':<16} {told or 'none'}"

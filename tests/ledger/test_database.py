@@ -157,12 +157,12 @@ def test_a_server_that_stops_and_comes_back_is_an_outage_that_ends(own_server: A
         for use in (
             lambda: store.known([KEY]),
             lambda: store.record([inspected("b.png")], force),
-            lambda: store.event("start", ""),
+            lambda: store.record_event("start", ""),
         ):
             with pytest.raises(StoreUnavailable):
                 use()
         own_server.ensure_postgres_running()
-        assert store.known([KEY])[KEY].inspection_id == number
+        assert store.known([KEY])[KEY].inspection == number
         store.record([inspected("b.png")], force)
 
 

@@ -149,10 +149,10 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
     try:
         with Store.open(station, "cell-1", seam_gap_s=300) as store:
             store.record([inspected(), quarantined()], in_force(store))
-            store.event("start", "")
+            store.record_event("start", "")
             arrivals = [row.id for row in rows_of(station, "SELECT id FROM arrival ORDER BY id")]
-            store.removed(arrivals[:1], Outcome.PRUNED)  # retention and requeue only add rows, too
-            store.removed(arrivals[1:], Outcome.REQUEUED)
+            store.record_removals(arrivals[:1], Outcome.PRUNED)  # retention and requeue only add rows, too
+            store.record_removals(arrivals[1:], Outcome.REQUEUED)
         told = [row.outcome for row in rows_of(engineer, "SELECT outcome FROM v_arrival ORDER BY id")]
         assert told == ["inspected", "quarantined", "pruned", "requeued"]
         with pytest.raises(StoreRefused, match="permission denied for table station"):
@@ -313,7 +313,7 @@ def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
 def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     """UPDATE and DELETE of any row of any table are refused by the database itself, with the reason."""
     store.record([inspected(), quarantined()], in_force(store))
-    store.event("start", "")
+    store.record_event("start", "")
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US}
     drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
     change(url, lambda connection: connection.execute(schema.review.insert(), said))
@@ -478,7 +478,7 @@ def test_the_view_shows_timestamps_and_the_latest_human_verdict(store: Store, ur
 def test_every_view_answers(store: Store, url: URL) -> None:
     """Each view of the schema has the row that belongs into it."""
     store.record([inspected(), quarantined()], in_force(store))
-    store.event("start", "")
+    store.record_event("start", "")
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
     change(url, lambda connection: connection.execute(schema.review.insert(), said))
     drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}

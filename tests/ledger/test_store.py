@@ -137,7 +137,7 @@ def test_two_stations_share_a_database_without_mixing(store: Store, url: URL) ->
     with Store.open(url, "cell-2", seam_gap_s=300) as other:
         assert other.known([("a.png", sha("a.png"))]) == {}
         [theirs] = other.record([item], in_force(other))
-        assert other.known([("a.png", sha("a.png"))])["a.png", sha("a.png")].inspection_id == theirs
+        assert other.known([("a.png", sha("a.png"))])["a.png", sha("a.png")].inspection == theirs
     assert mine != theirs
     assert rows(url, "inspection", "duplicate_of, pass_no") == [(None, 1), (None, 1)]
     assert len(rows(url, "model")) == len(rows(url, "settings")) == 1
@@ -169,12 +169,12 @@ def test_known_tells_what_the_ledger_holds(store: Store) -> None:
     good, bad, unknown = ("a.png", sha("a.png")), ("bad.png", sha("bad")), ("a.png", sha("other"))
     found = store.known([good, bad, unknown])
     assert set(found) == {good, bad}
-    assert found[good].inspection_id == number
+    assert found[good].inspection == number
     assert found[good].paths == (
         (Outcome.INSPECTED, "2026-01-05/PASS/a.png"),
         (Outcome.DUPLICATE, "2026-01-05/duplicate/a.png-1"),
     )
-    assert found[bad].inspection_id is None
+    assert found[bad].inspection is None
     assert found[bad].paths == ((Outcome.QUARANTINED, "2026-01-05/truncated/bad.png"),)
 
 
@@ -199,7 +199,7 @@ def test_known_reads_only_the_latest_arrivals_of_a_key(store: Store) -> None:
     [number] = store.record([inspected()], in_force(store))
     store.record([duplicate(number, number=n) for n in range(1, 31)], in_force(store))
     [known] = store.known([("a.png", sha("a.png"))]).values()
-    assert known.inspection_id == number
+    assert known.inspection == number
     assert [path for _, path in known.paths] == [f"2026-01-05/duplicate/a.png-{n}" for n in range(15, 31)]
 
 
@@ -290,7 +290,7 @@ def test_hostile_names_are_only_text(store: Store, url: URL, name: str) -> None:
 def test_details_are_made_storable(store: Store, url: URL) -> None:
     """Surrogates and NUL, which PostgreSQL refuses, stand escaped in details and events."""
     store.record([quarantined(detail="cannot open 'weld_\udce4\0.jpg'")], in_force(store))
-    store.event("outage", "lost \udcff")
+    store.record_event("outage", "lost \udcff")
     assert rows(url, "quarantine", "detail") == [("cannot open 'weld_\\udce4\\x00.jpg'",)]
     assert rows(url, "event", "kind, detail") == [("outage", "lost \\udcff")]
 
@@ -435,7 +435,7 @@ def _counting_steps(store: Store) -> Iterator[list[None]]:
 
 def test_an_event_is_a_row(store: Store, url: URL) -> None:
     """start, stop and the like are kept with station and time."""
-    store.event("start", "2 threads")
+    store.record_event("start", "2 threads")
     [row] = rows(url, "v_event", "id, station, kind, detail")
     assert tuple(row) == (1, "cell-1", "start", "2 threads")
     assert rows(url, "event", "at_us")[0].at_us > START_US - 365 * 86400 * SECOND_US

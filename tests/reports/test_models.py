@@ -224,11 +224,11 @@ def test_a_review_that_nobody_drew_says_nothing_of_escapes(store: Store, url: UR
     picked, drawn, calm = store.record(
         [inspected(f"{n}.png", verdict=Verdict.PASS) for n in range(3)], in_force(store)
     )
-    store.review([Review(picked, "ann", Verdict.FAIL)])
+    store.record_reviews([Review(picked, "ann", Verdict.FAIL)])
     escape = by_column(run(url, Query("agreement")))[0]
     assert (escape["of_n"], escape["share"]) == (0, None), "no sample: no figure, rather than 0% or 100%"
-    store.audit([drawn, calm], seed=1, population=3)
-    store.review([Review(drawn, "ann", Verdict.FAIL), Review(calm, "ann", Verdict.PASS)])
+    store.record_sample([drawn, calm], seed=1, population=3)
+    store.record_reviews([Review(drawn, "ann", Verdict.FAIL), Review(calm, "ann", Verdict.PASS)])
     escape = by_column(run(url, Query("agreement")))[0]
     assert (escape["n"], escape["of_n"], escape["share"]) == (1, 2, 0.5)
     assert (escape["population"], escape["estimated"]) == (3, 1.5)
@@ -237,8 +237,8 @@ def test_a_review_that_nobody_drew_says_nothing_of_escapes(store: Store, url: UR
 def test_all_of_one_kind_has_no_kappa(store: Store, url: URL) -> None:
     """If everybody says PASS, agreement is total and kappa is empty, without a division by zero."""
     ids = store.record([inspected(f"{n}.png") for n in range(5)], in_force(store))
-    store.audit(ids, seed=1, population=5)
-    store.review([Review(number, "ann", Verdict.PASS) for number in ids])
+    store.record_sample(ids, seed=1, population=5)
+    store.record_reviews([Review(number, "ann", Verdict.PASS) for number in ids])
     escape, overkill, verdict, classes = by_column(run(url, Query("agreement")))
     assert (escape["n"], escape["low_share"]) == (0, 0.0)
     assert escape["high_share"] == pytest.approx(wilson(0, 5)[1])

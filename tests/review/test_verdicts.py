@@ -255,7 +255,7 @@ def test_a_thousand_verdicts_are_checked_and_written(store: Store, url: URL) -> 
     reviews = [Review(n + 1, "ann", Verdict.PASS) for n in range(1001)]
     assert mistakes(url, reviews) == [None] * 1001
     assert mistakes(url, [*reviews, Review(2000, "ann", Verdict.PASS)])[-1] == "there is no inspection 2000"
-    assert store.review(reviews) == 1001
+    assert store.record_reviews(reviews) == 1001
     assert rows(url, "SELECT count(*) FROM review") == [(1001,)]
 
 
@@ -308,7 +308,7 @@ def test_every_image_has_the_same_chance(store: Store, url: URL) -> None:
     class Noting(Store):
         """A ledger that notes whom the draw chose in place of writing it, so that each draw is the first."""
 
-        def audit(self, chosen: Any, *, seed: int, population: int) -> None:
+        def record_sample(self, chosen: Any, *, seed: int, population: int) -> None:
             for number in chosen:
                 counts[number] += 1
 

@@ -243,7 +243,7 @@ def _record(store: Store, force: InForce, items: list[Inspected | Quarantined]) 
             again = Duplicate(
                 arrival=some[0].arrival,
                 source=some[0].source,
-                inspection_id=ids[0],
+                inspection=ids[0],
                 recorded_us=some[0].inspected_us + 5 * SECOND_US,
                 final_path=f"{some[0].local_day}/duplicate/{some[0].arrival.source_name}",
             )

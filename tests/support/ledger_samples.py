@@ -89,7 +89,7 @@ def duplicate(of: int, name: str = "a.png", content: str | None = None, *, numbe
     return Duplicate(
         arrival=arrival(name),
         source=source(name if content is None else content),
-        inspection_id=of,
+        inspection=of,
         recorded_us=START_US + number * SECOND_US,
         final_path=f"2026-01-05/duplicate/{name}-{number}",
     )

@@ -80,7 +80,7 @@ class Shelf(Station):
     def review(self, number: int, verdict: Verdict) -> None:
         """A person's word."""
         with Store.open(self.url, "cell-1", seam_gap_s=300) as store:
-            store.review([Review(number, "ann", verdict)])
+            store.record_reviews([Review(number, "ann", verdict)])
 
     def _shelve(self, item: Any, file: Path, content: str) -> int:
         file.parent.mkdir(parents=True, exist_ok=True)

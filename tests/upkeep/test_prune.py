@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from stations import Station
 
 from inspector.errors import StationError, UsageError
-from inspector.locks import alone
+from inspector.locks import locked
 from inspector.records import Verdict
 
 EVERYTHING = (
@@ -159,7 +159,7 @@ def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
         say(shelf, "prune", "--older-than", "1", "--verdict", "good")
     assert say(shelf, "prune").exit_code == 2
     by_whom = rf"another prune or requeue \(process {os.getpid()}\) is at work"
-    with alone(shelf.quarantine), pytest.raises(StationError, match=by_whom):
+    with locked(shelf.quarantine), pytest.raises(StationError, match=by_whom):
         say(shelf, "prune", "--older-than", "1")
 
 
