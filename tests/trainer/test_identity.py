@@ -1,4 +1,4 @@
-"""What a result depends on: the commit that it was made with."""
+"""Identity of a run: the commit of the program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_checkout_reports_its_commit() -> None:
-    """Results from a git checkout carry the checkout's commit."""
+    """Results from a git checkout carry the commit of the checkout."""
     head = subprocess.run(
         ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )

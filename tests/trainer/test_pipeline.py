@@ -1,4 +1,4 @@
-"""A whole run on a tiny network: what it leaves, what it reports, and how it goes on."""
+"""A whole run of a tiny network: its files, its report, and how it resumes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from trainer.run.progress import Progress
 
 @dataclass
 class Finished:
-    """A run that several tests look at."""
+    """A run that several tests share."""
 
     data: Path
     out: Path
@@ -44,14 +44,14 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """One whole run on class folders with three runs a class."""
+    """Make one whole run on class folders with three welding runs per class."""
     folder = tmp_path_factory.mktemp("run")
     data = class_folders(folder / "data", frames=4)
     return Finished(data, folder / "out", run(data, folder / "out"))
 
 
 def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> None:
-    """Teachers, both ensembles, student and artifact are judged on the same held-out run, with intervals."""
+    """Teachers, ensembles, student and artifact are evaluated on the same held-out runs, with intervals."""
     results = finished.results
     assert list(results["models"]) == [
         "teacher-1",
@@ -76,7 +76,7 @@ def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> 
 
 
 def test_the_folder_describes_how_the_result_was_made(finished: Finished) -> None:
-    """Recipe, seeds, environment, split and a log line for each epoch stand beside the results."""
+    """Recipe, seeds, environment, split and one log line per epoch are beside the results."""
     out = finished.out
     assert Recipe(**yaml.safe_load((out / "recipe.yaml").read_text())) == Recipe(**RECIPE)
     about = json.loads((out / "run.json").read_text())
@@ -93,7 +93,7 @@ def test_the_folder_describes_how_the_result_was_made(finished: Finished) -> Non
 
 
 def test_curves_are_drawn(finished: Finished) -> None:
-    """A picture of all networks' loss and accuracy lies in the folder."""
+    """The folder has a picture of the loss and accuracy of all networks."""
     from PIL import Image
 
     with Image.open(finished.out / "curves.png") as picture:
@@ -103,7 +103,7 @@ def test_curves_are_drawn(finished: Finished) -> None:
 
 
 def test_another_environment_is_a_warning(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
-    """Going on with other versions or threads than the run began with is allowed, with a warning."""
+    """A run may resume with other versions or threads than it began with, with a warning."""
     mark = finished.out / "run.json"
     before = mark.read_text()
     about = json.loads(before)
@@ -116,7 +116,7 @@ def test_another_environment_is_a_warning(finished: Finished, caplog: pytest.Log
 
 
 def test_teachers_differ(finished: Finished) -> None:
-    """Teachers start, see and learn differently: their weights and their losses differ."""
+    """Teachers have different seeds, so their weights and their losses differ."""
     first, second = (
         torch.load(finished.out / "checkpoints" / f"teacher-{i}.pt", weights_only=True) for i in (1, 2)
     )
@@ -125,7 +125,7 @@ def test_teachers_differ(finished: Finished) -> None:
 
 
 def test_the_artifact_carries_roles_recipe_and_metrics(finished: Finished) -> None:
-    """The artifact's metadata say what it accepts, how it was made and what its student was worth."""
+    """The artifact's metadata contain the roles, the recipe and the student's metrics."""
     written = metadata.read(finished.out / pipeline.ARTIFACT_FILE)
     assert [(c.name, c.role) for c in written.classes] == [("bad", "defect"), ("good", "accept")]
     assert written.quantization == "dynamic"
@@ -137,7 +137,7 @@ def test_the_artifact_carries_roles_recipe_and_metrics(finished: Finished) -> No
 
 
 def test_killed_again_and_again_it_ends_with_the_same_result(finished: Finished, tmp_path: Path) -> None:
-    """Kill -9 in the student and after it (test_trainer_training: in a teacher) changes no bit of the end."""
+    """A kill in the student's training and one after it change no bit of the result."""
     recipe, out = write_recipe(tmp_path / "tiny.yaml"), tmp_path / "out"
     command = [
         sys.executable,
@@ -166,7 +166,7 @@ def test_killed_again_and_again_it_ends_with_the_same_result(finished: Finished,
 
 
 def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
-    """The shipped recipe, shortened, runs on small frames of three classes that it has never heard of."""
+    """The recipe 'best', shortened, runs on small frames of three unknown classes."""
     data = class_folders(tmp_path / "data", runs=2, frames=4, classes=("bad", "good", "odd"))
     short = ["training.epochs=1", "training.min_steps=4", "distillation.epochs=1", "ensemble.teachers=1"]
     short.append("network.pixels_a_frame=600")  # 12 frames to train on
@@ -190,7 +190,7 @@ def test_best_takes_data_of_any_size_and_class_count(tmp_path: Path) -> None:
 
 
 def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
-    """Fitted on held-out frames where those are enough, they stand in the artifact's metadata."""
+    """With enough held-out frames, the fitted temperature and thresholds are in the artifact's metadata."""
     data = class_folders(tmp_path / "data", runs=20, frames=16)
     results = run(data, tmp_path / "out", **epochs(2), ensemble={"teachers": 1})
     written = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
@@ -203,7 +203,7 @@ def test_temperature_and_thresholds_reach_the_artifact(tmp_path: Path) -> None:
 
 
 def test_a_finished_run_trains_nothing_again(finished: Finished, caplog: pytest.LogCaptureFixture) -> None:
-    """The same command on a finished folder gives the same figures from the same artifact."""
+    """The same command on a finished folder gives the same metrics from the same artifact."""
     before = (finished.out / pipeline.ARTIFACT_FILE).read_bytes()
     with caplog.at_level(logging.INFO):
         again = run(finished.data, finished.out)
@@ -213,7 +213,7 @@ def test_a_finished_run_trains_nothing_again(finished: Finished, caplog: pytest.
 
 
 def test_stages_one_by_one_end_like_the_whole(finished: Finished, tmp_path: Path) -> None:
-    """teachers, then distil, then run, each going on from the last, give the whole run's results."""
+    """The commands teachers, distil and run, one after another, give the results of one whole run."""
     assert run(finished.data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
     assert not (tmp_path / "out" / "checkpoints" / "student.pt").exists()
     run(finished.data, tmp_path / "out", Stage.STUDENT)
@@ -222,7 +222,7 @@ def test_stages_one_by_one_end_like_the_whole(finished: Finished, tmp_path: Path
 
 
 def test_evaluate_repeats_the_metrics_of_the_run(finished: Finished, tmp_path: Path) -> None:
-    """The artifact's own prepare and forward, on the held-out files, repeat what the run reported."""
+    """The command evaluate, on the held-out files, repeats the metrics that the run reported."""
     table = tmp_path / "valid.csv"
     held = [row for row in read_csv(finished.out / "split.csv") if row["part"] == "valid"]
     table.write_text(
@@ -237,7 +237,7 @@ def test_evaluate_repeats_the_metrics_of_the_run(finished: Finished, tmp_path: P
 
 
 def test_another_recipe_or_data_is_refused_by_name(finished: Finished, tmp_path: Path) -> None:
-    """A folder that holds another run stays as it is; the message names each key that differs."""
+    """A folder with another run is refused and not changed; the message names each key that differs."""
     changes = {"seed": 3, "training": RECIPE["training"] | {"epochs": 9}}
     with pytest.raises(RunError, match=r"seed is 0 there, 3 here; training\.epochs is 14 there, 9 here"):
         run(finished.data, finished.out, **changes)
@@ -247,13 +247,13 @@ def test_another_recipe_or_data_is_refused_by_name(finished: Finished, tmp_path:
 
 
 def test_one_process_at_a_time(finished: Finished) -> None:
-    """A folder in which another process works is refused."""
-    with RunFolder(finished.out), pytest.raises(RunError, match="another weld-train is at work"):
+    """A folder that another process uses is refused."""
+    with RunFolder(finished.out), pytest.raises(RunError, match="another weld-train uses it"):
         run(finished.data, finished.out)
 
 
 def test_a_full_disk_is_one_line_and_the_run_resumes(finished: Finished, tmp_path: Path) -> None:
-    """Where a result no longer fits, the file is named, what was there stays, and the run resumes."""
+    """A full disk is one line that names the file; older files stay, and the run resumes later."""
     quick = epochs(1)
     run(finished.data, tmp_path / "out", Stage.TEACHERS, **quick)
     (tmp_path / "out" / ".results.json.tmp").symlink_to("/dev/full")
@@ -270,14 +270,14 @@ def test_a_folder_that_cannot_be_made_is_refused(finished: Finished, tmp_path: P
 
 
 def damage_images(root: Path) -> None:
-    """An image that is none, and one that is cut short."""
+    """Damage one image, and cut another one short."""
     (root / "good" / "good-run0" / "0.png").write_bytes(b"no image")
     cut = root / "bad" / "bad-run1" / "1.png"
     cut.write_bytes(cut.read_bytes()[:100])
 
 
 def remove_a_class(root: Path) -> None:
-    """Every file of a class."""
+    """Remove every file of a class."""
     for path in (root / "good").rglob("*.png"):
         path.unlink()
 
@@ -290,7 +290,7 @@ def remove_a_class(root: Path) -> None:
 def test_bad_data_is_named_before_training_and_marks_nothing(
     tmp_path: Path, harm: Callable[[Path], None], kinds: list[str]
 ) -> None:
-    """Everything wrong is named, nothing is trained, and the mended data may use the same folder."""
+    """All problems of the data are named before training, and the fixed data may use the same folder."""
     data = class_folders(tmp_path / "data")
     harm(data)
     with pytest.raises(DataError) as caught:
@@ -302,13 +302,13 @@ def test_bad_data_is_named_before_training_and_marks_nothing(
 
 
 def test_one_run_a_class_leaves_nothing_to_hold_out(tmp_path: Path) -> None:
-    """Where every class has a single run, a run-honest split is impossible, and that is said."""
-    with pytest.raises(DataError, match="every class has one run; name a 'valid' part"):
+    """With one welding run per class no honest split is possible, and the message says so."""
+    with pytest.raises(DataError, match="every class has one run; give a part 'valid'"):
         run(class_folders(tmp_path / "data", runs=1), tmp_path / "out")
 
 
 def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The key accept must name a class of the data; without any, a warning says that nothing passes."""
+    """The key accept must name a class of the data; without it, a warning says that nothing passes."""
     data = class_folders(tmp_path / "data")
     with pytest.raises(RecipeError, match=r"accept adds \['fine'\]"):
         run(data, tmp_path / "out", accept=["fine"])
@@ -319,7 +319,7 @@ def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixtur
 
 
 def test_a_run_that_diverges_names_the_batch(tmp_path: Path) -> None:
-    """A learning rate far too high ends with the batch named, not with a network of NaN."""
+    """A learning rate that is far too high ends with an error that names the batch."""
     data = class_folders(tmp_path / "data")
     wild = RECIPE["training"] | {"learning_rate": 1e30}
     with pytest.raises(TrainingError, match=r"in epoch \d+, batch \d+ of \d+ \(.*\.png"):
@@ -327,7 +327,7 @@ def test_a_run_that_diverges_names_the_batch(tmp_path: Path) -> None:
 
 
 def test_frames_of_all_sizes_train_together(tmp_path: Path) -> None:
-    """Small and large frames in one data set are kept at one size."""
+    """Small and large frames of one data set are kept at one size."""
     data = class_folders(tmp_path / "data")
     from PIL import Image
 

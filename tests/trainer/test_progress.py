@@ -1,4 +1,4 @@
-"""How far training is, on a terminal and without one."""
+"""Progress on a terminal and without one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainer.run.progress import Progress
 
 
 def test_a_terminal_sees_a_bar_and_an_estimate() -> None:
-    """On a terminal the bar is drawn and taken away again; without one nothing is, and time_left() tells."""
+    """The bar is drawn only on a terminal; time_left() gives the estimate everywhere."""
     terminal, file = (Console(file=io.StringIO(), force_terminal=forced) for forced in (True, False))
     for console in (terminal, file):
         with Progress(console) as progress:

@@ -1,4 +1,4 @@
-"""What a run reads: the size of frames and of views."""
+"""The frames of a run: the size of frames and of views."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from trainer.run.progress import Progress
 @pytest.mark.parametrize(
     ("network", "size", "view"),
     [
-        ({"enlarge": 2.5}, (264, 264), (200, 200)),  # a third at most
-        ({"enlarge": 2.0}, (160, 160), (160, 160)),  # 64 would be more
-        ({"enlarge": 2.5, "pixels": 260 * 260}, (200, 200), (200, 200)),  # within the pixels
+        ({"enlarge": 2.5}, (264, 264), (200, 200)),  # 64 pixels more: at most a third
+        ({"enlarge": 2.0}, (160, 160), (160, 160)),  # 64 would be more than a third
+        ({"enlarge": 2.5, "pixels": 260 * 260}, (200, 200), (200, 200)),  # no room within the pixels
         ({"enlarge": 2.5, "grow": 0}, (200, 200), (200, 200)),
-        ({"height": 487, "width": 400}, (487, 400), (423, 336)),  # as told, and views smaller
+        ({"height": 487, "width": 400}, (487, 400), (423, 336)),  # the given size, and smaller views
         ({"height": 128, "width": 128}, (128, 128), (128, 128)),
         ({"height": 974, "width": 800}, (974, 800), (974, 800)),
     ],
@@ -37,7 +37,7 @@ from trainer.run.progress import Progress
 def test_frames_are_larger_than_views_where_there_is_room(
     tmp_path: Path, network: dict[str, object], size: tuple[int, int], view: tuple[int, int]
 ) -> None:
-    """80×80 pixels enlarged: what networks take, and what they learn from; sized again, it stays."""
+    """Frames are larger than views if there is room, and a second call changes nothing."""
     data = class_folders(tmp_path / "data")
     whole = {"height": None, "width": None, "grow": 64} | network
     recipe = Recipe(name="grown", network=whole)
@@ -48,7 +48,7 @@ def test_frames_are_larger_than_views_where_there_is_room(
 
 
 def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:
-    """Kept frames and views follow ``network.grow``; what networks are judged by and made for does not."""
+    """Networks learn from views that are smaller by ``network.grow``, and get whole frames otherwise."""
     grown = {"height": 96, "width": 96, "grow": 24, "stem": 4, "plan": [(1, 1), (2, 2)]}
     recipe = Recipe(**RECIPE | {"network": grown, "augmentation": {"crop": (0.75, 1.0)}})
     reader = reading.Reader(recipe, RunFolder(tmp_path / "out"), Progress(Console(file=io.StringIO())))
@@ -56,7 +56,7 @@ def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path)
     assert train.images.shape[2:] == (96, 96), "72 pixels by the smallest crop"
     assert valid.images.shape[2:] == (96, 96)
 
-    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}  # by whether it learns
+    seen: dict[bool, set[tuple[int, ...]]] = {True: set(), False: set()}  # keys: does it learn?
 
     def look(module: nn.Module, given: tuple[torch.Tensor]) -> None:
         if isinstance(module, WeldNet):

@@ -1,1 +1,6 @@
-"""The run folder, what a run reads, and how far it is."""
+"""The run folder and what it holds, the frames that a run reads, and its progress.
+
+``folder`` locks the run folder and writes its files. ``identity`` is everything that a result depends on.
+``reading`` decides the frames' size and reads them. ``saving`` writes files of tensors. ``progress`` shows
+the time that is left. Nothing is imported here, because most modules load torch.
+"""

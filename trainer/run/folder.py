@@ -1,17 +1,17 @@
-"""The run folder: everything needed to believe a result, to make it again, and to go on after a kill.
+"""The run folder: everything that is needed to check a result, to repeat it, and to resume after a stop.
 
 =====================  ========================================================================
-``recipe.yaml``        the recipe as resolved
+``recipe.yaml``        the recipe, with the defaults and ``--set``
 ``run.json``           seeds, git commit, split fingerprint, versions, processor, threads
 ``split.csv``          path, label, run and part of every frame
-``unlabelled.json``    which frames without labels the student learnt from, where there were any
-``logs/*.csv``         one line an epoch, one file a network; ``logs/tensorboard/``, the same for TensorBoard
+``unlabelled.json``    fingerprint of the frames without labels that the student learns from, if any
+``logs/*.csv``         one file per network, one line per epoch; ``logs/tensorboard/`` has the same curves
 ``checkpoints/*.pt``   each network after its last finished epoch
 ``student.pt``         the distilled student, for ``weld-train compile``
 ``curves.png``         loss and accuracy by epoch
-``confusion.png``      the artifact on the held-out frames; ``reliability.png``, ``mistakes.png`` likewise
-``thresholds.png``     what each PASS threshold would have done to them, where thresholds could be chosen
-``results.json``       accuracy of every network, with n, interval, confusion and runs
+``confusion.png``      the artifact on the held-out frames; so are ``reliability.png`` and ``mistakes.png``
+``thresholds.png``     effect of each PASS threshold on the held-out frames, if thresholds could be chosen
+``results.json``       accuracy of every network, with n, intervals, confusion and runs
 ``<name>.pt``          the artifact
 =====================  ========================================================================
 """
@@ -52,16 +52,16 @@ IDENTITY_KEYS_OF_WEIGHTS = ("split_fingerprint", "start", "git_commit", "environ
 
 
 class RunFolder:
-    """An open run folder, held by this process alone for as long as the object lives.
+    """An open run folder, locked for this process until it is closed.
 
-    Where several processes train together, one is the ``leader``: the others write nothing.
+    If several processes learn, only the ``leader`` writes.
     """
 
     def __init__(self, path: Path, *, leader: bool = True) -> None:
-        """Create or open, and lock.
+        """Create the folder or open it, and lock it.
 
         Raises:
-            RunError: another process is at work in it, or it cannot be written.
+            RunError: another process uses the folder, or it cannot be written.
         """
         self.path, self._leader, self._lock = path, leader, -1
         if not leader:
@@ -73,12 +73,12 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._lock)
-            raise RunError(f"{path}: another weld-train is at work in it") from None
+            raise RunError(f"{path}: another weld-train uses it; wait, or give another --out") from None
         except OSError as error:
-            raise RunError(f"{path}: cannot hold a run ({error.strerror}); give another --out") from None
+            raise RunError(f"{path}: cannot be used ({error.strerror}); give another --out") from None
 
     def close(self) -> None:
-        """Let others in."""
+        """Unlock the folder."""
         if self._leader:
             os.close(self._lock)
 
@@ -89,10 +89,10 @@ class RunFolder:
         self.close()
 
     def check_identity(self, recipe: Recipe, identity: Identity) -> None:
-        """Check that the folder is fresh, or holds this recipe's run on this split.
+        """Check that the folder is new, or holds the run of this recipe and this split.
 
         Raises:
-            RunError: it holds another run; the message names what differs.
+            RunError: it holds another run; the message names the differences.
         """
         before = _read_identity(self.path)
         if before is None:
@@ -107,13 +107,13 @@ class RunFolder:
             raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
         changed = list(_differences(before["environment"], identity.environment))
         if changed:
-            log.warning("the run began elsewhere (%s): its last digits may differ", "; ".join(changed))
+            log.warning("the run began elsewhere (%s): last digits may differ", "; ".join(changed))
 
     def link_teachers(self, finished: Path, recipe: Recipe, identity: Identity) -> None:
-        """Begin a fresh run with a finished run's teachers, where its own would be the same to the bit.
+        """Start a new run with the teachers of a finished run, if its own would be the same to the bit.
 
-        As links: whole or not at all, and whoever trains on replaces his own. Where the file system has none,
-        the teachers are trained.
+        The files are hard links. A link is complete or missing, and further training replaces it without
+        changing the finished run. If the file system has no links, the teachers are trained.
         """
         theirs = _read_identity(finished)
         if not self._leader or _read_identity(self.path) or theirs is None:
@@ -128,25 +128,25 @@ class RunFolder:
             for kind, file in (("checkpoints", f"{name}.pt"), ("logs", f"{name}.csv")):
                 try:
                     os.link(finished / kind / file, self.path / kind / file)
-                except OSError as error:  # also where a killed run had come as far before
-                    log.debug("%s is not taken from %s: %s", file, finished, error.strerror)
+                except OSError as error:  # also if a killed run has linked the file before
+                    log.debug("%s is not linked from %s: %s", file, finished, error.strerror)
 
     def write_identity(
         self, recipe: Recipe, identity: Identity, frames: Sequence[Frame], classes: Sequence[str]
     ) -> None:
-        """Mark a fresh folder as this recipe's and this split's."""
+        """Mark a new folder as the run of this recipe and this split."""
         if _read_identity(self.path):
             return
         self.write(RECIPE_FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
         rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
         self._write_csv("split.csv", ("path", "label", "run", "part"), rows)
-        self.write_json(IDENTITY_FILE, asdict(identity))  # last: a folder that has it has all before it
+        self.write_json(IDENTITY_FILE, asdict(identity))  # last, so that a marked folder is complete
 
     def record_unlabelled(self, fingerprint: str | None) -> None:
-        """Mark which unlabelled frames the student learns from; None: no such frames.
+        """Record the unlabelled frames that the student learns from, by their fingerprint; None: no frames.
 
         Raises:
-            RunError: it began with others.
+            RunError: the student began with other frames.
         """
         path = self.path / UNLABELLED_FILE
         there = json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else None
@@ -154,36 +154,36 @@ class RunFolder:
             return
         if self.checkpoint("student").exists():
             began = "with other frames in --unlabelled" if there else "without --unlabelled"
-            raise RunError(f"{self.path}: its student began {began}; give the same, or another --out")
+            raise RunError(f"{self.path}: its student began {began}; give the same frames, or another --out")
         self.write_json(UNLABELLED_FILE, {"fingerprint": fingerprint})
 
     def checkpoint(self, network: str) -> Path:
-        """Where a network's checkpoint lies."""
+        """Path of a network's checkpoint."""
         return self.path / "checkpoints" / f"{network}.pt"
 
     def log(self, network: str) -> Path:
-        """Where a network's history lies."""
+        """Path of a network's history."""
         return self.path / "logs" / f"{network}.csv"
 
     def tensorboard(self, network: str) -> Path:
-        """Where TensorBoard finds a network's curves."""
+        """Folder of a network's curves for TensorBoard."""
         return self.path / "logs" / "tensorboard" / network
 
     def write_log(self, network: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the whole history of a network; whole, so that a kill leaves no line twice or out."""
+        """Write the whole history of a network, so that no line is missing or double after a kill."""
         self._write_csv(
             str(self.log(network).relative_to(self.path)), list(rows[0]), [list(row.values()) for row in rows]
         )
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
-        """Write one JSON object."""
+        """Write a JSON object, whole or not at all."""
         self.write(name, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def write(self, name: str, text: str) -> None:
         """Write a text file, whole or not at all.
 
         Raises:
-            TrainerError: the disk is full or the folder not writable; what was written before stays.
+            TrainerError: the disk is full, or the folder is not writable; older files stay as they are.
         """
         if not self._leader:
             return
@@ -195,7 +195,7 @@ class RunFolder:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise TrainerError(
-                f"{path}: cannot be written ({error.strerror}); mend that, and the same command goes on"
+                f"{path}: cannot be written ({error.strerror}); fix that, and the same command resumes"
             ) from None
 
     def _write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -207,7 +207,7 @@ class RunFolder:
 
 
 def _read_identity(run: Path) -> dict[str, Any] | None:
-    """The identity that a run folder was marked with; None if it is not marked."""
+    """Return the identity of a run folder; None if the folder is not marked."""
     path = run / IDENTITY_FILE
     if not path.exists():
         return None

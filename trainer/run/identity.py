@@ -1,4 +1,4 @@
-"""What a run's result depends on: its data, seeds, program and machine."""
+"""Identity of a run: everything that its result depends on, besides the recipe."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ PROGRAM = Path(__file__).resolve().parents[2]  # the folder that holds the packa
 
 @dataclass(frozen=True)
 class Identity:
-    """The fields of ``run.json``, and the first fields of ``results.json``, in their order."""
+    """Data, seeds, program and machine: the fields of ``run.json``, which ``results.json`` begins with."""
 
     recipe: str  # its name
     architecture: str
     split_fingerprint: str  # SHA-256 over every frame's part, class and name
     start: str | None  # SHA-256 of the student.pt that networks start from; None: random weights
-    part: str  # of the data, on which networks are evaluated
+    part: str  # the part of the data on which networks are evaluated
     data: str  # absolute path
     n_train: int  # frames to train on
     n: int  # frames held out
-    seeds: dict[str, int]  # the recipe's and each network's
+    seeds: dict[str, int]  # of the recipe and of each network
     git_commit: str | None
     environment: dict[str, Any]
 
 
 def environment() -> dict[str, Any]:
-    """Versions and processor: what a result depends on besides recipe, seed and data."""
+    """Return the versions and the processor."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "torchvision", "torchmetrics", "numpy", "pillow")},
@@ -44,7 +44,7 @@ def environment() -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """Commit of this program's checkout, ``-dirty`` if files differ from it; None if it is no checkout."""
+    """Return the commit of the program's checkout, ``-dirty`` if files differ; None without a checkout."""
     if not (PROGRAM / ".git").exists():
         return None
     try:

@@ -1,4 +1,4 @@
-"""How far training is and how long it still takes: a live bar on a terminal, words anywhere."""
+"""Progress of a run, and the time that is left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """One bar, on stderr; where that is no terminal nothing is drawn, and :meth:`time_left` still tells."""
+    """A progress bar, drawn only on a terminal. :meth:`time_left` works everywhere."""
 
     def __init__(self, console: Console) -> None:
         self._bar = RichProgress(
@@ -26,24 +26,24 @@ class Progress:
             console=console,
             disable=not console.is_terminal,
             transient=True,
-            speed_estimate_period=300,  # s: an epoch's pauses (saving, assessing) should average out
+            speed_estimate_period=300,  # s: long enough to average over pauses (saving, evaluation)
         )
         self._task = self._bar.add_task("", total=None)
 
     def begin(self, task: str, total: float) -> None:
-        """Start over at nothing done of ``total`` (in any unit that is about as quick everywhere)."""
+        """Start a task at zero of ``total``, in any unit that takes about the same time throughout."""
         self._bar.reset(self._task, description=task, total=total)
 
     def rename(self, task: str) -> None:
-        """Name what is being done."""
+        """Change the name of the task."""
         self._bar.update(self._task, description=task)
 
     def advance(self, done: float = 1) -> None:
-        """Say that more is done."""
+        """Add to the amount that is done."""
         self._bar.advance(self._task, done)
 
     def time_left(self) -> str:
-        """The estimate in words, ``0:12:30 left``; empty while nothing is known."""
+        """Return the estimate as text, ``0:12:30 left``; empty while there is no estimate."""
         seconds = self._bar.tasks[0].time_remaining
         return "" if seconds is None else f"{timedelta(seconds=round(seconds))} left"
 

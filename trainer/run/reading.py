@@ -1,4 +1,4 @@
-"""What a run reads: labelled frames before anything is trained, unlabelled ones once there are teachers."""
+"""The frames of a run: labelled ones before training, unlabelled ones as soon as there are teachers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-MAX_GROWTH_PER_SIDE = 1 / 3  # share of the view: a half no longer helped (docs/measurements/xsdd.md)
+MAX_GROWTH_PER_SIDE = 1 / 3  # share of the view's side: a half did not help (docs/measurements/xsdd.md)
 
 
 def with_frame_size(recipe: Recipe, listing: Listing) -> Recipe:
-    """The recipe with the network's height and width, from the training frames where it leaves them open.
+    """Return the recipe with the network's height and width; if it has none, they follow the training frames.
 
-    ``network.grow`` is 0 where there is no room for it.
+    ``network.grow`` becomes 0 if there is no room for it.
     """
     network = recipe.network
     if network.height is None:
@@ -45,33 +45,33 @@ def with_frame_size(recipe: Recipe, listing: Listing) -> Recipe:
 
 
 def _growth(view: tuple[int, int], network: Network) -> int:
-    """``network.grow`` where views of this height and width leave room for it, else 0."""
+    """Return ``network.grow`` if views of this height and width leave room for it, else 0."""
     grow = network.grow
     within = (view[0] + grow) * (view[1] + grow) <= network.pixels
     return grow if within and grow <= MAX_GROWTH_PER_SIDE * min(view) else 0
 
 
 class Reader:
-    """Decodes a run's frames: training ones at the size that cropping wants, held-out ones prepared."""
+    """Reader of a run's frames: training frames at the size for crops, held-out frames at the network's."""
 
     def __init__(self, recipe: Recipe, folder: RunFolder, progress: Progress) -> None:
-        """Take the run's parts; frames too many for memory go to a file in its folder."""
+        """Take the parts of the run. Frames that do not fit into memory go to a file in its folder."""
         self._recipe, self._folder, self._progress = recipe, folder, progress
         self._valid_size = recipe.network.size
         self._train_size = training_size(*recipe.network.view, recipe.augmentation.crop[0])
 
     def labelled(self, listing: Listing) -> tuple[FrameSet, FrameSet]:
-        """Frames to train on and held-out ones.
+        """Read the training frames and the held-out frames.
 
         Raises:
-            DataError: with every problem of the listing and of the images.
+            DataError: the listing or the images have problems; it lists all of them.
         """
         self._progress.begin("reading frames", len(listing.part("train", "valid")))
         train = self._read(listing.part("train"), self._train_size, listing.problems)
         valid = self._read(listing.part("valid"), self._valid_size, listing.problems)
         if not len(valid):
             listing.problems.append(
-                Problem("nothing to hold out", "every class has one run; name a 'valid' part")
+                Problem("nothing to hold out", "every class has one run; give a part 'valid'")
             )
         if listing.problems:
             raise DataError(listing.source, listing.problems)
@@ -83,11 +83,11 @@ class Reader:
     def with_unlabelled(
         self, train: FrameSet, source: Path | None, listing: Listing, teachers: Sequence[nn.Module]
     ) -> FrameSet:
-        """The training frames, and those of a folder without labels of which the teachers are sure.
+        """Read the training frames, and the unlabelled frames of a folder of which the teachers are sure.
 
         Raises:
-            DataError: there are none.
-            RunError: the folder's student began with others.
+            DataError: the folder has no unlabelled frames.
+            RunError: the student of this run began with other frames.
         """
         if source is None:
             self._folder.record_unlabelled(None)

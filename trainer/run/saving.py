@@ -12,10 +12,10 @@ from trainer.errors import TrainerError
 
 
 def save(content: dict[str, Any], path: Path) -> None:
-    """``torch.save``, whole or not at all: to a temporary file, to the disk, then renamed.
+    """Save tensors to a temporary file, flush it to the disk, and rename it.
 
     Raises:
-        TrainerError: the disk is full or the folder not writable; what was saved before stays.
+        TrainerError: the disk is full, or the folder is not writable; an older file stays as it is.
     """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
