@@ -18,7 +18,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__fil
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with data, a recipe file and a finished run."""
+    """Make a folder with data, a recipe file and a finished run."""
     folder = tmp_path_factory.mktemp("cli")
     class_folders(folder / "data", frames=3)
     write_recipe(folder / "tiny.yaml", **epochs(2))
@@ -27,12 +27,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run_arguments(folder: Path) -> list[object]:
-    """The run of the fixture."""
+    """Return the arguments of the fixture's run."""
     return ["run", folder / "tiny.yaml", "--data", folder / "data", "--out", folder / "out"]
 
 
 def test_run_prints_one_object_and_logs_to_stderr(folder: Path) -> None:
-    """--json gives the results on stdout; epochs and warnings go to stderr, with an estimate."""
+    """With --json, results go to stdout; epochs and warnings go to stderr, with a time estimate."""
     arguments = [*run_arguments(folder)[:-1], folder / "again", "--json"]
     status, stdout, stderr = weld_train(*arguments)
     assert status == 0
@@ -42,7 +42,7 @@ def test_run_prints_one_object_and_logs_to_stderr(folder: Path) -> None:
 
 
 def test_run_prints_tables_for_people(folder: Path) -> None:
-    """Without --json the networks, their intervals and the runs stand in tables."""
+    """Without --json, networks, intervals and welding runs are printed as tables."""
     status, stdout, _ = weld_train(*run_arguments(folder))
     assert status == 0
     for word in ("teacher-1", "focal", "student", "artifact", "95% interval", "good-run", "agrees with"):
@@ -50,7 +50,7 @@ def test_run_prints_tables_for_people(folder: Path) -> None:
 
 
 def test_stage_commands_share_the_run_folder(folder: Path, tmp_path: Path) -> None:
-    """Commands teachers and distil take the same arguments as run and say what they left."""
+    """The commands teachers and distil take the arguments of run and print what they made."""
     arguments = [folder / "tiny.yaml", "--data", folder / "data", "--out", tmp_path / "out", "--json"]
     assert only_json(weld_train("teachers", *arguments)[1])["teachers"] == 2
     printed = only_json(weld_train("distil", *arguments)[1])
@@ -59,7 +59,7 @@ def test_stage_commands_share_the_run_folder(folder: Path, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("scheme", ["dynamic", "none"])
 def test_compile_and_evaluate(folder: Path, tmp_path: Path, scheme: str) -> None:
-    """A student compiles to either scheme from its file alone, and evaluates with the documented fields."""
+    """A student's file compiles to either scheme, and the artifact evaluates with the documented fields."""
     out = tmp_path / f"{scheme}.pt"
     status, stdout, _ = weld_train(
         "compile", folder / "out" / "student.pt", "--scheme", scheme, "--out", out, "--json"
@@ -79,14 +79,14 @@ def test_compile_and_evaluate(folder: Path, tmp_path: Path, scheme: str) -> None
 
 
 def test_evaluate_prints_classes_for_people(folder: Path) -> None:
-    """Without --json the figures stand in tables, class by class."""
+    """Without --json, the metrics are printed as tables, by class."""
     status, stdout, _ = weld_train("evaluate", folder / "out" / "weldnet.pt", "--data", folder / "data")
     assert status == 0
     assert "recall" in stdout
 
 
 def test_evaluate_takes_the_part_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
-    """Test before valid before everything; --part chooses, and a part that is not there is named."""
+    """The default is test, else valid, else everything; --part chooses, and a missing part is an error."""
     class_folders(tmp_path / "valid", runs=1, frames=1)
     class_folders(tmp_path / "train", runs=2, frames=1)
     artifact = folder / "out" / "weldnet.pt"
@@ -100,7 +100,7 @@ def test_evaluate_takes_the_part_that_is_asked_for(folder: Path, tmp_path: Path)
 
 @pytest.mark.parametrize(("what", "classes"), [("weld-pools", 6), ("textures", 2)])
 def test_synth_writes_labelled_frames(tmp_path: Path, what: str, classes: int) -> None:
-    """Command synth draws the wanted number of frames that run and evaluate can read."""
+    """The command synth draws the wanted number of frames, in a form that run and evaluate read."""
     from trainer.data import datasets
 
     arguments = ["synth", "--out", tmp_path / "s", "--count", 12, "--seed", 1, "--what", what, "--json"]
@@ -114,7 +114,7 @@ def test_synth_writes_labelled_frames(tmp_path: Path, what: str, classes: int) -
 
 
 def test_mistakes_are_one_line_with_status_2(folder: Path, tmp_path: Path) -> None:
-    """Unknown recipe, key, data, student and artifact: one line on stderr, nothing on stdout, status 2."""
+    """An unknown recipe, key, data, student or artifact is one line on stderr, with status 2."""
     data, out = folder / "data", tmp_path / "out"
     for arguments, words in [
         (["run", "nope", "--data", data, "--out", out], "neither a file nor one of"),
@@ -134,7 +134,7 @@ def test_mistakes_are_one_line_with_status_2(folder: Path, tmp_path: Path) -> No
 
 
 def test_all_problems_are_shown_or_filed(tmp_path: Path) -> None:
-    """Few problems stand on the screen; of many, the first do and a file in the run folder names all."""
+    """A few problems are printed; of many, the first are printed and a file in the run folder has all."""
     data = class_folders(tmp_path / "data", runs=4, frames=8)
     images = sorted(data.rglob("*.png"))
     for path in images[:2]:
@@ -167,7 +167,7 @@ def test_help_is_instant_and_needs_no_torch() -> None:
 
 
 def test_a_missing_extra_is_one_friendly_line(folder: Path, tmp_path: Path) -> None:
-    """Without torchvision the commands say what to install, with status 2."""
+    """Without torchvision, the commands name the package to install, with status 2."""
     (tmp_path / "torchvision.py").write_text("raise ModuleNotFoundError('gone', name='torchvision')\n")
     environment = ENVIRONMENT | {"PYTHONPATH": f"{tmp_path}:{ENVIRONMENT['PYTHONPATH']}"}
     done = subprocess.run(
@@ -182,7 +182,7 @@ def test_a_missing_extra_is_one_friendly_line(folder: Path, tmp_path: Path) -> N
 
 
 def test_ctrl_c_ends_with_130_and_says_how_to_resume(folder: Path, tmp_path: Path) -> None:
-    """Ctrl-C within training: one line, status 130, and the same command goes on after the last epoch."""
+    """Ctrl-C in a training is one line with status 130, and the last epoch's checkpoint is kept."""
     out = tmp_path / "out"
     arguments = [*map(str, run_arguments(folder)[:-1]), str(out), "--set", "training.epochs=1000"]
     process = subprocess.Popen(
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_with_130_and_says_how_to_resume(folder: Path, tmp_path: Pat
         env=ENVIRONMENT,
         stderr=subprocess.PIPE,
         text=True,
-        # A background job of a shell starts with SIGINT ignored, and so would all that it starts.
+        # A background job of a shell starts with SIGINT ignored, and so do its own processes.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread, one call
     )
     with process:
@@ -201,6 +201,6 @@ def test_ctrl_c_ends_with_130_and_says_how_to_resume(folder: Path, tmp_path: Pat
                 break
         rest = process.stderr.read()
     assert process.returncode == 130
-    assert rest.splitlines()[-1].startswith("weld-train: stopped; the same command goes on")
+    assert rest.splitlines()[-1].startswith("weld-train: stopped; the same command resumes")
     assert "Traceback" not in rest
     assert (out / "checkpoints" / "teacher-1.pt").is_file()

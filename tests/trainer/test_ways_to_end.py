@@ -1,4 +1,4 @@
-"""However a training of several processes ends: with one status, one line, and no process left."""
+"""Every way in which a training of several processes ends: one status, one line, and no process left."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
-# Two processes that take common steps for ever, unless argv says how one of them ends.
+# Two processes that take common steps without end, unless argv names the way in which one ends.
 TRAINING = """
 import os, signal, sys, time
 from pathlib import Path
@@ -64,7 +64,7 @@ except BaseException:
 
 @contextmanager
 def started(*command: object) -> Iterator[subprocess.Popen[str]]:
-    """A command in a session of its own; no process of it is left at the end, whatever happened to it."""
+    """Start a command in a session of its own, and leave no process of it behind."""
     with subprocess.Popen(
         [sys.executable, *map(str, command)],
         stdout=subprocess.PIPE,
@@ -72,7 +72,7 @@ def started(*command: object) -> Iterator[subprocess.Popen[str]]:
         text=True,
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-        # A background job of a shell starts with SIGINT ignored, and so would all that it starts.
+        # A background job of a shell starts with SIGINT ignored, and so do its own processes.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - one thread, one call
     ) as process:
         try:
@@ -82,7 +82,7 @@ def started(*command: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def ends(tmp_path: Path, *ways: str, by: signal.Signals | None = None) -> tuple[int, str]:
-    """Exit status and stderr of :data:`TRAINING`, once the other process is gone as well."""
+    """Return the exit status and stderr of :data:`TRAINING`, after the other process has ended too."""
     script = tmp_path / "training.py"
     script.write_text(TRAINING)
     with started(script, *ways) as training:
@@ -98,17 +98,17 @@ def ends(tmp_path: Path, *ways: str, by: signal.Signals | None = None) -> tuple[
 
 
 def test_an_exception_in_the_leader_ends_both(tmp_path: Path) -> None:
-    """It shows as in a training of one process, and the follower does not wait for the leader."""
+    """An exception in the leader shows as in one process, and the follower does not wait for the leader."""
     status, stderr = ends(tmp_path, "leader raises")
     assert (status, stderr.count("ValueError: broken")) == (1, 1), stderr
 
 
 def test_an_exception_in_a_follower_ends_both_with_its_traceback_and_one_line(tmp_path: Path) -> None:
-    """The leader, which waits for the follower at that moment, reports what the follower wrote."""
+    """The leader, which waits for the follower, reports the follower's output."""
     status, stderr = ends(tmp_path, "follower raises")
     assert (status, stderr.count("ValueError: broken")) == (1, 1), stderr
     assert stderr.splitlines()[-1] == (
-        "weld-train: process 2 of 2 failed with status 1; the same command goes on"
+        "weld-train: process 2 of 2 failed with status 1; the same command resumes"
     )
     assert stderr.count("weld-train: ") == 1
 
@@ -120,9 +120,9 @@ def test_a_leader_that_cannot_notice_is_ended_too(tmp_path: Path) -> None:
 
 
 def test_a_follower_that_is_killed_ends_the_command(tmp_path: Path) -> None:
-    """The line names the signal, as after the kernel has ended a process that took too much memory."""
+    """The line names the signal, for instance after the kernel has ended a process for its memory."""
     status, stderr = ends(tmp_path, "follower is killed")
-    line = "weld-train: process 2 of 2 was ended by SIGKILL; the same command goes on"
+    line = "weld-train: process 2 of 2 was ended by SIGKILL; the same command resumes"
     assert (status, stderr.splitlines()[-1]) == (1, line), stderr
 
 
@@ -130,19 +130,19 @@ def test_a_follower_that_is_killed_ends_the_command(tmp_path: Path) -> None:
 def test_a_leader_that_is_ended_by_a_signal_takes_the_follower_along(
     tmp_path: Path, by: signal.Signals
 ) -> None:
-    """No process goes on to learn without the one that writes."""
+    """If the leader ends by a signal, the follower ends as well."""
     status, stderr = ends(tmp_path, by=by)
     assert status == -by, stderr
 
 
 def recipe_and_data(folder: Path) -> tuple[Path, Path]:
-    """A training that lasts until it is stopped."""
+    """Make a training that lasts until it is stopped."""
     recipe = write_recipe(folder / "recipe.yaml", **epochs(100_000))
     return recipe, class_folders(folder / "data", runs=4, frames=3)
 
 
 def test_ctrl_c_ends_both_with_one_line(tmp_path: Path) -> None:
-    """A terminal sends the signal to both processes; the command says that it can go on, with status 130."""
+    """Ctrl-C reaches both processes; the command says that it can be resumed, with status 130."""
     recipe, data = recipe_and_data(tmp_path)
     options = (recipe, "--data", data, "--out", tmp_path / "out", "--devices", "2", "--accelerator", "cpu")
     with started("-m", "trainer.commands.cli", "run", *options) as training:
@@ -154,13 +154,13 @@ def test_ctrl_c_ends_both_with_one_line(tmp_path: Path) -> None:
         stdout, stderr = training.communicate(timeout=HANG_S)
         _, left = psutil.wait_procs(others, timeout=HANG_S)
     assert (training.returncode, stdout, left) == (130, "", []), stderr
-    line = "weld-train: stopped; the same command goes on after the last finished epoch"
+    line = "weld-train: stopped; the same command resumes after the last finished epoch"
     assert stderr.splitlines()[-1] == line
     assert "Traceback" not in stderr
 
 
 def test_data_that_both_processes_refuse_is_one_line(tmp_path: Path) -> None:
-    """A mistake in the data is reported once, with the status that one process would end with."""
+    """A mistake in the data is reported once, with the status of one process."""
     recipe, data = recipe_and_data(tmp_path)
     (data / "good" / "good-run0" / "0.png").write_bytes(b"no picture")
     options = (recipe, "--data", data, "--out", tmp_path / "out", "--devices", "2", "--accelerator", "cpu")

@@ -1,1 +1,5 @@
-"""``weld-train``: the commands, and their tables for people."""
+"""``weld-train``.
+
+``cli`` holds the commands, ``options`` the options that they share, ``terminal`` logs, errors and JSON, and
+``console`` tables for people. Nothing is imported here, so that ``weld-train --help`` starts at once.
+"""

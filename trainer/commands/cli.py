@@ -1,4 +1,4 @@
-"""``weld-train``: the trainer's commands. Heavy imports stay inside them, so that ``--help`` is instant."""
+"""``weld-train``: the trainer's commands. Heavy imports are inside them, so that ``--help`` is instant."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Trains an ensemble on labelled frames, distils it into one network, compiles that for a station.",
+    help="Train an ensemble on labelled frames, distil it into one network, and compile it for a station.",
 )
 
 
@@ -50,7 +50,7 @@ def run(
     nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Every stage: teachers, ensemble, student, artifact, results. Typed again, it goes on from there."""
+    """Run every stage: teachers, ensemble, student, artifact, results. The same command resumes a run."""
     processes = Processes(accelerator, devices, nodes)
     _run_until("results", recipe, data, out, overrides, unlabelled, processes, as_json=as_json)
 
@@ -66,7 +66,7 @@ def teachers(
     nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
-    """The first stage alone: train the teachers."""
+    """Run the first stage: train the teachers."""
     processes = Processes(accelerator, devices, nodes)
     _run_until("teachers", recipe, data, out, overrides, None, processes, as_json=as_json)
 
@@ -83,7 +83,7 @@ def distil(
     nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
-    """Up to the distilled student, OUT/student.pt; teachers that are there are not trained again."""
+    """Run up to the distilled student, OUT/student.pt. Teachers that are finished are not trained again."""
     processes = Processes(accelerator, devices, nodes)
     _run_until("student", recipe, data, out, overrides, unlabelled, processes, as_json=as_json)
 
@@ -92,12 +92,12 @@ def distil(
 def compile_(
     student: Annotated[Path, typer.Argument(metavar="STUDENT", help="student.pt of a run")],
     scheme: Annotated[
-        Scheme, typer.Option(help="int8 with each frame's own scales, or with calibrated ones; none: fp32")
+        Scheme, typer.Option(help="int8 with scales from each frame, or calibrated ones; none: fp32")
     ],
     out: Annotated[Path, typer.Option("--out", help="file to write")],
     as_json: AsJson = False,
 ) -> None:
-    """Make a student into an artifact that a station can run."""
+    """Compile a student into an artifact that a station can run."""
     with session():
         from trainer.artifact.student import Student
 
@@ -108,7 +108,7 @@ def compile_(
 
 @app.command()
 def evaluate(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="file made by run or compile")],
+    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="file that run or compile wrote")],
     data: Data,
     part: PartName = None,
     out: Annotated[
@@ -116,7 +116,7 @@ def evaluate(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Accuracy, macro F1, per-class figures and confusion of an artifact on labelled frames."""
+    """Evaluate an artifact on labelled frames: accuracy, macro F1, confusion, each class."""
     with session() as progress:
         from trainer.evaluation.report import evaluate_artifact
 
@@ -132,12 +132,12 @@ def evaluate(
 @app.command()
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="the artifact in service")],
-    new: Annotated[Path, typer.Argument(metavar="NEW", help="the one that may replace it")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="the artifact that may replace it")],
     data: Data,
     part: PartName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Two artifacts on the same frames: which classes got better or worse, and whether that may be chance."""
+    """Compare two artifacts on the same frames: better and worse classes, and whether it may be chance."""
     with session() as progress:
         from trainer.evaluation.comparison import compare as compare_artifacts
 
@@ -154,19 +154,19 @@ def compare(
 def sweep(
     recipe: RecipeName,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="holds a run folder for each change and seed")],
+    out: Annotated[Path, typer.Option("--out", help="gets a run folder per change and seed")],
     overrides: Overrides = None,
     vary: Annotated[
         list[str] | None,
         typer.Option(help="one change at a time: network.architecture=[resnet18, mobilenet_v3_small]"),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="one run each, parted by commas")] = "0,1,2",
+    seeds: Annotated[str, typer.Option(help="one run per seed, separated by commas")] = "0,1,2",
     accelerator: AcceleratorName = Accelerator.AUTO,
     devices: Devices = 1,
     nodes: Nodes = 1,
     as_json: AsJson = False,
 ) -> None:
-    """The recipe and changes of it, for several seeds; typed again, it skips what is done."""
+    """Run a recipe and changes of it, with several seeds. The same command skips finished runs."""
     with session(out) as progress:
         from trainer.sweep import sweep as run_all
 
@@ -193,7 +193,7 @@ def table(
     run_folder: Annotated[Path, typer.Option("--run", help="a run folder, or a folder of them (a sweep)")],
     as_json: AsJson = False,
 ) -> None:
-    """The paper's Tables 1 to 4 and its Figures 1 and 10 to 14, from finished runs; speed is measured now."""
+    """Make the paper's Tables 1 to 4 and Figures 1 and 10 to 14 from finished runs; measure speed."""
     with session():
         from trainer.paper.tables import tables
 
@@ -211,10 +211,12 @@ def synth(
     out: Annotated[Path, typer.Option("--out", help="folder to write into")],
     count: Annotated[int, typer.Option(min=1, help="frames")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="the same seed gives the same frames")] = 0,
-    what: Annotated[Literal["weld-pools", "textures"], typer.Option(help="what they show")] = "weld-pools",
+    what: Annotated[
+        Literal["weld-pools", "textures"], typer.Option(help="subject of the frames")
+    ] = "weld-pools",
     as_json: AsJson = False,
 ) -> None:
-    """Draw labelled synthetic frames: weld pools to try the station out, textures to start networks from."""
+    """Draw labelled synthetic frames: weld pools to try a station, textures for initial weights."""
     with session() as progress, progress:
         from trainer.synthetic import frames, textures
 
@@ -266,7 +268,7 @@ def _run_until(
 
 @contextmanager
 def _launch(processes: Processes) -> Iterator[Hardware]:
-    """The processes that learn together; the leader alone logs how it goes."""
+    """Start the processes that learn; only the leader logs progress."""
     from trainer.learning.processes import launch
 
     with launch(processes.accelerator.value, processes.devices, processes.nodes) as hardware:

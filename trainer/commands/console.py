@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 def show_run(result: dict[str, Any], out: Path) -> None:
-    """A run's networks, its artifact by welding run, and how far the artifact may be believed."""
+    """Show the networks of a run, the artifact by welding run, and its calibration and thresholds."""
     _show_models(result["models"], f"{result['n']} held-out frames, {result['n_train']} to train on")
     if "artifact" not in result:
         return
@@ -28,7 +28,7 @@ def show_run(result: dict[str, Any], out: Path) -> None:
 
 
 def show_evaluation(result: dict[str, Any]) -> None:
-    """An artifact's figures, in all and by class."""
+    """Show the metrics of an artifact, in all and by class."""
     _show_models({result["artifact"]: result}, f"{result['n']} frames, part {result['part']}")
     names = list(result["per_class"])
     rows = []
@@ -40,7 +40,7 @@ def show_evaluation(result: dict[str, Any]) -> None:
 
 
 def show_comparison(result: dict[str, Any]) -> None:
-    """Old against new, in all and by class."""
+    """Show the comparison of two artifacts, in all and by class."""
     comparisons = {"all": result} | result["per_class"]
     rows = [
         [
@@ -60,7 +60,7 @@ def show_comparison(result: dict[str, Any]) -> None:
 
 
 def show_tables(result: dict[str, Any]) -> None:
-    """The paper's tables."""
+    """Show the paper's tables."""
     for table in result["tables"].values():
         _show(table["title"], table["header"], table["rows"])
     Console(soft_wrap=True).print("figures: " + ", ".join(result["figures"]), highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands take."""
+"""Arguments and options that several commands share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="name of a shi
 Data = Annotated[
     Path, typer.Option("--data", help="labelled frames: class folders, JSON, CSV, train/valid/test")
 ]
-RunOut = Annotated[Path, typer.Option("--out", help="run folder; the same one goes on where it stopped")]
+RunOut = Annotated[Path, typer.Option("--out", help="run folder; the same folder resumes the run")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="change a key: training.epochs=5")]
 Unlabelled = Annotated[
     Path | None,
-    typer.Option(help="frames without labels for the student: the station's archive", exists=True),
+    typer.Option(help="frames without labels, for the student: the station's archive", exists=True),
 ]
 Devices = Annotated[
-    int, typer.Option(min=1, help="processes that learn together on this host: one for each GPU, or of cores")
+    int,
+    typer.Option(
+        min=1, help="processes that learn together on this host; each uses a GPU, or a share of the CPU"
+    ),
 ]
 Nodes = Annotated[
     int, typer.Option(min=1, help="hosts; each runs this command under torchrun or a scheduler")
@@ -29,19 +32,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON obj
 
 
 class Accelerator(StrEnum):
-    """What networks learn on."""
+    """The kind of device on which networks learn."""
 
     AUTO = "auto"
     CPU = "cpu"
     GPU = "gpu"
 
 
-AcceleratorName = Annotated[Accelerator, typer.Option("--accelerator", help="auto: a GPU where there is one")]
+AcceleratorName = Annotated[Accelerator, typer.Option("--accelerator", help="auto: a GPU if there is one")]
 
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that learn together, as the user asked for them."""
+    """The processes that the user asked for."""
 
     accelerator: Accelerator
     devices: int
@@ -49,7 +52,7 @@ class Processes:
 
 
 class Scheme(StrEnum):
-    """How an artifact computes."""
+    """The arithmetic of an artifact."""
 
     DYNAMIC = "dynamic"
     STATIC = "static"

@@ -18,16 +18,16 @@ from trainer.errors import DataError, MissingExtra, ProcessFailed, TrainerError
 if TYPE_CHECKING:
     from trainer.run.progress import Progress
 
-# What the extra 'train' brings; a missing one is reported with the command that installs it.
+# Modules of the extra 'train'. If one is missing, the message names the command that installs it.
 TRAIN_EXTRA_MODULES = ("torchvision", "torchmetrics", "lightning_fabric", "tensorboard", "matplotlib")
-MAX_PROBLEMS_ON_SCREEN = 20  # more go to a file in full
+MAX_PROBLEMS_ON_SCREEN = 20  # of more, the whole list goes to a file
 
 
 @contextmanager
 def session(out: Path | None = None) -> Iterator[Progress]:
-    """Logs and a progress bar on stderr; expected errors as one line there, with their exit status.
+    """Show logs and a progress bar on stderr, and end an expected error with one line and its exit status.
 
-    ``out`` is the run folder of a command that can go on after a stop.
+    ``out`` is the run folder of a command that can be resumed.
     """
     from rich.console import Console
     from rich.logging import RichHandler
@@ -57,7 +57,7 @@ def session(out: Path | None = None) -> Iterator[Progress]:
     except OSError as error:
         _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:
-        _fail("stopped; the same command goes on after the last finished epoch" if out else "stopped", 130)
+        _fail("stopped; the same command resumes after the last finished epoch" if out else "stopped", 130)
 
 
 def print_result(result: Mapping[str, Any], *, as_json: bool) -> None:
@@ -74,7 +74,7 @@ def _fail(message: str, status: int) -> NoReturn:
 
 
 def _show_problems(error: DataError, out: Path | None) -> str:
-    """Every problem by name: on the screen, or in a file where they are many; the rest of the message."""
+    """Show every problem on the screen, or in a file if there are many; return the rest of the message."""
     if len(error.problems) == 1:
         return ""
     for problem in error.problems[:MAX_PROBLEMS_ON_SCREEN]:

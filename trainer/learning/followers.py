@@ -36,7 +36,7 @@ class _Follower:
 
 
 class Followers:
-    """The followers of this process; none where ``count`` is 0."""
+    """The followers of this process; none if ``count`` is 0."""
 
     def __init__(self, count: int) -> None:
         self._followers = [_start(rank) for rank in range(1, count + 1)]
@@ -45,7 +45,7 @@ class Followers:
         self._watcher.start()
 
     def failure(self, patience_s: float = 0) -> ProcessFailed | None:
-        """The error of a follower that has failed, or fails within ``patience_s`` seconds."""
+        """Return the error of a follower that has failed, or that fails within ``patience_s`` seconds."""
         until = time.monotonic() + patience_s
         while True:
             for follower in self._followers:
@@ -59,7 +59,7 @@ class Followers:
         """Wait for the followers to end after the last common step.
 
         Raises:
-            ProcessFailed: one of them did not end well.
+            ProcessFailed: a follower failed.
         """
         until = time.monotonic() + _EXIT_S
         for follower in self._followers:
@@ -74,7 +74,7 @@ class Followers:
             raise failed
 
     def end(self) -> None:
-        """End the followers that still run. They have nothing to lose, since only the leader writes."""
+        """End the followers that still run. Nothing is lost, because only the leader writes."""
         self._ended.set()
         self._watcher.join()
         for follower in self._followers:
@@ -84,7 +84,7 @@ class Followers:
         self._followers = []
 
     def _watch(self) -> None:
-        """End this process after a follower has failed, if it waits for that follower and cannot notice."""
+        """End this process if a follower has failed and this process does not notice, because it waits."""
         while not self._ended.wait(_CHECK_S):
             failed = self.failure()
             if failed and not self._ended.wait(GRACE_S):
@@ -96,21 +96,21 @@ class Followers:
         status, size = follower.process.returncode, os.fstat(follower.output.fileno()).st_size
         output = os.pread(follower.output.fileno(), size, 0).decode(errors="replace")
         *before, last = output.splitlines(keepends=True) or [""]
-        if last.startswith("weld-train: "):  # an expected error: its line is as good as the leader's own
+        if last.startswith("weld-train: "):  # an expected error: show its line as the leader's own
             return ProcessFailed(last.removeprefix("weld-train: ").strip(), status, "".join(before))
         how = f"failed with status {status}" if status > 0 else f"was ended by {_signal_name(-status)}"
-        message = f"process {follower.rank + 1} of {len(self._followers) + 1} {how}; the same command goes on"
+        message = f"process {follower.rank + 1} of {len(self._followers) + 1} {how}; the same command resumes"
         return ProcessFailed(message, max(status, 1), output)
 
 
 def follow() -> None:
-    """End this process when the one that started it ends; does nothing in a process that is no follower."""
+    """End this process when the one that started it ends; do nothing if this process is no follower."""
     if _MARK in os.environ:
         threading.Thread(target=_end_with_input, name="follower", daemon=True).start()
 
 
 def _end_with_input() -> None:
-    os.read(0, 1)  # nothing is ever written to it
+    os.read(0, 1)  # returns at the end of the input: nothing is ever written
     os._exit(1)
 
 
