@@ -1,4 +1,4 @@
-"""Batch norm's statistics are those of whole frames, as the network will be given them."""
+"""Batch norm's statistics of whole frames."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SIDE = 64  # pixels of the network's frames; kept ones have 80
 
 
 def frames(count: int) -> Tensor:
-    """uint8[count, 1, 80, 80], the first half dark and the second bright, as classes stand in order."""
+    """Make uint8[count, 1, 80, 80]: a dark first half and a bright second half, as frames sorted by class."""
     torch.manual_seed(count)
     grey = torch.where(torch.arange(count) < count // 2, 60, 180).view(-1, 1, 1, 1)
     return (grey + torch.randint(-30, 30, (count, 1, 80, 80))).to(torch.uint8)
 
 
 def network_with_other_statistics() -> WeldNet:
-    """A WeldNet whose statistics are of something else."""
+    """Make a WeldNet with the statistics of other images."""
     torch.manual_seed(3)
     network = WeldNet(WeldNetConfig(classes=2, stem=4, plan=((1, 1), (2, 2)), height=SIDE, width=SIDE))
     network.train()
@@ -31,7 +31,7 @@ def network_with_other_statistics() -> WeldNet:
 
 
 def test_the_first_statistics_are_those_of_the_prepared_frames() -> None:
-    """Mean and variance of the first convolution's output over all frames at the network's size."""
+    """The first statistics are mean and variance over all frames at the network's size."""
     network, kept = network_with_other_statistics(), frames(20)
     convolution, norm = (
         next(module for module in network.modules() if isinstance(module, kind))
@@ -45,7 +45,7 @@ def test_the_first_statistics_are_those_of_the_prepared_frames() -> None:
 
 
 def test_every_batch_has_frames_of_every_class() -> None:
-    """Each batch has a share of the dark and of the bright: batches of one kind would vary too little."""
+    """Each batch has dark and bright frames; batches of one kind would vary too little."""
     network, kept = network_with_other_statistics(), frames(100)
     norm = next(module for module in network.modules() if isinstance(module, nn.BatchNorm2d))
     batch_statistics.recompute(network, kept, SIDE, SIDE)
@@ -55,7 +55,7 @@ def test_every_batch_has_frames_of_every_class() -> None:
 
 
 def test_only_statistics_change() -> None:
-    """Weights and momentum stay, and nothing is left in training mode."""
+    """Weights and momentum stay, and no module stays in training mode."""
     network = network_with_other_statistics()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     batch_statistics.recompute(network, frames(20), SIDE, SIDE)
@@ -70,7 +70,7 @@ def test_only_statistics_change() -> None:
 
 @pytest.mark.parametrize(("count", "looked"), [(2, 2), (33, 33), (1005, 1000)])
 def test_of_many_frames_a_sample_is_used(count: int, looked: int) -> None:
-    """Each of a few frames is looked at once, and never more than a thousand."""
+    """Each of a few frames is used once, and of many frames at most a thousand are used."""
     network = network_with_other_statistics()
     sizes: list[int] = []
     network.register_forward_hook(lambda _module, given, _out: sizes.append(len(given[0])))

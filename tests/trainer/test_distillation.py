@@ -1,4 +1,4 @@
-"""Algorithm 1: who labels what the student sees."""
+"""Algorithm 1: the labels of the student's views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.network.prediction import as_input, predict
 
 
 class Watching(nn.Module):
-    """A teacher that keeps the views it was shown."""
+    """A teacher that records the views it gets."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Watching(nn.Module):
 
 
 def test_labels_are_the_ensembles_and_ignore_true_labels() -> None:
-    """Pseudo labels are eq. 2 over the teachers' probabilities, normalised, for any true labels."""
+    """Pseudo labels are eq. 2 over the teachers' probabilities, normalized, whatever the true labels are."""
     teachers = [tiny(), tiny()]
     nn.init.normal_(teachers[1].head.weight)
     views = as_input(frame_set(4, side=64).images)
@@ -42,7 +42,7 @@ def test_labels_are_the_ensembles_and_ignore_true_labels() -> None:
 
 
 def test_teachers_see_the_students_views_and_never_learn(tmp_path: Path) -> None:
-    """Line 9: teacher and student see the same augmented view; the teacher's weights and statistics stay."""
+    """Teacher and student see the same augmented view (line 9), and the teacher does not change."""
     teacher, seen = Watching(), []
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     student = tiny()
@@ -59,7 +59,7 @@ def test_teachers_see_the_students_views_and_never_learn(tmp_path: Path) -> None
 
 
 def test_a_student_takes_over_what_its_teachers_know(tmp_path: Path) -> None:
-    """With true labels turned upside down, the student still learns what the teacher says."""
+    """With inverted true labels, the student still learns the teacher's labels."""
     frames, unseen = frame_set(), frame_set(40, side=64)
     plan = hyperparameters(epochs=12, milestones=[9], learning_rate=0.05)
     teacher, student = tiny(), tiny()
@@ -72,7 +72,7 @@ def test_a_student_takes_over_what_its_teachers_know(tmp_path: Path) -> None:
 
 
 def test_true_labels_are_blended_into_labelled_frames_only() -> None:
-    """A labelled frame's target is the blend with its true label; an unlabelled one's the ensemble's word."""
+    """A labelled frame's target is blended with its true label; an unlabelled frame's is the ensemble's."""
     views = as_input(frame_set(2, side=64).images)
     pure, blended = (
         PseudoLabels([tiny()], kind="mean", k=2, true_labels=share)(

@@ -1,4 +1,4 @@
-"""Several processes learn as one: real processes, real gloo, no GPU needed."""
+"""Several processes learn together: real processes and real gloo, without a GPU."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ with launch("cpu", 2) as hardware:
     result = step(hardware)
 names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
 threads = [name for name in names if "gloo" in name]
-assert not threads, threads  # in both processes: a follower's failure is the leader's
+assert not threads, threads  # in both processes: the leader fails if a follower does
 if hardware.leader:
     print(json.dumps(result))
 """
@@ -76,7 +76,7 @@ def test_two_processes_step_as_one_would(tmp_path: Path) -> None:
 
 
 def test_hardware_that_is_not_here_is_one_line() -> None:
-    """A GPU that torch does not have is a mistake of usage, named with what was asked for."""
+    """A GPU that this host lacks is an error of usage that names the options."""
     if torch.cuda.is_available():
         pytest.skip("this host has a GPU")
     with pytest.raises(UsageError, match=r"--accelerator gpu --devices 2 .*: not here"), launch("gpu", 2):
@@ -85,7 +85,7 @@ def test_hardware_that_is_not_here_is_one_line() -> None:
 
 @pytest.mark.timeout(1200)  # s: three trainings, each up to a minute and a half on a loaded host
 def test_two_processes_train_a_whole_run_and_resume_after_kill_9(tmp_path: Path) -> None:
-    """One run folder, one result; killed in the middle, the same command ends with the same weights."""
+    """Two processes write one run folder; after a kill, the same command ends with the same weights."""
     data = class_folders(tmp_path / "data", runs=4, frames=3)
     recipe = write_recipe(tmp_path / "recipe.yaml", **QUICK)
 

@@ -1,4 +1,4 @@
-"""Learning with rounded weights: what int8 will hold, no more than while it lasts."""
+"""Training with rounded weights: the weights of int8, and only for the time of the block."""
 
 from contextlib import suppress
 
@@ -17,14 +17,14 @@ from training_samples import augmentation, frame_set, hyperparameters, tiny  # i
 
 
 def _int8_layers(network):
-    """Weights and scales of each int8 layer of the compiled network, by name."""
+    """Return weights and scales of each int8 layer of the compiled network, by name."""
     compiled = compile_network(network, "dynamic")
     kinds = (Int8Conv2d, Int8Linear)
     return {name: (m.weight, m.scale) for name, m in compiled.named_modules() if isinstance(m, kinds)}
 
 
 def test_they_are_the_weights_that_int8_holds():
-    """Compiled from the rounded weights, every layer has the very levels and scales as without them."""
+    """A network compiled from rounded weights has the same levels and scales as one from its own weights."""
     network = student()
     expected = _int8_layers(network)
     with rounded_weights(network):
@@ -36,7 +36,7 @@ def test_they_are_the_weights_that_int8_holds():
 
 
 def test_rounded_weights_leave_nothing_to_round():
-    """Compiled from rounded weights, logits are nearer to that network's own than the unrounded one's are."""
+    """Compiled from rounded weights, logits are nearer to their network's than those of unrounded weights."""
     network, frame = student(), frames(1, TINY.height, TINY.width)
     with torch.inference_mode():
         int8 = compile_network(network, "dynamic")(frame)[2]
@@ -47,7 +47,7 @@ def test_rounded_weights_leave_nothing_to_round():
 
 
 def test_the_network_has_its_own_weights_again():
-    """Afterwards every weight is as it was, to the bit, and has the gradient taken at the rounded ones."""
+    """After the block every weight is restored to the bit, and has the gradient of the rounded weights."""
     network = student().train().requires_grad_(True)
     before = {name: value.clone() for name, value in network.named_parameters()}
     with rounded_weights(network):
@@ -77,7 +77,7 @@ def _learnt(tmp_path, int8_epochs: int, *, stop_after: int = 0) -> WeldNet:
 
 
 def test_only_the_last_epochs_round(tmp_path):
-    """The last of three epochs rounds, before and after a break; more epochs than there are is all."""
+    """Only the last epochs round, before and after a stop; a larger number of epochs rounds in all."""
     none, last, every, more = (_learnt(tmp_path, count).head.weight for count in (0, 1, 3, 9))
     resumed = _learnt(tmp_path, 1, stop_after=2).head.weight
     assert torch.equal(resumed, last)

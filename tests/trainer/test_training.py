@@ -1,4 +1,4 @@
-"""One network learns: the printed schedule, the same result twice, and after a kill."""
+"""Training of one network: the printed schedule, repeatable weights, and resuming."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainer.run.saving import save
 
 
 def weights(network: nn.Module) -> torch.Tensor:
-    """Every weight and every batch-norm statistic in one row."""
+    """Return every weight and every batch-norm statistic in one row."""
     return torch.cat([value.double().flatten() for value in network.state_dict().values()])
 
 
@@ -37,13 +37,13 @@ def fit(checkpoint: Path, how: Hyperparameters | None = None) -> tuple[nn.Module
 
 
 def test_step_schedule_is_the_printed_one(tmp_path: Path) -> None:
-    """0.01 up to the milestone, a tenth of it from then on, whatever the number of batches."""
+    """The rate is 0.01 up to the milestone and a tenth of it afterwards, for any number of batches."""
     _, history = fit(tmp_path / "c.pt", hyperparameters(epochs=4, milestones=[2]))
     assert [epoch.learning_rate for epoch in history] == pytest.approx([0.01, 0.01, 0.001, 0.001])
 
 
 def test_one_cycle_ends_near_zero(tmp_path: Path) -> None:
-    """A one_cycle rises to its peak and falls below where it began."""
+    """The schedule one_cycle rises to its peak and ends below its first rate."""
     plan = hyperparameters(epochs=6, schedule="one_cycle", learning_rate=0.1)
     rates = [epoch.learning_rate for epoch in fit(tmp_path / "c.pt", plan)[1]]
     assert rates[0] == pytest.approx(0.1 / 25)
@@ -52,7 +52,7 @@ def test_one_cycle_ends_near_zero(tmp_path: Path) -> None:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    """On two classes that a blot tells apart, a few epochs reach high accuracy on unseen frames."""
+    """Two classes that differ by a blot are learnt in a few epochs, measured on unseen frames."""
     network, unseen = tiny(), frame_set(40, side=64)
     plan = hyperparameters(epochs=12, milestones=[9], learning_rate=0.05)
     history = training.fit(
@@ -66,7 +66,7 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path) -> None:
-    """The recipe's seed decides everything on one machine."""
+    """On one machine, the same seed gives the same weights, and another seed gives others."""
     one, two = fit(tmp_path / "1.pt")[0], fit(tmp_path / "2.pt")[0]
     other = fit(tmp_path / "3.pt", hyperparameters(seed=6))[0]
     assert torch.equal(weights(one), weights(two))
@@ -74,7 +74,7 @@ def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path) -> None
 
 
 def test_a_finished_checkpoint_is_not_trained_again(tmp_path: Path) -> None:
-    """fit() on a finished checkpoint gives its weights and its history, and trains nothing."""
+    """A finished checkpoint gives its weights and its history, without training."""
     network, history = fit(tmp_path / "c.pt")
     before = (tmp_path / "c.pt").stat()
     again, same = fit(tmp_path / "c.pt")
@@ -109,7 +109,7 @@ KILLED = """
 
 
 def test_killed_with_sigkill_it_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """A process killed with -9 within an epoch goes on from the last whole one, to bit-equal weights."""
+    """A training that is killed within an epoch resumes after the last whole one, to bit-equal weights."""
     root = Path(__file__).parents[2]
     script = KILLED.format(samples=str(root / "tests" / "support"), root=str(root))
     checkpoint = tmp_path / "killed.pt"
@@ -133,7 +133,7 @@ def test_killed_with_sigkill_it_ends_with_the_same_weights(tmp_path: Path) -> No
 
 
 def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path) -> None:
-    """NaN stops training with epoch, batch and frames; the checkpoint before it stays."""
+    """A loss of NaN stops training and names epoch, batch and frames; the last checkpoint stays."""
     frames = frame_set(20)
     fit(tmp_path / "c.pt", hyperparameters(epochs=1))
 
@@ -148,7 +148,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(tmp_path: Path) -> N
 
 
 def test_no_batch_of_one_frame(tmp_path: Path) -> None:
-    """Nine frames in batches of eight are four and five, not eight and one that batch norm refuses."""
+    """Nine frames in batches of eight become four and five, because batch norm refuses one frame."""
     sizes: list[int] = []
     plan = hyperparameters(epochs=1)
     training.fit(
@@ -158,7 +158,7 @@ def test_no_batch_of_one_frame(tmp_path: Path) -> None:
 
 
 def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A save that fails leaves the file before it and nothing else; the message names the file."""
+    """A save that fails keeps the older file and leaves no other; the message names the file."""
     path = tmp_path / "c.pt"
     save({"a": 1}, path)
     with pytest.raises(TrainerError, match=r"nowhere.c\.pt: cannot be saved"):
@@ -173,7 +173,7 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_few_frames_take_several_passes_per_epoch() -> None:
-    """min_steps makes batches of an eighth of few frames, and as many passes an epoch as it takes."""
+    """With min_steps, few frames get batches of an eighth, and as many passes per epoch as needed."""
     plan = hyperparameters(epochs=60, min_steps=1400, batch_size=32)
     for frames, batches, passes in [(60, 8, 3), (300, 10, 3), (762, 24, 1), (26_666, 834, 1)]:
         assert (plan.batches(frames), plan.passes(frames)) == (batches, passes)
@@ -182,7 +182,7 @@ def test_few_frames_take_several_passes_per_epoch() -> None:
 
 
 def test_the_average_forgets_where_it_began(tmp_path: Path) -> None:
-    """The average of constant weights is these weights from the first step on, and it lags as it should."""
+    """The average of constant weights equals them from the first step, and follows a change with its lag."""
     network = nn.Linear(1, 1, bias=False)
     averaged = schedule.moving_average(network, steps=10)
     shown = []
@@ -196,7 +196,7 @@ def test_the_average_forgets_where_it_began(tmp_path: Path) -> None:
 
 
 def test_with_all_options_it_learns_and_resumes(tmp_path: Path) -> None:
-    """Mixup, smoothing, averaged weights and several passes: it learns, and a stop changes no bit of it."""
+    """With mixup, smoothing, averaging and several passes a network learns; a stop changes no bit."""
     plan = hyperparameters(
         epochs=10,
         schedule="one_cycle",
@@ -224,7 +224,7 @@ def test_with_all_options_it_learns_and_resumes(tmp_path: Path) -> None:
 
 
 def test_bf16_learns_as_well(tmp_path: Path) -> None:
-    """Half the bits: the weights stay fp32 and finite, and differ from fp32's by little."""
+    """With bf16 the weights stay fp32 and finite, and differ little from those of fp32."""
     half = fit(tmp_path / "half.pt", hyperparameters(precision="bf16"))[0]
     full = fit(tmp_path / "full.pt")[0]
     assert {weight.dtype for weight in half.parameters()} == {torch.float32}
@@ -233,7 +233,7 @@ def test_bf16_learns_as_well(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_of_a_gpu_resumes_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was saved from a GPU's memory is read into the processor's, and the run goes on from there."""
+    """A checkpoint that a GPU saved is read into the CPU's memory, and training resumes from it."""
 
     def stop(history: list[training.Epoch]) -> None:
         raise KeyboardInterrupt
@@ -252,7 +252,7 @@ def test_a_checkpoint_of_a_gpu_resumes_without_a_gpu(tmp_path: Path, monkeypatch
 
 
 def test_auto_is_fp32_on_a_gpu() -> None:
-    """bf16 makes WeldNet's steps longer on a GPU, so there 'auto' is fp32, whatever this processor takes."""
+    """'auto' is fp32 on a GPU, where bf16 makes WeldNet's steps longer, whatever the CPU has."""
     gpu = torch.device("cuda")
     with schedule.autocast("auto", gpu)():
         assert not torch.is_autocast_enabled("cuda")
@@ -262,13 +262,13 @@ def test_auto_is_fp32_on_a_gpu() -> None:
 
 
 def test_frames_without_a_label_have_no_share_of_any_class() -> None:
-    """Class numbers become smoothed shares that sum to one; -1 becomes a row of zeros."""
+    """Class numbers become smoothed shares that sum to one, and -1 becomes a row of zeros."""
     shares = class_shares(torch.tensor([1, -1]), 4, 0.1)
     assert shares.tolist() == [pytest.approx([0.025, 0.925, 0.025, 0.025]), [0.0] * 4]
 
 
 def test_mixup_keeps_the_larger_share_of_each_view() -> None:
-    """Mixup blends each view with another by one share of at least a half, and tells which and how much."""
+    """Mixup blends each view with a partner, keeps at least half of it, and returns partner and share."""
     torch.manual_seed(3)
     views = torch.rand(6, 1, 2, 2)
     mixed, order, share = mix(views, 0.5)
@@ -282,7 +282,7 @@ def test_mixup_keeps_the_larger_share_of_each_view() -> None:
     [(1400, 1000, 32, 0.04), (1400, 160, 20, 0.025), (1400, 60, 8, 0.01), (0, 60, 32, 0.04)],
 )
 def test_few_frames_are_learnt_in_small_batches_and_short_steps(min_steps, frames, size, rate):
-    """Where few frames are gone through often, an eighth of them is a batch; the rate follows its size."""
+    """With min_steps, a batch is an eighth of few frames, and the learning rate follows its size."""
     plan = hyperparameters(min_steps=min_steps, batch_size=32, learning_rate=0.04)
     assert plan.batches(frames) == -(-frames // size)
     assert plan.rate(frames) == pytest.approx(rate)

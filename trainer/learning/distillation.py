@@ -1,4 +1,4 @@
-"""Algorithm 1, lines 8 to 14: the student learns from the ensemble's pseudo labels."""
+"""The ensemble's labels for the student (Algorithm 1, lines 8 to 14)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from trainer.network.ensemble import pseudo_label
 
 
 class PseudoLabels:
-    """Labels for whatever frames the student sees, as it sees them (line 9: the same augmented view)."""
+    """Targets of the student: the ensemble's labels for the same augmented views (line 9)."""
 
     def __init__(
         self,
@@ -22,13 +22,13 @@ class PseudoLabels:
         k: float,
         true_labels: float = 0.0,
     ) -> None:
-        """Take trained teachers; they are put into evaluation mode and never learn again.
+        """Put trained teachers into evaluation mode, without gradients.
 
         Args:
             teachers: networks from frames to logits.
-            kind: how they speak as one.
+            kind: how their probabilities are combined.
             k: exponent of eq. 2.
-            true_labels: share of the true labels beside the pseudo labels; Algorithm 1 has none.
+            true_labels: weight of the true label beside the pseudo label; 0 in Algorithm 1.
         """
         self._teachers = [teacher.eval().requires_grad_(False) for teacher in teachers]
         self._kind: Literal["focal", "mean"] = kind
@@ -36,10 +36,10 @@ class PseudoLabels:
 
     @torch.no_grad()
     def __call__(self, views: Tensor, truth: Tensor) -> Tensor:
-        """Float views ``[B, 1, H, W]`` → soft labels ``[B, C]``.
+        """Return soft labels ``[B, C]`` for float views ``[B, 1, H, W]``.
 
-        ``truth`` holds the true labels as shares, ``[B, C]``. Where a frame has none its row sums to zero,
-        and the ensemble alone speaks.
+        ``truth`` holds the true labels as shares, ``[B, C]``. The row of a frame without a label is zero; its
+        soft label is the ensemble's alone.
         """
         labels = pseudo_label(self._probabilities(views), self._kind, self._k)
         known = self._true_labels * truth.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The run's networks: each from its own seed, each resumed from its own checkpoint, each logged."""
+"""The networks of a run: each has its own seed, checkpoint and log."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-LABELLING_COST_PER_TEACHER = 0.25  # of learning from a frame, measured: for the time estimate alone
+LABELLING_COST_PER_TEACHER = 0.25  # of the cost of learning from a frame; measured, for the time estimate
 
 
 def network_seeds(recipe: Recipe) -> dict[str, int]:
-    """Seed of each network's initial weights, order and augmentations."""
+    """Return the seed of each network, for its initial weights, order and augmentations."""
     numbers = {"student": 0} if recipe.trains_student else {}
     numbers |= {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
     return {name: recipe.seed * 1000 + number for name, number in numbers.items()}
 
 
 class Networks:
-    """Trains them; the progress estimate covers all that are still to be trained."""
+    """Trainer of the run's networks. The time estimate covers all networks that are not finished."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Networks:
         Args:
             recipe: shape, augmentation, schedule, ensemble, seed.
             classes: number of outputs.
-            start: the weights that each begins with.
-            hardware: where they learn.
+            start: initial weights of every network.
+            hardware: the processes that learn.
             train: frames as kept for augmentation.
-            valid: prepared frames, for the curves alone.
-            folder: keeps checkpoints and logs.
-            progress: told of every batch.
+            valid: prepared frames, only for the curves.
+            folder: gets checkpoints and logs.
+            progress: advanced after every batch.
         """
         self._classes, self._start = classes, start
         kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
@@ -78,14 +78,14 @@ class Networks:
         )
 
     def train_teachers(self) -> list[nn.Module]:
-        """Algorithm 1, lines 1 to 7; they stay where they learnt, for they have more frames to answer for."""
+        """Train the teachers (Algorithm 1, lines 1 to 7). They stay on the device, to label frames there."""
         device = self._hardware.device
         return [
             self._train(name, self._frames).to(device) for name in self._hyperparameters if name != "student"
         ]
 
     def train_student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
-        """Algorithm 1, lines 8 to 14; ``train`` may hold frames without a label, too."""
+        """Train the student (Algorithm 1, lines 8 to 14). Frames of ``train`` may have no label."""
         self._progress.begin("training", self._frames_ahead("student", len(train)))
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
         labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
@@ -122,7 +122,7 @@ class Networks:
         return network.cpu()
 
     def _log_epoch(self, name: str, tensorboard: TensorBoard | None, history: list[training.Epoch]) -> None:
-        if tensorboard is None:  # of the processes that learn together one tells
+        if tensorboard is None:  # only the leader logs
             return
         self._folder.write_log(name, [asdict(epoch) for epoch in history])
         last = history[-1]
@@ -140,7 +140,7 @@ class Networks:
         )
 
     def _frames_ahead(self, name: str, frames: int) -> float:
-        """Frames that a network has still to learn from; a student's cost its teachers' labels, too."""
+        """Return the frames that a network still has to learn from, weighted by their cost."""
         hyperparameters = self._hyperparameters[name]
         epochs = hyperparameters.epochs - training.epochs_done(self._folder.checkpoint(name))
         return epochs * hyperparameters.passes(frames) * frames * self._costs[name]

@@ -1,8 +1,8 @@
-"""Where networks learn: a processor or a GPU, or several processes of either on one host or many.
+"""The processes in which networks learn: one or several, on one host or many, each on a CPU or a GPU.
 
 :func:`launch` starts the processes and ends them together. Lightning Fabric averages their gradients. The
-rest of the trainer does not know how many there are. All run the same program. The *leader* alone writes; the
-others only learn.
+rest of the trainer does not know how many there are. All run the same program. Only the *leader* writes
+files; the others only learn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 
-_PATIENCE = timedelta(minutes=60)  # the others wait while the leader assesses, reports, or reads a slow disk
+_PATIENCE = timedelta(minutes=60)  # the others wait while the leader evaluates, reports, or reads a slow disk
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def launch(accelerator: Accelerator = "auto", devices: int = 1, nodes: int = 1) 
         UsageError: this host does not have that.
         ProcessFailed: another process failed.
     """
-    # This module keeps the group that exists at its import for ever, and DDP imports it. A group that is kept
+    # This module keeps the process group that exists at its import, and DDP imports it. A group that is kept
     # does not end its threads, and those can abort the process while Python shuts down. So import it now.
     importlib.import_module("torch.distributed.nn")
 
@@ -60,9 +60,9 @@ def launch(accelerator: Accelerator = "auto", devices: int = 1, nodes: int = 1) 
     followers, server = _start(fabric, devices)
     try:
         fabric.launch()
-        del server  # the group has it now
+        del server  # the group holds it now
         yield Hardware(fabric)
-        fabric.barrier()  # all leave together, so that none misses another
+        fabric.barrier()  # so that no process waits for one that has left
     except BaseException as error:
         # A process that waits for one that is lost gets a RuntimeError.
         failed = followers.failure(GRACE_S) if isinstance(error, RuntimeError) else None
@@ -96,49 +96,49 @@ class Hardware:
         return f"{self.processes} × {kind}"
 
     def setup(self, network: nn.Module, optimizer: Optimizer) -> nn.Module:
-        """Move both to the device; what comes back gives logits, and learns with all processes."""
+        """Move both to the device, and return the network that averages gradients over the processes."""
         together, _ = self._fabric.setup(network, optimizer)
         assert isinstance(together, nn.Module)  # noqa: S101 - Fabric's wrapper
         return together
 
     def preload(self, images: Tensor) -> Tensor:
-        """Decoded frames in the device's memory, where half of what is free there takes them."""
+        """Copy decoded frames to the device, if they fit into half of its free memory."""
         if self.device.type == "cuda" and images.nbytes > torch.cuda.mem_get_info(self.device)[0] / 2:
             return images
         return images.to(self.device)
 
     def backward(self, loss: Tensor) -> None:
-        """Gradients, averaged over the processes."""
+        """Compute gradients, averaged over the processes."""
         self._fabric.backward(loss)
 
     def shard(self, rows: Tensor) -> Tensor:
-        """This process's share of a batch's rows; none is left out, and shares differ by one at most."""
+        """Return this process's share of a batch's rows. Shares differ by at most one row."""
         return rows.tensor_split(self.processes)[self._fabric.global_rank]
 
     def reseed(self, seed: int) -> None:
-        """Part the random numbers of the processes, which have been the same so far."""
+        """Give each process its own random numbers; until here, all draw the same."""
         if self.processes > 1:
             torch.manual_seed(seed * self.processes + self._fabric.global_rank)
 
     def loss_or_nan(self, loss: float) -> float:
-        """This process's loss, or NaN where any process's is no number: all of them have to stop then."""
+        """Return this process's loss, or NaN if the loss of any process is no number: then all must stop."""
         if self.processes == 1:
             return loss
         return loss if math.isfinite(self.sum_over_processes(torch.tensor(loss)).item()) else math.nan
 
     def sum_over_processes(self, value: Tensor) -> Tensor:
-        """The sum over the processes."""
+        """Return the sum over the processes."""
         summed = self._fabric.all_reduce(value, reduce_op="sum")
-        assert isinstance(summed, Tensor)  # noqa: S101 - as it was given
+        assert isinstance(summed, Tensor)  # noqa: S101 - a tensor gives a tensor
         return summed
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         self._fabric.barrier()
 
 
 def _fabric(accelerator: Accelerator, devices: int, nodes: int) -> Fabric:
-    from lightning_fabric import Fabric  # noqa: PLC0415 - seconds of imports, for those who train
+    from lightning_fabric import Fabric  # noqa: PLC0415 - takes seconds to import
     from lightning_fabric.strategies.ddp import DDPStrategy  # noqa: PLC0415
     from lightning_fabric.utilities.exceptions import MisconfigurationException  # noqa: PLC0415
 
@@ -151,7 +151,10 @@ def _fabric(accelerator: Accelerator, devices: int, nodes: int) -> Fabric:
 
 
 def _start(fabric: Fabric, devices: int) -> tuple[Followers, object]:
-    """The other processes of this host, and where all meet; none if torchrun or a scheduler starts them."""
+    """Start the other processes of this host, and the server through which they connect.
+
+    Start nothing if torchrun or a scheduler starts the processes.
+    """
     from lightning_fabric.strategies.parallel import ParallelStrategy  # noqa: PLC0415
 
     assert isinstance(fabric.strategy, ParallelStrategy)  # noqa: S101 - several processes
@@ -171,14 +174,14 @@ def _start(fabric: Fabric, devices: int) -> tuple[Followers, object]:
 
 
 def _release_networks(error: BaseException | None) -> None:
-    """Clear an error's frames: networks in them keep the process group, which would not end its threads."""
+    """Clear the frames of an error, so that no network in them keeps the process group alive."""
     while error:
         traceback.clear_frames(error.__traceback__)
         error = error.__context__
 
 
 def _destroy_group(*, abort: bool = False) -> None:
-    """End the threads of the process group; with ``abort``, without waiting for the other processes."""
+    """End the threads of the process group. With ``abort``, do not wait for the other processes."""
     group = distributed.group.WORLD
     if group is None:
         return

@@ -1,7 +1,8 @@
-"""Weights as int8 will hold them, for a distillation's last epochs (straight-through, Bengio et al. 2013).
+"""Weights rounded as int8 will round them, for the last epochs of a distillation.
 
-Rounding the weights is where most of an int8 network's error is. A network that learns with rounded weights
-learns around it: the gradient is taken at the rounded weights and moves the unrounded ones.
+Most of an int8 network's error comes from rounding the weights. A network that learns with rounded weights
+compensates it: the gradient is computed at the rounded weights and applied to the unrounded ones
+(straight-through, Bengio et al. 2013).
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from trainer.network.weldnet import WeldBlock
 
 @contextmanager
 def rounded_weights(network: nn.Module) -> Iterator[None]:
-    """Within, every convolution and linear layer has the weights of its int8 layer; afterwards its own again.
+    """Give every convolution and linear layer the weights of its int8 layer, and its own again at the end.
 
-    A batch norm is folded into its convolution's weights channel by channel, and so changes no rounding but
-    where two convolutions are one layer (:func:`trainer.int8.folding.down_layers`), here with a balance of 1.
+    A batch norm is folded into its convolution channel by channel. This changes the rounding only if two
+    convolutions become one layer (:func:`trainer.int8.folding.down_layers`), here with a balance of 1.
     """
     kept = {layer: layer.weight.detach().clone() for layer in _layers(network)}
     scales = {layer: round_weight(weight)[1] for layer, weight in kept.items()}
     for pairs in _merged(network):
         folded = torch.cat([fold_norm(conv, norm)[0] for conv, norm in pairs], dim=1)
-        for conv, norm in pairs:  # a factor of 0 leaves nothing to round, but must not divide
+        for conv, norm in pairs:  # a factor of 0 leaves nothing to round
             scales[conv] = round_weight(folded)[1] / norm_factor(norm).abs().clamp_min(1e-12)
     with torch.no_grad():
         for layer, weight in kept.items():
@@ -48,7 +49,7 @@ def _layers(network: nn.Module) -> Iterator[nn.Conv2d | nn.Linear]:
 
 
 def _merged(network: nn.Module) -> Iterator[list[tuple[nn.Conv2d, nn.Module]]]:
-    """The two convolutions, each with its batch norm, of every block whose sum is one layer."""
+    """Yield the two convolutions and batch norms of every block that becomes one int8 layer."""
     for block in network.modules():
         if isinstance(block, WeldBlock) and isinstance(block.shortcut, nn.Sequential):
             main, side = cast(nn.Conv2d, block.main[3]), cast(nn.Conv2d, block.shortcut[1])

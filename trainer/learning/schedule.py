@@ -1,4 +1,4 @@
-"""How weights move: the schedule, the average of the weights, the arithmetic."""
+"""Hyperparameters, the learning-rate schedule, the average of the weights, and the arithmetic."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from torch.optim.swa_utils import AveragedModel
 from trainer.recipe import Training
 
 _CPU = torch.device("cpu")
-MIN_FRAMES_PER_BATCH = 8  # below that, batch norm's statistics are mostly noise
+MIN_FRAMES_PER_BATCH = 8  # with fewer, batch norm's statistics are mostly noise
 
 
 class Hyperparameters(Training):
-    """How one network learns: the recipe's ``training`` keys, and what is the network's own."""
+    """How one network learns: the recipe's ``training`` keys, and the network's own values."""
 
     seed: int  # of initial weights, order and augmentations
-    int8_epochs: int = 0  # the last ones: with weights as int8 will round them
+    int8_epochs: int = 0  # at the end, with weights rounded as int8 will round them
 
     def batches(self, frames: int) -> int:
-        """Batches that a pass over so many frames takes."""
+        """Return the number of batches in one pass over so many frames."""
         return math.ceil(frames / self.frames_per_batch(frames))
 
     def rate(self, frames: int) -> float:
-        """The learning rate for so many frames: smaller batches take shorter steps (Goyal et al. 2017)."""
+        """Return the learning rate: smaller batches take smaller steps (Goyal et al. 2017)."""
         return self.learning_rate * min(1.0, self.frames_per_batch(frames) / self.batch_size)
 
     def frames_per_batch(self, frames: int) -> int:
-        """Frames in a batch.
+        """Return the size of a batch.
 
-        Where ``min_steps`` is set, it is at most an eighth of the frames: batches of half a small data set
-        would cost as much a step as those of a large one, and hardly differ from each other.
+        If ``min_steps`` is set, a batch is at most an eighth of the frames. Batches of half a small data set
+        would cost as much per step as those of a large one, and would hardly differ from each other.
         """
         return (
             min(self.batch_size, max(MIN_FRAMES_PER_BATCH, frames // 8))
@@ -44,18 +44,18 @@ class Hyperparameters(Training):
         )
 
     def passes(self, frames: int) -> int:
-        """Passes over so many frames in an epoch, so that all epochs have ``min_steps`` steps at least."""
+        """Return the passes per epoch that a training of at least ``min_steps`` steps needs."""
         return max(1, math.ceil(self.min_steps / (self.epochs * self.batches(frames))))
 
     def steps_per_epoch(self, frames: int) -> int:
-        """Steps of SGD in an epoch over so many frames."""
+        """Return the steps of SGD per epoch."""
         return self.batches(frames) * self.passes(frames)
 
 
 def sgd(
     network: nn.Module, hyperparameters: Hyperparameters, frames: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """SGD and its schedule for so many frames."""
+    """Make the optimizer, SGD, and its learning-rate schedule for so many frames."""
     rate, steps = hyperparameters.rate(frames), hyperparameters.steps_per_epoch(frames)
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -65,17 +65,17 @@ def sgd(
         weight_decay=hyperparameters.weight_decay,
     )
     if hyperparameters.schedule == "one_cycle":
-        total = hyperparameters.epochs * steps + 1  # one more: it is stepped after the last batch, too
+        total = hyperparameters.epochs * steps + 1  # one more: the last batch steps it as well
         return optimizer, OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False)
     milestones = [epoch * steps for epoch in hyperparameters.milestones]
     return optimizer, MultiStepLR(optimizer, milestones, hyperparameters.gamma)
 
 
 def moving_average(network: nn.Module, steps: float) -> AveragedModel:
-    """An exponential moving average of weights and batch-norm statistics; ``steps`` is its time constant.
+    """Make an exponential moving average of weights and batch-norm statistics, with a time constant in steps.
 
-    Its bias is corrected as Adam's is (Kingma and Ba 2015): a plain average begins at the random weights
-    and still holds a share of (1 - 1/steps)^t of them after t steps.
+    Its bias is corrected as in Adam (Kingma and Ba 2015). A plain average begins at the random weights. After
+    t steps, a share of (1 - 1/steps)^t of it would still be those.
     """
     keep = 1 - 1 / max(steps, 1)
 
@@ -94,11 +94,11 @@ def moving_average(network: nn.Module, steps: float) -> AveragedModel:
 def autocast(
     precision: Literal["fp32", "bf16", "auto"], device: torch.device = _CPU
 ) -> Callable[[], torch.autocast]:
-    """The context in which networks compute on a device.
+    """Return a function that opens the context in which networks compute on a device.
 
-    ``auto`` is bf16 where that is quicker with WeldNet (benchmarks/training_step.py): on a processor
-    with AMX or AVX-512's BF16, where a step took 0.64 and 0.57 of fp32's time. On a GPU fp32 stays, whose
-    convolutions are TF32 there: with bf16 a step took 1.04 to 1.16 times as long on an H200.
+    ``auto`` is bf16 if that is faster with WeldNet (benchmarks/training_step.py). On processors with AMX or
+    AVX-512 BF16, a step took 0.64 and 0.57 of fp32's time. On a GPU ``auto`` is fp32, with TF32 in
+    convolutions: with bf16, a step took 1.04 to 1.16 times as long on an H200.
     """
     able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     quick = bool(able.get("amx_bf16") or able.get("avx512_bf16"))

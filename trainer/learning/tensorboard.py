@@ -1,4 +1,4 @@
-"""A network's curves for TensorBoard, beside the CSV: ``tensorboard --logdir RUN/logs/tensorboard``."""
+"""A network's curves for TensorBoard: ``tensorboard --logdir RUN/logs/tensorboard``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ CURVES = {
 
 
 class TensorBoard:
-    """Event files in ``folder`` of one network; a context manager.
+    """Event files of one network in ``folder``; a context manager.
 
-    What a killed run wrote is drawn anew: it may lack an epoch that the checkpoint holds, or have one more.
+    It writes the whole history again. The files of a killed run may have one epoch more or less than the
+    checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +33,7 @@ class TensorBoard:
         self._written_epochs = 0
 
     def write(self, history: Sequence[Epoch]) -> None:
-        """One point of each curve for every epoch that is not there yet; ``history`` is whole."""
+        """Write the epochs of the whole ``history`` that are not written yet."""
         for epoch in history[self._written_epochs :]:
             for name, key in CURVES.items():
                 if (value := getattr(epoch, key)) is not None:

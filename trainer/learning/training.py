@@ -1,7 +1,7 @@
-"""One network learns (section 3.3), epoch by epoch, and a killed run goes on as if nothing had happened.
+"""Training of one network (section 3.3), epoch by epoch. A run that was killed ends with the same weights.
 
-Every random number of an epoch (order, augmentation) follows from the seed and the epoch's number, so a
-checkpoint needs the weights, the optimizer and the schedule, and nothing of any generator.
+Every random number of an epoch (order, augmentation) follows from the seed and the number of the epoch. So a
+checkpoint holds the weights, the optimizer and the schedule, but no state of a random generator.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from trainer.learning.soft_targets import class_shares, mix
 from trainer.network.prediction import as_input, predict
 from trainer.run.saving import save
 
-SEEDS_PER_NETWORK = 1_000_003  # numbers between two networks' seeds: more than any training has epochs
+SEEDS_PER_NETWORK = 1_000_003  # one per epoch: more than any training has epochs
 
-Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels as shares) → what is learnt
+Targets = Callable[[Tensor, Tensor], Tensor]  # (views, true labels as shares) → soft labels
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One line of the log; shares from 0 to 1, ``valid_*`` None where nothing is held out."""
+    """One line of the log. Shares run from 0 to 1; ``valid_*`` is None if no frames are held out."""
 
     epoch: int
     learning_rate: float
@@ -43,11 +43,11 @@ class Epoch:
     valid_loss: float | None
     valid_accuracy: float | None
     seconds: float
-    learning_seconds: float  # of these, in networks and optimizer: the rest is overhead
+    learning_seconds: float  # of these, in networks and optimizer; the rest is overhead
 
 
 def true_labels(views: Tensor, truth: Tensor) -> Tensor:
-    """Targets of a teacher."""
+    """Return the targets of a teacher: the true labels."""
     return truth
 
 
@@ -64,23 +64,23 @@ def fit(
     on_batch: Callable[[int], None] = lambda frames: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda history: None,
 ) -> list[Epoch]:
-    """Train ``network`` in place, from ``checkpoint`` where that exists; a finished one trains no further.
+    """Train ``network`` in place, from ``checkpoint`` if it exists.
 
     Args:
         network: frames ``[B, 1, H, W]`` from 0 to 1 → logits.
         train: frames as kept for augmentation.
         augment: kept frames → views, both uint8.
         hyperparameters: how to learn.
-        checkpoint: written after each epoch, whole or not at all.
-        targets: what cross entropy is taken against: the true labels, or an ensemble's for the views.
-        valid: prepared frames for the curves; nothing is chosen by them.
-        hardware: where to learn; None: one device.
+        checkpoint: file to write after each epoch, whole or not at all.
+        targets: soft labels for the cross entropy: the true labels, or an ensemble's for the same views.
+        valid: prepared frames, only for the curves.
+        hardware: the processes that learn; None: one, on one device.
         on_batch: called after each step with its number of frames.
         on_epoch: called after each epoch of this process with the whole history.
 
     Returns:
-        The whole history, epochs before a restart included. Where weights are averaged, the network ends with
-        the average, and that is what the curves show. It ends on the processor.
+        The whole history, with the epochs before a restart. The network ends on the CPU. If weights are
+        averaged, it ends with the average, and the curves show the average.
 
     Raises:
         TrainingError: the loss is not a number; the message names epoch, batch and its frames.
@@ -100,18 +100,18 @@ def fit(
 
 
 def epochs_done(checkpoint: Path) -> int:
-    """How many epochs a checkpoint holds; 0 where there is none."""
+    """Return the number of epochs in a checkpoint; 0 if there is no checkpoint."""
     return len(_read(checkpoint)["history"]) if checkpoint.exists() else 0
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:
-    """A checkpoint's content in the processor's memory: a GPU's may be read where there is none."""
+    """Read a checkpoint into the CPU's memory, so that a GPU's checkpoint resumes without a GPU."""
     content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
     return content
 
 
 class Learner:
-    """A network while it learns: weights, optimizer, schedule and the average of the weights."""
+    """A network in training, with optimizer, schedule and the average of its weights."""
 
     def __init__(
         self,
@@ -123,13 +123,13 @@ class Learner:
         *,
         hardware: Hardware,
     ) -> None:
-        # 1.2 to 4 times as fast as the default order, measured on WeldNet
+        # 1.2 to 4 times as fast as the default memory order, measured on WeldNet
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._train, self._augment, self._targets = train, augment, targets
         self._hyperparameters, self._hardware = hyperparameters, hardware
         self._images = hardware.preload(train.images)
         self._optimizer, self._scheduler = sgd(network, hyperparameters, len(train))
-        # The same weights; its gradients are averaged over the processes
+        # It shares the weights, and averages gradients over the processes.
         self._shared_network = hardware.setup(network, self._optimizer)
         self._average = None
         if hyperparameters.average_epochs:
@@ -139,13 +139,13 @@ class Learner:
 
     @property
     def learnt(self) -> nn.Module:
-        """The network that counts: the average of the weights, where one is kept."""
+        """The network to keep: the average of the weights, if there is one."""
         return self._average.module if self._average else self._network
 
     def epoch(self, number: int, valid: FrameSet | None, on_batch: Callable[[int], None]) -> Epoch:
-        """Learn one epoch, and judge the held-out frames in the leader.
+        """Train one epoch; the leader also measures loss and accuracy on the held-out frames.
 
-        The loss and the accuracy are means over the epoch's labelled views, as they were when learnt from.
+        Training loss and accuracy are means over the epoch. Each view counts as it was when it was learnt.
         """
         start = time.monotonic()
         learning_rate = float(self._scheduler.get_last_lr()[0])
@@ -170,19 +170,19 @@ class Learner:
         save(content | {"history": [asdict(epoch) for epoch in history]}, checkpoint)
 
     def load(self, checkpoint: Path) -> list[Epoch]:
-        """Go on from a checkpoint; the epochs that it holds."""
+        """Resume from a checkpoint, and return the epochs that it holds."""
         content = _read(checkpoint)
         for name, part in self._saved_parts().items():
             part.load_state_dict(content[name])
         return [Epoch(**epoch) for epoch in content["history"]]
 
     def _saved_parts(self) -> dict[str, Any]:
-        """The parts whose state a checkpoint holds, by their names in the file."""
+        """Return the parts whose state is in a checkpoint, by their names in the file."""
         parts = {"network": self._network, "optimizer": self._optimizer, "scheduler": self._scheduler}
         return parts | ({"average": self._average} if self._average else {})
 
     def _learn(self, number: int, on_batch: Callable[[int], None]) -> tuple[float, float, float]:
-        """One epoch's steps: mean loss, accuracy on labelled views, and seconds in networks and optimizer."""
+        """Take the steps of an epoch; return mean loss, accuracy, and seconds in networks and optimizer."""
         self._network.train()
         rounds_weights = number > self._hyperparameters.epochs - self._hyperparameters.int8_epochs
         seed = self._hyperparameters.seed * SEEDS_PER_NETWORK + number
@@ -196,7 +196,7 @@ class Learner:
             labels = self._train.labels[rows].to(self._hardware.device)
             start = time.monotonic()
             logits, loss = self._step(views, labels, rounds_weights=rounds_weights)
-            right += int((logits.argmax(dim=1) == labels).sum())  # a GPU is done with the step only here
+            right += int((logits.argmax(dim=1) == labels).sum())  # waits until a GPU has finished the step
             learning_seconds += time.monotonic() - start
             if not math.isfinite(loss):
                 names = ", ".join(self._train.frames[int(row)].name for row in batch)
@@ -213,9 +213,9 @@ class Learner:
         return loss_sum / views_seen, right_sum / max(labelled_sum, 1), learning_seconds
 
     def _shuffled_batches(self) -> list[Tensor]:
-        """Rows of each of an epoch's batches.
+        """Draw the rows of each batch of an epoch.
 
-        Batches are of nearly one size: a last batch of one frame would leave batch norm nothing to average.
+        Batches have nearly the same size, because batch norm cannot average a last batch of one frame.
         """
         frames = len(self._train)
         return [
@@ -225,7 +225,7 @@ class Learner:
         ]
 
     def _step(self, views: Tensor, labels: Tensor, *, rounds_weights: bool) -> tuple[Tensor, float]:
-        """Logits and loss of one batch; the weights move only if the loss is a number."""
+        """Learn from one batch; return logits and loss. The weights change only if the loss is a number."""
         views, partners, share = mix(views, self._hyperparameters.mixup)
         with rounded_weights(self._network) if rounds_weights else nullcontext():
             with self._autocast():
@@ -245,8 +245,8 @@ class Learner:
         return logits.detach(), loss
 
     def _assess(self, frames: FrameSet) -> tuple[float, float]:
-        """Cross entropy and accuracy on prepared frames."""
+        """Return cross entropy and accuracy on prepared frames."""
         with self._autocast():
             probabilities = predict(self.learnt, frames.images)
-        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is no loss
+        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is infinite
         return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
