@@ -1,4 +1,4 @@
-"""Augmentation keeps what it should and varies what it may."""
+"""Augmentation: what it changes, and what it keeps."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ STILL = {"rotation": 0.0, "flip": 0.0, "brightness": 0.0, "contrast": 0.0}
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
-    """uint8[1, 1, height, width], each column its own grey value."""
+    """Make uint8[1, 1, height, width] in which each column has its own grey value."""
     return torch.arange(width, dtype=torch.uint8).expand(1, 1, height, width).clone()
 
 
 def test_paper_size_is_kept_for_the_paper_crop() -> None:
-    """400×487 behind crops of three quarters needs frames of 533×649; whole frames need no more."""
+    """Views of 400×487 from crops of three quarters need frames of 533×649; whole frames need no more."""
     assert training_size(487, 400, 0.75) == (649, 533)
     assert training_size(487, 400, 1.0) == (487, 400)
 
 
 @both
 def test_one_crop_size_takes_pixels_as_they_are(kind) -> None:
-    """At the paper's setting a crop is cut, not resampled: its columns stay neighbours."""
+    """At the paper's setting a crop is not resampled: its columns stay neighbours."""
     augment = kind(96, 72, crop=(0.75, 0.75), **STILL)
     torch.manual_seed(0)
     views = augment(ramp(128, 96).expand(20, 1, 128, 96))
     assert views.shape == (20, 1, 96, 72)
     assert views.dtype == torch.uint8
     assert (views.diff(dim=3) == 1).all()
-    assert len({int(view[0, 0, 0]) for view in views}) > 5  # crops lie in different places
+    assert len({int(view[0, 0, 0]) for view in views}) > 5  # crops have different places
 
 
 @both
 def test_crops_vary_in_size_within_their_range(kind) -> None:
-    """A range of crops shows between half and all of the frame, at one size."""
+    """A range of crops shows between half of the frame and all of it, at one size."""
     augment = kind(64, 64, crop=(0.5, 1.0), **STILL)
     torch.manual_seed(0)
     views = augment(ramp(128, 128).expand(40, 1, 128, 128)).float()
@@ -48,7 +48,7 @@ def test_crops_vary_in_size_within_their_range(kind) -> None:
 
 @both
 def test_flip_rotation_and_light_each_do_their_part(kind) -> None:
-    """Each strength changes frames alone, and none of them at zero."""
+    """Each strength has its own effect, and a strength of zero has none."""
     frame = ramp(64, 64).expand(16, 1, 64, 64) * 2
     torch.manual_seed(0)
     assert torch.equal(kind(64, 64, crop=(1, 1), **STILL)(frame), frame)
@@ -62,7 +62,7 @@ def test_flip_rotation_and_light_each_do_their_part(kind) -> None:
 
 @both
 def test_same_seed_same_views(kind) -> None:
-    """The global generator decides, frame by frame: the same seed gives the same views."""
+    """The global generator decides for each frame: the same seed gives the same views."""
     augment = kind(64, 64, crop=(0.6, 1.0), rotation=30, flip=0.5, brightness=0.2, contrast=0.2)
     frames = ramp(100, 100).expand(4, 1, 100, 100)
     views = []
@@ -76,7 +76,7 @@ def test_same_seed_same_views(kind) -> None:
 
 @both
 def test_crops_are_stretched_either_way_and_flips_go_both_ways(kind) -> None:
-    """Crops are stretched by aspect within the frame; a certain vertical flip turns frames upside down."""
+    """Crops are stretched by the aspect within the frame; a vertical flip turns frames upside down."""
     rows = torch.arange(64, dtype=torch.uint8).view(1, 1, 64, 1).expand(1, 1, 64, 64)
     upside = kind(64, 64, crop=(1, 1), flip_vertical=1.0, **STILL)(rows)
     assert torch.equal(upside, rows.flip(2))
@@ -87,7 +87,7 @@ def test_crops_are_stretched_either_way_and_flips_go_both_ways(kind) -> None:
 
 
 def test_batches_are_varied_as_much_as_single_frames() -> None:
-    """Both kinds blacken as much of the corners, show as much of the frame and change the light as much."""
+    """Both kinds blacken the corners, crop the frame and change the light by the same amounts."""
     frames = (ramp(96, 80) + 100).expand(400, 1, 96, 80)
     statistics = []
     for kind in (Augmentation, BatchAugmentation):

@@ -1,4 +1,4 @@
-"""Every form of --data, and what is wrong with it."""
+"""Every form of --data, and its problems."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from trainer.errors import DataError
 
 
 def named(listing: datasets.Listing) -> list[tuple[str, str, str | None, str | None]]:
-    """Name, class, run and part of every frame."""
+    """Return name, class, run and part of every frame."""
     return [(f.name, listing.classes[f.label], f.run, f.part) for f in listing.frames]
 
 
 def kinds(listing: datasets.Listing) -> Counter[str]:
-    """How many problems there are of each kind."""
+    """Return the number of problems of each kind."""
     return Counter(problem.kind for problem in listing.problems)
 
 
 def test_class_folders_name_classes_and_runs(tmp_path: Path) -> None:
-    """A class folder's name is the label, and a sub-folder below it is the run; other files are no frames."""
+    """A class folder is the label, a sub-folder of it is the run, and other files are no frames."""
     write_picture(tmp_path / "good" / "a.png")
     write_picture(tmp_path / "bad" / "run-7" / "b.PNG")
     (tmp_path / "bad" / "notes.txt").write_text("no frame")
@@ -38,7 +38,7 @@ def test_class_folders_name_classes_and_runs(tmp_path: Path) -> None:
 
 
 def test_json_gives_numbers_and_runs(tmp_path: Path) -> None:
-    """A folder with one JSON takes class numbers from it and the run from each path's folder."""
+    """A folder with one JSON file takes class numbers from it, and the run from the path's folder."""
     write_picture(tmp_path / "run 1" / "a.png")
     write_picture(tmp_path / "b.png")
     (tmp_path / "labels.json").write_text(json.dumps({"run 1/a.png": 1, "b.png": 0}))
@@ -49,7 +49,7 @@ def test_json_gives_numbers_and_runs(tmp_path: Path) -> None:
 
 
 def test_json_without_class_names_takes_the_numbers(tmp_path: Path) -> None:
-    """Where nothing names the classes, their numbers do, in order."""
+    """If nothing names the classes, their numbers are the names, in order."""
     for name in "abc":
         write_picture(tmp_path / f"{name}.png")
     (tmp_path / "labels.json").write_text(json.dumps({"a.png": 2, "b.png": 0, "c.png": 1}))
@@ -61,7 +61,7 @@ def test_json_without_class_names_takes_the_numbers(tmp_path: Path) -> None:
     "text", ["path,label,run\na.png,good,r1\nb.png,0,\n", "a.png,good,r1\nb.png,0,\n"], ids=["header", "bare"]
 )
 def test_csv_takes_names_numbers_and_runs(tmp_path: Path, text: str) -> None:
-    """A CSV may name or number its labels, with a header or without; an empty run is none."""
+    """A CSV has class names or numbers, with or without a header; an empty run is no run."""
     write_picture(tmp_path / "a.png")
     write_picture(tmp_path / "b.png")
     (tmp_path / "frames.csv").write_text(text)
@@ -72,7 +72,7 @@ def test_csv_takes_names_numbers_and_runs(tmp_path: Path, text: str) -> None:
 
 
 def test_a_folder_that_holds_a_csv_is_read_by_it(tmp_path: Path) -> None:
-    """labels.csv beside class folders wins over them, as its runs may be better named."""
+    """A labels.csv beside class folders is used instead of them, because its runs may be better."""
     write_picture(tmp_path / "good" / "x" / "a.png")
     (tmp_path / "labels.csv").write_text("path,label,run\ngood/x/a.png,bad,other\n")
 
@@ -80,7 +80,7 @@ def test_a_folder_that_holds_a_csv_is_read_by_it(tmp_path: Path) -> None:
 
 
 def test_parts_may_have_different_forms(tmp_path: Path) -> None:
-    """train, valid and test are each read in their own form, and their names tell them apart."""
+    """The parts train, valid and test may have different forms, and the part is in each frame's name."""
     class_folders(tmp_path / "train", runs=1, frames=1)
     write_picture(tmp_path / "valid" / "a.png")
     (tmp_path / "valid" / "valid.json").write_text('{"a.png": 1}')
@@ -96,7 +96,7 @@ def test_parts_may_have_different_forms(tmp_path: Path) -> None:
 
 
 def test_everything_wrong_is_named_at_once(tmp_path: Path) -> None:
-    """Missing files, unknown labels, double entries and empty classes all stand in one list."""
+    """Missing files, unknown labels, double entries and empty classes are all in one list."""
     write_picture(tmp_path / "a.png")
     (tmp_path / "l.csv").write_text("path,label\na.png,goood\nb.png,good\na.png,bad\n./a.png,bad\nc.png,7\n")
 
@@ -110,7 +110,7 @@ def test_everything_wrong_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_unknown_class_folders_are_named(tmp_path: Path) -> None:
-    """A folder that is no class of the recipe is a problem, not a silent loss of frames."""
+    """A folder that is no class of the recipe is a problem, so no frames are lost without a message."""
     class_folders(tmp_path, runs=1, frames=1, classes=("bad", "godo"))
 
     listing = datasets.read(tmp_path, CLASSES)
@@ -133,7 +133,7 @@ def test_unknown_class_folders_are_named(tmp_path: Path) -> None:
 def test_data_that_cannot_be_listed_is_one_clear_error(
     tmp_path: Path, files: dict[str, str | bytes], words: str
 ) -> None:
-    """Data that cannot be listed at all is refused with its reason and exit status 2."""
+    """Data that cannot be listed is refused with the reason and exit status 2."""
     for name, content in files.items():
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError, match=words) as caught:
@@ -143,7 +143,7 @@ def test_data_that_cannot_be_listed_is_one_clear_error(
 
 
 def test_missing_data_is_refused(tmp_path: Path) -> None:
-    """A --data that does not exist, or is a file of another kind, is named."""
+    """A --data that does not exist, or is a file of another kind, is refused by name."""
     with pytest.raises(DataError, match="no such file or folder"):
         datasets.read(tmp_path / "nowhere")
     with pytest.raises(DataError, match="give a folder, or a CSV"):

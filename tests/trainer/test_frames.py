@@ -15,7 +15,7 @@ from trainer.errors import Problem, UsageError
 
 
 def load(root: Path, problems: list[Problem], size: tuple[int, int] = (64, 64)) -> frames.FrameSet:
-    """Read a folder's frames with the one resize."""
+    """Read the frames of a folder with the shared resize."""
     return frames.load(
         datasets.read(root).frames,
         size=size,
@@ -27,7 +27,7 @@ def load(root: Path, problems: list[Problem], size: tuple[int, int] = (64, 64)) 
 
 
 def test_frames_are_decoded_in_order(tmp_path: Path) -> None:
-    """Row i is frame i, decoded and resized by the one prepare, with its label."""
+    """Row i is frame i, decoded and resized by the shared prepare, with its label."""
     from inspector.imaging.decoder import read_image
 
     problems: list[Problem] = []
@@ -43,23 +43,23 @@ def test_frames_are_decoded_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pixels", "enlarge", "size"),
     [
-        (200 * 160, 1, (80, 80)),  # its own
+        (200 * 160, 1, (80, 80)),  # unchanged
         (200 * 160, 2, (160, 160)),  # twice
-        (110 * 110, 2, (110, 110)),  # as far as the pixels go
-        (70 * 70, 2, (70, 70)),  # shrunk
+        (110 * 110, 2, (110, 110)),  # as large as the pixels allow
+        (70 * 70, 2, (70, 70)),  # reduced
         (32 * 32, 1, (64, 64)),  # what the network needs
     ],
 )
 def test_the_size_is_the_datas_within_limits(
     tmp_path: Path, pixels: int, enlarge: float, size: tuple[int, int]
 ) -> None:
-    """Frames keep their size, grow as far as they may, and shrink to the pixels that are allowed."""
+    """Frames keep their size, are enlarged within limits, and are reduced to the allowed pixels."""
     listing = datasets.read(class_folders(tmp_path), [])
     assert frames.choose_view_size(listing.frames, pixels, 8, enlarge) == size
 
 
 def test_every_unreadable_image_is_named(tmp_path: Path) -> None:
-    """Damaged files are all named with their reasons, and the others are still read."""
+    """All damaged files are named with their reasons, and the other files are read."""
     class_folders(tmp_path)
     broken = [tmp_path / "bad" / "bad-run0" / "0.png", tmp_path / "good" / "good-run1" / "1.png"]
     broken[0].write_bytes(broken[0].read_bytes()[:200])
@@ -76,18 +76,18 @@ def test_every_unreadable_image_is_named(tmp_path: Path) -> None:
 def test_frames_go_to_disk_where_memory_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Too little memory costs a warning, not a frame: the same pixels come from a nameless file."""
+    """If memory is short, the same pixels come from a file, with a warning."""
     in_memory = load(class_folders(tmp_path), [])
     monkeypatch.setattr(frames, "available_memory", lambda: 1000)
     with caplog.at_level(logging.WARNING):
         on_disk = load(tmp_path, [])
     assert torch.equal(in_memory.images, on_disk.images)
-    assert "more than memory can take" in caplog.text
+    assert "more than fits into memory" in caplog.text
     assert not list(tmp_path.glob("tmp*"))
 
 
 def test_no_room_anywhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where neither memory nor disk can take the frames, that is said before any is decoded."""
+    """If neither memory nor disk has room, the frames are refused before any is decoded."""
     class_folders(tmp_path, runs=1, frames=1)
     monkeypatch.setattr(frames, "available_memory", lambda: 1000)
     with pytest.raises(UsageError, match=r"free some, or set a smaller network\.height"):
@@ -95,5 +95,5 @@ def test_no_room_anywhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_available_memory_is_a_sensible_number() -> None:
-    """The system's word is between a megabyte and an exabyte."""
+    """The available memory is between a megabyte and an exabyte."""
     assert 1e6 < frames.available_memory() < 1e18

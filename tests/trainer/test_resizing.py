@@ -1,4 +1,4 @@
-"""The one resize: what Pillow gives, bit for bit."""
+"""The shared resize: equal to Pillow's."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def _pillow(pixels, height, width):
 @settings(max_examples=60, deadline=None)
 @given(h=st.integers(1, 300), w=st.integers(1, 300), to=st.tuples(st.integers(1, 200), st.integers(1, 200)))
 def test_near_pillow_at_any_size(h, w, to):
-    """At any size, larger and smaller, no pixel is more than one grey level from Pillow's resize."""
+    """At any size, no pixel differs by more than one grey level from Pillow's resize."""
     pixels = _noise(h, w, seed=h * w)
     ours = prepare(torch.from_numpy(pixels)[None], *to)[0].numpy()
     assert ours.shape == to
@@ -30,7 +30,7 @@ def test_near_pillow_at_any_size(h, w, to):
 
 @pytest.mark.parametrize(("h", "w"), [(974, 800), (487, 400), (1948, 1600)])
 def test_scripted_equals_pillow_on_camera_frames(h, w):
-    """The compiled form, which the artifact carries, is Pillow's resize bit for bit at the camera's size."""
+    """At the camera's size, the compiled form in the artifact equals Pillow's resize to the bit."""
     pixels = _noise(h, w)
     ours = torch.jit.script(prepare)(torch.from_numpy(pixels)[None], 487, 400)
     assert ours.dtype == torch.uint8
@@ -38,7 +38,7 @@ def test_scripted_equals_pillow_on_camera_frames(h, w):
 
 
 def test_wrong_frames_are_refused():
-    """A float frame, or one without its channel dimension, is refused instead of resized in another way."""
+    """A float frame, or a frame without its channel dimension, is refused."""
     with pytest.raises(ValueError, match="uint8"):
         prepare(torch.rand(1, 9, 9), 4, 4)
     with pytest.raises(ValueError, match="uint8"):

@@ -1,4 +1,4 @@
-"""Which frames are held out."""
+"""Splits into training and held-out frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainer.errors import DataError
 
 
 def frame(name: str, label: int, run: str | None, part: str | None = None) -> Frame:
-    """A frame that is nowhere on disk: splitting opens none."""
+    """Make a frame without a file, because splitting opens none."""
     return Frame(Path(name), name, label, run, part)
 
 
@@ -30,7 +30,7 @@ labelled_runs = st.lists(
 def test_no_run_is_divided_and_no_class_leaves_train(
     rows: list[tuple[int, int | None]], share: float, seed: int
 ) -> None:
-    """Whatever the runs are: each lies in one part, every class stays in train, no frame is lost."""
+    """For any runs, each run is in one part, every class stays in train, and no frame is lost."""
     pool = [frame(f"{i}.png", label, run and f"run{run}") for i, (label, run) in enumerate(rows)]
 
     split = splits.hold_out(pool, share=share, seed=seed)
@@ -43,14 +43,14 @@ def test_no_run_is_divided_and_no_class_leaves_train(
 
 
 def test_split_by_run_is_stratified() -> None:
-    """With enough runs each class has about the wanted share held out."""
+    """With enough runs, about the wanted share of each class is held out."""
     pool = [frame(f"{c}-{r}-{i}", c, f"{c}-{r}") for c in range(3) for r in range(10) for i in range(5)]
     held = Counter(f.label for f in splits.hold_out(pool, share=0.2, seed=0) if f.part == "valid")
     assert held == {0: 10, 1: 10, 2: 10}
 
 
 def test_without_runs_the_split_is_random_stratified_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    """Frames of no run are split one by one, a fifth of each class, with a warning."""
+    """Frames without a run are split one by one, a fifth of each class, with a warning."""
     pool = [frame(f"{c}-{i}", c, None) for c in range(2) for i in range(20 + 10 * c)]
     with caplog.at_level(logging.WARNING):
         split = splits.hold_out(pool, share=0.2, seed=3)
@@ -60,7 +60,7 @@ def test_without_runs_the_split_is_random_stratified_and_says_so(caplog: pytest.
 
 
 def test_a_given_valid_part_is_kept(caplog: pytest.LogCaptureFixture) -> None:
-    """A valid part in the data is taken as it is; runs on both sides are refused unless allowed by name."""
+    """A part valid in the data is kept; a run in both parts is refused unless it is allowed by name."""
     pool = [frame("a", 0, "r1", "train"), frame("b", 0, "r1", "valid"), frame("c", 1, "r2", "train")]
     with pytest.raises(DataError, match=r"share 1 runs.*--set 'data.shared_runs=\['r1'\]'.*: r1"):
         splits.hold_out(pool, share=0.5, seed=0, shared_runs=["r2"])
@@ -71,7 +71,7 @@ def test_a_given_valid_part_is_kept(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_fingerprint_depends_on_frames_labels_and_parts_alone() -> None:
-    """Order and runs do not matter; a moved frame, another label or another class name does."""
+    """The fingerprint ignores order and runs, and changes with frames, parts, labels and class names."""
     one, two = frame("a", 0, "r", "train"), frame("b", 1, "r", "valid")
     base = splits.fingerprint([one, two], CLASSES)
     assert base == splits.fingerprint([two, one], CLASSES)

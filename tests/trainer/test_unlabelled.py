@@ -1,4 +1,4 @@
-"""Frames without labels for the student: which are taken, and that a run stays what it began as."""
+"""Frames without labels for the student: the choice of frames, and resuming."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from trainer.recipe import Recipe
 from trainer.run.progress import Progress
 
 QUICK = {"training": RECIPE["training"] | {"epochs": 4}, "ensemble": {"teachers": 1}}
-SURE = QUICK | {"distillation": {"epochs": 2, "confidence": 1.0}}  # which no network is
+SURE = QUICK | {"distillation": {"epochs": 2, "confidence": 1.0}}  # no network is so sure
 ANY = QUICK | {"distillation": {"epochs": 2, "confidence": 0.0}}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``data``, and ``more`` frames without labels, a broken and a labelled one among them."""
+    """Make ``data``, and ``more``: frames without labels, a broken one and a labelled one."""
     root = tmp_path_factory.mktemp("unlabelled")
     data = class_folders(root / "data", frames=4)
     for label in (0, 1):
@@ -43,12 +43,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def last_layer(out: Path) -> torch.Tensor:
-    """The student's last weights."""
+    """Return the weights of the student's last layer."""
     return torch.load(out / "student.pt", weights_only=True)["weights"]["head.weight"]
 
 
 def test_sure_frames_change_the_student(root: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Labelled and broken frames are left out, sure ones are learnt from, and it makes a difference."""
+    """Labelled and broken frames are left out, sure frames are used, and the student changes."""
     with caplog.at_level(logging.INFO):
         run(root / "data", root / "fed", Stage.STUDENT, unlabelled=root / "more", **ANY)
     assert "of 10 of 11 unlabelled frames the ensemble is 0% sure" in caplog.text
@@ -57,10 +57,10 @@ def test_sure_frames_change_the_student(root: Path, caplog: pytest.LogCaptureFix
 
 
 def test_the_time_estimate_covers_unlabelled_frames(root: Path) -> None:
-    """Progress of the student's training ends at its total, with unlabelled frames as without."""
+    """The progress of the student's training ends at its total, with unlabelled frames too."""
 
     class Counting(Progress):
-        """What was announced and how much was done of it, by its name."""
+        """Progress that records each task's total and the amount done."""
 
         def __init__(self) -> None:
             super().__init__(Console(file=io.StringIO()))
@@ -82,7 +82,7 @@ def test_the_time_estimate_covers_unlabelled_frames(root: Path) -> None:
 
 
 def test_frames_of_which_the_ensemble_is_not_sure_are_left_out(root: Path) -> None:
-    """Where no frame is sure enough, the student learns as without, to the last bit; and it resumes."""
+    """If the ensemble is sure of no frame, the student equals one without unlabelled frames, and resumes."""
     for _ in range(2):
         run(root / "data", root / "unsure", Stage.STUDENT, unlabelled=root / "more", **SURE)
     assert torch.equal(last_layer(root / "unsure"), last_layer(root / "without"))
@@ -91,19 +91,19 @@ def test_frames_of_which_the_ensemble_is_not_sure_are_left_out(root: Path) -> No
 
 
 def test_a_student_that_began_without_them_refuses_them(root: Path) -> None:
-    """Adding unlabelled frames to a student that is there is refused by name."""
+    """A student that began without unlabelled frames refuses to resume with them."""
     with pytest.raises(RunError, match="its student began without --unlabelled"):
         run(root / "data", root / "without", unlabelled=root / "more", **SURE)
 
 
 def test_a_folder_with_only_labelled_frames_is_refused(root: Path) -> None:
-    """Nothing new to learn from is an error, not a silence."""
-    with pytest.raises(DataError, match="no images in it but labelled ones"):
+    """A folder that has only labelled frames is an error."""
+    with pytest.raises(DataError, match="no images except labelled ones"):
         unlabelled.find(root / "data", datasets.read(root / "data").frames)
 
 
 def test_frames_without_a_label_enter_no_accuracy(tmp_path: Path) -> None:
-    """A training set with unlabelled frames trains, and its accuracy counts the labelled alone."""
+    """Training accuracy counts only the labelled frames."""
     frames = frame_set(20)
     half = FrameSet(frames.images, frames.labels.clone(), frames.frames)
     half.labels[::2] = unlabelled.NO_LABEL

@@ -1,1 +1,6 @@
-"""Labelled frames: where they are, how they are split, read, resized and varied."""
+"""Frames: lists of them, splits, decoding, resizing and augmentation.
+
+``datasets`` lists the frames of ``--data`` with their labels. ``splits`` holds some out. ``frames`` decodes
+them into memory, and ``resizing`` resizes them. ``augmentation`` varies training frames. ``unlabelled`` finds
+frames without labels for the student. Nothing is imported here, because most modules load torch.
+"""

@@ -1,10 +1,10 @@
-"""The paper's augmentation (section 3.1, Figure 10) through torchvision's transforms.
+"""Augmentation of training frames (section 3.1, Figure 10), with torchvision's transforms.
 
-Printed order: crop, rotation, flip, brightness and contrast, resize. Frames come already scaled
-(:mod:`trainer.data.frames`), so the resize is part of the crop, and none at all at the paper's one crop size.
+The printed order is crop, rotation, flip, brightness and contrast, resize. Frames are already scaled
+(:mod:`trainer.data.frames`). So the resize is part of the crop, and the paper's one crop size needs none.
 
-On a GPU each frame by itself would be hundreds of small kernels: there :class:`BatchAugmentation` does the
-same to all frames of a batch at once.
+On a GPU, single frames would take hundreds of small kernels each. :class:`BatchAugmentation` changes all
+frames of a batch at once.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from trainer.network.torchvision import InterpolationMode, transforms
 
 
 class Augmentation:
-    """Kept frames → training frames, each varied on its own.
+    """Augmentation of one frame after another: kept frames → views.
 
-    Random numbers come from torch's global generator: seed that for the same views again.
+    Random numbers come from torch's global generator. The same seed gives the same views.
     """
 
     def __init__(
@@ -40,14 +40,14 @@ class Augmentation:
         """Set the strengths.
 
         Args:
-            height: of a result, pixels.
-            width: of a result, pixels.
+            height: of a view, pixels.
+            width: of a view, pixels.
             crop: smallest and largest share of each side.
-            rotation: largest angle either way, degrees; the corners turn black.
+            rotation: largest angle in both directions, degrees; corners become black.
             flip: probability of a horizontal flip.
-            brightness: largest change either way, share.
-            contrast: largest change either way, share.
-            aspect: a crop's largest stretch against the frame's shape, either way; 1: none.
+            brightness: largest change up or down, share.
+            contrast: largest change up or down, share.
+            aspect: largest stretch of a crop against the frame's shape, wide or tall; 1: none.
             flip_vertical: probability of a vertical flip.
         """
         self._size = (height, width)
@@ -63,13 +63,13 @@ class Augmentation:
         )
 
     def __call__(self, images: Tensor) -> Tensor:
-        """``uint8[N, 1, h, w]`` as kept → ``uint8[N, 1, height, width]``."""
+        """Turn kept frames ``uint8[N, 1, h, w]`` into views ``uint8[N, 1, height, width]``."""
         return torch.stack([self._transform(self._crop_randomly(image)) for image in images])
 
     def _crop_randomly(self, image: Tensor) -> Tensor:
         low, high = self._crop
         share = low + (high - low) * torch.rand(()).item()
-        stretch = self._aspect ** (torch.rand(()).item() - 0.5)  # of each side: the shape's root
+        stretch = self._aspect ** (torch.rand(()).item() - 0.5)  # of each side: the root of the aspect
         height = min(image.shape[1], round(share / stretch * image.shape[1]))
         width = min(image.shape[2], round(share * stretch * image.shape[2]))
         top = int(torch.randint(image.shape[1] - height + 1, ()))
@@ -81,15 +81,15 @@ class Augmentation:
 
 
 class BatchAugmentation(Augmentation):
-    """The same for whole batches, where the frames are: one sampling grid for crop, rotation and flips.
+    """Augmentation of whole batches on their device: one sampling grid for crop, rotation and flips.
 
-    Without the filter against aliasing, which at the trainer's scales (1.3 at most for ``best``) does little,
-    and with brightness always before contrast.
+    It has no filter against aliasing, which matters little at the trainer's scales (``best``: at most 1.3).
+    Brightness always comes before contrast.
     """
 
     def __call__(self, images: Tensor) -> Tensor:
-        """``uint8[N, 1, h, w]`` as kept → ``uint8[N, 1, height, width]``, on the images' device."""
-        # Drawn on the processor: one copy to the device, and the same numbers wherever that is.
+        """Turn kept frames ``uint8[N, 1, h, w]`` into views ``uint8[N, 1, height, width]`` there."""
+        # Drawn on the CPU: one copy to the device, and the same numbers on every device.
         draws = torch.rand(9, len(images), 1, 1).to(images.device)
         grid, inside = self._sampling_grid(draws[:7], images.shape[2], images.shape[3])
         sampled = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
@@ -98,7 +98,7 @@ class BatchAugmentation(Augmentation):
         )
 
     def _sampling_grid(self, draws: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Where each pixel of a view lies in its frame, ``[N, H, W, 2]`` from -1 to 1; if in its crop."""
+        """Return each pixel's place in its frame, ``[N, H, W, 2]`` from -1 to 1, and if it is in the crop."""
         low, high = self._crop
         share, stretch = low + (high - low) * draws[0], self._aspect ** (draws[1] - 0.5)
         tall = (share / stretch * height).round().clamp(max=height)
@@ -109,14 +109,14 @@ class BatchAugmentation(Augmentation):
         x = torch.where(draws[4] < self._flips[0], -x, x)
         y = torch.where(draws[5] < self._flips[1], -y, y)
         angle = (draws[6] * 2 - 1) * math.radians(self._rotation)
-        shape = self._size[0] / self._size[1]  # a unit of y against one of x, pixels
+        shape = self._size[0] / self._size[1]  # pixels per unit of y against pixels per unit of x
         x, y = angle.cos() * x - angle.sin() * shape * y, angle.sin() / shape * x + angle.cos() * y
         inside = (x.abs() <= 1) & (y.abs() <= 1)
         across, down = (x * wide + 2 * left + wide) / width - 1, (y * tall + 2 * top + tall) / height - 1
         return torch.stack([across.expand_as(inside), down.expand_as(inside)], dim=3), inside
 
     def _change_light(self, views: Tensor, draws: Tensor) -> Tensor:
-        """Brightness and then contrast, as torchvision defines them."""
+        """Change brightness and then contrast, as torchvision defines them."""
         brightness, contrast = (
             1 + (2 * draw - 1) * strength for draw, strength in zip(draws, self._light, strict=True)
         )

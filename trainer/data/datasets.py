@@ -1,4 +1,4 @@
-"""Which frames there are: every form of ``--data`` becomes one list of frames with label, run and part.
+"""Lists of labelled frames: every form of ``--data`` becomes frames with label, welding run and part.
 
 =====================================  ==================================================================
 a folder of class folders              a frame's run is the sub-folder below its class folder, if any
@@ -8,8 +8,8 @@ a CSV, or a folder that holds one      ``path,label[,run]``, paths from the CSV'
 a folder of ``train valid test``       each in any of the forms above
 =====================================  ==================================================================
 
-Nothing is opened here but the label files; what is wrong with them is collected, not raised, so that a user
-sees all of it at once (:func:`trainer.data.frames.load` adds the images that cannot be read).
+Only label files are opened here. Their problems are collected instead of raised, so that a user sees all of
+them at once. :func:`trainer.data.frames.load` adds the images that cannot be read.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One labelled frame; ``name`` is its path below ``--data``, ``label`` its class number."""
+    """One labelled frame. ``name`` is its path below ``--data``, ``label`` its class number."""
 
     path: Path
     name: str
@@ -40,7 +40,7 @@ class Frame:
 
 @dataclass
 class Listing:
-    """What ``--data`` holds. ``frames`` are sorted by name: the order of a folder listing must not matter."""
+    """The frames of ``--data``, sorted by name, so that the order of a folder listing does not matter."""
 
     source: Path
     classes: list[str]
@@ -48,7 +48,7 @@ class Listing:
     problems: list[Problem] = field(default_factory=list)
 
     def part(self, *parts: str | None) -> list[Frame]:
-        """The frames of these parts."""
+        """Return the frames of these parts."""
         return [frame for frame in self.frames if frame.part in parts]
 
 
@@ -57,14 +57,14 @@ def read(data: Path, classes: Sequence[str] = (), *, to_train: bool = False) -> 
 
     Args:
         data: folder or CSV, in any form of the module's table.
-        classes: class names in label order; empty: the class folders' own, sorted.
-        to_train: whether each class needs frames to learn from.
+        classes: class names in label order; empty: the names of the class folders, sorted.
+        to_train: whether every class needs training frames.
 
     Returns:
-        The frames that exist, and every missing file, unknown label and empty class as a problem.
+        The frames that exist, and a problem for every missing file, unknown label and empty class.
 
     Raises:
-        DataError: there is nothing to list.
+        DataError: there are no frames.
     """
     listing = Listing(data, list(classes))
     for part, folder in _part_folders(data):
@@ -142,9 +142,9 @@ def _frames_in_rows(table: Path, listing: Listing, rows: Iterator[Row]) -> Itera
 
 
 def _label_reader(listing: Listing) -> Callable[[object], int | None]:
-    """Class number of a label: a class name, or a number in range; None where it is neither.
+    """Return a function from a label to its class number; None for an unknown label.
 
-    Where nothing names the classes, labels name them as they come.
+    A label is a class name or a class number. If nothing names the classes, the labels are the names.
     """
     named_by_labels = not listing.classes
 
@@ -169,7 +169,7 @@ def _json_rows(path: Path) -> Iterator[Row]:
         raise DataError(path, [Problem("not JSON", str(error))]) from None
     if not isinstance(content, dict):
         raise DataError(path, [Problem("not a label file", "it must be {relative path: class number}")])
-    # By label, so that labels that name their classes themselves do so in their own order.
+    # Sorted by label: if labels name the classes, the classes are in this order.
     for name, label in sorted(content.items(), key=lambda item: (str(item[1]), item[0])):
         run = Path(name).parent.as_posix()
         yield name, label, None if run == "." else run

@@ -1,9 +1,8 @@
-"""Frames in memory: every image is decoded once, before training starts, at the size training needs.
+"""Frames in memory: every image is decoded once, before training, at the size that training needs.
 
-The paper crops 600×731 of 800×974 and scales that to 400×487: every crop by the same 2/3. So the scaling can
-come first, once for each frame and not once an epoch: a frame is kept at H/0.75 × W/0.75 (649×533 pixels,
-338 KiB at the paper's setting), and the crop that is then taken has H×W pixels and all the sharpness that
-cropping the camera's frame first would have given.
+The paper crops 600×731 of 800×974 pixels and scales the crop to 400×487: always by 2/3. So frames can be
+scaled first, once instead of once per epoch. A frame is kept at H/0.75 × W/0.75 (649×533 pixels, 338 KiB at
+the paper's setting). A crop of it has H×W pixels, and is as sharp as a crop of the camera's frame.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from trainer.errors import DataError, Problem, UsageError
 log = logging.getLogger(__name__)
 
 SIZE_SAMPLE_FRAMES = 20  # decoded to learn the data's size
-MAX_SHARE_OF_FREE_MEMORY = 0.6  # the rest is for networks, activations and everybody else
+MAX_SHARE_OF_FREE_MEMORY = 0.6  # the rest is for networks, activations and other programs
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class FrameSet:
 
     @property
     def runs(self) -> list[str | None]:
-        """The run of each frame."""
+        """The welding run of each frame."""
         return [frame.run for frame in self.frames]
 
     def __len__(self) -> int:
@@ -49,11 +48,11 @@ class FrameSet:
 
 
 def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, int]:
-    """Pixels at which a training frame is kept so that its smallest crop needs no enlarging.
+    """Return height and width at which training frames are kept, so that the smallest crop is not enlarged.
 
     Args:
         height: of the views that networks learn from, pixels.
-        width: of the same.
+        width: of the same views, pixels.
         smallest_crop: share of each side.
     """
     return round(height / smallest_crop), round(width / smallest_crop)
@@ -62,14 +61,14 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
 def choose_view_size(
     frames: Sequence[Frame], max_pixels: int, bit_depth: int, enlarge: float = 1.0
 ) -> tuple[int, int]:
-    """Height and width of what networks learn from, where the recipe leaves them to the data.
+    """Choose height and width of the views that networks learn from, if the data decides the size.
 
-    The median size of a sample of the frames in its own shape, shrunk to at most ``max_pixels``; smaller
-    frames are enlarged towards them, each side at most ``enlarge`` times, and to the 64 pixels a side that
-    the network needs. Even numbers, which convolutions like.
+    They are the median size of a sample of the frames, reduced to at most ``max_pixels``. Smaller frames are
+    enlarged up to that, each side at most ``enlarge`` times. A side has at least the 64 pixels that the
+    network needs, and an even number, with which convolutions are faster.
 
     Raises:
-        DataError: none of the sample can be read.
+        DataError: no frame of the sample can be read.
     """
     sides, unreadable = [], []
     for frame in frames[:: max(1, len(frames) // SIZE_SAMPLE_FRAMES)]:
@@ -97,16 +96,16 @@ def load(
     """Decode frames with the inspector's decoder and keep them at one size.
 
     Args:
-        frames: what to read.
-        size: height and width to keep, pixels.
-        resize: uint8[1, h, w] → uint8[1, *size]: the one ``prepare``, this package's or an artifact's.
+        frames: the frames to read.
+        size: height and width of the kept frames, pixels.
+        resize: uint8[1, h, w] → uint8[1, *size]: ``prepare`` of this package or of an artifact.
         bit_depth: see :func:`inspector.imaging.decoder.decode`.
-        problems: gets every image that cannot be read, by name; its row stays black.
-        spill_folder: for a file that takes the frames where memory cannot; None: the temporary folder.
+        problems: gets every image that cannot be read; its row stays black.
+        spill_folder: for a file of frames that do not fit into memory; None: the temporary folder.
         advance: called after each frame, from several threads.
 
     Raises:
-        UsageError: neither memory nor disk can take the frames.
+        UsageError: the frames fit neither into memory nor on the disk.
     """
     images = _allocate(len(frames), size, spill_folder)
 
@@ -126,7 +125,7 @@ def load(
 
 
 def _allocate(count: int, size: tuple[int, int], spill_folder: Path | None) -> Tensor:
-    """uint8[count, 1, *size] of zeros: in memory, or in a nameless file where memory is short."""
+    """Return zeros uint8[count, 1, *size], in memory or, if that is too small, in a file without a name."""
     shape = (count, 1, *size)
     need, free = count * size[0] * size[1], available_memory()
     need_text = f"{count} frames of {size[1]}×{size[0]} pixels take {need / 1e6:.0f} MB"
@@ -141,17 +140,17 @@ def _allocate(count: int, size: tuple[int, int], spill_folder: Path | None) -> T
             "free some, or set a smaller network.height and network.width"
         )
     log.warning(
-        "%s: more than memory can take (%.0f MB free), so they go to a file in %s",
+        "%s: more than fits into memory (%.0f MB free), so they go to a file in %s",
         need_text,
         free / 1e6,
         folder,
     )
-    with tempfile.TemporaryFile(dir=folder) as stream:  # nameless: it goes with the process
+    with tempfile.TemporaryFile(dir=folder) as stream:  # without a name: it disappears with the process
         return torch.from_numpy(np.memmap(stream, dtype=np.uint8, mode="w+", shape=shape))
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: the system's word, or its control group's if that is less."""
+    """Return the bytes that this process may still use, by the system and by its control group."""
     meminfo = dict(
         line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     )

@@ -1,6 +1,6 @@
-"""The one resize that training, evaluation and the daemon share.
+"""The resize that training, evaluation and the daemon share.
 
-It travels inside the artifact, so it is written in what TorchScript can compile.
+It is part of the artifact, so TorchScript must be able to compile it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 
 def prepare(image: Tensor, height: int, width: int) -> Tensor:
-    """A decoded frame at the network's size: antialiased bilinear.
+    """Resize a decoded frame to the network's size, antialiased bilinear.
 
-    Bit-equal to Pillow's ``resize`` at the camera's 974×800 → 487×400; within one grey level at ratios
-    whose weights torch rounds to 16 bits and Pillow to 22.
+    For the camera's 974×800 → 487×400, the result equals Pillow's ``resize`` to the bit. At other ratios it
+    differs by at most one grey level, because torch rounds weights to 16 bits and Pillow to 22.
 
     Args:
         image: ``uint8[1, h, w]`` of any size.

@@ -1,4 +1,4 @@
-"""Which frames are held out: by welding run, because frames of one run are near-copies of each other."""
+"""Splits into training and held-out frames, by welding run: frames of one run are near-copies."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ log = logging.getLogger(__name__)
 def hold_out(
     frames: Sequence[Frame], *, share: float, seed: int, shared_runs: Sequence[str] = ()
 ) -> list[Frame]:
-    """The same frames, each with its part: the given one, else ``train`` or a fresh ``valid``.
+    """Return the same frames, each with its part.
 
-    Where the data names a ``valid`` part, that stands. Otherwise whole runs are held out until each class
-    has about ``share`` of its frames in ``valid``, and each keeps at least one run in ``train``. Frames
-    without a run are runs of one: for them the split is random and stratified, and a warning says so.
+    If the data has a part ``valid``, the parts stay as they are. Otherwise whole runs are held out, until
+    about ``share`` of each class is in ``valid``. Each class keeps at least one run in ``train``. A frame
+    without a run counts as a run. For such frames the split is random and stratified, with a warning.
 
     Args:
         frames: of one data set.
-        share: of each class's training frames to hold out, 0 to 1.
+        share: of each class's training frames to hold out, from 0 to 1.
         seed: decides between splits that are equally good.
-        shared_runs: runs that may stand in both parts of the data, because the user says so.
+        shared_runs: runs that the user allows in both parts of the data.
 
     Raises:
-        DataError: other runs stand in both parts: their frames are near-copies, so the result would flatter.
+        DataError: another run is in both parts. Its frames are near-copies, so the result would flatter.
     """
     if any(frame.part == "valid" for frame in frames):
         _refuse_shared_runs(frames, shared_runs)
@@ -48,7 +48,8 @@ def hold_out(
     missing = {frame.label for frame in pool} - {frame.label for frame in pool if _run_of(frame) in held_runs}
     if missing:
         log.warning(
-            "classes with one run only stay in train, so 'valid' lacks class numbers %s", sorted(missing)
+            "classes with one run stay in 'train', so 'valid' has no frames of the classes %s",
+            sorted(missing),
         )
     return [
         replace(frame, part="valid" if _run_of(frame) in held_runs else "train")
@@ -59,7 +60,7 @@ def hold_out(
 
 
 def fingerprint(frames: Iterable[Frame], classes: Sequence[str]) -> str:
-    """SHA-256 over every frame's part, class and name: two results are comparable where it is equal."""
+    """Return a SHA-256 over every frame's part, class and name. Equal ones make two results comparable."""
     lines = sorted(f"{frame.part}\t{classes[frame.label]}\t{frame.name}\n" for frame in frames)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -70,14 +71,14 @@ def _refuse_shared_runs(frames: Sequence[Frame], allowed: Sequence[str]) -> None
     refused = [run for run in shared if run not in allowed]
     if refused:
         raise DataError(
-            f"'train' and 'valid' share {len(refused)} runs, which flatters; part them, or allow it by name: "
+            f"'train' and 'valid' share {len(refused)} runs, which flatters; separate or allow them: "
             f"--set 'data.shared_runs={shared}'",
             [Problem("run in train and valid", run) for run in refused],
         )
     if shared:
         log.warning("'train' and 'valid' share runs, which flatters: %s", ", ".join(shared))
     if any(frame.run is None for frame in frames):
-        log.warning("some frames belong to no run: whether 'train' and 'valid' share one cannot be told")
+        log.warning("some frames belong to no run, so a run that 'train' and 'valid' share may go unnoticed")
 
 
 def _run_of(frame: Frame) -> Hashable:
@@ -85,7 +86,7 @@ def _run_of(frame: Frame) -> Hashable:
 
 
 def _choose_runs(pool: Sequence[Frame], share: float, generator: random.Random) -> set[Hashable]:
-    """Runs to hold out, greedily: first one for each class that can spare one, then whatever comes nearer."""
+    """Choose runs to hold out, greedily: one for each class, then every run that brings shares nearer."""
     runs: dict[Hashable, Counter[int]] = {}
     for frame in pool:
         runs.setdefault(_run_of(frame), Counter())[frame.label] += 1
@@ -97,7 +98,7 @@ def _choose_runs(pool: Sequence[Frame], share: float, generator: random.Random) 
     frames_held: Counter[int] = Counter()  # in valid, by class
 
     def gain(run: Hashable) -> float:
-        """How much nearer to ``share`` holding this run out brings its classes."""
+        """Return how much nearer to ``share`` its classes come if this run is held out."""
         return sum(
             abs(frames_held[label] / total[label] - share)
             - abs((frames_held[label] + n) / total[label] - share)

@@ -1,7 +1,7 @@
-"""Frames that nobody labelled, for the student alone: the paper's conclusion asks for them.
+"""Frames without labels, for the student. The paper's conclusion proposes them.
 
-The station's archive is full of them. The ensemble labels each as the student sees it; frames of which it is
-not sure are left out, since the student would learn its guesses.
+The station's archive has many. The ensemble labels each frame as the student sees it. Frames of which the
+ensemble is not sure are left out, because the student would learn guesses.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from trainer.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
-FRAMES_PER_BATCH = 256  # in memory while they are judged
+FRAMES_PER_BATCH = 256  # in memory while the ensemble labels them
 NO_LABEL = -1
 
 
 def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
-    """Every image below ``folder`` that is none of the labelled frames, held-out ones among them, by name.
+    """List every image below ``folder`` that is no labelled frame, held-out frames included, by name.
 
     Raises:
-        DataError: there is none.
+        DataError: there is no such image.
     """
     known = {frame.path.resolve() for frame in labelled}
     paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -43,22 +43,22 @@ def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
         if path.resolve() not in known and not path.name.startswith(".")
     ]
     if not frames:
-        raise DataError(folder, [Problem("nothing to read", "there are no images in it but labelled ones")])
+        raise DataError(folder, [Problem("nothing to read", "there are no images except labelled ones")])
     return frames
 
 
 def fingerprint(frames: Sequence[Frame]) -> str:
-    """SHA-256 over the frames' names."""
+    """Return a SHA-256 over the frames' names."""
     return hashlib.sha256("\n".join(f.name for f in frames).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def confident(
     frames: Sequence[Frame], teachers: Sequence[nn.Module], recipe: Recipe, advance: Callable[[], None]
 ) -> list[Frame]:
-    """The frames of which the ensemble is sure; those that cannot be read are left out, too, and counted.
+    """Return the frames of which the ensemble is sure. Frames that cannot be read are only counted.
 
     Args:
-        frames: without labels.
+        frames: frames without labels.
         teachers: trained networks.
         recipe: size, ensemble, ``distillation.confidence``.
         advance: called after each frame.
