@@ -1,15 +1,15 @@
-"""Every error of the trainer a user can meet; each message is one line: what is wrong, and how to mend it.
+"""Every error of the trainer that a user can meet. Each message is one line: what is wrong, how to fix it.
 
-TrainerError                exit status 1: the work failed, what was saved stays
+TrainerError                exit status 1: the work failed; files that were saved stay
 ├── TrainingError           the loss is no longer a number
-├── ProcessFailed           one of the processes that learn together failed; with that one's exit status
-└── UsageError              exit status 2: trying again will not help
+├── ProcessFailed           one process of a training failed; the exit status is that of the process
+└── UsageError              exit status 2: the user must change something
     ├── RecipeError         a key, a value or the file itself
-    ├── DataError           labels or images, all that is wrong with them at once
-    ├── RunError            the run folder holds another run
-    └── MissingExtra        the ``train`` extra is not installed
+    ├── DataError           labels or images; lists every problem
+    ├── RunError            the run folder holds another run, or is in use
+    └── MissingExtra        the extra ``train`` is not installed
 
-The decoder's ``ImageError`` and the metadata's ``ArtifactError`` are the inspector's and keep their names.
+``ImageError`` of the decoder and ``ArtifactError`` of the metadata come from the inspector.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from pathlib import Path
 
 
 class TrainerError(Exception):
-    """Base of all expected errors; ``exit_status`` is what a command returns for it."""
+    """Base of all expected errors. A command ends with ``exit_status``."""
 
     exit_status = 1
 
 
 class TrainingError(TrainerError):
-    """Training cannot go on: the loss is no longer a number."""
+    """The loss is no longer a number, so training cannot continue."""
 
 
 class ProcessFailed(TrainerError):
-    """One of the processes that learn together failed.
+    """One process of a training failed.
 
     Attributes:
-        exit_status: of that process; 1 if a signal ended it.
-        output: the lines that it wrote before its last words, to be shown before this error.
+        exit_status: of the process; 1 if a signal ended it.
+        output: the lines that it wrote before its last line, to show before this error.
     """
 
     def __init__(self, message: str, exit_status: int, output: str = "") -> None:
@@ -45,30 +45,30 @@ class ProcessFailed(TrainerError):
 
 
 class UsageError(TrainerError):
-    """Something the user must change: trying again will not help."""
+    """A mistake that the user must fix before trying again."""
 
     exit_status = 2
 
 
 class RecipeError(UsageError):
-    """A recipe or a ``--set`` is wrong."""
+    """A mistake in a recipe or in ``--set``."""
 
 
 class RunError(UsageError):
-    """A run folder holds another recipe's or another data set's run, or is in use."""
+    """A run folder that is in use, or that holds the run of another recipe or data set."""
 
 
 class MissingExtra(UsageError):
-    """A package that only training needs is not installed."""
+    """A missing package that only training needs."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with the data: ``kind`` is counted, ``what`` names the file, class or line."""
+    """One thing that is wrong with the data."""
 
-    kind: str
-    what: str
-    path: Path | None = None  # of the image that cannot be read
+    kind: str  # problems are counted by kind
+    what: str  # the file, class or line
+    path: Path | None = None  # the image, if it cannot be read
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.what}"
@@ -78,7 +78,7 @@ class DataError(UsageError):
     """The data cannot be trained on or evaluated.
 
     Attributes:
-        problems: every problem found, so that one look is enough to mend them all.
+        problems: every problem found, so that the user can fix them all at once.
     """
 
     def __init__(self, source: object, problems: Sequence[Problem]) -> None:
@@ -90,6 +90,6 @@ class DataError(UsageError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` where one of ``known`` is near, else nothing."""
+    """Return ``; did you mean 'x'?`` if one of the ``known`` words is similar, else an empty text."""
     near = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""

@@ -1,8 +1,8 @@
 """The story of a run: frames → teachers → ensemble → student → artifact → results.
 
-Every stage leaves a file in the run folder and starts from the files before it, so the same command goes on
-where a killed one stopped. No network is chosen by the held-out frames: they are reported on, and temperature
-and thresholds are fitted on them at the end, which changes no top class.
+Every stage writes a file to the run folder and starts from the files of the stages before it. So the same
+command resumes a run that was stopped. No network is chosen by the held-out frames. They are used to report
+results, and at the end to fit the temperature and the thresholds, which changes no top class.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ from trainer.run.reading import Reader, with_frame_size
 
 log = logging.getLogger(__name__)
 
-ARTIFACT_FILE = "weldnet.pt"  # its name in the run folder, and the name a station's settings expect
+ARTIFACT_FILE = "weldnet.pt"  # in the run folder; the name that a station's settings expect
 STUDENT_FILE = "student.pt"
-MAX_GOLDEN_FRAMES = 6  # one for each class, as far as that goes: they are stored in the artifact
+MAX_GOLDEN_FRAMES = 6  # one per class at most, because the artifact stores them
 
 
 class Stage(StrEnum):
-    """How far to go; each includes the ones before it."""
+    """The last stage of a run; it includes the stages before it."""
 
     TEACHERS = "teachers"
     STUDENT = "student"
@@ -58,14 +58,14 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True)
 class StageSummary:
-    """What a run that stops at an earlier stage reports."""
+    """Report of a run that ends before its results."""
 
     stage: Stage
     out: Path
-    made: dict[str, Any]  # ``teachers``, their number, or ``student``, its file
+    made: dict[str, Any]  # ``teachers``: their number, or ``student``: its file
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields that the stage's command prints."""
+        """Return the fields that the command prints."""
         return {"stage": self.stage, "out": str(self.out), **self.made}
 
 
@@ -80,13 +80,13 @@ def run(
     teachers_from: Path | None = None,
     hardware: Hardware | None = None,
 ) -> Results | StageSummary | None:
-    """Run or resume a recipe up to a stage; of several processes, the leader alone writes and has results.
+    """Run or resume a recipe up to a stage; if several processes learn, only their leader has results.
 
-    ``unlabelled`` is a folder of more frames for the student. ``teachers_from`` is a finished run whose
-    teachers are taken if this one's would be the same.
+    ``unlabelled`` is a folder of more frames for the student. ``teachers_from`` is a finished run: its
+    teachers are used if this run's teachers would be the same.
 
     Raises:
-        TrainerError: see :mod:`trainer.errors`; after a UsageError nothing was started.
+        TrainerError: see :mod:`trainer.errors`; a UsageError comes before any training.
     """
     hardware = hardware or Hardware()
     listing = list_frames(recipe, data)
@@ -131,10 +131,10 @@ def run(
 
 
 def list_frames(recipe: Recipe, data: Path) -> datasets.Listing:
-    """The data's frames, each with its part.
+    """List the frames of the data, each with its part.
 
     Raises:
-        DataError: there is nothing to list, or runs stand in training and held-out frames.
+        DataError: there are no frames, or a welding run is in both the training and the held-out part.
     """
     listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
     listing.frames = splits.hold_out(
@@ -147,7 +147,9 @@ def list_frames(recipe: Recipe, data: Path) -> datasets.Listing:
 
 
 def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
-    """The recipe's classes, or the data's with the roles that the recipe's ``accept`` gives them.
+    """Return the classes with their roles: those of the recipe, else those of the data.
+
+    A class of the data is an accept class if the recipe's ``accept`` names it, else a defect class.
 
     Raises:
         RecipeError: ``accept`` names a class that the data lacks, or there are fewer than two classes.
@@ -161,13 +163,14 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
         )
     if not recipe.accept:
         log.warning(
-            "no class is an accept class, so no frame will ever be a PASS; name them: --set accept=[good]"
+            "no class is an accept class, so no frame will ever be a PASS; name accept classes: "
+            "--set accept=[good]"
         )
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
 
 
 def identify(recipe: Recipe, listing: datasets.Listing, start: str | None, hardware: Hardware) -> Identity:
-    """What the run's result depends on; ``start`` is the SHA-256 of the student that networks start from."""
+    """Return what the result depends on; ``start`` is the SHA-256 of the student that networks start from."""
     return Identity(
         recipe=recipe.name,
         architecture=recipe.network.architecture,
@@ -192,11 +195,11 @@ def finish(
     train: FrameSet,
     valid: FrameSet,
 ) -> tuple[Student, StudentFit]:
-    """The student with what is fitted on held-out frames: temperature, thresholds and novelty.
+    """Fit temperature, thresholds and novelty on held-out frames, and return the student with them.
 
-    The figures of accuracy stay what they were: a temperature changes no top class.
+    The student's accuracy stays the same, because a temperature changes no top class.
     """
-    assert isinstance(network, WeldNet)  # noqa: S101 - the only one that a student may be
+    assert isinstance(network, WeldNet)  # noqa: S101 - no other network becomes a student
     answers = predict(network, valid.images)
     calibration = calibrate(answers, valid.labels, valid.runs)
     probabilities = at_temperature(answers, calibration.temperature)
@@ -228,19 +231,19 @@ def finish(
 
 
 def golden_frames(recipe: Recipe, train: FrameSet) -> list[Tensor]:
-    """The first training frame of each class as the camera gave it, uint8[h, w], for the golden frames."""
+    """Read the first training frame of each class as the camera wrote it, uint8[h, w]."""
     firsts = {frame.label: frame.path for frame in reversed(train.frames)}
     paths = [firsts[label] for label in sorted(firsts)][:MAX_GOLDEN_FRAMES]
     return [torch.from_numpy(read_image(path, bit_depth=recipe.data.bit_depth)) for path in paths]
 
 
 def write_results(folder: RunFolder, results: Results) -> None:
-    """Write what a finished run is known by: curves, the thresholds' trade, ``results.json``."""
+    """Write the curves, the picture of the thresholds and ``results.json``."""
     if not results.artifact:
-        log.info("no student, so no artifact: this run stands beside others for comparison")
+        log.info("no student, so no artifact: this run is for comparison with others")
     logs = [folder.log(name) for name in results.identity.seeds if name != "recipe"]
     pictures.curves([log for log in logs if log.exists()], folder.path / "curves.png")
     content = results.as_json()
     if results.student and results.student.trade:
         pictures.trade_off(content["thresholds"], folder.path / "thresholds.png")
-    folder.write_json(RESULTS_FILE, content)  # last: a sweep takes a run that has it for done
+    folder.write_json(RESULTS_FILE, content)  # last, because a sweep takes a run with this file as done

@@ -1,7 +1,7 @@
 """A recipe: every key of a training run, with its default, its unit and the reason for it.
 
-The defaults are the paper's printed recipe (sections 3.1 and 3.3, Algorithm 1). Where the paper prints no
-value, the comment says so and why this one was taken.
+The defaults are the paper's printed recipe (sections 3.1 and 3.3, Algorithm 1). If the paper prints no value,
+the comment says so and gives the reason for this one.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ class _StrictModel(BaseModel):
 
 
 class Network(_StrictModel):
-    """The network and its shape."""
+    """The network, and the size of its frames."""
 
-    architecture: Architecture = "weldnet"  # what Tables 2 to 4 compare; only WeldNet becomes an artifact
-    height: Annotated[int, Field(ge=64)] | None = 487  # pixels: half of the paper's camera (section 3.1) ...
-    width: Annotated[int, Field(ge=64)] | None = 400  # pixels; null for both: from the data, see 'pixels'
-    pixels: Annotated[int, Field(ge=64 * 64)] = 487 * 400  # a frame's at most, where its size is the data's
-    pixels_a_frame: Positive | None = None  # the same, for each training frame: few frames, small ones
-    # How many times its own side a frame may grow to, within these: WeldNet leaves 2×2 of 128×128 pixels.
+    architecture: Architecture = "weldnet"  # the networks of Tables 2 to 4; only WeldNet becomes an artifact
+    height: Annotated[int, Field(ge=64)] | None = 487  # pixels: half of the paper's camera (section 3.1)
+    width: Annotated[int, Field(ge=64)] | None = 400  # pixels; null for height and width: taken from the data
+    pixels: Annotated[int, Field(ge=64 * 64)] = 487 * 400  # per frame, at most, if the data decides the size
+    pixels_a_frame: Positive | None = None  # times the training frames: a lower limit if there are few
+    # How many times each side may be enlarged, within these limits: of 128×128 pixels WeldNet leaves 2×2.
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
-    # Pixels a side by which frames are larger than the views that networks learn from (Touvron et al. 2019,
-    # FixRes), where that is within 'pixels' and at most a third of a view's side. 64 is WeldNet's stride.
-    # Batch norm's statistics are then taken again of such frames.
+    # Pixels per side by which frames are larger than the views that networks learn from (Touvron et al. 2019,
+    # FixRes), if that stays within 'pixels' and a third of the view's side. 64 is WeldNet's stride.
+    # Batch norm's statistics are then computed again from such frames.
     grow: Annotated[int, Field(ge=0, le=256)] = 0
     stem: Positive = 32  # WeldNet's channels after the first convolution
     plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
-    # A student.pt whose layers, but the last, all networks start from; auto: the one that comes with the
-    # program, where it fits and frames are few; null: random, as printed.
+    # The student.pt from which all networks take every layer except the last. auto: the one that comes with
+    # the program, if it fits and there are few frames. null: random weights, as printed.
     start: str | None = None
 
     @model_validator(mode="after")
@@ -59,104 +59,104 @@ class Network(_StrictModel):
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width in pixels of a frame, once they are known (:func:`trainer.run.reading.sized`)."""
-        assert self.height is not None, "the data decides the size"  # noqa: S101 - the pipeline has set it
+        """Height and width of a frame in pixels, after :func:`trainer.run.reading.with_frame_size`."""
+        assert self.height is not None, "the data decides the size"  # noqa: S101 - the pipeline sets it
         assert self.width is not None  # noqa: S101
         return self.height, self.width
 
     @property
     def view(self) -> tuple[int, int]:
-        """Height and width in pixels of what networks learn from."""
+        """Height and width in pixels of the views that networks learn from."""
         height, width = self.size
         return height - self.grow, width - self.grow
 
 
 class Data(_StrictModel):
-    """What is read, and what is held out where the data names no ``valid`` part."""
+    """How frames are read, and how many are held out if the data has no part ``valid``."""
 
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of frames: the paper's 4:1 (section 2.1)
-    split_seed: Annotated[int, Field(ge=0)] = 0  # apart from 'seed': runs of several seeds share their split
-    shared_runs: list[str] = []  # runs that may stand in 'train' and 'valid' though that flatters
+    split_seed: Annotated[int, Field(ge=0)] = 0  # not 'seed', so that runs of several seeds share one split
+    shared_runs: list[str] = []  # welding runs that may be in 'train' and 'valid', although that flatters
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 8  # significant bits of a pixel above 8 bits
 
 
 class Augmentation(_StrictModel):
-    """What is varied in each training frame (section 3.1)."""
+    """Random changes of each training frame (section 3.1)."""
 
-    crop: tuple[Share, Share] = (0.75, 0.75)  # share of each side, from–to: 600×731 of 800×974
-    rotation: Annotated[float, Field(ge=0, le=180)] = 30  # degrees, either way
-    aspect: Annotated[float, Field(ge=1, le=4)] = 1.0  # widest stretch of a crop either way; 1: none
+    crop: tuple[Share, Share] = (0.75, 0.75)  # share of each side, smallest and largest: 600×731 of 800×974
+    rotation: Annotated[float, Field(ge=0, le=180)] = 30  # degrees, in both directions
+    aspect: Annotated[float, Field(ge=1, le=4)] = 1.0  # largest stretch of a crop, wide or tall; 1: none
     flip: Share = 0.5  # probability of a horizontal flip: the seam has no left and right
     flip_vertical: Share = 0.0  # probability of a vertical flip; the paper has none
-    brightness: Share = 0.2  # either way, share; the paper prints none: exposure drifts by about as much
-    contrast: Share = 0.2  # either way, share; the paper prints none
+    brightness: Share = 0.2  # share, up or down; not printed: exposure drifts by about as much
+    contrast: Share = 0.2  # share, up or down; not printed
 
     @model_validator(mode="after")
     def _crop_is_a_range(self) -> Self:
         if not 0.1 <= self.crop[0] <= self.crop[1]:
-            raise ValueError("crop must run from a smaller share (at least 0.1) to a larger")
+            raise ValueError("crop must run from a smaller share (at least 0.1) to a larger one")
         return self
 
 
 class Training(_StrictModel):
-    """How one network learns (section 3.3); the student learns the same way."""
+    """How one network learns (section 3.3). The student learns in the same way."""
 
     epochs: Positive = 25
-    min_steps: Annotated[int, Field(ge=0)] = 0  # steps: few frames are gone through several times an epoch
-    batch_size: Annotated[int, Field(ge=2)] = 32  # frames; the paper prints none: torchvision's usual
+    min_steps: Annotated[int, Field(ge=0)] = 0  # per training: few frames are used several times per epoch
+    batch_size: Annotated[int, Field(ge=2)] = 32  # frames; not printed: common in torchvision's recipes
     schedule: Literal["step", "one_cycle"] = "step"  # step is the paper's
-    learning_rate: Annotated[float, Field(gt=0)] = 0.01  # of a full batch; the peak of a one_cycle
-    milestones: list[Positive] = [15]  # epochs after which a step schedule falls ...
-    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # ... to this share: 0.001 after epoch 15
+    learning_rate: Annotated[float, Field(gt=0)] = 0.01  # for a full batch; with one_cycle, the peak
+    milestones: list[Positive] = [15]  # epochs after which the schedule 'step' lowers the rate
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # factor at a milestone: 0.001 after epoch 15
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False  # the paper prints none
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # the paper prints none
-    label_smoothing: Share = 0.0  # of true labels; the paper prints none
-    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # Beta(α, α) of two frames' shares; 0: off, as printed
+    nesterov: bool = False  # not printed
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # not printed
+    label_smoothing: Share = 0.0  # of true labels; not printed
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # α: frames mix by Beta(α, α); 0: off, as printed
     average_epochs: Annotated[float, Field(ge=0)] = 0.0  # time constant of the weights' average; 0: none
-    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 where that is quicker
+    precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if it is faster on this machine
 
 
 class Distillation(_StrictModel):
-    """What the student learns from (Algorithm 1, lines 8 to 14)."""
+    """How the student learns from the ensemble (Algorithm 1, lines 8 to 14)."""
 
-    epochs: Annotated[int, Field(ge=0)] = 25  # Algorithm 1: the same as a teacher's; 0: no student
-    mixup: Annotated[float, Field(ge=0, le=10)] | None = None  # the student's; null: as the teachers'
-    int8_epochs: Annotated[int, Field(ge=0)] = 0  # the last ones: with weights as int8 will round them
-    true_labels: Share = 0.0  # their share beside the pseudo labels; Algorithm 1 has none
-    confidence: Share = 0.8  # of the ensemble's top class, from which a frame without a label is learnt from
+    epochs: Annotated[int, Field(ge=0)] = 25  # as many as a teacher (Algorithm 1); 0: no student
+    mixup: Annotated[float, Field(ge=0, le=10)] | None = None  # the student's; null: the teachers' value
+    int8_epochs: Annotated[int, Field(ge=0)] = 0  # at the end, with weights rounded as int8 will round them
+    true_labels: Share = 0.0  # weight of the true label beside the pseudo label; none in Algorithm 1
+    confidence: Share = 0.8  # probability of the ensemble's top class from which an unlabelled frame is used
 
 
 class Ensemble(_StrictModel):
-    """The teachers, and how they speak as one (section 2.5)."""
+    """The teachers, and how their answers are combined (section 2.5)."""
 
     teachers: Positive = 5  # networks (section 3.3)
-    kind: Literal["focal", "mean"] = "focal"  # what labels the student's frames
-    k: Annotated[float, Field(gt=0)] = 2.0  # eq. 2's exponent (section 3.3)
+    kind: Literal["focal", "mean"] = "focal"  # the combination that labels the student's frames
+    k: Annotated[float, Field(gt=0)] = 2.0  # exponent of eq. 2 (section 3.3)
 
 
 class Thresholds(_StrictModel):
-    """What PASS and FAIL thresholds are chosen for on the held-out frames: a shop's wishes."""
+    """Goals of a shop, for which PASS and FAIL thresholds are chosen on the held-out frames."""
 
     escape: Annotated[float, Field(gt=0, lt=1)] = 0.01  # share of defective frames that may PASS
     review: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of all frames that people can look at
 
 
 class Artifact(_StrictModel):
-    """What the run compiles at its end."""
+    """The artifact that the run compiles at its end."""
 
-    scheme: Literal["dynamic", "static", "none"] = "dynamic"  # int8 with each frame's own scales
-    version: Annotated[str, Field(min_length=1)] = "1"  # the shop's own count of its models
+    scheme: Literal["dynamic", "static", "none"] = "dynamic"  # int8 with scales computed for each frame
+    version: Annotated[str, Field(min_length=1)] = "1"  # the shop's own number for its models
 
 
 class Recipe(_StrictModel):
-    """Everything a training run can be told."""
+    """All keys of a training run."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]{1,64}$")]
-    about: str = ""  # what it is for, and what it shortens, for people
+    about: str = ""  # one line for people: the purpose, and what is shortened
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0  # splits, initial weights, orders, augmentations
-    classes: list[WeldClass] = []  # in the order of the labels' numbers; empty: the folders' names
-    accept: list[str] = []  # which classes are accepted, where the names come from the folders
+    classes: list[WeldClass] = []  # in the order of the label numbers; empty: the folders' names
+    accept: list[str] = []  # the accept classes, if the class names come from the folders
     network: Network = Network()
     data: Data = Data()
     augmentation: Augmentation = Augmentation()
@@ -172,20 +172,20 @@ class Recipe(_StrictModel):
         if len(set(names)) != len(names) or len(names) == 1:
             raise ValueError(f"classes must be two or more different names, not {names}")
         if self.classes and self.accept:
-            raise ValueError("accept is for classes named by the folders; these have roles of their own")
+            raise ValueError("accept is for classes named by folders; these classes have roles already")
         return self
 
     @property
     def trains_student(self) -> bool:
-        """Whether the run has a student: only a WeldNet can be one, since only that becomes an artifact."""
+        """Whether the run trains a student. Only a WeldNet can be one: nothing else can be compiled."""
         return self.network.architecture == "weldnet" and self.distillation.epochs > 0
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], source: str) -> Recipe:
-        """Check plain values and make a recipe of them.
+        """Make a recipe from plain values.
 
         Raises:
-            RecipeError: one line that names ``source`` and the first key that is wrong, or another version's.
+            RecipeError: a key is wrong, or unknown to this version; the message names ``source`` and the key.
         """
         try:
             return cls(**values)
@@ -193,7 +193,7 @@ class Recipe(_StrictModel):
             raise RecipeError(f"{source}: {_first_mistake(error)}") from None
 
     def resolved(self) -> dict[str, Any]:
-        """Plain values for YAML and for the artifact's metadata; ``Recipe(**resolved)`` gives it back."""
+        """Return plain values for YAML and the artifact's metadata; ``Recipe(**values)`` restores them."""
         return self.model_dump(mode="json")
 
 

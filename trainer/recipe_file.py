@@ -1,4 +1,4 @@
-"""Recipe files: YAML and ``--set`` become one :class:`~trainer.recipe.Recipe`."""
+"""Recipe files: YAML and ``--set`` make one :class:`~trainer.recipe.Recipe`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ RECIPES_FOLDER = Path(__file__).parent / "recipes"
 
 
 def shipped() -> list[str]:
-    """Names of the recipes that come with the program."""
+    """Return the names of the recipes that come with the program."""
     return sorted(path.stem for path in RECIPES_FOLDER.glob("*.yaml"))
 
 
 def load(recipe: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by its shipped name or its path, apply ``a.b=c`` overrides, check.
+    """Read a recipe by its shipped name or its path, and apply ``a.b=c`` overrides.
 
     Raises:
-        RecipeError: one line that names the recipe and the first key that is wrong, and how to mend it.
+        RecipeError: the file or a key is wrong; the message names the first mistake and how to fix it.
     """
     values = _read(recipe)
     for override in overrides:

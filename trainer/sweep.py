@@ -1,4 +1,4 @@
-"""Many runs by one command: a recipe, changes of it one at a time, and seeds; what is done is skipped."""
+"""Sweeps: a recipe, one change of it at a time, and several seeds. Finished runs are skipped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-UNCHANGED_RECIPE = "recipe"  # what runs of the recipe as it is are called
+UNCHANGED_RECIPE = "recipe"  # name of the runs without a change
 
 
 def sweep(
@@ -34,30 +34,30 @@ def sweep(
     seeds: Sequence[str] = ("0", "1", "2"),
     hardware: Hardware | None = None,
 ) -> dict[str, Any]:
-    """Run the recipe as it is and with each change, for each seed, in folders of ``out``.
+    """Run the recipe unchanged and with each change, once per seed, in folders of ``out``.
 
-    A change that comes after the teachers takes those of the unchanged recipe, which its own would equal.
+    If a change concerns nothing that teachers learn, its runs use the teachers of the unchanged recipe.
 
     Args:
         recipe: name or file.
         data: any form of ``--data``.
-        out: holds a run folder ``<change>-seed<seed>`` each; the unchanged recipe's is ``recipe-seed<seed>``.
+        out: gets one run folder ``<change>-seed<seed>`` per run; without a change, ``recipe-seed<seed>``.
         progress: shown while runs train.
-        overrides: of every run, ``a.b=c``.
-        vary: ``a.b=[c, d]``: a change each for c and d; changes are not combined with each other.
-        seeds: one run of each change for each.
-        hardware: where networks learn; None: one device.
+        overrides: ``a.b=c``, for every run.
+        vary: ``a.b=[c, d]`` is two changes, one for c and one for d; changes are not combined.
+        seeds: each change is run once with each seed.
+        hardware: the processes that learn; None: one, on one device.
 
     Returns:
-        ``done``, names of the finished runs; ``failed``, the others with what went wrong.
+        ``done``: names of the finished runs; ``failed``: names of the other runs, with their errors.
 
     Raises:
-        RecipeError: a change does not fit, before anything is trained.
-        KeyboardInterrupt: the same command goes on.
+        RecipeError: a change does not fit the recipe; no run has started.
+        KeyboardInterrupt: the user stopped the sweep; the same call resumes it.
     """
     planned = {
         f"{name}-seed{seed}": load(recipe, [*overrides, *change, f"seed={seed}"])
-        for seed in seeds  # so that a sweep that is stopped has compared all changes on its first seed
+        for seed in seeds  # first, so that a sweep that is stopped has compared all changes on one seed
         for name, change in {UNCHANGED_RECIPE: [], **_changes(vary)}.items()
     }
     done: list[str] = []
@@ -84,10 +84,10 @@ def sweep(
 
 
 def finished(run: Path) -> dict[str, dict[str, Any]]:
-    """Results of a run folder, or of each run folder in it, by name.
+    """Read the results of a run folder, or of each run folder in it, by name.
 
     Raises:
-        RecipeError: there are none.
+        RecipeError: there are no results.
     """
     found = [run / RESULTS_FILE] if (run / RESULTS_FILE).is_file() else sorted(run.glob(f"*/{RESULTS_FILE}"))
     found.sort(key=lambda path: not path.parent.name.startswith(f"{UNCHANGED_RECIPE}-"))
@@ -97,7 +97,7 @@ def finished(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def _changes(vary: Sequence[str]) -> dict[str, list[str]]:
-    """Name and override of each change."""
+    """Return the name and the override of each change."""
     changes = {}
     for line in vary:
         key, _, text = line.partition("=")

@@ -1,4 +1,4 @@
-"""Recipes: the printed values, and the classes of the recipes that ship."""
+"""Recipes: the printed values, and the classes of the shipped recipes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trainer.synthetic import frames
 
 
 def test_al5083_is_the_printed_recipe_and_so_are_the_defaults() -> None:
-    """Section 3's numbers stand in al5083, and a recipe that says nothing means them, too."""
+    """The recipe al5083 and the defaults have the numbers of section 3."""
     recipe = load("al5083")
     assert (recipe.network.height, recipe.network.width) == (487, 400)
     assert recipe.augmentation.crop == (0.75, 0.75)
@@ -23,10 +23,10 @@ def test_al5083_is_the_printed_recipe_and_so_are_the_defaults() -> None:
 
 
 def test_the_synthetic_recipe_has_the_synthetic_classes() -> None:
-    """Label numbers of the generator and of the recipe mean the same."""
+    """The recipe and the generator of synthetic frames have the same classes in the same order."""
     assert [c.name for c in load("synthetic").classes] == list(frames.CLASSES)
 
 
 def test_a_defects_only_data_set_accepts_nothing() -> None:
-    """X-SDD shows defects alone: no class of it may ever pass a part."""
+    """X-SDD has only defects, so no class of its recipe is an accept class."""
     assert {c.role for c in load("xsdd").classes} == {"defect"}

@@ -1,4 +1,4 @@
-"""Recipe files: what ships, what may be set, and what is refused by name."""
+"""Recipe files: the shipped ones, --set, and messages about mistakes."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from trainer.recipe_file import load, shipped
 
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_recipes_load_and_survive_their_resolved_form(name: str) -> None:
-    """Every shipped recipe is valid, carries its own file's name, and comes back from its resolved form."""
+    """Every shipped recipe is valid, has the name of its file, and is restored from its plain values."""
     recipe = load(name)
     assert recipe.name == name
-    assert recipe.classes or name == "best"  # which takes any data's
+    assert recipe.classes or name == "best"  # which takes the classes of any data
     assert Recipe(**yaml.safe_load(yaml.safe_dump(recipe.resolved()))) == recipe
 
 
 def test_the_recipes_ship() -> None:
-    """The recipes that the README names are there."""
+    """The recipes that the documents name are shipped."""
     assert {"al5083", "best", "ss304", "synthetic", "xsdd"} <= set(shipped())
 
 
 def test_overrides_reach_any_key_and_are_yaml() -> None:
-    """--set a.b=c changes nested keys, lists and numbers, also in groups that the file lacks."""
+    """An override changes nested keys, lists and numbers, also in groups that the file does not have."""
     recipe = load(
         "xsdd", ["training.epochs=3", "augmentation.crop=[0.5, 1]", "seed=7", "artifact.scheme=none"]
     )
@@ -50,7 +50,7 @@ def test_overrides_reach_any_key_and_are_yaml() -> None:
         ("seed={", "the value is not YAML"),
         ("augmentation.crop=[0.9, 0.5]", "crop must run from a smaller share"),
         ("classes=[{name: a, role: defect}]", "two or more different names"),
-        ("accept=[good_weld]", "accept is for classes named by the folders"),
+        ("accept=[good_weld]", "accept is for classes named by folders"),
         ("artifact.scheme=dynamik", "(it is 'dynamik')"),
         ("network.height=10", "'network.height"),
         ("network.height=null", "give both network.height and network.width"),
@@ -77,7 +77,7 @@ def test_mistakes_are_one_line_that_names_the_key(override: str, words: str) -> 
     ],
 )
 def test_broken_files_are_named(tmp_path: Path, text: str | bytes, words: str) -> None:
-    """A recipe file that cannot be read as one is refused with its path."""
+    """A recipe file that cannot be read is refused with its path."""
     path = tmp_path / "mine.yaml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(RecipeError, match=words) as caught:
@@ -86,13 +86,13 @@ def test_broken_files_are_named(tmp_path: Path, text: str | bytes, words: str) -
 
 
 def test_unknown_recipes_are_answered_with_the_known_ones() -> None:
-    """A name that is neither shipped nor a file lists what is, and guesses."""
+    """An unknown name is refused with the list of shipped recipes and a suggestion."""
     with pytest.raises(RecipeError, match=r"one of al5083, .*; did you mean 'ss304'\?"):
         load("ss305")
 
 
 def test_own_files_are_recipes(tmp_path: Path) -> None:
-    """A path to a YAML file works like a shipped name."""
+    """The path of a YAML file works like a shipped name."""
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\naccept: [good]\n")
     assert load(str(path)).accept == ["good"]

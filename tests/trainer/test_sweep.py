@@ -1,4 +1,4 @@
-"""A sweep of real tiny runs: skipped when done, tabulated, compared, drawn."""
+"""A sweep of tiny runs: finished runs are skipped, tables, comparison and figures are made."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Swept:
     out: Path
 
     def command(self, *more: object) -> list[object]:
-        """What a user types."""
+        """Return the arguments that a user types."""
         return ["sweep", self.recipe, "--data", self.data, "--out", self.out, *more, "--json"]
 
 
@@ -55,9 +55,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Swept:
 
 
 def test_finished_runs_are_skipped(swept: Swept) -> None:
-    """The same command again trains nothing and names the same runs; what does not fit is refused."""
+    """The same command again trains nothing and names the same runs; wrong changes are refused."""
     status, stdout, stderr = weld_train(*swept.command(*VARY, "--seeds", "0,1", "--set", "seed=9"))
-    assert status == 0  # the seed is the sweep's
+    assert status == 0  # the sweep sets the seed, not --set
     assert only_json(stdout)["done"] == [
         "recipe-seed0",
         "architecture-mobilenet_v3_small-seed0",
@@ -79,10 +79,7 @@ def test_finished_runs_are_skipped(swept: Swept) -> None:
 
 
 def test_a_change_after_the_teachers_uses_their_files(swept: Swept) -> None:
-    """Its teachers are the unchanged recipe's own files, its result is what a run alone gives, bit for bit.
-
-    A change of what teachers learn takes none.
-    """
+    """A change after the teachers uses their files, and the result equals that of a run without them."""
     change, other = "distillation.true_labels=0.5", "training.momentum=0.8"
     vary = ["--vary", change.replace("0.5", "[0.5]"), "--vary", other.replace("0.8", "[0.8]")]
     out = swept.out.parent / "lending"
@@ -104,7 +101,7 @@ def test_a_change_after_the_teachers_uses_their_files(swept: Swept) -> None:
 
 
 def test_teachers_are_linked_only_if_a_runs_own_would_be_the_same(swept: Swept, tmp_path: Path) -> None:
-    """Another split, start, commit, machine or training: none; and none from a folder without its mark."""
+    """Teachers are linked only if split, start, commit, machine and training are the same."""
     finished = swept.out / "recipe-seed0"
     mark = json.loads((finished / "run.json").read_text())
     recipe = yaml.safe_load((finished / "recipe.yaml").read_text())
@@ -126,7 +123,7 @@ def test_teachers_are_linked_only_if_a_runs_own_would_be_the_same(swept: Swept, 
 
 
 def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:
-    """Tables 1 to 4 from the folder: counts, singles, methods, speed; seeds of one change are one row."""
+    """Tables 1 to 4 have counts, networks, methods and speed; all seeds of one change are one row."""
     status, stdout, _ = weld_train("table", "--run", swept.out, "--json")
     result = only_json(stdout)
     made: dict[str, Any] = result["tables"]
@@ -150,7 +147,7 @@ def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:
 
 
 def test_figures_without_their_frames_are_left_out(swept: Swept, tmp_path: Path) -> None:
-    """Where the data is gone the tables still stand, and no figure of samples is claimed."""
+    """If the data is gone, the tables are made, and the figures of sample frames are not listed."""
     about = swept.out / "recipe-seed0" / "results.json"
     before = about.read_text()
     about.write_text(json.dumps(json.loads(before) | {"data": str(tmp_path / "gone")}))
@@ -163,7 +160,7 @@ def test_figures_without_their_frames_are_left_out(swept: Swept, tmp_path: Path)
 
 
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:
-    """Command table on anything else is one line with status 2."""
+    """The command table on a folder without runs is one line with status 2."""
     with pytest.raises(RecipeError, match="holds no finished run"):
         tables.tables(tmp_path)
     assert weld_train("table", "--run", tmp_path)[0] == 2
@@ -184,7 +181,7 @@ def test_a_run_of_another_version_is_named(swept: Swept) -> None:
 
 
 def test_a_student_of_another_version_is_named(swept: Swept, tmp_path: Path) -> None:
-    """Compiling a student whose recipe has a key that this version lacks is one line, and leaves no file."""
+    """Compiling a student whose recipe has an unknown key is one line, and writes no file."""
     student = Student.load(swept.out / "recipe-seed0" / "student.pt")
     replace(student, recipe=student.recipe | {"gone": 1}).save(tmp_path / "old.pt")
     status, _, stderr = weld_train(
@@ -200,14 +197,14 @@ def test_a_student_of_another_version_is_named(swept: Swept, tmp_path: Path) -> 
 
 
 def test_shares_are_written_with_their_spread() -> None:
-    """Mean, standard deviation over n, and a single value as what it is."""
+    """A share is written as mean, standard deviation and n; a single value has no deviation."""
     assert tables.spread([0.9, 0.92, 0.94]) == "92.0 ± 2.0 (n = 3)"
     assert tables.spread([0.5]) == "50.0 (n = 1)"
     assert tables.spread([0.1, 0.3], unit=1, digits=3) == "0.200 ± 0.141 (n = 2)"
 
 
 def test_an_artifact_equals_itself_and_differs_by_frames(swept: Swept) -> None:
-    """Compared with itself nothing differs; with another, counts add up to what evaluate says."""
+    """An artifact equals itself; the counts of a comparison with another one match evaluate."""
     old, new = (swept.out / f"recipe-seed{seed}" / "weldnet.pt" for seed in (0, 1))
     status, stdout, _ = weld_train("compare", old, old, "--data", swept.data, "--json")
     same = only_json(stdout)
@@ -223,7 +220,7 @@ def test_an_artifact_equals_itself_and_differs_by_frames(swept: Swept) -> None:
 
 
 def test_artifacts_of_other_classes_are_not_compared(swept: Swept, tmp_path: Path) -> None:
-    """Label numbers of another order would mean other classes: refused with both lists."""
+    """Artifacts with different class orders are refused, and the message has both lists."""
     changes = epochs(1) | {"name": "other", "accept": [], "ensemble": {"teachers": 1}}
     write_recipe(tmp_path / "other.yaml", **changes)
     data = class_folders(tmp_path / "data", classes=("dull", "bright"))
@@ -234,7 +231,7 @@ def test_artifacts_of_other_classes_are_not_compared(swept: Swept, tmp_path: Pat
 
 
 def test_mcnemar_against_the_binomial_by_hand() -> None:
-    """Ten frames that differ, one of them for the first: 2·(1 + 10)/1024; none or a tie: 1."""
+    """Ten frames that differ, one right for the first, give 2·(1 + 10)/1024; none and a tie give 1."""
     assert mcnemar(1, 9) == pytest.approx(22 / 1024)
     assert mcnemar(9, 1) == mcnemar(1, 9)
     assert mcnemar(0, 0) == mcnemar(5, 5) == 1.0
