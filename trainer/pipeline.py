@@ -119,7 +119,7 @@ def run(
         models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
         results = Results(identity, parameter_count(teachers[0]), models)
         if network:
-            student, results.student = finish(recipe, network, classes, results, train=train, valid=valid)
+            student, results.student = fit_student(recipe, network, classes, train, valid, results=results)
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
                 return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
@@ -186,14 +186,14 @@ def identify(recipe: Recipe, listing: datasets.Listing, start: str | None, hardw
     )
 
 
-def finish(
+def fit_student(
     recipe: Recipe,
     network: nn.Module,
     classes: list[WeldClass],
-    results: Results,
-    *,
     train: FrameSet,
     valid: FrameSet,
+    *,
+    results: Results,
 ) -> tuple[Student, StudentFit]:
     """Fit temperature, thresholds and novelty on held-out frames, and return the student with them.
 
