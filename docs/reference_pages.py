@@ -82,12 +82,14 @@ def settings() -> str:
 def _example_settings() -> Iterator[tuple[str, str, str]]:
     """Key, value and description of each setting in the example file."""
     comment: list[str] = []
+    shared = ""  # keys without a comment of their own share that of the key above
     for line in (resources.folder("deploy") / "config.example.yaml").read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             comment.append(line.removeprefix("#").removeprefix(" "))
         elif match := re.match(r"(\w+): (.*?)(?:\s+# (.*))?$", line):
             about = _paragraphs([*comment, *([match[3]] if match[3] else [])])
-            yield match[1], match[2], about or "Like the setting before it."
+            shared = about or shared
+            yield match[1], match[2], shared[:1].upper() + shared[1:]
             comment = []
         elif not line:
             comment = []

@@ -3,11 +3,12 @@
 Read ``daemon`` first: it is the story of an image. In its order:
 
 - ``intake`` hands out files that are ready (``readiness``, ``ready_queue``). It finds them in the
-``drop_folder``
-  by scans (``listing``) and by inotify (``watch``).
-- ``reading`` turns a file into a frame in one of the ``workers``. ``crash_journal`` notes which files are
-open. - ``batches`` says when waiting frames leave for the network. - ``recording`` makes the records that go
-into the ledger. - ``archive`` moves the files after the commit (``renames``).
+  ``drop_folder`` by scans (``listing``) and by inotify (``watch``).
+- ``reading`` turns a file into a frame in one of the ``workers``. ``crash_journal`` notes which files
+  are open.
+- ``batches`` says when waiting frames leave for the network.
+- ``recording`` makes the records that go into the ledger.
+- ``archive`` moves the files after the commit (``renames``).
 
 Beside that: ``rules`` holds all that a ``reload`` may change. ``outages`` waits while the database or the
 disk is away. ``events`` collects what happens for the log and the ledger. ``results`` writes each result as a
