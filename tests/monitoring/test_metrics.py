@@ -84,7 +84,7 @@ def test_what_is_scraped_agrees_with_the_ledger(tmp_path: Path, tiny: Path, url_
     with station_with_page(tmp_path, tiny, url_of("sqlite")) as (station, page, daemon):
         for n in range(12):
             station.put(f"w{n}.png", seed=n)
-        (station.drop / "bad.png").write_text("no picture")
+        station.deliver("bad.png", b"no picture")
         wait_until(station.is_idle, daemon)
         wait_until(lambda: page.metrics()["weldnet_pending_files"] == 0, daemon)
         scraped, about = page.metrics(), page.health()[1]

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from clocks import Clock
+from waiting import HANG_S
 
 from inspector.monitoring.progress import Progress
 from inspector.station.workers import Workers
@@ -45,17 +46,17 @@ def test_a_stuck_task_is_noticed_beside_healthy_ones(clock: Clock) -> None:
 
     def hang(_: None) -> None:
         begun.set()
-        may_end.wait(60)
+        may_end.wait(HANG_S)
 
     with Workers(2, progress, lambda: None) as workers:
         stuck = workers.submit(hang, None)
-        assert begun.wait(60)
+        assert begun.wait(HANG_S)
         for clock.now in range(1, 10):
             progress.beat()
-            workers.submit(lambda _: None, None).result(60)
+            workers.submit(lambda _: None, None).result(HANG_S)
         assert progress.standstill_s() == 9
         may_end.set()
-        stuck.result(60)
+        stuck.result(HANG_S)
     assert progress.standstill_s() == 0
 
 
@@ -64,7 +65,7 @@ def test_a_long_queue_of_healthy_work_is_not_stuck(clock: Clock) -> None:
     progress, may_begin, longest = Progress(clock), threading.Event(), []
 
     def work(_: int) -> None:
-        may_begin.wait(60)
+        may_begin.wait(HANG_S)
         clock.now += 1
         progress.beat()
         longest.append(progress.standstill_s())

@@ -63,7 +63,7 @@ def test_a_name_that_is_written_again_before_its_image_has_moved_loses_neither(
         wait_until_started(on_sqlite, daemon)
         engine = database.immediate(database.engine(on_sqlite.url))
         with engine.begin():  # the write lock: nothing is recorded, and nothing moves
-            (on_sqlite.drop / "w.png").write_bytes(contents[0])
+            on_sqlite.deliver("w.png", contents[0])
             journal = on_sqlite.quarantine / ".decoding"
             wait_until(lambda: "-w.png" in journal.read_text(), daemon)  # read and decoded
             change(on_sqlite.drop / "w.png", contents[1])

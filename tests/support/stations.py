@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -54,11 +55,15 @@ class Station:
 
     def put(self, name: str, seed: int) -> Path:
         """Drop one good frame as a PNG."""
+        picture = io.BytesIO()
+        Image.fromarray(frame(seed)).save(picture, "PNG")
+        return self.deliver(name, picture.getvalue())
+
+    def deliver(self, name: str, content: bytes) -> Path:
+        """Drop a file that is whole from the beginning, however slow this host is."""
         path = self.drop / name
-        hidden = path.with_name(
-            f".{path.name}"
-        )  # the daemon takes only whole files, however slow this host is
-        Image.fromarray(frame(seed)).save(hidden, format=Image.registered_extensions()[path.suffix])
+        hidden = path.with_name(f".{path.name}")
+        hidden.write_bytes(content)
         return hidden.rename(path)
 
     def is_idle(self) -> bool:

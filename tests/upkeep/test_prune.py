@@ -12,6 +12,7 @@ from managers import running, wait_until
 from shelves import Shelf, figures, killed, say
 from sqlalchemy.engine import URL
 from stations import Station
+from waiting import HANG_S
 
 from inspector.errors import StationError, UsageError
 from inspector.locks import locked
@@ -174,7 +175,7 @@ def test_prune_beside_the_daemon_at_work(tmp_path: Path, tiny: Path, url_of: Cal
                 assert figures(station, "prune", *EVERYTHING, "--delete")["pruned"] > 0
         wait_until(station.is_idle, daemon)
         daemon.terminate()
-        assert daemon.wait(60) == 0
+        assert daemon.wait(HANG_S) == 0
     figures(station, "prune", *EVERYTHING, "--delete")
     assert station.files(station.archive) == set()
     found = station.reconcile()

@@ -13,6 +13,7 @@ from PIL import Image
 from shelves import Shelf, figures, killed, say
 from sqlalchemy.engine import URL
 from stations import Station, frame
+from waiting import HANG_S
 
 from inspector.errors import FolderError, UsageError
 
@@ -140,7 +141,7 @@ def test_the_daemon_judges_or_sets_aside_anew(
     """Back before the daemon at work, what is still broken is quarantined anew, and counted once."""
     station = Station(tmp_path, tiny, url_of("postgresql"))
     with running(station.start()) as daemon:
-        (station.drop / "broken.png").write_bytes(b"no image at all")
+        station.deliver("broken.png", b"no image at all")
         for turn in range(1, 3):
             wait_until(lambda n=turn: len(outcomes(station, "broken.png")) == 2 * n - 1, daemon)
             wait_until(station.is_idle, daemon)
@@ -148,7 +149,7 @@ def test_the_daemon_judges_or_sets_aside_anew(
         wait_until(lambda: len(outcomes(station, "broken.png")) == 5, daemon)
         wait_until(station.is_idle, daemon)
         daemon.terminate()
-        assert daemon.wait(60) == 0
+        assert daemon.wait(HANG_S) == 0
     assert outcomes(station, "broken.png") == ["quarantined", "requeued"] * 2 + ["quarantined"]
     found = station.reconcile()
     assert (found["seen"], found["quarantined"], found["pending"], found["unaccounted"]) == (1, 1, 0, 0)

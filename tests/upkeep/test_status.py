@@ -27,7 +27,7 @@ def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Cal
     with running(station.start()) as daemon:
         for n in range(3):
             station.put(f"w{n}.png", seed=n)
-        (station.drop / "bad.png").write_text("no picture")
+        station.deliver("bad.png", b"no picture")
         wait_until(lambda: station.is_idle() and screen(station)["health"] == "all is well", daemon)
         (station.drop / "half.png.part").touch()
         told = screen(station)
