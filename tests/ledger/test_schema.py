@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import runpy
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,68 +11,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from catalogues import catalogue, change, rows_of
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 
-import inspector
 from inspector import resources
-from inspector.errors import SchemaError, StoreRefused
+from inspector.errors import StoreRefused
 from inspector.ledger import database, schema, views
-from inspector.ledger.store import Store, migrate
+from inspector.ledger.store import Store
 from inspector.records import Outcome, Verdict
 from inspector.reports import definitions
 from inspector.reports.query import Query, run
-
-_CATALOGUE = {  # everything that a schema consists of, as the server itself describes it
-    "sqlite": ["SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'alembic_version'"],
-    "postgresql": [
-        "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE connamespace = 'public'::regnamespace",
-        "SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
-        "SELECT a.attrelid::regclass::text, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,"
-        " a.attidentity, a.attcollation::regcollation::text, col_description(a.attrelid, a.attnum)"
-        " FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid"
-        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0",
-        "SELECT relname, obj_description(oid, 'pg_class') FROM pg_class"
-        " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v')",
-        "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public'",
-        "SELECT tgrelid::regclass::text, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
-        "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
-    ],
-}
-
-
-def catalogue(url: URL) -> set[str]:
-    """What the database consists of, one line each; Alembic's own table left out."""
-    engine = database.engine(url)
-    with engine.begin() as connection:
-        found = [
-            row for query in _CATALOGUE[url.get_backend_name()] for row in connection.exec_driver_sql(query)
-        ]
-    engine.dispose()
-    return {
-        " ".join(" ".join(str(cell) for cell in row).replace(", ", ",").split())
-        for row in found
-        if "alembic_version" not in str(tuple(row))
-    }
-
-
-def change(url: URL, work: Callable[[sa.Connection], Any]) -> None:
-    """Do something to the database, in one transaction."""
-    engine = database.immediate(database.engine(url, create=True))
-    with database.transaction(engine) as connection:
-        work(connection)
-    engine.dispose()
-
-
-def rows_of(url: URL, query: str) -> list[Any]:
-    """Rows of a query."""
-    with database.reading(url) as engine, engine.begin() as connection:
-        return list(connection.execute(sa.text(query)))
 
 
 def create_all(connection: sa.Connection) -> None:
@@ -186,130 +133,6 @@ def test_alembic_sees_no_difference(url: URL) -> None:
     assert differences == []
 
 
-def test_a_migration_goes_down_and_up_again(url: URL) -> None:
-    """Downgraded to nothing, no object stays; upgraded again, the schema is complete and works."""
-    before = catalogue(url)
-    change(url, lambda connection: command.downgrade(database.alembic_config(connection), "base"))
-    assert catalogue(url) == set()
-    with pytest.raises(SchemaError, match="has no schema; run 'weld-inspect migrate --config F'"):
-        Store.open(url, "cell-1", seam_gap_s=300)
-    migrate(url)
-    assert catalogue(url) == before
-
-
-def test_migrating_again_keeps_the_rows(store: Store, url: URL) -> None:
-    """On a schema that is up to date, migrate changes nothing, even while a station is at work."""
-    store.record([inspected()], in_force(store))
-    migrate(url)
-    store.record([inspected("b.png")], in_force(store))
-    assert run(url, Query("summary")).rows[0][1] == 2
-
-
-_OLD_ROWS: dict[str, dict[str, Any]] = {  # one of each table, as revision 0001 had them
-    "station": {"name": "cell 'é'\n", "first_opened_us": START_US},
-    "model": {
-        "artifact_sha256": "a" * 64,
-        "name": "weldnet",
-        "version": "1",
-        "metadata": {"classes": ["good"]},
-        "first_used_us": START_US,
-    },
-    "settings": {"sha256": "b" * 64, "content": {"batch_size": 8}, "first_used_us": START_US},
-    "inspection": {
-        "station_id": 1,
-        "model_id": 1,
-        "settings_id": 1,
-        "source_name": "a%20.png",
-        "sha256": "c" * 64,
-        "part": "P",
-        "pass_no": 1,
-        "seen_us": START_US,
-        "taken_us": START_US,
-        "inspected_us": START_US,
-        "local_day": "2026-01-05",
-        "shift": "early",
-        "verdict": "FAIL",
-        "label": "crater crack",
-        "confidence": 0.875,
-        "probabilities": {"good": 0.125, "crater crack": 0.875},
-        "novelty": 0.5,
-        "heat": bytes(range(6)),
-        "heat_height": 2,
-        "heat_width": 3,
-        "wait_ms": 1.0,
-        "decode_ms": 2.0,
-        "infer_ms": 3.0,
-        "total_ms": 6.5,
-        "batch_size": 8,
-        "archive_path": "2026-01-05/FAIL/a.png",
-    },
-    "quarantine": {
-        "station_id": 1,
-        "source_name": "b.png",
-        "reason": "truncated",
-        "detail": "ends early",
-        "quarantined_us": START_US,
-        "path": "b.png",
-    },
-    "arrival": {
-        "station_id": 1,
-        "source_name": "b.png",
-        "size_bytes": 12,
-        "inode": -1,
-        "mtime_us": START_US,
-        "seen_us": START_US,
-        "recorded_us": START_US,
-        "outcome": "quarantined",
-        "quarantine_id": 1,
-        "path": "b.png",
-    },
-    "review": {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US},
-    "event": {"station_id": 1, "kind": "start", "detail": "", "at_us": START_US},
-}
-_FOLDER = ScriptDirectory(str(resources.folder("sql") / "migrations"))
-_EARLIER = [script.revision for script in _FOLDER.walk_revisions() if not script.is_head]
-
-
-def test_the_migrations_names_are_alembics_revisions() -> None:
-    """What the daemon reads off the files' names, without alembic, is what alembic reads in them."""
-    assert database.revisions() == [script.revision for script in _FOLDER.walk_revisions()][::-1]
-
-
-@pytest.mark.parametrize("revision", _EARLIER)
-def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
-    """From each earlier revision, all rows stand after the upgrade as before it, and the station works on."""
-
-    def rows(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
-        there = sa.MetaData()
-        there.reflect(connection)
-        return {name: _plain(connection, there.tables[name]) for name in _OLD_ROWS}
-
-    def fill(connection: sa.Connection) -> None:
-        command.upgrade(database.alembic_config(connection), revision)
-        there = sa.MetaData()
-        there.reflect(connection)
-        for name, row in _OLD_ROWS.items():
-            connection.execute(there.tables[name].insert(), row)
-        before.update(rows(connection))
-
-    before: dict[str, list[dict[str, Any]]] = {}
-    after: dict[str, list[dict[str, Any]]] = {}
-    change(empty_url, fill)
-    migrate(empty_url)
-    change(empty_url, lambda connection: after.update(rows(connection)))
-    for name, [old] in before.items():
-        [new] = after[name]
-        assert {column: new[column] for column in old} == old, name
-        assert old.items() >= _OLD_ROWS[name].items(), "what was written is what was read"
-    with Store.open(empty_url, "cell-1", seam_gap_s=300) as store:
-        store.record([inspected()], in_force(store))
-    assert run(empty_url, Query("summary", station=_OLD_ROWS["station"]["name"])).rows[0][1] == 1
-
-
-def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
-    return [dict(row) for row in connection.execute(table.select()).mappings()]
-
-
 def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     """UPDATE and DELETE of any row of any table are refused by the database itself, with the reason."""
     store.record([inspected(), quarantined()], in_force(store))
@@ -327,82 +150,6 @@ def test_history_cannot_be_changed(store: Store, url: URL) -> None:
         with pytest.raises(sa.exc.IntegrityError, match=views.REFUSAL), engine.begin() as connection:
             connection.exec_driver_sql(statement)
     engine.dispose()
-
-
-def test_a_migration_that_fails_leaves_nothing(empty_url: URL) -> None:
-    """When a table of that name is there already, migrate says so in one line and makes no other table."""
-    change(empty_url, lambda connection: connection.exec_driver_sql("CREATE TABLE review (id INTEGER)"))
-    before = catalogue(empty_url)
-    with pytest.raises(SchemaError, match="holds tables that this program did not make") as caught:
-        migrate(empty_url)
-    assert "\n" not in str(caught.value)
-    assert catalogue(empty_url) == before
-
-
-def test_stations_that_migrate_at_once_do_not_disturb_each_other(empty_url: URL) -> None:
-    """Two first starts at the same moment make one schema, and neither fails."""
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            migrate(empty_url)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
-            failures.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    Store.open(empty_url, "cell-1", seam_gap_s=300).close()
-
-
-def test_no_schema_an_unknown_and_a_missing_file_are_one_line(empty_url: URL, tmp_path: Path) -> None:
-    """Without the schema the store and a report refuse, with the command that mends it."""
-    for use in (lambda: Store.open(empty_url, "c", seam_gap_s=1), lambda: run(empty_url, Query("summary"))):
-        with pytest.raises(SchemaError, match="run 'weld-inspect migrate --config F'"):
-            use()
-    assert not list(tmp_path.glob("*.db")), "a look must not create the file"
-
-
-def test_a_newer_schema_is_refused(url: URL) -> None:
-    """A database from a newer program is touched by neither store, migrate nor report."""
-    newer = sa.text("UPDATE alembic_version SET version_num = 'ffff'")
-    change(url, lambda connection: connection.execute(newer))
-    for use in (
-        lambda: Store.open(url, "c", seam_gap_s=1),
-        lambda: migrate(url),
-        lambda: run(url, Query("summary")),
-    ):
-        with pytest.raises(
-            SchemaError, match="revision ffff is from a newer program; update weldnet-station"
-        ):
-            use()
-
-
-def test_the_migrations_are_found_in_an_installed_wheel(tmp_path: Path) -> None:
-    """Laid out as the wheel is, away from the checkout, the package finds its own migrations."""
-    package = tmp_path / "site % packages" / "inspector"
-    ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(inspector.__file__).parent, package, ignore=ignore)
-    shutil.copytree(resources.folder("sql"), package / "_data" / "sql", ignore=ignore)
-    script = (
-        "from inspector import resources; from inspector.ledger import store;"
-        "from inspector.reports.query import Query, run;"
-        "store.migrate('sqlite:///q.db'); run('sqlite:///q.db', Query('summary'));"
-        "print(resources.folder('sql'))"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(package.parent)}
-    ran = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.stdout.strip() == str(package / "_data" / "sql"), ran.stderr
 
 
 _WRONG: dict[str, list[dict[str, Any]]] = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +9,7 @@ import histories
 import pytest
 import sqlalchemy as sa
 from alembic import command
+from catalogues import change
 from ledger_samples import SECOND_US, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 
@@ -27,17 +27,7 @@ def downgrade(url: URL) -> None:
     change(url, lambda connection: command.downgrade(database.alembic_config(connection), _BEFORE))
 
 
-def change(url: URL, work: Callable[[sa.Connection], Any]) -> None:
-    """Do something to the database, in one transaction."""
-    engine = database.immediate(database.engine(url))
-    try:
-        with database.transaction(engine) as connection:
-            work(connection)
-    finally:
-        engine.dispose()
-
-
-def rows_of(url: URL, name: str) -> list[Row]:
+def table_rows(url: URL, name: str) -> list[Row]:
     """Every row of a table as it is in the database, the oldest first."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
         table = sa.Table(name, sa.MetaData(), autoload_with=connection)
@@ -48,14 +38,14 @@ def rows_of(url: URL, name: str) -> list[Row]:
 def test_rows_from_before_the_migration_get_their_shift_day(url: URL, seed: int) -> None:
     """Down and up again, images get the calendar's shift day, unreadable files the shift of a near image."""
     histories.write(url, seed)
-    written = {name: rows_of(url, name) for name in schema.metadata.tables}
+    written = {name: table_rows(url, name) for name in schema.metadata.tables}
     downgrade(url)
     new = {"inspection": {"shift_day"}, "quarantine": {"shift", "shift_day"}}
     for name, rows in written.items():
-        assert rows_of(url, name) == [without(row, new.get(name, set())) for row in rows], name
+        assert table_rows(url, name) == [without(row, new.get(name, set())) for row in rows], name
     assert_views_answer(url)
     migrate(url)
-    images, errors = rows_of(url, "inspection"), rows_of(url, "quarantine")
+    images, errors = table_rows(url, "inspection"), table_rows(url, "quarantine")
     # Images that a wrong clock puts after midnight, with no evening before them: nothing shows the night.
     alone = {"1969-12-31": "1970-01-01", "2030-12-31": "2031-01-01"}
     days = [alone.get(row["shift_day"], row["shift_day"]) for row in written["inspection"]]
@@ -117,7 +107,7 @@ def test_nights_of_which_only_the_morning_has_images_are_found(store: Store, url
         day = f"2026-01-{moment[:2]}"
         add_old_row(url, source_name=moment, seen_us=at_us, local_day=day, shift="night")
     migrate(url)
-    found = [row["shift_day"] for row in rows_of(url, "inspection")]
+    found = [row["shift_day"] for row in table_rows(url, "inspection")]
     assert found == [f"2026-01-{day}" for day in ("05", "05", "05", "06", "07", "07")]
 
 
@@ -135,6 +125,6 @@ def test_rows_of_an_earlier_versions_daemon_count_by_their_local_day(
 
 def add_old_row(url: URL, **columns: Any) -> None:
     """Add an inspection as a daemon before the migration does: a copy of the first one with other columns."""
-    first = rows_of(url, "inspection")[0]
+    first = table_rows(url, "inspection")[0]
     row = {key: value for key, value in first.items() if key not in ("id", "shift_day")} | columns
     change(url, lambda connection: connection.execute(schema.inspection.insert(), row))

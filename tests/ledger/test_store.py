@@ -5,19 +5,13 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
-import ledger_samples
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from catalogues import row_counts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_samples import (
@@ -33,10 +27,9 @@ from ledger_samples import (
 from sqlalchemy.engine import URL
 
 from inspector import file_names
-from inspector.errors import RowRefused
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
-from inspector.records import Inspected, NameParts, Outcome, Verdict
+from inspector.records import NameParts, Outcome, Verdict
 
 # Each example of a property test uses names of its own, so one database serves all of them.
 _NUMBERS = itertools.count()
@@ -49,14 +42,6 @@ def rows(url: URL, table: str | sa.Table, columns: str = "*") -> list[Any]:
     """All rows of a table, by id."""
     with database.reading(url) as engine, engine.begin() as connection:
         return list(connection.execute(sa.text(f"SELECT {columns} FROM {table} ORDER BY id")))
-
-
-def counts(url: URL) -> tuple[int, int, int]:
-    """Rows of inspection, quarantine and arrival."""
-    inspections, quarantine, arrivals = (
-        rows(url, table, "id") for table in ("inspection", "quarantine", "arrival")
-    )
-    return len(inspections), len(quarantine), len(arrivals)
 
 
 def test_an_inspection_is_stored_as_it_was_judged(store: Store, url: URL) -> None:
@@ -98,9 +83,9 @@ def test_a_batch_sent_again_adds_nothing(store: Store, url: URL) -> None:
     [first] = store.record([inspected("first.png")], in_force(store))
     batch = [inspected(), quarantined(), duplicate(first, "first.png"), inspected("b.png", part="P")]
     ids = store.record(batch, in_force(store))
-    before = counts(url)
+    before = row_counts(url)
     assert store.record(batch, in_force(store)) == ids
-    assert counts(url) == before == (3, 1, 5)
+    assert row_counts(url) == before == (3, 1, 5)
 
 
 def test_known_bytes_under_the_known_name_are_no_new_inspection(store: Store, url: URL) -> None:
@@ -108,7 +93,7 @@ def test_known_bytes_under_the_known_name_are_no_new_inspection(store: Store, ur
     [first] = store.record([inspected()], in_force(store))
     later = inspected(inspected_us=START_US + 9 * SECOND_US)
     assert store.record([later], in_force(store)) == [first]
-    assert counts(url) == (1, 0, 1), "the same place: the same file, judged again after a crash"
+    assert row_counts(url) == (1, 0, 1), "the same place: the same file, judged again after a crash"
     elsewhere = dataclasses.replace(later, final_path="2026-01-05/PASS/a-1.png")
     assert store.record([elsewhere], in_force(store)) == [first]
     assert rows(url, "arrival", "outcome, inspection_id")[1:] == [("duplicate", first)]
@@ -118,7 +103,7 @@ def test_the_same_key_twice_in_one_batch_is_one_inspection(store: Store, url: UR
     """Two deliveries of one file that meet in a batch are one inspection and one duplicate."""
     ids = store.record([inspected(), inspected(path="2026-01-05/PASS/a-1.png")], in_force(store))
     assert len(set(ids)) == 1
-    assert counts(url) == (1, 0, 2)
+    assert row_counts(url) == (1, 0, 2)
 
 
 def test_the_same_bytes_under_a_new_name_point_to_their_first(store: Store, url: URL) -> None:
@@ -299,138 +284,6 @@ def test_an_inode_of_64_bits_is_stored(store: Store, url: URL) -> None:
     """The largest inode that a network file system gives does not stop the batch."""
     store.record([inspected(inode=2**64 - 1)], in_force(store))
     assert rows(url, "arrival", "inode") == [(-1,)]
-
-
-# --- all or nothing ------------------------------------------------------------------------------------
-
-
-def test_a_refused_row_takes_its_batch_back(store: Store, url: URL) -> None:
-    """When the database refuses one row, nothing of its transaction stays."""
-    with pytest.raises(RowRefused):
-        store.record([inspected("a.png"), inspected("b.png", batch_size=0)], in_force(store))
-    assert counts(url) == (0, 0, 0)
-    store.record([inspected("a.png")], in_force(store))
-    assert counts(url) == (1, 0, 1), "the connection works on"
-
-
-_KILLED = """
-import os, signal, sys
-sys.path.insert(0, sys.argv[3])
-import sqlalchemy as sa
-from ledger_samples import in_force, inspected, quarantined
-from inspector.ledger.store import Store
-with Store.open(sys.argv[1], "cell-1", seam_gap_s=300) as store:
-    force = in_force(store)
-    store.record([inspected("before.png")], force)
-    countdown = int(sys.argv[2])
-    @sa.event.listens_for(sa.Engine, "after_cursor_execute")
-    def _die(connection, cursor, statement, *others):
-        global countdown
-        countdown -= statement.startswith("INSERT")
-        if not countdown:
-            os.kill(os.getpid(), signal.SIGKILL)
-    store.record([inspected("a.png"), quarantined(), inspected("b.png")], force)
-"""
-
-
-@pytest.mark.parametrize("statements", [1, 3, 4])
-def test_a_kill_in_mid_transaction_leaves_nothing_of_it(url: URL, statements: int) -> None:
-    """A kill -9 after any INSERT of a batch leaves the batches before whole, and of this one nothing."""
-    where = url.render_as_string(hide_password=False)
-    script = [
-        sys.executable,
-        "-c",
-        _KILLED,
-        where,
-        str(statements),
-        str(Path(ledger_samples.__file__).parent),
-    ]
-    died = subprocess.run(script, capture_output=True, text=True, check=False)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert counts(url) == (1, 0, 1)
-    with Store.open(url, "cell-1", seam_gap_s=300) as store:
-        store.record([inspected("a.png"), quarantined(), inspected("b.png")], in_force(store))
-    assert counts(url) == (3, 1, 4)
-
-
-def test_stations_that_write_at_once_lose_nothing(url: URL) -> None:
-    """Three stations writing to one database at the same time, two threads each: every row, once."""
-    failures: list[BaseException] = []
-
-    def work(store: Store, thread: int) -> None:
-        try:
-            force = in_force(store)
-            for batch in range(5):
-                items = [inspected(f"{thread}-{batch}-{n}.png", part="P") for n in range(4)]
-                store.known([(item.arrival.source_name, item.source.sha256) for item in items])
-                store.record(items, force)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
-            failures.append(error)
-
-    stores = [Store.open(url, f"cell-{n}", seam_gap_s=300) for n in range(3)]
-    threads = [threading.Thread(target=work, args=(store, n)) for store in stores for n in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for store in stores:
-        store.close()
-    assert not failures
-    assert counts(url) == (120, 0, 120)
-
-
-def test_a_report_that_runs_does_not_hold_up_a_commit(store: Store, url: URL) -> None:
-    """A reader in the middle of its transaction keeps its view; a batch commits meanwhile."""
-    with database.reading(url) as engine, engine.connect() as reader:
-        query = sa.text("SELECT count(*) FROM inspection")
-        assert reader.scalar(query) == 0
-        store.record([inspected()], in_force(store))
-    assert counts(url) == (1, 0, 1)
-
-
-# --- cost ----------------------------------------------------------------------------------------------
-
-
-def test_a_batch_costs_the_same_in_a_full_table(url_of: Callable[[str], URL]) -> None:
-    """Counted in SQLite's own steps, known and record cost no more after 3,000 rows than after 30.
-
-    All rows are of one part, one seam, one name and, in turn, one content: the worst case of each look-up.
-    """
-    url = url_of("sqlite")
-
-    def row(number: int) -> Inspected:
-        content = "same" if number % 2 else f"{number}"
-        name = f"{number}.png" if number % 2 else "a.png"
-        seen = START_US + number * SECOND_US
-        return inspected(name, content, part="P", seam="1", seen_us=seen, path=f"{number}")
-
-    with Store.open(url, "cell-1", seam_gap_s=300) as store:
-        force = in_force(store)
-
-        def cost(number: int) -> int:
-            with _counting_steps(store) as steps:
-                batch = [*(row(number + n) for n in range(8)), quarantined(path=f"{number}")]
-                store.known([(item.arrival.source_name, item.source.sha256) for item in batch])
-                store.record(batch, force)
-            return len(steps)
-
-        store.record([row(n) for n in range(30)], force)
-        first, *_ = cost(30), store.record([row(n) for n in range(100, 3100)], force)
-        assert first > 10
-        assert cost(4000) < 1.2 * first
-
-
-@contextmanager
-def _counting_steps(store: Store) -> Iterator[list[None]]:
-    """Grows by one for every 50 instructions of SQLite's virtual machine."""
-    steps: list[None] = []
-
-    def count(connection: Any, *others: Any) -> None:
-        connection.set_progress_handler(lambda: steps.append(None), 50)
-
-    sa.event.listen(store._readers, "checkout", count)
-    yield steps
-    sa.event.remove(store._readers, "checkout", count)
 
 
 def test_an_event_is_a_row(store: Store, url: URL) -> None:
