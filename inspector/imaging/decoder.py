@@ -3,7 +3,7 @@
 :func:`decode` raises nothing but :class:`ImageError`, whatever the bytes are. These are its reasons. "retry"
 marks those that may pass, since a writer may still be at work:
 
-=====================  =====  =====================================================================
+=====================  =====  ===========================================================================
 ``empty``              retry  no bytes yet
 ``zero_filled``        retry  space was reserved, the first bytes are not written yet
 ``truncated``          retry  the image ends before its own end mark or its own stated size
@@ -14,8 +14,8 @@ marks those that may pass, since a writer may still be at work:
 ``multi_frame``               several pictures in one file: judging the first would pass the others
 ``too_large``                 more pixels, bytes, scans or chunks than the station takes, or a longer side
 ``too_small``                 a side under ``MIN_SIDE`` pixels
-``unsupported``               pixels whose grey value cannot be known (float, Lab, unscaled 32-bit)
-=====================  =====  =====================================================================
+``unsupported``               sound, but not known to be read rightly: float, Lab, a TIFF of a rare layout
+=====================  =====  ===========================================================================
 
 Limits: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most of them leave its
     scan too short or too long, which is noticed. libjpeg fills missing parts with grey and warns, but Pillow
@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspector.errors import ImageError as ImageError
-from inspector.imaging import file_formats, png
+from inspector.imaging import file_formats, png, tiff
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
@@ -95,9 +95,12 @@ def decode(
     Raises:
         ImageError: nothing else; see the module's table.
     """
-    file_formats.check(data, formats)
+    kind = file_formats.check(data, formats)
     try:
+        page = tiff.check(data).page if kind == "TIFF" else 0
         with Image.open(io.BytesIO(data), formats=list(formats)) as image:
+            if page:
+                image.seek(page)
             _check_header(image, max_pixels)
             word_bits = _word_bits(image, bit_depth)
             if image.format == "JPEG" and image.mode in ("L", "RGB"):
@@ -147,11 +150,7 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         raise ImageError("too_large", f"has {width}×{height} pixels; a side may have {MAX_SIDE}")
     if min(width, height) < MIN_SIDE:
         raise ImageError("too_small", f"has {width}×{height} pixels; a side needs {MIN_SIDE}")
-    strips = [tile.extents for tile in getattr(image, "tile", []) if image.format == "TIFF"]
-    covered = sum((right - left) * (lower - upper) for left, upper, right, lower in strips)
-    if strips and covered < width * height:
-        raise ImageError("truncated", "has fewer rows than its header says", retry=True)
-    if getattr(image, "is_animated", False):
+    if image.format != "TIFF" and getattr(image, "is_animated", False):
         raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
 
 
@@ -208,8 +207,6 @@ def _grey_from_words(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:
     values = np.asarray(image)
     if image.mode == "I" and (values.min() < 0 or values.max() > 0xFFFF):
         raise ImageError("unsupported", "has 32-bit pixels of unknown scale")
-    if getattr(image, "tag_v2", {}).get(262) == 0:  # PhotometricInterpretation; Pillow inverts 8 bits only
-        raise ImageError("unsupported", "has 16-bit pixels with white as zero")
     grey: NDArray[np.uint8] = np.minimum(values >> (word_bits - 8), 255).astype(np.uint8)
     return grey
 

@@ -35,8 +35,8 @@ _DIB_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not stuffing, fill or restart
 
 
-def check(data: bytes, formats: Sequence[str]) -> None:
-    """Refuse a file by its first bytes or by its missing end, before any of Pillow's parsers sees it.
+def check(data: bytes, formats: Sequence[str]) -> str:
+    """Return the format; refuse a file by its first bytes or by its missing end, before Pillow sees it.
 
     Args:
         data: the whole file.
@@ -61,6 +61,7 @@ def check(data: bytes, formats: Sequence[str]) -> None:
         raise ImageError("format_not_allowed", f"is {kind}; allowed are {', '.join(formats)}")
     if not _is_complete(data, kind):
         raise ImageError("truncated", f"ends before the end of its {kind} image", retry=True)
+    return kind
 
 
 def _is_complete(data: bytes, kind: str) -> bool:
