@@ -29,10 +29,8 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     except BlockingIOError:
         process = holder(folder)
-        who = "" if process is None else f" (process {process})"
-        raise StationError(
-            f"{folder}: another prune or requeue{who} is at work; try again after it"
-        ) from None
+        by = "" if process is None else f" (process {process})"
+        raise StationError(f"{folder}: another prune or requeue{by} is at work; try again after it") from None
     finally:
         os.close(descriptor)
 

@@ -32,35 +32,35 @@ def require_protected_settings(path: Path) -> None:
         require_protected(path, f"set {_OTHERS_MAY_WRITE}=true in the environment")
 
 
-def require_protected(path: Path, mend: str) -> None:
+def require_protected(path: Path, fix: str) -> None:
     """Refuse a file that others can write, or replace.
 
     Args:
         path: an existing file.
-        mend: what to do where that is meant.
+        fix: what to do if that is meant.
 
     Raises:
         UsageError: they can, or it is not there.
     """
     given, real = path.absolute(), path.resolve()
-    for place in dict.fromkeys([real, *real.parents, *given.parents]):
+    for component in dict.fromkeys([real, *real.parents, *given.parents]):
         try:
-            why = _who_else_writes(place)
+            problem = _other_writer(component)
         except OSError as error:
-            raise UsageError(f"{place}: {error.strerror}") from None
-        if why:
-            raise UsageError(f"{path} is not to be trusted: {why}; or, if that is meant, {mend}")
+            raise UsageError(f"{component}: {error.strerror}") from None
+        if problem:
+            raise UsageError(f"{path} is not to be trusted: {problem}; or, if that is meant, {fix}")
 
 
-def _who_else_writes(place: Path) -> str | None:
-    about = place.stat()
+def _other_writer(component: Path) -> str | None:
+    about = component.stat()
     is_sticky = stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_ISVTX
     if about.st_uid not in (0, os.geteuid()):
-        return f"{place} belongs to {_user(about.st_uid)}; chown it"
+        return f"{component} belongs to {_user(about.st_uid)}; chown it"
     if about.st_mode & stat.S_IWOTH and not is_sticky:
-        return f"everybody may write to {place}; chmod o-w {place}"
+        return f"everybody may write to {component}; chmod o-w {component}"
     if about.st_mode & stat.S_IWGRP and not is_sticky and _holds_others(about.st_gid):
-        return f"group {_group(about.st_gid)} may write to {place}; chmod g-w {place}"
+        return f"group {_group(about.st_gid)} may write to {component}; chmod g-w {component}"
     return None
 
 
@@ -97,14 +97,14 @@ def may_move_from(drop: Path) -> None:
     """
     try:
         about = drop.stat()
-        there = [path for path in drop.iterdir() if path.is_file() and not path.name.startswith(".")]
+        files = [path for path in drop.iterdir() if path.is_file() and not path.name.startswith(".")]
     except OSError as error:
         raise FolderError(
             f"drop_folder {drop}: {error.strerror}; create it, or correct the setting"
         ) from None
     if about.st_mode & stat.S_ISVTX and os.geteuid() not in (0, about.st_uid):
         raise FolderError(f"{drop} has the sticky bit: nobody may move another's files; chmod -t {drop}")
-    unreadable = [path.name for path in there if not os.access(path, os.R_OK)]
+    unreadable = [path.name for path in files if not os.access(path, os.R_OK)]
     if unreadable:
         raise FolderError(
             f"{drop}: this user may not read {len(unreadable)} files, such as {unreadable[0]!r}; share a "

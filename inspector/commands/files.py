@@ -60,7 +60,7 @@ def prune(
     from inspector.locks import locked
     from inspector.records import Place
     from inspector.times import DAY_US
-    from inspector.upkeep.prune import KEPT, Policy
+    from inspector.upkeep.prune import REASONS_TO_KEEP, Policy
     from inspector.upkeep.prune import prune as work
 
     settings = load(config)
@@ -83,7 +83,7 @@ def prune(
         if delete and result.files:
             store.record_event("prune", f"{result.files} files, {result.size_bytes} bytes")
     figures = {"dry_run": not delete, "pruned": result.files, "bytes": result.size_bytes}
-    print_figures(figures | {f"kept_{why}": result.kept[why] for why in KEPT}, as_json)
+    print_figures(figures | {f"kept_{why}": result.kept[why] for why in REASONS_TO_KEEP}, as_json)
     if not delete:
         typer.echo("dry run: nothing was removed; --delete removes what 'pruned' counts", err=True)
 

@@ -99,11 +99,11 @@ def engine(url: URL | str, *, read_only: bool = False, create: bool = False) -> 
 @contextmanager
 def reading(url: URL | str) -> Iterator[sa.Engine]:
     """A read-only engine that is given back at the end; errors as in :func:`engine`."""
-    it = engine(url, read_only=True)
+    opened = engine(url, read_only=True)
     try:
-        yield it
+        yield opened
     finally:
-        it.dispose()
+        opened.dispose()
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:
@@ -154,31 +154,31 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
     """Our error for the driver's; None for what can only be a mistake in this program."""
-    said = " ".join(str(error.orig).split())
+    message = " ".join(str(error.orig).split())
     where = display(url)
     outages = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
     if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError):  # also a shop's own constraint or trigger
-        return RowRefused(f"{where}: the database refuses a row: {said}")
-    if schema_says := _schema_error(said, _sqlstate(error)):
-        return SchemaError(f"{where}: {schema_says}")
+        return RowRefused(f"{where}: the database refuses a row: {message}")
+    if problem := _schema_error(message, _sqlstate(error)):
+        return SchemaError(f"{where}: {problem}")
     if _sqlstate(error) == "42501":  # insufficient_privilege
-        return StoreRefused(f"{where}: the database refuses: {said}; run roles.sql as the tables' owner")
-    if error.statement is None and any(refusal in said for refusal in _PG_REFUSALS):  # no connection yet
-        return StoreRefused(f"{where}: the database refuses: {said}; {_FIX_ACCESS}")
+        return StoreRefused(f"{where}: the database refuses: {message}; run roles.sql as the tables' owner")
+    if error.statement is None and any(refusal in message for refusal in _PG_REFUSALS):  # no connection yet
+        return StoreRefused(f"{where}: the database refuses: {message}; {_FIX_ACCESS}")
     if isinstance(error, outages) or error.connection_invalidated:
-        return StoreUnavailable(f"{where}: database outage: {said}")
-    unclear = f"{where}: the database refuses: {said}; check database_url and the user's rights"
+        return StoreUnavailable(f"{where}: database outage: {message}")
+    unclear = f"{where}: the database refuses: {message}; check database_url and the user's rights"
     return UsageError(unclear) if isinstance(error, sa.exc.ProgrammingError) else None
 
 
-def _schema_error(said: str, sqlstate: str | None) -> str | None:
+def _schema_error(message: str, sqlstate: str | None) -> str | None:
     """What is wrong with the tables, where the driver's words say so."""
-    if said.startswith("no such") or "UndefinedTable" in said or sqlstate in ("42P01", "42703"):
-        return f"lacks a table or column of this program ({said}); {_RUN_MIGRATE}"
-    if "already exists" in said:
-        return f"holds tables that this program did not make ({said}); use another database"
-    if "not a database" in said or "malformed" in said:
-        return f"is not a sound SQLite database ({said}); restore it or name another file"
+    if message.startswith("no such") or "UndefinedTable" in message or sqlstate in ("42P01", "42703"):
+        return f"lacks a table or column of this program ({message}); {_RUN_MIGRATE}"
+    if "already exists" in message:
+        return f"holds tables that this program did not make ({message}); use another database"
+    if "not a database" in message or "malformed" in message:
+        return f"is not a sound SQLite database ({message}); restore it or name another file"
     return None
 
 

@@ -219,7 +219,7 @@ def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[A
     )
 
 
-def removal_insert(numbers: Sequence[int], outcome: Outcome, recorded_us: int) -> sa.Insert:
+def removal_insert(arrivals: Sequence[int], outcome: Outcome, recorded_us: int) -> sa.Insert:
     """INSERT of one more arrival for each file that leaves archive or quarantine, by its arrival's number.
 
     A number that is not the latest row of its place, or itself a removal, is passed over: the file has left.
@@ -227,8 +227,8 @@ def removal_insert(numbers: Sequence[int], outcome: Outcome, recorded_us: int) -
     new = {"recorded_us": recorded_us, "outcome": outcome.value}
     columns = [column for column in arrival.c if column.name != "id"]
     values = [sa.literal(new[c.name], c.type).label(c.name) if c.name in new else c for c in columns]
-    stands = arrival.c.outcome.not_in([Outcome.PRUNED, Outcome.REQUEUED])
-    leaving = sa.select(*values).where(arrival.c.id.in_(numbers), stands, ~_followed())
+    is_no_removal = arrival.c.outcome.not_in([Outcome.PRUNED, Outcome.REQUEUED])
+    leaving = sa.select(*values).where(arrival.c.id.in_(arrivals), is_no_removal, ~_has_later_row())
     return sa.insert(arrival).from_select([column.name for column in columns], leaving)
 
 
@@ -238,12 +238,12 @@ def requeued(name: str) -> sa.Select[Any]:
         sa.select(arrival.c.id, arrival.c.source_name, arrival.c.path)
         .join(quarantine, quarantine.c.id == arrival.c.quarantine_id)  # few: only their arrivals are read
         .join(station, station.c.id == quarantine.c.station_id)
-        .where(station.c.name == name, arrival.c.outcome == Outcome.REQUEUED, ~_followed())
+        .where(station.c.name == name, arrival.c.outcome == Outcome.REQUEUED, ~_has_later_row())
         .order_by(arrival.c.id)
     )
 
 
-def _followed() -> sa.Exists:
+def _has_later_row() -> sa.Exists:
     """Whether an arrival's place, in the archive or in the quarantine, has a later row."""
     later = arrival.alias("later")
     return sa.exists().where(

@@ -154,9 +154,9 @@ class Store:
         hashed = [key for key in keys if key[1] is not None]
         without_bytes = [name for name, sha256 in keys if sha256 is None]
         with database.transaction(self._readers) as connection:
-            for some in database.batches(hashed):
-                query = statements.latest_arrivals(len(some))
-                for row in connection.execute(query, statements.arrival_keys(self._station_id, some)):
+            for batch in database.batches(hashed):
+                query = statements.latest_arrivals(len(batch))
+                for row in connection.execute(query, statements.arrival_keys(self._station_id, batch)):
                     found[row.source_name, row.sha256].append(row)
             for names in database.batches(without_bytes):
                 query = statements.arrivals_without_bytes(self._station_id, names)
@@ -276,9 +276,9 @@ class Store:
             row = statements.quarantine_row(item, station_id=self._station_id)
             key = {name: row.pop(name) for name in ("station_id", "path", "quarantined_us")}
             return _id_of(connection, schema.quarantine, key, row), Outcome.QUARANTINED
-        return self._inspect(connection, item, in_force)
+        return self._insert_inspection(connection, item, in_force)
 
-    def _inspect(
+    def _insert_inspection(
         self, connection: sa.Connection, item: Inspected, in_force: InForce
     ) -> tuple[int, Outcome | None]:
         """The item's inspection row; outcome None where this very file has been recorded before."""

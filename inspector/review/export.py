@@ -86,7 +86,9 @@ def export(
             table.writerow(["path", "label", "run"])
             table.writerows(_copied(rows, archive_folder, unfinished, result))
         if not result.exported:
-            raise UsageError(f"no data: no reviewed image with a known class to export ({_told(result)})")
+            raise UsageError(
+                f"no data: no reviewed image with a known class to export ({_counts_text(result)})"
+            )
         unfinished.replace(out)
     except OSError as error:
         raise StationError(f"--out {out}: cannot be written: {error}") from None
@@ -174,7 +176,7 @@ def run_of(row: Any) -> str:
     return " ".join(" ".join(word.split()) for word in (f"station {row.station_id}", *where) if word)
 
 
-def _told(result: Exported) -> str:
+def _counts_text(result: Exported) -> str:
     counts = {
         "undecided": result.undecided,
         "of no known class": result.unlabelled,

@@ -64,14 +64,14 @@ def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = Fal
     with database.reading(url) as engine, database.transaction(engine) as connection:
         database.require_schema(connection)
         known = roles(connection)
-        asked = sorted({review.inspection for review in reviews})
-        there: set[int] = set()
-        for some in database.batches(asked):
+        wanted = sorted({review.inspection for review in reviews})
+        existing: set[int] = set()
+        for batch in database.batches(wanted):
             ids = inspections.c.id
-            there.update(connection.scalars(sa.select(ids).where(ids.in_(some))))
+            existing.update(connection.scalars(sa.select(ids).where(ids.in_(batch))))
     return [
         _mistake(review, known, new_class=new_class)
-        if review.inspection in there
+        if review.inspection in existing
         else f"there is no inspection {review.inspection}"
         for review in reviews
     ]

@@ -98,7 +98,7 @@ def bench(
             _time_stages(values, opened, files, threads, range(number, max(rounds, PASSES), PASSES))
             _time_station(values, artifact, files, folder / str(number), frames)
         file_system = filesystems.file_system(folder)
-    middle = {name: statistics.median(told) for name, told in values.items()}
+    middle = {name: statistics.median(times) for name, times in values.items()}
     ideal = threads * 1000 / (middle["decode_ms"] + middle["prepare_ms"] + middle["batch8_ms"])
     return {
         "artifact": f"{opened.metadata.name} {opened.metadata.version}, {opened.metadata.quantization}, "
@@ -111,24 +111,24 @@ def bench(
         "ideal_images_per_second": round(ideal, 1),
         "efficiency": round(middle["images_per_second"] / ideal, 3),
         "memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6),
-        "spread": {name: _quartiles(told) for name, told in values.items()},
+        "spread": {name: _quartiles(times) for name, times in values.items()},
     }
 
 
 def table(result: dict[str, Any]) -> str:
     """The figures of :func:`bench` for people."""
-    told = Table(title=f"{result['artifact']} on {result['machine']}; {PASSES} × {result['frames']} files")
-    told.add_column("what")
-    told.add_column("median", justify="right")
-    told.add_column("quartiles", justify="right")
+    printed = Table(title=f"{result['artifact']} on {result['machine']}; {PASSES} × {result['frames']} files")
+    printed.add_column("what")
+    printed.add_column("median", justify="right")
+    printed.add_column("quartiles", justify="right")
     for name, what in ROWS:
         low, high = result["spread"][name]
-        told.add_row(what.format(**result), f"{result[name]:g}", f"{low:g} to {high:g}")
-    told.add_row("ideal, images/s", f"{result['ideal_images_per_second']:g}", "")
-    told.add_row("efficiency", f"{result['efficiency']:.0%}", "")
-    told.add_row("memory at most, MB resident", f"{result['memory_mb']:g}", "")
+        printed.add_row(what.format(**result), f"{result[name]:g}", f"{low:g} to {high:g}")
+    printed.add_row("ideal, images/s", f"{result['ideal_images_per_second']:g}", "")
+    printed.add_row("efficiency", f"{result['efficiency']:.0%}", "")
+    printed.add_row("memory at most, MB resident", f"{result['memory_mb']:g}", "")
     text = io.StringIO()
-    Console(file=text, width=100).print(told)
+    Console(file=text, width=100).print(printed)
     return text.getvalue().rstrip()
 
 
@@ -167,9 +167,9 @@ def _time_stages(
     values: Values, opened: Artifact, files: Sequence[Path], threads: int, rounds: Iterable[int]
 ) -> None:
     for start in rounds:
-        some = [files[(start * FRAMES_PER_BATCH + i) % len(files)] for i in range(FRAMES_PER_BATCH)]
+        chosen = [files[(start * FRAMES_PER_BATCH + i) % len(files)] for i in range(FRAMES_PER_BATCH)]
         before = time.thread_time()
-        pixels = _timed(values["decode_ms"], _each(_decode), some)
+        pixels = _timed(values["decode_ms"], _each(_decode), chosen)
         frames = _timed(values["prepare_ms"], _each(opened.prepare), pixels)
         batch = torch.stack(frames)
         _timed(values["batch8_ms"], opened.forward, batch)

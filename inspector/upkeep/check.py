@@ -175,30 +175,30 @@ def _rights(connection: sa.Connection, where: str) -> bool:
 def _names(settings: Settings) -> str:
     drop = settings.drop_folder
     waiting = listing.waiting_files(drop, subfolders=settings.subfolders)
-    there = [file_names.to_text(path.relative_to(drop)) for path in waiting]
+    names = [file_names.to_text(path.relative_to(drop)) for path in waiting]
     if settings.name_pattern is None:
         return "name_pattern is not set: rows tell no camera, part or seam"
     pattern = re.compile(settings.name_pattern)
-    if not there:
+    if not names:
         raise _Note(
             "no file in the drop folder to try name_pattern on; check again when the camera has written"
         )
-    unread = [name for name in there if pattern.search(name) is None]
-    if len(unread) == len(there):
+    unread = [name for name in names if pattern.search(name) is None]
+    if len(unread) == len(names):
         raise SettingsError(
-            f"name_pattern matches none of {len(there)} names, such as {there[0]}; correct it"
+            f"name_pattern matches none of {len(names)} names, such as {names[0]}; correct it"
         )
     if unread:
-        raise _Note(f"name_pattern does not match {len(unread)} of {len(there)} names, such as {unread[0]}")
+        raise _Note(f"name_pattern does not match {len(unread)} of {len(names)} names, such as {unread[0]}")
     timeless = [
         name
-        for name in there
+        for name in names
         if "time" in pattern.groupindex
         and file_names.parse(name, pattern, settings.zone).camera_time_us is None
     ]
     if timeless:
-        raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(there)} names: {timeless[0]}")
-    return f"name_pattern reads all {len(there)} names, such as {there[0]}"
+        raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(names)} names: {timeless[0]}")
+    return f"name_pattern reads all {len(names)} names, such as {names[0]}"
 
 
 def _results(settings: Settings) -> str:

@@ -26,7 +26,7 @@ from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
 from inspector.records import Outcome, Place, Verdict
 
-KEPT = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _kept_for
+REASONS_TO_KEEP = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _reason_to_keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Pruned:
 
     files: int = 0
     size_bytes: int = 0
-    kept: Counter[str] = field(default_factory=Counter)  # by KEPT
+    kept: Counter[str] = field(default_factory=Counter)  # by REASONS_TO_KEEP
 
 
 def prune(
@@ -92,21 +92,21 @@ def prune(
             place = folders[folder]
             if delete and not os.access(folder, os.W_OK | os.X_OK):
                 raise FolderError(f"{folder}: this user may not remove files; run it as the station's user")
-            for standing in _standing(folder, roots[place]):
+            for files in _files_in(folder, roots[place]):
                 with database.transaction(engine) as connection:
-                    found = _latest(connection, store.station, standing, place)
-                kept_for = {p: _kept_for(found.get(p), status, policy) for p, status in standing.items()}
-                result.kept.update(why for why in kept_for.values() if why)
-                going = [path for path, why in kept_for.items() if why is None]
-                if delete and going:
-                    store.record_removals([found[path]["id"] for path in going], Outcome.PRUNED)
-                    _unlink(roots[place] / path for path in going)
-                result.files += len(going)
-                result.size_bytes += sum(standing[path].st_size for path in going)
+                    found = _latest(connection, store.station, files, place)
+                reasons = {p: _reason_to_keep(found.get(p), status, policy) for p, status in files.items()}
+                result.kept.update(reason for reason in reasons.values() if reason)
+                removable = [path for path, reason in reasons.items() if reason is None]
+                if delete and removable:
+                    store.record_removals([found[path]["id"] for path in removable], Outcome.PRUNED)
+                    _unlink(roots[place] / path for path in removable)
+                result.files += len(removable)
+                result.size_bytes += sum(files[path].st_size for path in removable)
     return result
 
 
-def _standing(folder: Path, root: Path) -> Iterator[dict[str, os.stat_result]]:
+def _files_in(folder: Path, root: Path) -> Iterator[dict[str, os.stat_result]]:
     """A folder's files by the path that a row would give them, some at a time.
 
     What is a folder itself, hidden, or not UTF-8 is none of the daemon's.
@@ -135,8 +135,8 @@ def _latest(
     connection: sa.Connection, station: str, paths: Iterable[str], place: Place
 ) -> dict[str, sa.RowMapping]:
     """The latest arrival of each path, with what station and people said of the image."""
-    said = review.alias()
-    latest_review = sa.select(sa.func.max(said.c.id)).where(said.c.inspection_id == inspection.c.id)
+    other = review.alias()
+    latest_review = sa.select(sa.func.max(other.c.id)).where(other.c.inspection_id == inspection.c.id)
     is_sample = sa.exists().where(audit_sample.c.inspection_id == inspection.c.id)
     query = (
         sa.select(
@@ -155,8 +155,8 @@ def _latest(
     return {row["path"]: row for row in connection.execute(query).mappings()}
 
 
-def _kept_for(row: sa.RowMapping | None, status: os.stat_result, policy: Policy) -> str | None:
-    """Why a file stays, one of :data:`KEPT`; None where it may go."""
+def _reason_to_keep(row: sa.RowMapping | None, status: os.stat_result, policy: Policy) -> str | None:
+    """Why a file stays, one of :data:`REASONS_TO_KEEP`; None where it may go."""
     if row is None or not _is_of(row, status) or row["outcome"] == Outcome.REQUEUED:
         return "unknown"  # to the ledger, or on its way back into the drop folder
     if row["outcome"] == Outcome.PRUNED:
@@ -168,8 +168,8 @@ def _kept_for(row: sa.RowMapping | None, status: os.stat_result, policy: Policy)
     decided = row["human"] in (Verdict.PASS, Verdict.FAIL)
     if (row["human"] if decided else row["verdict"]) not in policy.verdicts:
         return "verdict"
-    waits = not decided and (row["verdict"] != Verdict.PASS or row["is_sample"])
-    return "unreviewed" if waits and not policy.unreviewed else None
+    is_waiting = not decided and (row["verdict"] != Verdict.PASS or row["is_sample"])
+    return "unreviewed" if is_waiting and not policy.unreviewed else None
 
 
 def _is_of(row: sa.RowMapping, status: os.stat_result) -> bool:

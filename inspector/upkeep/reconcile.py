@@ -64,23 +64,26 @@ def reconcile(
     with database.reading(url) as engine:
         with database.transaction(engine) as connection:
             database.require_schema(connection)
-            missing = [row for row in _arrivals_on_disk(connection, station) if not _stands(row, folders)]
-            back = connection.execute(statements.requeued(station)).all()
-        strangers = [
+            missing = [row for row in _arrivals_on_disk(connection, station) if not _is_on_disk(row, folders)]
+            requeued = connection.execute(statements.requeued(station)).all()
+        unknown = [
             f"{path}: the ledger knows no such file"
             for place, folder in folders.items()
-            for path in _strangers(engine, station, folder, place)
+            for path in _unknown_files(engine, station, folder, place)
         ]
-    going_back = sum(os.path.lexists(quarantine_folder / row.path) for row in back)  # a requeue was cut short
-    on_the_way = {
+    unfinished_requeues = sum(
+        os.path.lexists(quarantine_folder / row.path) for row in requeued
+    )  # a requeue was cut short
+    being_moved = {
         row.source_name for row in missing if _is_same_file(waiting.get(row.source_name), row.inode)
     }
     lost = [
         f"{folders[_place(row)] / row.path}: {row.source_name} was recorded there"
         for row in missing
-        if row.source_name not in on_the_way and not _stands(row, folders)  # it may have been moved meanwhile
+        if row.source_name not in being_moved
+        and not _is_on_disk(row, folders)  # it may have been moved meanwhile
     ]
-    still_waiting = len(waiting) - len(on_the_way) + going_back
+    still_waiting = len(waiting) - len(being_moved) + unfinished_requeues
     counts = _counts(url, station)
     return Reconciliation(
         seen=counts["seen"] + still_waiting,
@@ -88,8 +91,8 @@ def reconcile(
         duplicates=counts["duplicates"],
         quarantined=counts["quarantined"],
         pending=still_waiting,
-        unaccounted=len(strangers) + len(lost),
-        details=tuple(strangers + lost),
+        unaccounted=len(unknown) + len(lost),
+        details=tuple(unknown + lost),
     )
 
 
@@ -129,7 +132,7 @@ def _place(row: Any) -> Place:
     return Place.ARCHIVE if row.quarantine_id is None else Place.QUARANTINE
 
 
-def _stands(row: Any, folders: Mapping[Place, Path]) -> bool:
+def _is_on_disk(row: Any, folders: Mapping[Place, Path]) -> bool:
     return os.path.lexists(folders[_place(row)] / row.path)
 
 
@@ -140,7 +143,7 @@ def _is_same_file(path: Path | None, inode: int) -> bool:
         return False
 
 
-def _strangers(engine: sa.Engine, station: str, folder: Path, place: Place) -> Iterator[str]:
+def _unknown_files(engine: sa.Engine, station: str, folder: Path, place: Place) -> Iterator[str]:
     """Files below ``folder`` that no arrival says are there; read in parts, however many there are.
 
     A quarantined folder is one arrival: what is in it came with it.
@@ -149,8 +152,8 @@ def _strangers(engine: sa.Engine, station: str, folder: Path, place: Place) -> I
     while folders:
         here = folders.pop()
         with os.scandir(here) as entries:
-            for some in database.batches(entries):
-                paths = {str(Path(entry.path).relative_to(folder)): entry for entry in some}
+            for batch in database.batches(entries):
+                paths = {str(Path(entry.path).relative_to(folder)): entry for entry in batch}
                 with database.transaction(engine) as connection:
                     known = _known_paths(connection, station, paths, place)
                 for path in paths.keys() - known:

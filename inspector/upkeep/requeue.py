@@ -88,14 +88,16 @@ def requeue(
         raise UsageError(
             f"no file of quarantine row {min(unknown)} is in station {store.station}'s quarantine"
         )
-    names_free: set[Path] = set()
-    free = [row for row in wanted if _may_go(row, drop_folder, quarantine_folder, names_free, result.left)]
-    for some in track([unfinished, *database.batches(free)]):
-        if move and some:
+    taken_targets: set[Path] = set()
+    free = [
+        row for row in wanted if _can_go_back(row, drop_folder, quarantine_folder, taken_targets, result.left)
+    ]
+    for batch in track([unfinished, *database.batches(free)]):
+        if move and batch:
             store.record_removals(
-                [row.id for row in some], Outcome.REQUEUED
+                [row.id for row in batch], Outcome.REQUEUED
             )  # adds nothing for what was cut short
-        for row in some:
+        for row in batch:
             refusal = archive.give_back(row.path, _target(row, drop_folder)) if move else None
             if refusal is None:
                 result.files += 1
@@ -115,9 +117,9 @@ def _unfinished(engine: sa.Engine, station: str, quarantine_folder: Path) -> lis
         with database.transaction(engine) as connection:
             return {row.id: row for row in connection.execute(statements.requeued(station))}
 
-    standing = [n for n, row in recorded().items() if os.path.lexists(quarantine_folder / row.path)]
-    still = recorded() if standing else {}
-    return [still[number] for number in standing if number in still]
+    on_disk = [n for n, row in recorded().items() if os.path.lexists(quarantine_folder / row.path)]
+    still = recorded() if on_disk else {}
+    return [still[number] for number in on_disk if number in still]
 
 
 def _quarantined(station: str, chosen: Chosen) -> sa.Select[Any]:
@@ -146,8 +148,8 @@ def _quarantined(station: str, chosen: Chosen) -> sa.Select[Any]:
     return query if chosen.reason is None else query.where(quarantine.c.reason == chosen.reason)
 
 
-def _may_go(
-    row: Any, drop_folder: Path, quarantine_folder: Path, promised: set[Path], left: list[str]
+def _can_go_back(
+    row: Any, drop_folder: Path, quarantine_folder: Path, taken_targets: set[Path], left: list[str]
 ) -> bool:
     """Whether a file is there and its name in the drop folder is free; else a line says what is wrong."""
     source, target = quarantine_folder / row.path, _target(row, drop_folder)
@@ -155,10 +157,10 @@ def _may_go(
         left.append(f"{source}: is not there; 'weld-inspect reconcile' tells more")
     elif not target.parent.is_dir():
         left.append(f"{source}: there is no folder {target.parent.name} in {drop_folder} any more; make it")
-    elif os.path.lexists(target) or target in promised:
+    elif os.path.lexists(target) or target in taken_targets:
         left.append(f"{source}: another file waits as {row.source_name}; requeue again when it is gone")
     else:
-        promised.add(target)
+        taken_targets.add(target)
         return True
     return False
 

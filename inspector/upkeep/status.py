@@ -44,7 +44,7 @@ def lines(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "folders", str(error)
     try:
         with database.reading(settings.url) as engine, database.transaction(engine) as connection:
-            yield from _told_by_database(connection, settings)
+            yield from _from_database(connection, settings)
     except StationError as error:
         yield "database", str(error)
 
@@ -66,12 +66,12 @@ def _health(settings: Settings) -> Iterator[tuple[str, str]]:
 def _ask(port: int) -> dict[str, Any] | None:
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=5) as answer:
-            told: dict[str, Any] = json.load(answer)
+            health: dict[str, Any] = json.load(answer)
     except urllib.error.HTTPError as error:  # 503: it says what is wrong
-        told = json.load(error)
+        health = json.load(error)
     except (OSError, ValueError):
         return None
-    return told
+    return health
 
 
 def _waiting(settings: Settings) -> str:
@@ -84,7 +84,7 @@ def _waiting(settings: Settings) -> str:
     return f"{count} files, the oldest for {_ago(time.time() - oldest)}" if count else "nothing"
 
 
-def _told_by_database(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:
+def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:
     station = connection.scalar(
         sa.select(schema.station.c.id).where(schema.station.c.name == settings.station)
     )

@@ -105,12 +105,12 @@ def _of_file(connection: sa.Connection, folders: Folders, file: Path) -> tuple[l
         (folders.quarantine, arrival.c.quarantine_id, refused),
     ):
         if path.is_relative_to(root.resolve()):
-            there = sa.select(column).where(
+            matching = sa.select(column).where(
                 arrival.c.station_id.in_(every.where(stations.c.name == folders.station)),
                 arrival.c.path == file_names.to_text(path.relative_to(root.resolve())),
                 column.is_not(None),
             )
-            found.update(connection.scalars(there))
+            found.update(connection.scalars(matching))
     return _ids(connection, inspections.c.id.in_(ids)), sorted(refused)
 
 
@@ -120,11 +120,11 @@ def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: 
         stations, stations.c.id == table.c.station_id
     )
     row = connection.execute(query.where(table.c.id == inspection)).mappings().one()
-    by = connection.execute(sa.select(model).where(model.c.id == row["model_id"])).mappings().one()
-    force = (
+    artifact_row = connection.execute(sa.select(model).where(model.c.id == row["model_id"])).mappings().one()
+    settings_row = (
         connection.execute(sa.select(settings).where(settings.c.id == row["settings_id"])).mappings().one()
     )
-    content = dict(force["content"])
+    content = dict(settings_row["content"])
     thresholds = content.pop("thresholds", None)
     reviews = connection.execute(
         sa.select(review).where(review.c.inspection_id == inspection).order_by(review.c.id)
@@ -143,11 +143,11 @@ def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: 
             **{key: row[key] for key in ("local_day", "shift", *timed)},
         },
         "station_said": {key: row[key] for key in judged},
-        "artifact": {key: by[key] for key in ("name", "version", "artifact_sha256")},
-        "training_record": dict(by["metadata"]),
+        "artifact": {key: artifact_row[key] for key in ("name", "version", "artifact_sha256")},
+        "training_record": dict(artifact_row["metadata"]),
         "thresholds": thresholds,
         "settings": content,
-        "reviews": [_review(said, zone) for said in reviews],
+        "reviews": [_review(review_row, zone) for review_row in reviews],
         "audit_samples": [
             {"drawn": iso(a["drawn_us"], zone), "seed": a["seed"], "population": a["population"]}
             for a in sample
@@ -156,9 +156,9 @@ def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: 
     }
 
 
-def _review(said: sa.RowMapping, zone: tzinfo) -> Json:
-    words = {key: said[key] for key in ("reviewer", "verdict", "label", "note")}
-    return {"at": iso(said["reviewed_us"], zone)} | words
+def _review(review_row: sa.RowMapping, zone: tzinfo) -> Json:
+    words = {key: review_row[key] for key in ("reviewer", "verdict", "label", "note")}
+    return {"at": iso(review_row["reviewed_us"], zone)} | words
 
 
 def _life_of_quarantined(connection: sa.Connection, folders: Folders, quarantine_row: int) -> Json:
@@ -175,12 +175,12 @@ def _life_of_quarantined(connection: sa.Connection, folders: Folders, quarantine
 
 
 def _files(
-    connection: sa.Connection, folders: Folders, whose: sa.ColumnElement[bool], row: sa.RowMapping
+    connection: sa.Connection, folders: Folders, condition: sa.ColumnElement[bool], row: sa.RowMapping
 ) -> list[Json]:
     """Every file that arrived as this image, and what has become of it by now."""
     here = arrival.c.station_id == row["station_id"]  # the index on names begins with the station
     named = arrival.c.source_name == row["source_name"]
-    query = sa.select(arrival).where(here, named, whose).order_by(arrival.c.id)
+    query = sa.select(arrival).where(here, named, condition).order_by(arrival.c.id)
     arrivals = connection.execute(query).mappings().all()
     removals = [a for a in arrivals if a["outcome"] in (Outcome.PRUNED, Outcome.REQUEUED)]
 
@@ -210,9 +210,9 @@ def _now(folders: Folders, row: sa.RowMapping, a: sa.RowMapping, removed: Outcom
     place = (folders.archive if a["quarantine_id"] is None else folders.quarantine) / a["path"]
     if place.is_symlink() or place.exists():
         return _compared(place, a["sha256"])
-    waits = folders.drop / file_names.to_path(a["source_name"])
-    is_it = waits.is_file() and _compared(waits, a["sha256"]) == MATCHES
-    return "waits in the drop folder to be moved" if is_it else "MISSING"
+    dropped = folders.drop / file_names.to_path(a["source_name"])
+    is_same = dropped.is_file() and _compared(dropped, a["sha256"]) == MATCHES
+    return "waits in the drop folder to be moved" if is_same else "MISSING"
 
 
 def _compared(path: Path, sha256: str | None) -> str:
@@ -243,15 +243,17 @@ def _lines(life: Json) -> Iterator[str]:
         if title == "training_record":
             items = [{key: content[key] for key in _TRAINING_KEYS if key in content}]
         for number, item in enumerate(items or [{}]):
-            told = ", ".join(f"{key} {_word(value)}" for key, value in item.items() if value is not None)
-            yield f"{title.replace('_', ' ') if not number else '':<16} {told or 'none'}"
+            text = ", ".join(
+                f"{key} {_value_text(value)}" for key, value in item.items() if value is not None
+            )
+            yield f"{title.replace('_', ' ') if not number else '':<16} {text or 'none'}"
 
 
-def _word(value: Any) -> str:
+def _value_text(value: Any) -> str:
     """One value as people read it; of what is nested, its own figures (--json has the rest)."""
     if isinstance(value, dict):
         plain = {key: one for key, one in value.items() if not isinstance(one, dict | list)}
-        return f"({', '.join(f'{key} {_word(one)}' for key, one in plain.items())})"
+        return f"({', '.join(f'{key} {_value_text(one)}' for key, one in plain.items())})"
     if isinstance(value, float):
         return f"{value:.4g}"
     # Text that would break the lines is quoted.
