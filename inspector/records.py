@@ -101,6 +101,7 @@ class NameParts:
 class Judgement:
     """The classifier's word on one frame (classify → record).
 
+    ``label`` is the class that decided, ``confidence`` its probability;
     ``probabilities`` in class order, sums to 1; ``heat`` uint8[h, w] for FAIL and REVIEW, else None;
     ``reason`` says why a REVIEW is one (``uncertain``, ``novel``, ``blank``, ``saturated``), else None.
     """

@@ -68,8 +68,8 @@ class Classifier:
             nothing = dict.fromkeys(self._names, 0.0)
             return Judgement(Verdict.REVIEW, UNKNOWN_LABEL, 0.0, nothing, 0.0, None, "not_finite")
         shares = dict(zip(self._names, map(float, probabilities), strict=True))
-        label = max(shares, key=shares.__getitem__)
-        verdict, reason = self._verdict(shares, novelty, flaw)
+        verdict, reason, deciding = self._verdict(shares, novelty, flaw)
+        label = max(deciding, key=shares.__getitem__)
         return Judgement(
             verdict=verdict,
             label=label,
@@ -82,20 +82,23 @@ class Classifier:
 
     def _verdict(
         self, shares: Mapping[str, float], novelty: float, flaw: str | None
-    ) -> tuple[Verdict, str | None]:
-        """Apply the thresholds: a defect above its own fails even if the accept classes are above theirs."""
+    ) -> tuple[Verdict, str | None, list[str]]:
+        """Apply the thresholds: a defect above its own fails even if the accept classes are above theirs.
+
+        Returns:
+            The verdict, the reason of a REVIEW, and the classes that decided, of which the likeliest one is
+            recorded: for FAIL the defects above their thresholds, for PASS the accept classes, else all.
+        """
         if flaw is not None:
-            return Verdict.REVIEW, flaw
+            return Verdict.REVIEW, flaw, self._names
         if self._novelty is not None and novelty > self._novelty:
-            return Verdict.REVIEW, "novel"
-        if any(shares[name] >= threshold for name, threshold in self._defects.items()):
-            return Verdict.FAIL, None
-        accepted = sum(
-            share for share, accepts in zip(shares.values(), self._accepts, strict=True) if accepts
-        )
-        if any(self._accepts) and accepted >= self._accept:
-            return Verdict.PASS, None
-        return Verdict.REVIEW, "uncertain"
+            return Verdict.REVIEW, "novel", self._names
+        if failing := [name for name, threshold in self._defects.items() if shares[name] >= threshold]:
+            return Verdict.FAIL, None, failing
+        accepted = [name for name, accepts in zip(self._names, self._accepts, strict=True) if accepts]
+        if accepted and sum(shares[name] for name in accepted) >= self._accept:
+            return Verdict.PASS, None, accepted
+        return Verdict.REVIEW, "uncertain", self._names
 
 
 def _merge_thresholds(about: Metadata, overrides: Mapping[str, float]) -> tuple[float, dict[str, float]]:

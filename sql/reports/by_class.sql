@@ -1,6 +1,7 @@
 -- Which classes did the model see, how often, and with what verdict?
 --
--- class           the model's most probable class, whatever its verdict
+-- class           the class that decided: of a FAIL a defect, of a PASS an accepted class, of a REVIEW the most
+--                 probable one
 -- n               images of this class
 -- of_n            images judged in all: what share counts from
 -- share           n / of_n, 0 to 1

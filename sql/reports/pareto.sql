@@ -1,8 +1,8 @@
 -- Which defects are the most frequent?
 --
 -- place             1 for the most frequent defect; of equals the first by name
--- class             the defect: the most probable class of a FAIL image. Where that is one that the shop
---                   accepts (a defect's low threshold decided), the most probable of its defect classes
+-- class             the defect that decided. Rows of older versions name the most probable class instead: if
+--                   the shop accepts that one, the most probable of the defect classes counts
 -- n                 FAIL images of this defect
 -- of_n              FAIL images in all: what the shares count from
 -- share             n / of_n, 0 to 1

@@ -95,6 +95,22 @@ def test_a_defect_fails_even_beside_an_accepted_sum():
     assert judgement.verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(
+    ("row", "overrides", "verdict", "label", "confidence"),
+    [
+        ([0.75, 0, 0.25, 0], {"crack": 0.2}, Verdict.FAIL, "crack", 0.25),
+        ([0, 0, 0.625, 0.375], {"crack": 0.7, "pore": 0.3}, Verdict.FAIL, "pore", 0.375),
+        ([0, 0.5, 0.25, 0.25], {"defect": 0.2}, Verdict.FAIL, "crack", 0.25),
+        ([0.25, 0.3125, 0.4375, 0], {"accept": 0.5}, Verdict.PASS, "fair", 0.3125),
+        ([0.25, 0.25, 0.5, 0], {"accept": 0.75, "crack": 0.75}, Verdict.REVIEW, "crack", 0.5),
+    ],
+)
+def test_the_class_that_decided_is_recorded(row, overrides, verdict, label, confidence):
+    """FAIL names the likeliest defect above its threshold, PASS an accepted class, REVIEW the likeliest."""
+    [judgement] = _judge([row], overrides=overrides)
+    assert (judgement.verdict, judgement.label, judgement.confidence) == (verdict, label, confidence)
+
+
 @pytest.mark.parametrize("flaw", ["blank", "saturated", "unfinished"])
 def test_a_flawed_frame_is_reviewed(flaw):
     """A frame that shows no weld is reviewed, however sure the network is."""
@@ -153,6 +169,9 @@ def test_pass_is_never_given_in_doubt(row, novelty, flaw, accept):
         assert novelty <= 1.0
         assert row[0] + row[1] >= accept - 1e-6
         assert max(row[2:]) < 0.5
+        assert judgement.label in ("good", "fair")
+    if judgement.verdict is Verdict.FAIL:
+        assert judgement.label in ("crack", "pore")
     assert (judgement.verdict is Verdict.REVIEW) == (judgement.reason is not None)
 
 
