@@ -31,6 +31,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -40,12 +41,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inspector.errors import ImageError as ImageError
-from inspector.imaging import file_formats, png, tiff
+from inspector.imaging import file_formats, png
+from inspector.imaging.jpeg import Structure
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
 MAX_SIDE: Final = 65_535  # pixels, as in a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
 MIN_SIDE: Final = 8  # pixels; a smaller image shows no weld, and enlarging it would invent one
+
+# Cameras by Logitech and Foscam leave a few bytes before the end mark, of which libjpeg warns. It does so
+# after the last pixel, and its first warning is the one that is seen: the pixels came without one. More bytes
+# are left by a damaged scan.
+_PADDING: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+_MAX_PADDING: Final = 64
 
 # Pillow warns of odd metadata in sound files, and of faults that ImageError reports anyway.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -69,6 +77,20 @@ _DECODER_ERRORS: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One decoded image file.
+
+    Attributes:
+        pixels: uint8[h, w], writable, owning its memory.
+        flaw: ``padded`` if bytes that belong to no pixel come before a JPEG's end mark; else None. All pixels
+            are there, but a damaged scan may look so too, and people must look at such a frame.
+    """
+
+    pixels: NDArray[np.uint8]
+    flaw: str | None = None
+
+
 def decode(
     data: bytes,
     *,
@@ -76,6 +98,21 @@ def decode(
     max_pixels: int = MAX_PIXELS,
     bit_depth: int = 8,
 ) -> NDArray[np.uint8]:
+    """Decode one image file in full to grey: the pixels of :func:`decode_picture`.
+
+    Raises:
+        ImageError: nothing else; see the module's table.
+    """
+    return decode_picture(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth).pixels
+
+
+def decode_picture(
+    data: bytes,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+    bit_depth: int = 8,
+) -> Picture:
     """Decode one image file in full to grey.
 
     Colour becomes grey by ITU-R 601 luma. Alpha is dropped, so the hidden colour shows. Palettes and 1-bit
@@ -89,26 +126,22 @@ def decode(
             ``bit_depth - 8`` and clipped. If a 16-bit frame comes and this is 8, all 16 bits are significant.
             8-bit files are taken as they are.
 
-    Returns:
-        uint8[h, w], writable, owning its memory.
-
     Raises:
         ImageError: nothing else; see the module's table.
     """
-    kind = file_formats.check(data, formats)
+    found = file_formats.check(data, formats)
     try:
-        page = tiff.check(data).page if kind == "TIFF" else 0
-        with Image.open(io.BytesIO(data), formats=list(formats)) as image:
-            if page:
-                image.seek(page)
+        with Image.open(io.BytesIO(data), formats=[found.name]) as image:
+            if found.page:
+                image.seek(found.page)
             _check_header(image, max_pixels)
             word_bits = _word_bits(image, bit_depth)
-            if image.format == "JPEG" and image.mode in ("L", "RGB"):
-                return _grey_from_jpeg(data)
-            if image.format == "PNG":
-                return _grey_from_png(data, image, word_bits)
+            if found.jpeg:
+                return _from_jpeg(data, found.jpeg)
+            if found.name == "PNG":
+                return Picture(_grey_from_png(data, image, word_bits))
             image.load()
-            return _grey(image, word_bits)
+            return Picture(_grey(image, word_bits))
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -150,7 +183,7 @@ def _check_header(image: Image.Image, max_pixels: int) -> None:
         raise ImageError("too_large", f"has {width}×{height} pixels; a side may have {MAX_SIDE}")
     if min(width, height) < MIN_SIDE:
         raise ImageError("too_small", f"has {width}×{height} pixels; a side needs {MIN_SIDE}")
-    if image.format != "TIFF" and getattr(image, "is_animated", False):
+    if image.format == "PNG" and getattr(image, "is_animated", False):
         raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
 
 
@@ -188,18 +221,32 @@ def _grey_from_png(data: bytes, image: Image.Image, word_bits: int) -> NDArray[n
     return grey
 
 
-def _grey_from_jpeg(data: bytes) -> NDArray[np.uint8]:
+def _from_jpeg(data: bytes, structure: Structure) -> Picture:
     """Return the luma, unless libjpeg reports ``Corrupt JPEG data``; other warnings are of odd metadata."""
+    if structure.components == 4 and not structure.has_adobe:
+        raise ImageError(
+            "unsupported", "is CMYK JPEG that does not say how its inks are stored; write grey or RGB"
+        )
+    space = "CMYK" if structure.components == 4 else "GRAY"
+    flaw = None
     try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=True)
+        pixels = simplejpeg.decode_jpeg(data, colorspace=space, strict=True)
     except ValueError as error:
-        if "premature end" in str(error).lower():
+        said = str(error).lower()
+        padding = _PADDING.search(said)
+        if "premature end" in said:
             raise ImageError("truncated", f"cannot be decoded: {_one_line(error)}", retry=True) from None
-        if "corrupt" in str(error).lower():
+        if "unsupported" in said or "not implemented" in said:
+            raise ImageError("unsupported", f"is JPEG that is not read: {_one_line(error)}") from None
+        if padding and int(padding[1]) <= _MAX_PADDING:
+            flaw = "padded"
+        elif "corrupt" in said:
             raise
-        pixels = simplejpeg.decode_jpeg(data, colorspace="GRAY", strict=False)
-    grey: NDArray[np.uint8] = pixels[:, :, 0]
-    return grey
+        pixels = simplejpeg.decode_jpeg(data, colorspace=space, strict=False)
+    if space == "CMYK":  # Adobe's writers store the inks inverted
+        inks = Image.frombytes("CMYK", pixels.shape[1::-1], np.subtract(255, pixels).tobytes())
+        return Picture(np.array(inks.convert("L"), dtype=np.uint8), flaw)
+    return Picture(pixels[:, :, 0], flaw)
 
 
 def _grey_from_words(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:

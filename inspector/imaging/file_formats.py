@@ -1,23 +1,21 @@
-"""What a file is by its first bytes, and whether the end of its format is there."""
+"""What a file is by its first bytes, whether it is whole, and whether a second picture follows."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from inspector.errors import ImageError
-from inspector.imaging import png
+from inspector.imaging import bmp, jpeg, png, tiff
 
-_MAX_JPEG_SCANS: Final = 100  # of a progressive JPEG; cameras write one, photo editors about ten
-_MAX_JPEG_SEGMENTS: Final = 100_000  # skipping them takes a second
 _SIGNATURES: Final = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"BM", "BMP"),
     *((head, "TIFF") for head in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     (b"GIF8", "GIF"),
-    (b"RIFF", "WebP"),
     (b"8BPS", "PSD"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -30,64 +28,106 @@ _SIGNATURES: Final = (
     (b"\0\0\1\0", "ICO"),
     (b"DDS ", "DDS"),
     (b"v/1\x01", "OpenEXR"),
+    (b"SIMPLE  =", "FITS"),
+    (b"II\xbc\x01", "JPEG XR"),
+    (b"\x89HDF\r\n\x1a\n", "HDF5"),
+    (b"\x93NUMPY", "NumPy"),
 )
-_DIB_HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
-_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")  # not stuffing, fill or restart
+# Formats whose name comes after a length or a container's name: place, bytes, name.
+_LATER_SIGNATURES: Final = (
+    (8, b"WEBP", "WebP"),
+    (8, b"AVI ", "AVI video"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftyphe", "HEIF"),
+    (4, b"ftypmif1", "HEIF"),
+    (4, b"ftyp", "MP4 video"),
+)
+_DICOM_AT: Final = 128  # a preamble comes first, often of zeros (DICOM PS3.10, 7.1)
+# How a picture begins, somewhere behind another one. Two or three bytes alone would occur by chance.
+_SECOND: Final = re.compile(
+    rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xc0-\xfe]|II[*+]\0|MM\0[*+]|GIF8[79]a"
+    rb"|BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    re.DOTALL,
+)
 
 
-def check(data: bytes, formats: Sequence[str]) -> str:
-    """Return the format; refuse a file by its first bytes or by its missing end, before Pillow sees it.
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """What a file is.
+
+    Attributes:
+        name: ``PNG``, ``JPEG``, ``BMP`` or ``TIFF``.
+        page: the number of its picture, of a TIFF that holds thumbnails too.
+        max_sample: the largest value that its pixels may have, if it says so.
+        jpeg: the markers of a JPEG.
+    """
+
+    name: str
+    page: int = 0
+    max_sample: int | None = None
+    jpeg: jpeg.Structure | None = None
+
+
+def check(data: bytes, formats: Sequence[str]) -> FileFormat:
+    """Find the one picture of a file by the rules of its format, before any of Pillow's parsers sees it.
 
     Args:
         data: the whole file.
         formats: names of the formats to accept.
 
     Raises:
-        ImageError: ``empty``, ``zero_filled``, ``truncated``, ``not_an_image``, ``format_not_allowed`` or
-            ``too_large``; see :mod:`inspector.imaging.decoder`.
+        ImageError: ``empty``, ``zero_filled``, ``truncated``, ``corrupt``, ``not_an_image``,
+            ``format_not_allowed``, ``multi_frame``, ``unsupported`` or ``too_large``; see
+            :mod:`inspector.imaging.decoder`.
     """
+    kind = _kind(data, formats)
+    found, end = FileFormat(kind), len(data)
+    if kind == "PNG":
+        if (last := png.end(data)) is None:
+            raise ImageError("truncated", "ends before the end of its PNG image", retry=True)
+        end = last
+    elif kind == "JPEG":
+        structure = jpeg.check(data)
+        found, end = FileFormat(kind, jpeg=structure), structure.end
+    elif kind == "BMP":
+        end = bmp.check(data)
+    elif kind == "TIFF":
+        picture = tiff.check(data)
+        found, end = FileFormat(kind, picture.page, picture.max_sample), picture.end
+    if end < len(data):
+        _refuse_second_picture(data, end)
+    return found
+
+
+def _kind(data: bytes, formats: Sequence[str]) -> str:
     if not data:
         raise ImageError("empty", "has no bytes", retry=True)
+    if data[_DICOM_AT : _DICOM_AT + 4] == b"DICM":
+        raise ImageError(
+            "unsupported", "is DICOM (DICONDE), which is not read; export it as 16-bit PNG or TIFF"
+        )
     if not any(data[:16]):
         raise ImageError("zero_filled", "its first bytes are zero: not written yet, or lost", retry=True)
     kind = next((name for head, name in _SIGNATURES if data.startswith(head)), None)
+    kind = kind or next((name for at, head, name in _LATER_SIGNATURES if data.startswith(head, at)), None)
     if kind is None and any(head.startswith(data) for head, name in _SIGNATURES if name in formats):
         raise ImageError("truncated", f"has only {len(data)} bytes", retry=True)
-    if kind == "BMP" and len(data) >= 18 and int.from_bytes(data[14:18], "little") not in _DIB_HEADER_SIZES:
+    if kind == "BMP" and len(data) >= 18 and int.from_bytes(data[14:18], "little") not in bmp.HEADER_SIZES:
         kind = None  # a text may begin with BM too
     if kind is None:
         raise ImageError("not_an_image", "its first bytes are those of no image format")
     if kind not in formats:
         raise ImageError("format_not_allowed", f"is {kind}; allowed are {', '.join(formats)}")
-    if not _is_complete(data, kind):
-        raise ImageError("truncated", f"ends before the end of its {kind} image", retry=True)
     return kind
 
 
-def _is_complete(data: bytes, kind: str) -> bool:
-    """Whether the format's own end is there, which Pillow does not check; a TIFF has no end mark."""
-    if kind == "PNG":
-        return png.is_complete(data)
-    if kind == "JPEG":
-        return _is_complete_jpeg(data)
-    if kind == "BMP":
-        return len(data) >= max(26, int.from_bytes(data[2:6], "little"))
-    return True
+def _refuse_second_picture(data: bytes, end: int) -> None:
+    """Refuse a picture behind the first, as uploads that resume by appending leave it; padding is allowed.
 
-
-def _is_complete_jpeg(data: bytes) -> bool:
-    """Whether the end mark is there; segments are skipped, since an EXIF thumbnail has its own end mark."""
-    marker, scans = _JPEG_MARKER.search(data, 2), 0
-    for _ in range(_MAX_JPEG_SEGMENTS):
-        if marker is None:
-            return False
-        code, position = data[marker.start() + 1], marker.end()
-        if code == 0xD9:
-            return True
-        scans += code == 0xDA
-        if scans > _MAX_JPEG_SCANS:
-            break
-        if code not in (0x01, 0xD8):
-            position += int.from_bytes(data[position : position + 2], "big")
-        marker = _JPEG_MARKER.search(data, position)
-    raise ImageError("too_large", f"has more than {_MAX_JPEG_SCANS} scans or {_MAX_JPEG_SEGMENTS} segments")
+    An upload that began again in the middle leaves half of the first picture before the whole second one. In
+    a format without an end mark that looks like one picture with something behind it: the second one's first
+    bytes are as far from the end as the picture is long.
+    """
+    again = len(data) - end
+    if _SECOND.search(data, end) or (again >= 8 and data[again : again + 8] == data[:8]):
+        raise ImageError("multi_frame", "has a second picture behind its end; write one picture to a file")

@@ -22,14 +22,14 @@ _MAX_ROWS_BYTES: Final = 32 << 20  # 32 megapixels of grey: for a moment they ar
 _MAX_BLOCK_BYTES: Final = 0xFFFF  # the most that a stored block holds (RFC 1951, 3.2.4)
 
 
-def is_complete(png: bytes) -> bool:
-    """Whether the end chunk is there in full.
+def end(png: bytes) -> int | None:
+    """Return where the end chunk ends; None if it is not there in full.
 
     Raises:
         ImageError: ``too_large``, more than ``_MAX_CHUNKS`` chunks.
     """
-    end = next((end for name, _, end in _chunks(png) if name == b"IEND"), None)
-    return end is not None and end + 4 <= len(png)
+    last = next((stop for name, _, stop in _chunks(png) if name == b"IEND"), None)
+    return None if last is None or last + 4 > len(png) else last + 4
 
 
 def check_sums(png: bytes) -> None:

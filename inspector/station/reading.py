@@ -73,13 +73,14 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
     try:
         file = read_source(arrival.path, max_bytes=limits.max_bytes)
         with journal.decoding(arrival.source_name):
-            pixels = decoder.decode(
+            picture = decoder.decode_picture(
                 file.data,
                 formats=limits.formats,
                 max_pixels=limits.max_pixels,
                 bit_depth=limits.bit_depth,
             )
-            prepared, flaw = _prepared(pixels, prepare), flaws.find_flaw(pixels)
+            prepared = _prepared(picture.pixels, prepare)
+            flaw = flaws.find_flaw(picture.pixels) or picture.flaw
     except ImageError as error:
         return _unreadable(arrival, file, error)
     if len(file.data) > _MAX_KEPT_BYTES:

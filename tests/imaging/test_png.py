@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
-from inspector.imaging import png
+from inspector.imaging import decoder, png
 
 RANDOM = np.random.default_rng(0)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -100,3 +101,57 @@ def test_a_large_picture_is_left_to_pillow() -> None:
     assert png.with_stored_pixels(png_of(rows, width=2400, height=1800, depth=16, colour=6)) is None
     few = rows[: 1200 * (1 + 2400 * 8)]
     assert png.with_stored_pixels(png_of(few, width=2400, height=1200, depth=16, colour=6))
+
+
+# --- every kind of pixel ------------------------------------------------------------------------------
+
+
+def _rows(samples: NDArray[np.int64], depth: int) -> bytes:
+    """Rows of samples[h, w, channels], each behind its filter byte."""
+    if depth == 16:
+        packed = samples.astype(">u2").view(np.uint8).reshape(len(samples), -1)
+    else:
+        bits = np.unpackbits(samples.astype(np.uint8)[..., None], axis=-1)[..., 8 - depth :]
+        packed = np.packbits(bits.reshape(len(samples), -1), axis=1)
+    return b"".join(b"\0" + row.tobytes() for row in packed)
+
+
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+
+
+@pytest.mark.parametrize("more", [[], [(b"gAMA", (45_455).to_bytes(4, "big"))], ["tRNS"]])
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("colour", "depth"),
+    [(0, 1), (0, 2), (0, 4), (0, 8), (0, 16), (3, 1), (3, 2), (3, 4), (3, 8)]
+    + [(colour, depth) for colour in (2, 4, 6) for depth in (8, 16)],
+)
+def test_every_kind_of_pixel_is_read_by_the_specification(
+    colour: int, depth: int, interlaced: bool, more: list[object]
+) -> None:
+    """Each colour type and depth gives its grey; gamma and transparency change nothing."""
+    height, width = 19, 27
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    samples = np.random.default_rng(colour * 16 + depth).integers(0, 1 << depth, (height, width, channels))
+    palette = np.random.default_rng(1).integers(0, 256, (1 << depth, 3)) if colour == 3 else None
+    pieces = [samples[y::dy, x::dx] for y, x, dy, dx in _PASSES] if interlaced else [samples]
+    rows = b"".join(_rows(piece, depth) for piece in pieces if piece.size)
+    head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlaced)
+    chunks: list[tuple[bytes, bytes]] = [(b"IHDR", head)]
+    if palette is not None:
+        chunks.append((b"PLTE", palette.astype(np.uint8).tobytes()))
+    for extra in more:
+        if extra != "tRNS":
+            chunks.insert(1, extra)
+        elif colour == 3:
+            chunks.append((b"tRNS", bytes([0, 128])))
+        elif colour in (0, 2):
+            chunks.append((b"tRNS", samples[0, 0].astype(">u2").tobytes()))
+    chunks += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    data = SIGNATURE + b"".join(chunk(name, content) for name, content in chunks)
+    if palette is not None:
+        values = palette[samples[..., 0]]
+    else:
+        values = samples >> 8 if depth == 16 else samples * 255 // ((1 << depth) - 1)
+    luma = values[..., :3] @ np.array([0.299, 0.587, 0.114]) if values.shape[2] > 2 else values[..., 0]
+    assert np.abs(decoder.decode(data) - luma).max() <= 1
