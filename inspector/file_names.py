@@ -52,14 +52,18 @@ def _escape(text: str) -> str:
     )
 
 
-def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> NameParts:
+def parse(
+    source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo, seen_us: int | None = None
+) -> NameParts:
     """Camera, part, seam and camera time from a name, by the groups of ``name_pattern``.
 
     Where they tell no camera, the sub-folder that the file stood in is one.
 
     A name that the pattern does not match tells nothing, which is no error: the image is inspected all
     the same. ``time`` may be Unix seconds, ISO 8601, or a compact form such as ``20260105-134501``;
-    without an offset it is in the station's ``zone``.
+    without an offset it is in the station's ``zone``. A local clock shows an hour of autumn twice, and one of
+    spring never. Such a time has two readings; the one nearest to ``seen_us``, when the file was seen, is
+    taken.
     """
     folder = source_name.rpartition("/")[0] or None
     match = pattern.search(source_name) if pattern else None
@@ -71,16 +75,22 @@ def parse(source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo) -> Na
         camera=groups.get("camera") or folder,
         part=groups.get("part"),
         seam=groups.get("seam"),
-        camera_time_us=_time_us(time, zone) if time else None,
+        camera_time_us=_time_us(time, zone, seen_us) if time else None,
     )
 
 
-def _time_us(text: str, zone: tzinfo) -> int | None:
+def _time_us(text: str, zone: tzinfo, seen_us: int | None) -> int | None:
     moment = _moment(text)
     if moment is None or moment.year not in _PLAUSIBLE_YEARS:
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
-    return round(aware.timestamp() * 1_000_000)
+    if moment.tzinfo:
+        return _epoch_us(moment)
+    first, second = (_epoch_us(moment.replace(tzinfo=zone, fold=fold)) for fold in (0, 1))
+    return first if seen_us is None or abs(seen_us - first) <= abs(seen_us - second) else second
+
+
+def _epoch_us(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
 
 
 def _moment(text: str) -> datetime | None:

@@ -89,6 +89,26 @@ def test_camera_time_is_read_in_every_usual_form(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "seen", "taken"),
+    [
+        ("20261025-023000", "2026-10-25T00:30:04", "2026-10-25T00:30:00"),
+        ("20261025-023000", "2026-10-25T01:30:04", "2026-10-25T01:30:00"),
+        ("2026-10-25T02:59:59", "2026-10-25T01:00:01", "2026-10-25T00:59:59"),
+        ("2026-10-25T02:30:00+01:00", "2026-10-25T00:30:04", "2026-10-25T01:30:00"),
+        ("20261025-033000", "2026-10-25T01:30:04", "2026-10-25T02:30:00"),
+        ("20260329-023000", "2026-03-29T01:30:04", "2026-03-29T01:30:00"),
+        ("20260329-023000", "2026-03-29T00:30:04", "2026-03-29T00:30:00"),
+    ],
+)
+def test_of_two_readings_the_one_nearest_to_the_sight_counts(text: str, seen: str, taken: str) -> None:
+    """A local time that clocks show twice in autumn, or skip in spring, is read by when it was seen."""
+    seen_us, taken_us = (
+        int(datetime.fromisoformat(f"{moment}+00:00").timestamp()) * 1_000_000 for moment in (seen, taken)
+    )
+    assert parse(f"a_{text}.png", TIME, BERLIN, seen_us).camera_time_us == taken_us
+
+
+@pytest.mark.parametrize(
     "text", ["20261305134501", "frame", "99991231T235959", "0001-01-01", "176", "٣" * 10]
 )
 def test_a_time_that_is_none_is_left_out(text: str) -> None:

@@ -187,7 +187,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
         ),
         classifier=classifier,
         recorder=Recorder(
-            describe=lambda name: file_names.parse(name, pattern, settings.zone),
+            describe=lambda name, seen_us: file_names.parse(name, pattern, settings.zone, seen_us),
             calendar=lambda instant_us: times.local_day_and_shift(instant_us, settings.zone, settings.shifts),
             archive=archive,
         ),
@@ -229,8 +229,10 @@ def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rul
 def _results(folder: Path, settings: Settings, station: Daemon, recorded: threading.Event) -> Results:
     """Build the writer of result files; its position is kept beside the crash journal."""
 
-    def describe(name: str) -> NameParts:
-        return station.rules.recorder.describe(name)  # looked up each time, since a reload changes it
+    def describe(name: str, seen_us: int) -> NameParts:
+        return station.rules.recorder.describe(
+            name, seen_us
+        )  # looked up each time, since a reload changes it
 
     return Results(
         folder,

@@ -16,7 +16,9 @@ from inspector.times import DayAndShift
 class Recorder:
     """Maker of records, by the station's calendar, its naming pattern and the archive's free paths."""
 
-    describe: Callable[[str], NameParts]  # source name → camera, part, seam, camera time
+    describe: Callable[
+        [str, int], NameParts
+    ]  # source name, when it was seen → camera, part, seam, camera time
     calendar: Callable[[int], DayAndShift]  # of an instant in UTC epoch microseconds
     archive: Archive
 
@@ -27,7 +29,7 @@ class Recorder:
         return Inspected(
             arrival=arrival,
             source=frame.taken.source,
-            name=self.describe(arrival.source_name),
+            name=self.describe(arrival.source_name, arrival.seen_us),
             judgement=judgement,
             timings=Timings(
                 wait_ms=frame.wait_ms,

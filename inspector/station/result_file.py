@@ -49,16 +49,21 @@ def next_rows(after: int, station: str, limit: int, *, since_us: int | None) -> 
     return query if since_us is None else query.where(arrival.c.recorded_us >= since_us)
 
 
-def content(row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[str], NameParts]) -> Json:
+def content(
+    row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[str, int], NameParts]
+) -> Json:
     """Return the fields of one row of :func:`next_rows`.
 
     Args:
         row: the arrival with its inspection or quarantine row.
         station: the settings' station.
         zone: time zone of the times.
-        describe: returns camera, part and seam of a name, for a file without an inspection.
+        describe: returns camera, part, seam and time by a name and when it was seen, for files
+            without an inspection.
     """
-    parts: Any = row if row["inspection_id"] is not None else asdict(describe(row["source_name"]))
+    parts: Any = (
+        row if row["inspection_id"] is not None else asdict(describe(row["source_name"], row["seen_us"]))
+    )
     times = {"camera_time": parts["camera_time_us"], "seen": row["seen_us"], "recorded": row["recorded_us"]}
     return {
         "schema": SCHEMA,

@@ -69,7 +69,8 @@ class Results:
         url: the quality database.
         station: name of the station.
         zone: time zone of the times in the results.
-        describe: returns camera, part and seam of a name, for files without an inspection.
+        describe: returns camera, part, seam and time by a name and when it was seen, for files without
+            an inspection.
         events: where a failure of the folder and its end are reported.
         woken: set after each commit.
     """
@@ -82,7 +83,7 @@ class Results:
         station: str,
         *,
         zone: tzinfo,
-        describe: Callable[[str], NameParts],
+        describe: Callable[[str, int], NameParts],
         events: Events,
         woken: threading.Event,
     ) -> None:

@@ -58,7 +58,7 @@ counted AS MATERIALIZED (
         END THEN 1 ELSE 0 END AS has_more
     FROM touched t
 ),
-found AS (
+found AS MATERIALIZED (
     SELECT * FROM own
     UNION ALL
     SELECT
@@ -85,6 +85,11 @@ once AS MATERIALIZED (
         SELECT 1 FROM inspection o
         WHERE o.id = f.duplicate_of AND o.part = f.part AND coalesce(o.seam, '') = coalesce(f.seam, '')
           AND o.pass_no = f.pass_no
+    )
+    AND f.id IN (
+        SELECT min(id) FROM found
+        WHERE duplicate_of IS NOT NULL
+        GROUP BY station_id, part, seam, pass_no, duplicate_of
     )
 ),
 pass AS (

@@ -330,6 +330,25 @@ def test_late_frames_change_a_seams_verdict(store: Store, url: URL, seam: str | 
     assert seams(url, since="2026-01-07") == [], "its first frame lies before"
 
 
+def test_the_same_bytes_count_once_in_every_pass(store: Store, url: URL) -> None:
+    """A frozen camera's frame is one frame in the first pass and in each later one, whatever its names."""
+    force = in_force(store)
+    store.record(weld("PPPPPF", content="frozen"), force)
+    later = [
+        dataclasses.replace(
+            frame,
+            arrival=dataclasses.replace(frame.arrival, seen_us=frame.arrival.seen_us + HOUR_US),
+            inspected_us=frame.inspected_us + HOUR_US,
+        )
+        for frame in weld("FFFF", first=6, content="frozen") + weld("PPPPF", first=10)
+    ]
+    store.record(later, force)
+    assert seams(url) == [
+        ("P", "S", "REVIEW", "too few", 1, None, None),
+        ("P", "S", "PASS", None, 6, None, None),
+    ]
+
+
 def test_each_camera_has_its_own_windows(store: Store, url: URL) -> None:
     """Three failed frames of a camera in a row fail the seam, even with another camera's between them."""
     frames = weld("FPFPFPPPPPP")

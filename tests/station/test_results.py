@@ -52,7 +52,7 @@ class Teller:
             self.url,
             "cell-1",
             zone=ZoneInfo("Europe/Berlin"),
-            describe=lambda name: parse(name, PATTERN, ZoneInfo("UTC")),
+            describe=lambda name, seen_us: parse(name, PATTERN, ZoneInfo("UTC"), seen_us),
             events=self.events,
             woken=self.woken,
         )
