@@ -91,5 +91,6 @@ class DataError(UsageError):
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` if one of the ``known`` words is similar, else an empty text."""
-    near = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    spellings = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), list(spellings), n=1)
+    return f"; did you mean '{spellings[near[0]]}'?" if near else ""

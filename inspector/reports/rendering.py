@@ -15,6 +15,7 @@ from rich.text import Text
 from inspector.errors import UsageError
 from inspector.reports.query import Report
 
+BYTE_ORDER_MARK = "\ufeff"
 _CONSOLE_COLUMNS = 10_000  # wide enough for every row: a table cut to the window would hide figures
 
 
@@ -49,7 +50,9 @@ def _csv(report: Report) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(report.columns)
     writer.writerows(report.rows)
-    return buffer.getvalue().rstrip("\n")
+    text = buffer.getvalue().rstrip("\n")
+    # Excel reads a CSV as UTF-8 only with this mark. Without other letters it would only disturb scripts.
+    return text if text.isascii() else f"{BYTE_ORDER_MARK}{text}"
 
 
 def _table(report: Report) -> str:

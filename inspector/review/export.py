@@ -81,7 +81,7 @@ def export(
         with database.reading(url) as engine, database.transaction(engine) as connection:
             database.require_schema(connection)
             rows = connection.execute(_reviewed(station, first, last, part)).all()
-        with (unfinished / LABELS).open("w", encoding="utf-8", newline="") as stream:
+        with (unfinished / LABELS).open("w", encoding="utf-8-sig", newline="") as stream:
             table = csv.writer(stream, lineterminator="\n")
             table.writerow(["path", "label", "run"])
             table.writerows(_copied(rows, archive_folder, unfinished, result))

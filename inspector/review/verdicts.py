@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import times
+from inspector import tables, times
 from inspector.errors import UsageError
 from inspector.ledger import database
 from inspector.ledger.schema import audit_sample, model
@@ -95,31 +93,23 @@ def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
     """Verdicts of a CSV: for each filled-in row its line number with the review, or with what is wrong.
 
     Columns ``id`` and ``human_verdict``, optionally ``human_label``, ``reviewer`` and ``note``; those of
-    ``weld-inspect review next --format csv`` may stay. Rows without a verdict are left out. A semicolon
-    separates as well, as spreadsheets write it where the comma is the decimal point.
+    ``weld-inspect review next --format csv`` may stay. Rows without a verdict are left out. See
+    :mod:`inspector.tables` for what spreadsheets may write.
 
     Args:
-        path: the file, UTF-8.
+        path: the file.
         reviewer: who looked, where the column is missing or empty.
 
     Raises:
         UsageError: the file cannot be read, or its columns are wrong.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read as UTF-8 text: {error}") from None
-    first_line = text.partition("\n")[0]
-    table = csv.DictReader(
-        io.StringIO(text, newline=""),
-        delimiter=";" if first_line.count(";") > first_line.count(",") else ",",
-        strict=True,
-    )
-    try:
-        _require_columns(path, table.fieldnames or ())
-        return list(_answers(table, reviewer))
-    except csv.Error as error:
-        raise UsageError(f"{path}: line {table.line_num}: is no CSV: {error}") from None
+        rows = tables.read_rows(path, ("id", "human_verdict"))
+    except tables.TableError as error:
+        raise UsageError(f"{path}: {error}") from None
+    columns = [cell.strip() for cell in rows[0][1]] if rows else []
+    _require_columns(path, columns)
+    return list(_answers(columns, rows[1:], reviewer))
 
 
 def _require_columns(path: Path, columns: Sequence[str]) -> None:
@@ -136,24 +126,27 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
         raise UsageError(f"{path}: there is no column {unknown[0]!r}{hint}")
 
 
-def _answers(table: csv.DictReader[str], reviewer: str) -> Iterator[tuple[int, Review | str]]:
+def _answers(
+    columns: Sequence[str], rows: Sequence[tables.Row], reviewer: str
+) -> Iterator[tuple[int, Review | str]]:
     seen: dict[int, int] = {}
-    for row in table:
-        cells = {name: (row.get(name) or "").strip() for name in ("id", *ANSWER_COLUMNS)}
-        if None in row:
-            yield table.line_num, "has more cells than the header"
+    for line, row in rows:
+        given = dict(zip(columns, row, strict=False))
+        cells = {name: given.get(name, "").strip() for name in ("id", *ANSWER_COLUMNS)}
+        if any(row[len(columns) :]):
+            yield line, "has more cells than the header"
         elif not cells["human_verdict"]:
             continue
         elif not (cells["id"].isascii() and cells["id"].isdecimal() and len(cells["id"]) < 19):
-            yield table.line_num, f"{cells['id']!r} is no number of an inspection"
+            yield line, f"{cells['id']!r} is no number of an inspection"
         elif cells["human_verdict"].upper() not in Verdict.__members__:
-            yield table.line_num, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
+            yield line, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
         elif (inspection := int(cells["id"])) in seen:
-            yield table.line_num, f"inspection {inspection} stands in line {seen[inspection]} already"
+            yield line, f"inspection {inspection} stands in line {seen[inspection]} already"
         else:
-            seen[inspection] = table.line_num
+            seen[inspection] = line
             yield (
-                table.line_num,
+                line,
                 Review(
                     inspection=inspection,
                     reviewer=cells["reviewer"] or reviewer,

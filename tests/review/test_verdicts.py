@@ -209,6 +209,15 @@ def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
     assert read_csv(path, "ann") == [(2, Review(7, "ann", Verdict.PASS, None, "a;b"))]
 
 
+@pytest.mark.parametrize(("separator", "encoding"), [("\t", "utf-16"), (";", "utf-8-sig"), (",", "utf-8")])
+def test_each_form_of_excel_is_read_with_its_names(tmp_path: Path, separator: str, encoding: str) -> None:
+    """Excel's Unicode text and both kinds of CSV keep every name; empty cells at the end are no mistake."""
+    path = tmp_path / "sheet.csv"
+    lines = ["id|human_verdict|human_label|reviewer|note", "7|FAIL||J\u00f6rg|'Pore 2 mm'|||", "||||"]
+    path.write_bytes("\r\n".join(lines).replace("|", separator).replace("'", '"').encode(encoding))
+    assert read_csv(path, "ann") == [(2, Review(7, "J\u00f6rg", Verdict.FAIL, None, "Pore 2 mm"))]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -216,7 +225,7 @@ def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
         (b"id,verdict\n1,PASS\n", "lacks the column human_verdict"),
         (b"id,human_verdict,human_lable\n", "no column 'human_lable'; did you mean 'human_label'?"),
         (b"id,human_verdict,colour\n", "no column 'colour'; take it out"),
-        (b"id,human_verdict\n1,\xff\n", "cannot be read as UTF-8 text"),
+        (b"id,human_verdict\n1,\xff\n", "save it as 'CSV UTF-8"),
         (b'id,human_verdict\n1,"PASS\n', "is no CSV"),
     ],
 )

@@ -5,26 +5,40 @@ a folder of class folders              a frame's run is the sub-folder below its
 a folder that holds one ``*.json``     ``{relative path: class number}``; the run is the path's folder
 a CSV, or a folder that holds one      ``path,label[,run]``, paths from the CSV's folder; the label is a
                                        class name or number
-a folder of ``train valid test``       each in any of the forms above
+a folder of ``train valid test``       each in any of the forms above; ``val`` and ``validation`` will do
 =====================================  ==================================================================
 
 Only label files are opened here. Their problems are collected instead of raised, so that a user sees all of
-them at once. :func:`trainer.data.frames.load` adds the images that cannot be read.
+them at once. :func:`trainer.data.frames.load` adds the images that cannot be read. Files that are not used
+are no problem, but each kind of them is named with its number.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import logging
+import unicodedata
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from trainer.data import label_tables, left_out
+from trainer.data.files import in_system_folder, is_frame, is_system_name
 from trainer.errors import DataError, Problem, did_you_mean
 
+log = logging.getLogger(__name__)
+
+# The usual names of parts: Ultralytics and torchvision's examples write val, Keras's write validation.
+PART_OF_FOLDER = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "val": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
 PARTS = ("train", "valid", "test")
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +60,9 @@ class Listing:
     classes: list[str]
     frames: list[Frame] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(
+        default_factory=list
+    )  # files that are there and not used, one line for each kind
 
     def part(self, *parts: str | None) -> list[Frame]:
         """Return the frames of these parts."""
@@ -67,137 +84,142 @@ def read(data: Path, classes: Sequence[str] = (), *, to_train: bool = False) -> 
         DataError: there are no frames.
     """
     listing = Listing(data, list(classes))
-    for part, folder in _part_folders(data):
+    for part, folder in _part_folders(data, listing):
         found = _read_part(folder, listing)
         prefix = "" if folder == data else f"{folder.name}/"
         listing.frames += [replace(frame, part=part, name=prefix + frame.name) for frame in found]
     listing.frames.sort(key=lambda frame: frame.name)
     _report_duplicates(listing)
+    _report_similar_classes(listing)
     if to_train:
         _report_empty_classes(listing)
+    for note in listing.notes:
+        log.warning("%s", note)
     if not listing.frames:
         raise DataError(data, listing.problems or [Problem("nothing to read", "there are no images in it")])
     return listing
 
 
-def _part_folders(data: Path) -> list[tuple[str | None, Path]]:
+def _part_folders(data: Path, listing: Listing) -> list[tuple[str | None, Path]]:
     if not data.exists():
         raise DataError(data, [Problem("missing", "there is no such file or folder")])
-    parts = [(name, data / name) for name in PARTS if (data / name).is_dir()] if data.is_dir() else []
-    return list(parts) or [(None, data)]
+    if not data.is_dir():
+        return [(None, data)]
+    folders = [path for path in sorted(data.iterdir()) if path.is_dir() and not is_system_name(path.name)]
+    of_part: dict[str, list[Path]] = defaultdict(list)
+    for folder in folders:
+        if folder.name.lower() in PART_OF_FOLDER and folder.name not in listing.classes:
+            of_part[PART_OF_FOLDER[folder.name.lower()]].append(folder)
+    for part, found in of_part.items():
+        if len(found) > 1:
+            names = " and ".join(f"'{folder.name}'" for folder in found)
+            raise DataError(
+                data, [Problem("two folders for one part", f"{names} are both '{part}'; keep one")]
+            )
+    if not of_part:
+        return [(None, data)]
+    used = {found[0] for found in of_part.values()}
+    listing.notes += left_out.beside_parts(data, used)
+    return [(part, of_part[part][0]) for part in PARTS if part in of_part]
 
 
 def _read_part(data: Path, listing: Listing) -> list[Frame]:
     if data.is_file():
-        if data.suffix.lower() != ".csv":
+        if data.suffix.lower() not in (".csv", ".tsv", ".txt"):
             raise DataError(data, [Problem("unknown form", "give a folder, or a CSV of path,label[,run]")])
-        return list(_frames_in_rows(data, listing, _csv_rows(data)))
-    jsons = sorted(data.glob("*.json"))
-    if len(jsons) > 1:
-        names = ", ".join(path.name for path in jsons)
-        raise DataError(data, [Problem("unclear labels", f"which of {names}? keep one")])
-    if jsons:
-        return list(_frames_in_rows(jsons[0], listing, _json_rows(jsons[0])))
-    csvs = [path for path in sorted(data.glob("*.csv")) if _has_header(path)]
-    if len(csvs) == 1:
-        return list(_frames_in_rows(csvs[0], listing, _csv_rows(csvs[0])))
-    return list(_frames_in_folders(data, listing))
+        return list(_frames_in_table(data, listing))
+    table = label_tables.find(data, listing.notes)
+    if table is None:
+        return list(_frames_in_folders(data, listing))
+    frames = list(_frames_in_table(table, listing))
+    listing.notes += left_out.unlisted(table, [frame.path for frame in frames])
+    return frames
 
 
 def _frames_in_folders(data: Path, listing: Listing) -> Iterator[Frame]:
-    folders = sorted(path for path in data.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = [path for path in sorted(data.iterdir()) if path.is_dir() and not is_system_name(path.name)]
     if not listing.classes:
-        listing.classes = [folder.name for folder in folders]
+        listing.classes = list(dict.fromkeys(_composed(folder.name) for folder in folders))
     for folder in folders:
-        if folder.name not in listing.classes:
+        label = _class_number(folder.name, listing)
+        if label is None:
             hint = did_you_mean(folder.name, listing.classes)
             listing.problems.append(Problem("unknown class folder", f"{folder}{hint}"))
             continue
-        for path in sorted(folder.rglob("*")):
-            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-                run = path.relative_to(folder).parent.as_posix()
-                yield Frame(
-                    path,
-                    path.relative_to(data).as_posix(),
-                    listing.classes.index(folder.name),
-                    None if run == "." else run,
-                )
+        for path in sorted(path for path in folder.rglob("*") if is_frame(path, data)):
+            run = path.relative_to(folder).parent.as_posix()
+            yield Frame(path, path.relative_to(data).as_posix(), label, None if run == "." else run)
+    listing.notes += left_out.beside_frames(data)
+    listing.notes += [
+        f"{data}: {count} folders are named {name!r}, in different Unicode forms; they are one class"
+        for name, count in Counter(_composed(folder.name) for folder in folders).items()
+        if count > 1
+    ]
 
 
-Row = tuple[str, object, str | None]  # path, label, run
-
-
-def _frames_in_rows(table: Path, listing: Listing, rows: Iterator[Row]) -> Iterator[Frame]:
+def _frames_in_table(table: Path, listing: Listing) -> Iterator[Frame]:
     label_of = _label_reader(listing)
-    for name, label, run in rows:
+    hidden = []
+    for name, label, run in label_tables.read(table):
+        path = label_tables.existing_file(table.parent, name)
+        if path and path.is_relative_to(table.parent) and in_system_folder(path.relative_to(table.parent)):
+            hidden.append(path)
+            continue
         number = label_of(label)
-        path = table.parent / name
         if number is None:
             hint = did_you_mean(str(label), listing.classes)
             listing.problems.append(Problem("unknown label", f"{label!r} of {name} in {table}{hint}"))
-        if not path.is_file():
+        if path is None:
             listing.problems.append(Problem("missing file", f"{name} in {table}"))
         elif number is not None:
-            yield Frame(path, Path(name).as_posix(), number, run)
+            relative = path.relative_to(table.parent) if path.is_relative_to(table.parent) else path
+            yield Frame(path, relative.as_posix(), number, run)
+    listing.notes += left_out.system_files(table.parent, hidden)
 
 
 def _label_reader(listing: Listing) -> Callable[[object], int | None]:
     """Return a function from a label to its class number; None for an unknown label.
 
-    A label is a class name or a class number. If nothing names the classes, the labels are the names.
+    A label is a class name or a class number. If nothing names the classes, the labels are the names. A class
+    whose name is a number has no other number: in the classes 0, 1, 2 and 5, label 3 is unknown.
     """
     named_by_labels = not listing.classes
+    has_numbers = not any(name.isdecimal() for name in listing.classes)
 
     def number(label: object) -> int | None:
-        text = str(label).strip()
-        if text in listing.classes:
-            return listing.classes.index(text)
+        text = _composed(str(label).strip())
+        known = _class_number(text, listing)
+        if known is not None:
+            return known
         if named_by_labels and text and isinstance(label, str | int) and not isinstance(label, bool):
             listing.classes.append(text)
             return len(listing.classes) - 1
-        if not named_by_labels and not isinstance(label, bool) and text.isdecimal():
+        if not named_by_labels and has_numbers and not isinstance(label, bool) and text.isdecimal():
             return int(text) if int(text) < len(listing.classes) else None
         return None
 
     return number
 
 
-def _json_rows(path: Path) -> Iterator[Row]:
-    try:
-        content = json.loads(_read_text(path))
-    except ValueError as error:
-        raise DataError(path, [Problem("not JSON", str(error))]) from None
-    if not isinstance(content, dict):
-        raise DataError(path, [Problem("not a label file", "it must be {relative path: class number}")])
-    # Sorted by label: if labels name the classes, the classes are in this order.
-    for name, label in sorted(content.items(), key=lambda item: (str(item[1]), item[0])):
-        run = Path(name).parent.as_posix()
-        yield name, label, None if run == "." else run
+def _composed(name: str) -> str:
+    """Return a name in the form that most systems write; macOS writes ``ö`` as ``o`` and two dots."""
+    return unicodedata.normalize("NFC", name)
 
 
-def _csv_rows(path: Path) -> Iterator[Row]:
-    rows = [row for row in csv.reader(io.StringIO(_read_text(path), newline="")) if row]
-    header = ["path", "label", "run"]
-    if rows and [cell.strip().lower() for cell in rows[0][:2]] == header[:2]:
-        header = [cell.strip().lower() for cell in rows.pop(0)]
-    short = [number for number, row in enumerate(rows, start=1) if len(row) < 2]
-    if short:
-        raise DataError(path, [Problem("row without a label", f"row {number}") for number in short])
-    cells = [dict(zip(header, row, strict=False)) for row in rows]
-    for cell in sorted(cells, key=lambda cell: (cell["label"], cell["path"])):
-        yield cell["path"], cell["label"], cell.get("run", "").strip() or None
+def _class_number(name: str, listing: Listing) -> int | None:
+    names = [_composed(known) for known in listing.classes]
+    return names.index(_composed(name)) if _composed(name) in names else None
 
 
-def _has_header(path: Path) -> bool:
-    with path.open(encoding="utf-8-sig", errors="replace") as stream:
-        return stream.readline().replace(" ", "").lower().startswith("path,label")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, [Problem("unreadable label file", str(error))]) from None
+def _report_similar_classes(listing: Listing) -> None:
+    similar: dict[str, list[str]] = defaultdict(list)
+    for name in listing.classes:
+        similar[" ".join(_composed(name).casefold().split())].append(name)
+    listing.problems += [
+        Problem("classes that differ only by case or spaces", f"{', '.join(map(repr, names))}; rename one")
+        for names in similar.values()
+        if len(names) > 1
+    ]
 
 
 def _report_duplicates(listing: Listing) -> None:

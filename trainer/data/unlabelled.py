@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer.data.datasets import IMAGE_SUFFIXES, Frame
+from trainer.data import left_out
+from trainer.data.datasets import Frame
+from trainer.data.files import is_frame
 from trainer.data.frames import load
 from trainer.data.resizing import prepare
 from trainer.errors import DataError, Problem
@@ -36,12 +38,14 @@ def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
         DataError: there is no such image.
     """
     known = {frame.path.resolve() for frame in labelled}
-    paths = (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(folder.rglob("*"))
     frames = [
         Frame(path, path.relative_to(folder).as_posix(), NO_LABEL, part="unlabelled")
-        for path in paths
-        if path.resolve() not in known and not path.name.startswith(".")
+        for path in files
+        if is_frame(path, folder) and path.resolve() not in known
     ]
+    for line in left_out.system_files(folder, files):
+        log.warning("%s", line)
     if not frames:
         raise DataError(folder, [Problem("nothing to read", "there are no images except labelled ones")])
     return frames

@@ -59,7 +59,7 @@ def _samples(run: Path, out: Path) -> None:
     recipe = load(str(run / "recipe.yaml"))
     data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
     root = data if data.is_dir() else data.parent
-    with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape") as stream:
+    with (run / "split.csv").open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         frames = {
             row["label"]: root / row["path"] for row in csv.DictReader(stream) if row["part"] == "train"
         }

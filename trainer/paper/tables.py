@@ -88,7 +88,7 @@ def spread(values: Sequence[float], unit: float = 100, digits: int = 1) -> str:
 
 
 def _frames_by_class(run: Path) -> Table:
-    with (run / "split.csv").open(encoding="utf-8", errors="surrogateescape") as stream:
+    with (run / "split.csv").open(encoding="utf-8-sig", errors="surrogateescape") as stream:
         split = list(csv.DictReader(stream))
     count = Counter((row["label"], row["part"]) for row in split)
     parts = sorted({row["part"] for row in split}, key=["train", "valid", "test"].index)

@@ -203,7 +203,9 @@ class RunFolder:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
-        self.write(name, text.getvalue())
+        content = text.getvalue()
+        # Excel reads a CSV as UTF-8 only with a byte-order mark
+        self.write(name, content if content.isascii() else f"\ufeff{content}")
 
 
 def _read_identity(run: Path) -> dict[str, Any] | None:
