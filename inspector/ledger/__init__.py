@@ -1,5 +1,7 @@
 """The quality database: its schema, and every statement that the station runs on it.
 
 ``schema`` and ``views`` define it. ``database`` opens SQLite and PostgreSQL so that both behave alike.
-``statements`` makes rows and look-ups, and ``store`` is the only module that writes.
+``statements`` builds rows and look-ups. ``store`` is the only module that writes.
+
+Nothing is imported here, so that a command's ``--help`` does not wait for SQLAlchemy.
 """

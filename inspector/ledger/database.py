@@ -1,8 +1,8 @@
 """Engines for SQLite and PostgreSQL that behave alike: one transaction model, one set of errors.
 
-SQLite runs in WAL mode with ``synchronous=FULL`` (a commit survives a power cut), readers open the file
-read-only, and a fixed SQLite library is taken where one is installed. PostgreSQL gets timeouts on everything
-that could otherwise hang for ever.
+SQLite runs in WAL mode with ``synchronous=FULL``, so that a commit survives a power cut. Readers open the
+file read-only. If ``pysqlite3`` is installed, its fixed SQLite library is used. On PostgreSQL every wait that
+could last without end has a timeout.
 """
 
 from __future__ import annotations
@@ -44,20 +44,20 @@ log = logging.getLogger("weldnet")
 # transaction that adds a row for each takes tens of milliseconds, which the daemon's next commit can wait.
 MAX_IDS_PER_QUERY = 500
 _BUSY_TIMEOUT_S = 30  # another writer's commit lasts milliseconds; longer than this is an outage
-_PG_DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
-    "connect_timeout": "5",  # s: the status has to name an outage within 10 s
-    "tcp_user_timeout": "30000",  # ms: a server that vanished without a word
+_PG_DEFAULTS: dict[str, str] = {  # each can be set in the URL's query instead
+    "connect_timeout": "5",  # s: the status must name an outage within 10 s
+    "tcp_user_timeout": "30000",  # ms: a server that disappeared without closing the connection
     "application_name": "weldnet-station",
 }
 _PG_WRITE_TIMEOUT_MS = 30_000  # a batch takes milliseconds; longer than this is an outage
-_PG_READ_TIMEOUT_MS = 300_000  # a report over all time may take its time
+_PG_READ_TIMEOUT_MS = 300_000  # a report over several years may take minutes
 _PG_READER_SETTINGS = (
     "default_transaction_read_only=on",
-    "work_mem=64MB",  # a month's percentiles sort in memory; PostgreSQL's own 4 MB go to disk for them
-    "random_page_cost=1.1",  # on an SSD; with PostgreSQL's own 4 it reads five million rows to avoid an index
+    "work_mem=64MB",  # sorts a month's percentiles in memory; the default of 4 MB sorts them on disk
+    "random_page_cost=1.1",  # for an SSD; with the default of 4 it reads five million rows, not an index
 )
-# What libpq and the server say of a connection that waiting alone will not mend; neither gives a code there.
-# A server that speaks another language (its lc_messages) is taken for an outage that says the same.
+# Messages of libpq and the server about a connection that fails until a person changes something. They come
+# without an error code. If the server uses another language (lc_messages), the error counts as an outage.
 _PG_REFUSALS = (
     "password authentication failed",
     "no password supplied",
@@ -74,20 +74,20 @@ _PG_REFUSALS = (
     "invalid integer value",
     "unrecognized configuration parameter",
 )
-_FIX_ACCESS = "mend database_url, the password or the server's roles"
+_FIX_ACCESS = "correct database_url, the password or the server's roles"
 _RUN_MIGRATE = "run 'weld-inspect migrate --config F'"
 
 
 def engine(url: URL | str, *, read_only: bool = False, create: bool = False) -> sa.Engine:
-    """An engine for either back end; nothing is connected yet.
+    """Return an engine for either back end; it connects when it is first used.
 
     Args:
         url: ``sqlite:///FILE`` or ``postgresql+psycopg://USER@HOST/DATABASE``.
-        read_only: every transaction only reads; SQLite opens the file with ``mode=ro``.
-        create: make the SQLite file where it is missing.
+        read_only: transactions cannot write; SQLite opens the file with ``mode=ro``.
+        create: create the SQLite file if it is missing.
 
     Raises:
-        SchemaError: the SQLite file is missing and not to be created.
+        SchemaError: the SQLite file is missing, and ``create`` is False.
         UsageError: the driver is not installed, or the file's folder is missing or on a network file system.
     """
     url = make_url(url)
@@ -98,7 +98,7 @@ def engine(url: URL | str, *, read_only: bool = False, create: bool = False) -> 
 
 @contextmanager
 def reading(url: URL | str) -> Iterator[sa.Engine]:
-    """A read-only engine that is given back at the end; errors as in :func:`engine`."""
+    """Provide a read-only engine, and close it at the end; errors as in :func:`engine`."""
     opened = engine(url, read_only=True)
     try:
         yield opened
@@ -107,14 +107,14 @@ def reading(url: URL | str) -> Iterator[sa.Engine]:
 
 
 def batches(items: Iterable[T]) -> Iterator[list[T]]:
-    """Lists of at most ``MAX_IDS_PER_QUERY`` items, in order."""
+    """Split items into lists of at most ``MAX_IDS_PER_QUERY``, in order."""
     iterator = iter(items)
     while batch := list(islice(iterator, MAX_IDS_PER_QUERY)):
         yield batch
 
 
 def display(url: URL | str) -> str:
-    """The URL as messages may show it: no password, not even one in the query."""
+    """Return the URL as messages may show it: without a password, also in its query."""
     url = make_url(url)
     if url.get_backend_name() == "sqlite":
         return str(url.database)
@@ -122,22 +122,22 @@ def display(url: URL | str) -> str:
 
 
 def immediate(engine: sa.Engine) -> sa.Engine:
-    """The same engine for writers: SQLite takes the write lock at BEGIN.
+    """Return the same engine for writers: SQLite takes the write lock at BEGIN.
 
-    A transaction that reads first and then wants to write could otherwise fail with ``database is locked`` at
-    once, without waiting, because its snapshot has become old.
+    Without this, a transaction that reads before it writes can fail with ``database is locked`` at once: its
+    snapshot may be old by then, and SQLite does not wait in that case.
     """
     return engine.execution_options(sqlite_begin="IMMEDIATE")
 
 
 @contextmanager
 def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Commit or roll back; whatever the database says comes out as one line of our own error tree.
+    """Commit or roll back, and turn an error of the database into one line of our own error tree.
 
     Raises:
-        StoreUnavailable: an outage: no answer, locked, out of space, time out, dead connection.
+        StoreUnavailable: an outage: no answer, locked, out of space, timeout, dead connection.
         StoreRefused: the server refuses this user, password or database, or a right is missing.
-        SchemaError: tables are missing or of another shape; the file is no database.
+        SchemaError: tables are missing or have another shape, or the file is no database.
         UsageError: the URL asks for something that the driver does not know.
     """
     try:
@@ -153,7 +153,7 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
-    """Our error for the driver's; None for what can only be a mistake in this program."""
+    """Return our error for the driver's error; None if it can only be a mistake in this program."""
     message = " ".join(str(error.orig).split())
     where = display(url)
     outages = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
@@ -172,7 +172,7 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
 
 
 def _schema_error(message: str, sqlstate: str | None) -> str | None:
-    """What is wrong with the tables, where the driver's words say so."""
+    """Return what is wrong with the tables; None if the driver's message is about something else."""
     if message.startswith("no such") or "UndefinedTable" in message or sqlstate in ("42P01", "42703"):
         return f"lacks a table or column of this program ({message}); {_RUN_MIGRATE}"
     if "already exists" in message:
@@ -190,7 +190,7 @@ def _sqlstate(error: sa.exc.DBAPIError) -> str | None:
 
 
 def sqlite_driver() -> ModuleType:
-    """``pysqlite3`` where installed (it brings a fixed SQLite), else the standard library's."""
+    """Return ``pysqlite3`` with its fixed SQLite if it is installed, else the standard library's module."""
     try:
         return import_module("pysqlite3.dbapi2")
     except ImportError:
@@ -198,7 +198,7 @@ def sqlite_driver() -> ModuleType:
 
 
 def wal_reset_bug(version: tuple[int, ...]) -> bool:
-    """Whether this SQLite can corrupt a WAL database that two connections hold open.
+    """Return whether this SQLite can corrupt a WAL database that two connections hold open.
 
     Source: sqlite.org/wal.html, "The WAL-reset bug": fixed in 3.51.3, and in 3.50.7 and 3.44.6.
     """
@@ -211,11 +211,13 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     kind = filesystems.file_system(file.parent)
     if kind in filesystems.NETWORK:
         raise UsageError(
-            f"{file} lies on {kind}: SQLite loses data on network file systems; "
+            f"{file} is on {kind}: SQLite loses data on network file systems; "
             "put it on a local disk, or use PostgreSQL"
         )
     if create and not file.parent.is_dir():
-        raise UsageError(f"{file}: cannot be created, its folder is missing; make it or change database_url")
+        raise UsageError(
+            f"{file}: cannot be created, its folder is missing; create it or change database_url"
+        )
     if not os.access(file.parent, os.X_OK if read_only else os.W_OK | os.X_OK):
         raise UsageError(f"{file}: this user may not use its folder; change the owner or database_url")
     if not create and not file.exists():
@@ -230,15 +232,15 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     mode = "ro" if read_only else "rwc" if create else "rw"
     query = {"timeout": str(_BUSY_TIMEOUT_S), **url.query, "mode": mode, "uri": "true"}
     engine = sa.create_engine(url.set(database=f"file:{quote(str(file))}", query=query), module=driver)
-    engine.url = url.set(database=str(file))  # what messages show
+    engine.url = url.set(database=str(file))  # for messages
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver leaves BEGIN to us, DDL included
+        connection.isolation_level = None  # the driver leaves every BEGIN to us, that of DDL too
         for pragma in ("foreign_keys=ON", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
         if not read_only:
-            # Where two programs open a fresh file at once, SQLite refuses one of them without waiting.
+            # If two programs open a new file at once, SQLite refuses one of them without waiting.
             _until_unlocked(connection.execute, "PRAGMA journal_mode=WAL")
 
     @sa.event.listens_for(engine, "begin")
@@ -251,7 +253,7 @@ def _sqlite(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
 
 _until_unlocked = Retrying(
     retry=retry_if_exception_message("database is locked"),
-    wait=wait_random(0, 0.05),  # s: the other is done within milliseconds
+    wait=wait_random(0, 0.05),  # s: the other program is done within milliseconds
     stop=stop_after_delay(_BUSY_TIMEOUT_S),
     reraise=True,
 )
@@ -268,7 +270,7 @@ def _postgresql(url: URL, *, read_only: bool) -> sa.Engine:
     try:
         return sa.create_engine(
             url,
-            pool_pre_ping=True,  # after a restart of the server the pool holds dead connections
+            pool_pre_ping=True,  # after a restart of the server the connections in the pool are dead
             connect_args={key: value for key, value in arguments.items() if key not in url.query},
         )
     except ImportError:
@@ -281,25 +283,25 @@ def _postgresql(url: URL, *, read_only: bool) -> sa.Engine:
 
 
 def alembic_config(connection: sa.Connection) -> Config:
-    """Alembic's configuration for the migrations that come with this program, wherever it is installed."""
-    from alembic.config import Config  # noqa: PLC0415 - only to migrate: it brings 0.3 s of imports
+    """Return Alembic's configuration for the migrations that come with this program."""
+    from alembic.config import Config  # noqa: PLC0415 - importing it takes 0.3 s, and only migrate needs it
 
     config = Config()
-    folder = str(_migrations()).replace("%", "%%")  # a value is a configparser template
+    folder = str(_migrations()).replace("%", "%%")  # configparser reads % as a placeholder
     config.set_main_option("script_location", folder)
     config.attributes["connection"] = connection
     return config
 
 
 def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> None:
-    """Refuse a database without this program's schema.
+    """Refuse a database that does not have this program's schema.
 
     Args:
         connection: an open transaction.
-        may_be_old: accept an earlier revision and none at all (before an upgrade).
+        may_be_old: accept an earlier revision, and a database without a schema (before an upgrade).
 
     Raises:
-        SchemaError: missing, old, or made by a newer program, and what to do about it.
+        SchemaError: the schema is missing, old, or made by a newer program.
     """
     where = display(connection.engine.url)
     current, known = _revision(connection), revisions()
@@ -318,7 +320,7 @@ def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> No
 
 
 def revisions() -> list[str]:
-    """This program's revisions, oldest first, by the names of the migrations' files."""
+    """Return this program's revisions, the oldest first, from the names of the migrations' files."""
     return sorted(file.name.split("_")[0] for file in (_migrations() / "versions").glob("[0-9]*_*.py"))
 
 

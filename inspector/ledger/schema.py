@@ -1,9 +1,9 @@
-"""The quality database's tables, defined once; the migrations in ``sql/migrations`` are checked against them.
+"""The tables of the quality database; a test compares the migrations in ``sql/migrations`` with them.
 
-Times ending in ``_us`` are UTC epoch microseconds: one meaning on both back ends, whatever the session's
-time zone is; the views show them as timestamps. ``local_day`` is ISO text, because SQLite has no date type
-and text sorts and compares alike on both. History is append-only: a correction is a new row, never an update;
-the triggers of :mod:`inspector.ledger.views` hold everybody to it.
+Times that end in ``_us`` are UTC epoch microseconds. They mean the same on both back ends, whatever the
+session's time zone is, and the views show them as timestamps. Days are ISO text, because SQLite has no date
+type, and text sorts and compares alike on both. History is append-only: a correction is a new row, never an
+update. The triggers of :mod:`inspector.ledger.views` enforce this.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ metadata = sa.MetaData(
     }
 )
 
-# SQLite gives out row numbers by itself only for INTEGER keys.
+# SQLite assigns row numbers by itself only to INTEGER keys.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-# Bytewise order on PostgreSQL too, so that a report sorts names alike on both, whatever the server's locale.
+# Bytewise order, on PostgreSQL too: reports then sort names alike on both, whatever the server's locale is.
 _Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
@@ -48,13 +48,13 @@ def _milliseconds(name: str, comment: str) -> sa.Column[float]:
 
 
 def _shift_day() -> sa.Column[str]:
-    # May be null: a daemon of an earlier version goes on writing to a database that another machine upgrades.
+    # May be null: a daemon of an earlier version goes on writing after another machine upgrades the database.
     comment = "ISO date of the day on which the shift began; null if an earlier version wrote it"
     return _name("shift_day", comment, optional=True)
 
 
 def signed(inode: int) -> int:
-    """An inode as the signed 64 bits that BIGINT holds; some network file systems use all 64."""
+    """Return an inode as the signed number that BIGINT needs; some network file systems use all 64 bits."""
     return inode - (1 << 64) if inode >> 63 else inode
 
 
@@ -157,12 +157,12 @@ inspection = sa.Table(
     ),
     comment="one judged image a row; what the model said is never changed",
 )
-sa.Index("ix_inspection_inspected_us", inspection.c.inspected_us)  # every report's period
-sa.Index(  # what a station judged just before and after a moment
+sa.Index("ix_inspection_inspected_us", inspection.c.inspected_us)  # the period of every report
+sa.Index(  # the images that a station judged just before and after a moment
     "ix_inspection_station_id_inspected_us", inspection.c.station_id, inspection.c.inspected_us
 )
 _FIRST = inspection.c.duplicate_of.is_(None)
-sa.Index(  # duplicate_of in one step, however often the same bytes came
+sa.Index(  # finds duplicate_of in one step, however often the same bytes came
     "ix_inspection_first_of_bytes",
     inspection.c.station_id,
     inspection.c.sha256,
@@ -170,12 +170,12 @@ sa.Index(  # duplicate_of in one step, however often the same bytes came
     postgresql_where=_FIRST,
 )
 _AGAIN = inspection.c.duplicate_of.is_not(None)
-sa.Index(  # from an image to its repetitions; few rows have one
+sa.Index(  # from an image to those with the same bytes; few images have any
     "ix_inspection_duplicate_of", inspection.c.duplicate_of, sqlite_where=_AGAIN, postgresql_where=_AGAIN
 )
 _HAS_PART = inspection.c.part.is_not(None)
 for _suffix, _column in (("taken", inspection.c.taken_us), ("pass", inspection.c.pass_no)):
-    sa.Index(  # pass_no in one step, however many frames the part has
+    sa.Index(  # finds pass_no in one step, however many frames the part has
         f"ix_inspection_seam_{_suffix}",
         inspection.c.station_id,
         inspection.c.part,
@@ -220,7 +220,7 @@ arrival = sa.Table(
     _refers("inspection_id", "inspection", "its judgement, or the first one of a duplicate", optional=True),
     _refers("quarantine_id", "quarantine", "why it could not be inspected", optional=True),
     _name("path", "place in the archive (inspection_id set) or quarantine folder"),
-    # A commit whose answer was lost is sent again: the same row, not a second one.
+    # If the answer to a commit is lost, the batch is sent again; this keeps it from adding a second row.
     sa.UniqueConstraint("station_id", "path", "outcome", "recorded_us"),
     sa.CheckConstraint(
         "outcome IN ('inspected', 'duplicate', 'quarantined', 'requeued', 'pruned')", name="outcome"
@@ -236,7 +236,7 @@ arrival = sa.Table(
 sa.Index("ix_arrival_known", arrival.c.station_id, arrival.c.source_name, arrival.c.sha256, arrival.c.id)
 sa.Index("ix_arrival_recorded_us", arrival.c.recorded_us)
 _HAS_QUARANTINE = arrival.c.quarantine_id.is_not(None)
-sa.Index(  # reconcile asks whether a quarantined file was put back
+sa.Index(  # for reconcile: was a quarantined file put back?
     "ix_arrival_quarantine_id",
     arrival.c.quarantine_id,
     sqlite_where=_HAS_QUARANTINE,

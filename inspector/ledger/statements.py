@@ -1,6 +1,6 @@
-"""Rows of the ledger from the daemon's records, and the look-ups that derive what a row holds.
+"""Rows of the ledger from the daemon's records, and the look-ups for the columns that depend on other rows.
 
-Every look-up uses an index and reads a bounded number of rows, whatever the table's size.
+Every look-up uses an index and reads a limited number of rows, whatever the size of the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from inspector.ledger.schema import arrival, inspection, quarantine, signed, sta
 from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
 
 _MAX_ARRIVALS_PER_KEY = (
-    16  # of one key: a file on its way is among the last; a camera may repeat one for years
+    16  # a file that is being moved is among the last; a camera may repeat a name for years
 )
 
 Key = tuple[str, str | None]  # source_name, sha256
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Row:
-    """Columns of ``inspection``; those that are looked up are left to :func:`inspection_insert`."""
+    """Return the columns of ``inspection``, except those that :func:`inspection_insert` looks up."""
     name, judgement, timings = item.name, item.judgement, item.timings
     heat = judgement.heat
     camera_time = name.camera_time_us
@@ -34,7 +34,7 @@ def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Ro
         "settings_id": in_force.settings_id,
         "source_name": item.arrival.source_name,
         "sha256": item.source.sha256,
-        "camera": name.camera or None,  # a pattern's group may match nothing
+        "camera": name.camera or None,  # a group of the pattern may match an empty text
         "part": name.part or None,
         "seam": name.seam or None,
         "camera_time_us": camera_time,
@@ -46,7 +46,7 @@ def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Ro
         "shift_day": item.shift_day,
         "verdict": judgement.verdict.value,
         "label": judgement.label,
-        "confidence": min(float(judgement.confidence), 1.0),  # float32 sums may pass 1 by a rounding
+        "confidence": min(float(judgement.confidence), 1.0),  # a sum in float32 may be slightly above 1
         "probabilities": {label: float(share) for label, share in judgement.probabilities.items()},
         "novelty": float(judgement.novelty),
         "reason": judgement.reason,
@@ -63,7 +63,7 @@ def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Ro
 
 
 def quarantine_row(item: Quarantined, *, station_id: int) -> Row:
-    """Columns of ``quarantine``."""
+    """Return the columns of ``quarantine``."""
     return {
         "station_id": station_id,
         "source_name": item.arrival.source_name,
@@ -80,7 +80,7 @@ def quarantine_row(item: Quarantined, *, station_id: int) -> Row:
 def arrival_row(
     item: Inspected | Duplicate | Quarantined, outcome: Outcome, reference: int, *, station_id: int
 ) -> Row:
-    """Columns of ``arrival``; ``reference`` is the id of the inspection or quarantine row."""
+    """Return the columns of ``arrival``; ``reference`` is the id of the inspection or quarantine row."""
     quarantined = outcome is Outcome.QUARANTINED
     stamp = item.source.stamp
     return {
@@ -100,7 +100,7 @@ def arrival_row(
 
 
 def review_row(item: Review) -> Row:
-    """Columns of ``review``, but for the time."""
+    """Return the columns of ``review`` without the time."""
     return {
         "inspection_id": item.inspection,
         "reviewer": clean(item.reviewer),
@@ -110,11 +110,11 @@ def review_row(item: Review) -> Row:
     }
 
 
-@functools.cache  # building it takes longer than running it
+@functools.cache  # building the statement takes longer than running it
 def inspection_insert(dialect: str, *, with_part: bool, with_seam: bool) -> Any:
-    """INSERT of an inspection that looks up ``duplicate_of`` and ``pass_no``; it returns the new id, or none.
+    """Return an INSERT that looks up ``duplicate_of`` and ``pass_no``; it gives the new id, or no row.
 
-    To execute with an :func:`inspection_row` and its :func:`look_up_keys`.
+    Its parameters are an :func:`inspection_row` and the :func:`look_up_keys` of that row.
     """
     c, key = inspection.c, sa.bindparam
     first = sa.select(c.id).where(
@@ -128,7 +128,7 @@ def inspection_insert(dialect: str, *, with_part: bool, with_seam: bool) -> Any:
 
 
 def look_up_keys(row: Row, seam_gap_us: int) -> Row:
-    """What the look-ups of :func:`inspection_insert` go by."""
+    """Return the parameters of the look-ups in :func:`inspection_insert`."""
     keys = {"of_station": row["station_id"], "of_sha256": row["sha256"]}
     if row["part"] is not None:
         taken = row["taken_us"]
@@ -144,9 +144,9 @@ def look_up_keys(row: Row, seam_gap_us: int) -> Row:
 
 
 def _pass_no(same_seam: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
-    """The pass of the nearest frame within the gap, the earlier one first; else a new pass.
+    """Return SQL for the pass of the nearest frame within the gap, an earlier frame first; else a new pass.
 
-    Frames may come late and out of order; a pass once written is never renumbered.
+    Frames may come late and out of order. The pass of a row never changes.
     """
     c, key = inspection.c, sa.bindparam
     same = (c.station_id == key("of_station"), c.part == key("of_part"), same_seam)
@@ -162,16 +162,16 @@ def _pass_no(same_seam: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
 
 
 def insert(dialect: str, table: sa.Table) -> Any:
-    """An INSERT that knows ON CONFLICT: alike on both back ends, but not in SQLAlchemy's common part."""
+    """Return an INSERT with ON CONFLICT, which both back ends have and SQLAlchemy's own INSERT lacks."""
     return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
 
 
-@functools.cache  # building and compiling it takes many times as long as running it
+@functools.cache  # building and compiling the query takes many times as long as running it
 def latest_arrivals(count: int) -> sa.Select[Any]:
-    """The latest arrivals of ``count`` keys, oldest first, without reading through a key's whole history.
+    """Return a query for the latest arrivals of ``count`` keys, the oldest first.
 
-    To execute with their :func:`arrival_keys`. The keys are a union and not VALUES: SQLAlchemy would compile
-    those anew for every batch.
+    Its parameters are the :func:`arrival_keys`. It reads only the last arrivals of a key. The keys are a
+    UNION because SQLAlchemy would compile VALUES again for every batch.
     """
     key = sa.bindparam
     rows = (
@@ -204,13 +204,13 @@ def latest_arrivals(count: int) -> sa.Select[Any]:
 
 
 def arrival_keys(station_id: int, keys: Sequence[Key]) -> Row:
-    """What :func:`latest_arrivals` goes by."""
+    """Return the parameters of :func:`latest_arrivals`."""
     named = {f"name{i}": name for i, (name, _) in enumerate(keys)}
     return {"of_station": station_id} | named | {f"hash{i}": sha256 for i, (_, sha256) in enumerate(keys)}
 
 
 def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[Any]:
-    """Arrivals of FIFOs, folders and links by these names, oldest first."""
+    """Return a query for the arrivals of FIFOs, folders and links with these names, the oldest first."""
     a = arrival.c
     return (
         sa.select(a.source_name, a.outcome, a.path, a.inspection_id)
@@ -220,9 +220,9 @@ def arrivals_without_bytes(station_id: int, names: Sequence[str]) -> sa.Select[A
 
 
 def removal_insert(arrivals: Sequence[int], outcome: Outcome, recorded_us: int) -> sa.Insert:
-    """INSERT of one more arrival for each file that leaves archive or quarantine, by its arrival's number.
+    """Return an INSERT of one more arrival for each file that leaves the archive or the quarantine.
 
-    A number that is not the latest row of its place, or itself a removal, is passed over: the file has left.
+    An arrival is passed over if its path has a later row or if it is a removal itself: the file has left.
     """
     new = {"recorded_us": recorded_us, "outcome": outcome.value}
     columns = [column for column in arrival.c if column.name != "id"]
@@ -233,10 +233,12 @@ def removal_insert(arrivals: Sequence[int], outcome: Outcome, recorded_us: int) 
 
 
 def requeued(name: str) -> sa.Select[Any]:
-    """A station's quarantined files whose latest word is that they go back into the drop folder."""
+    """Return a query for a station's quarantined files whose latest row says that they go back."""
     return (
         sa.select(arrival.c.id, arrival.c.source_name, arrival.c.path)
-        .join(quarantine, quarantine.c.id == arrival.c.quarantine_id)  # few: only their arrivals are read
+        .join(
+            quarantine, quarantine.c.id == arrival.c.quarantine_id
+        )  # few rows: only the arrivals of these are read
         .join(station, station.c.id == quarantine.c.station_id)
         .where(station.c.name == name, arrival.c.outcome == Outcome.REQUEUED, ~_has_later_row())
         .order_by(arrival.c.id)
@@ -244,7 +246,7 @@ def requeued(name: str) -> sa.Select[Any]:
 
 
 def _has_later_row() -> sa.Exists:
-    """Whether an arrival's place, in the archive or in the quarantine, has a later row."""
+    """Return a condition: the arrival's path, in the archive or in the quarantine, has a later row."""
     later = arrival.alias("later")
     return sa.exists().where(
         later.c.station_id == arrival.c.station_id,
@@ -255,5 +257,5 @@ def _has_later_row() -> sa.Exists:
 
 
 def clean(text: str) -> str:
-    """Text that both back ends store: no surrogates, and no NUL, which PostgreSQL refuses."""
+    """Return text that both back ends store: without surrogates and NUL, which PostgreSQL refuses."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")

@@ -1,8 +1,8 @@
 """The ledger: the only module that writes to the quality database.
 
-Rows are only ever added. A batch is one transaction, and sending it again after an answer was lost changes
-nothing. What the ledger derives (``pass_no``, ``duplicate_of``) is computed inside the INSERT by indexed
-look-ups, so that a row costs the same in a large table as in an empty one.
+Rows are only ever added. A batch is one transaction, and sending it again after a lost answer changes
+nothing. ``pass_no`` and ``duplicate_of`` are computed inside the INSERT by look-ups with an index, so that a
+row costs the same in a large table as in an empty one.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from sqlalchemy.engine import URL
 from inspector.ledger import database, schema, statements
 from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
 
-_MIGRATION_LOCK_ID = 0x57454C44  # "WELD": PostgreSQL's advisory lock that two migrating stations share
+_MIGRATION_LOCK_ID = 0x57454C44  # "WELD": PostgreSQL's advisory lock, held by one migrating station at a time
 
 
 def migrate(url: URL | str) -> None:
-    """Create the schema, or upgrade it to this program's revision; one transaction, so all or nothing.
+    """Create the schema, or upgrade it to this program's revision, in one transaction.
 
     Raises:
         SchemaError: the schema is newer than this program, or the file is no database.
         StoreUnavailable: the server does not answer.
         UsageError: the folder is missing or not writable, or the driver is not installed.
     """
-    from alembic import command  # noqa: PLC0415 - the daemon never migrates, and starts the sooner without
+    from alembic import command  # noqa: PLC0415 - the daemon never migrates, and starts faster without it
 
     engine = database.immediate(database.engine(url, create=True))
     try:
         with database.transaction(engine) as connection:
             if connection.dialect.name == "postgresql":
-                # Millions of rows take longer than a batch, whose limit is otherwise in force.
+                # Filling a column of millions of rows takes longer than the 30 s that a batch may take.
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK_ID)))
             database.require_schema(connection, may_be_old=True)
@@ -48,7 +48,7 @@ def migrate(url: URL | str) -> None:
 
 
 class Store:
-    """One station's ledger; usable from several threads. Close it, or use it as a context manager."""
+    """The ledger of one station. Several threads may use it. Close it, or use it as a context manager."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Store:
         seam_gap_s: float,
         recorded: Callable[[], None] | None,
     ) -> None:
-        """Use :meth:`open`."""
+        """Use :meth:`open` instead."""
         self.station = station
         self._station_id = station_id
         self._seam_gap_us = round(seam_gap_s * 1_000_000)
@@ -70,16 +70,16 @@ class Store:
     def open(
         cls, url: URL | str, station: str, *, seam_gap_s: float, recorded: Callable[[], None] | None = None
     ) -> Self:
-        """Connect, check the schema's revision, and make the station known.
+        """Connect, check the schema's revision, and add the station if it is new.
 
         Args:
             url: SQLite or PostgreSQL, see :func:`inspector.ledger.database.engine`.
-            station: the settings' station.
-            seam_gap_s: seconds without a frame of a part and seam after which its next pass begins.
+            station: its name in the settings.
+            seam_gap_s: seconds without a frame of a part and seam, after which the next pass begins.
             recorded: called after each commit of :meth:`record`.
 
         Raises:
-            SchemaError: no schema, an old or a newer one, or no database.
+            SchemaError: the schema is missing, old or newer, or the file is no database.
             StoreUnavailable: the server does not answer.
             UsageError: the file is not writable, or the driver is not installed.
         """
@@ -96,7 +96,7 @@ class Store:
         return cls(engine, station, station_id, seam_gap_s, recorded)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._readers.dispose()
 
     def __enter__(self) -> Self:
@@ -113,11 +113,11 @@ class Store:
     def in_force(
         self, *, metadata: str, artifact_sha256: str, name: str, version: str, settings_json: str
     ) -> InForce:
-        """Rows of the artifact and the settings that judge from now on; each content is stored once.
+        """Return the rows of the artifact and settings in force; the same content is stored only once.
 
         Args:
             metadata: the artifact's ``metadata.json``.
-            artifact_sha256: hash of the artifact file, hex.
+            artifact_sha256: hash of the artifact file, in hex digits.
             name: the artifact's name.
             version: the artifact's version.
             settings_json: settings and thresholds in force, a JSON object without secrets.
@@ -142,9 +142,9 @@ class Store:
             )
 
     def known(self, keys: Sequence[statements.Key]) -> dict[statements.Key, Known]:
-        """What the ledger holds on ``(source_name, sha256)``; keys that it does not know are left out.
+        """Return what the ledger holds about each ``(source_name, sha256)``; unknown keys are left out.
 
-        ``sha256`` None stands for something without bytes to hash (FIFO, folder, link). Paths are those of
+        ``sha256`` is None for something without bytes to hash (FIFO, folder, link). The paths are those of
         the latest 16 arrivals of a key.
 
         Raises:
@@ -171,16 +171,16 @@ class Store:
         }
 
     def record(self, batch: Sequence[Inspected | Duplicate | Quarantined], in_force: InForce) -> list[int]:
-        """Write a batch in one transaction: all of it or, on any error, nothing.
+        """Write a batch in one transaction: all of it, or nothing on any error.
 
-        Idempotent: a batch that is sent again adds no row. An inspection whose ``(station, source_name,
-        sha256)`` is already there adds none either: its file is a duplicate, or the same file replayed.
+        A batch that is sent again adds no row. An inspection whose ``(station, source_name, sha256)`` exists
+        adds no row either: its file is a duplicate, or the same file after a crash.
 
         Returns:
-            For each item the row that its arrival refers to: inspection id, or quarantine id.
+            For each item the row that its arrival refers to: an inspection or a quarantine row.
 
         Raises:
-            StoreUnavailable: an outage; nothing was written, or the answer was lost: send the batch again.
+            StoreUnavailable: an outage; nothing was written or the answer was lost, so send the batch again.
             RowRefused: a constraint refuses one of the rows; nothing was written.
         """
         ids, arrivals = [], []
@@ -199,20 +199,20 @@ class Store:
         return ids
 
     def record_removals(self, arrivals: Sequence[int], outcome: Outcome) -> None:
-        """Write that files leave the archive or quarantine, before they do; in one transaction.
+        """Write that files leave the archive or quarantine, before they do, in one transaction.
 
         Args:
-            arrivals: numbers of the arrivals that say where files stand; one that has left adds no row.
+            arrivals: ids of the arrivals with the files' paths; a file that has left adds no row.
             outcome: ``PRUNED`` or ``REQUEUED``.
 
         Raises:
-            StoreUnavailable: an outage; nothing was written, or the answer was lost: nothing may be removed.
+            StoreUnavailable: an outage; nothing was written or the answer was lost, so remove nothing.
         """
         with database.transaction(self._writers) as connection:
             connection.execute(statements.removal_insert(arrivals, outcome, _now_us()))
 
     def record_event(self, kind: str, detail: str) -> None:
-        """Write what happened to the station: ``start``, ``stop``, ``outage`` and the like.
+        """Write an event of the station: ``start``, ``stop``, ``outage`` and others.
 
         Raises:
             StoreUnavailable: an outage.
@@ -227,10 +227,10 @@ class Store:
             connection.execute(schema.event.insert(), row)
 
     def record_reviews(self, reviews: Sequence[Review]) -> int:
-        """Write human verdicts, all of them or none; one that only repeats its image's latest adds no row.
+        """Write human verdicts, all of them or none; one that repeats the latest of its image adds no row.
 
         Returns:
-            How many rows were added.
+            Number of rows added.
 
         Raises:
             StoreUnavailable: an outage.
@@ -248,12 +248,12 @@ class Store:
         return added
 
     def record_sample(self, chosen: Sequence[int], *, seed: int, population: int) -> None:
-        """Write which PASS images a random draw chose; one that is in a sample already stays in that one.
+        """Write which PASS images a random draw chose; an image stays in the sample that it was in first.
 
         Args:
             chosen: inspections.
             seed: of the draw.
-            population: images that it was drawn from.
+            population: how many images could be drawn.
 
         Raises:
             StoreUnavailable: an outage.
@@ -269,7 +269,7 @@ class Store:
     def _reference(
         self, connection: sa.Connection, item: Inspected | Duplicate | Quarantined, in_force: InForce
     ) -> tuple[int, Outcome | None]:
-        """The row that the item's arrival refers to, made where it is missing, and the arrival's outcome."""
+        """Return the row that the item's arrival refers to, adding it if it is missing, and the outcome."""
         if isinstance(item, Duplicate):
             return item.inspection, Outcome.DUPLICATE
         if isinstance(item, Quarantined):
@@ -281,7 +281,7 @@ class Store:
     def _insert_inspection(
         self, connection: sa.Connection, item: Inspected, in_force: InForce
     ) -> tuple[int, Outcome | None]:
-        """The item's inspection row; outcome None where this very file has been recorded before."""
+        """Return the item's inspection row; the outcome is None if this very file was recorded before."""
         row = statements.inspection_row(item, station_id=self._station_id, in_force=in_force)
         statement = statements.inspection_insert(
             connection.dialect.name, with_part=row["part"] is not None, with_seam=row["seam"] is not None
@@ -301,7 +301,7 @@ def _id_of(
     key: Mapping[str, Any],
     others: Mapping[str, Any],
 ) -> int:
-    """The id of the row with this key, which is made if it is missing (by any station, at any moment)."""
+    """Return the id of the row with this key; add the row if it is missing, even if others do the same."""
     insert = (
         statements.insert(connection.dialect.name, table).values({**key, **others}).on_conflict_do_nothing()
     )

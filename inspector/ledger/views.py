@@ -1,7 +1,7 @@
 """Views for people with a SQL client, and triggers that keep history as it was written.
 
-The part of the schema that SQLAlchemy has no objects for. As with the tables, what stands here is what the
-migrations in ``sql/migrations`` are checked against.
+SQLAlchemy has no objects for these parts of the schema. As for the tables, a test compares the migrations in
+``sql/migrations`` with this module.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from inspector.ledger.schema import metadata
 
 REFUSAL = "history is append-only: add a row instead"
 
-# Name → comment and query. Names instead of numbers, UTC timestamps instead of microseconds.
-# A new column goes to the end: PostgreSQL then replaces the view in place, with its rights and views on it.
+# Name → comment and query. Views have names instead of ids, and UTC timestamps instead of microseconds. Add
+# new columns at the end: PostgreSQL can then replace the view in place, so that its rights and views on it
+# remain.
 VIEWS: dict[str, tuple[str, str]] = {
     "v_inspection": (
         "one row for each judged image, with the latest human verdict",
@@ -96,7 +97,7 @@ VIEWS: dict[str, tuple[str, str]] = {
 
 
 def create_views(dialect: str) -> list[str]:
-    """CREATE VIEW for each view; on PostgreSQL a COMMENT ON VIEW, too."""
+    """Return a CREATE VIEW for each view, on PostgreSQL with a COMMENT ON VIEW."""
     statements = []
     for name, (comment, query) in VIEWS.items():
         statements.append(f"CREATE VIEW {name} AS {with_timestamps(query, dialect)}")
@@ -106,10 +107,10 @@ def create_views(dialect: str) -> list[str]:
 
 
 def create_triggers(dialect: str) -> list[str]:
-    """Triggers on every table that refuse UPDATE and DELETE (and TRUNCATE), whoever asks.
+    """Return triggers on every table that refuse UPDATE, DELETE and TRUNCATE to every user.
 
-    They guard against mistakes; somebody who owns the tables can drop them. Against that stand the roles of
-    ``sql/roles.sql`` and, on SQLite, the rights on the file.
+    They protect against mistakes, because the owner of the tables can drop them. Roles protect against
+    intent: those of ``sql/roles.sql``, and on SQLite the permissions of the file.
     """
     tables = sorted(metadata.tables)
     if dialect == "sqlite":
@@ -138,7 +139,7 @@ def create_triggers(dialect: str) -> list[str]:
 
 
 def with_timestamps(query: str, dialect: str) -> str:
-    """The query with each ``{column}`` of microseconds as a timestamp; SQLite has no such type: UTC text."""
+    """Return the query with each ``{column}`` of microseconds as a timestamp, on SQLite as UTC text."""
     if dialect == "sqlite":
         form = r"strftime('%Y-%m-%d %H:%M:%f', \1 / 1000000.0, 'unixepoch')"
     else:

@@ -1,4 +1,4 @@
-"""Engines: what is in force on each back end, and that every trouble is one line of our own errors."""
+"""Engines: the settings in force on each back end, and one line of our own errors for every failure."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ KEY = ("a.png", sha("a.png"))
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> URL:
-    """A migrated SQLite file whose writers give up after 0.2 s."""
+    """Provide a migrated SQLite file whose writers give up after 0.2 s."""
     url = make_url(f"sqlite:///{tmp_path / 'q.db'}?timeout=0.2")
     migrate(url)
     return url
 
 
 def setting(engine: sa.Engine, query: str) -> Any:
-    """One value that the connection tells."""
+    """Return one setting of the connection."""
     with engine.connect() as connection:
         return connection.exec_driver_sql(query).scalar()
 
 
 def test_sqlite_is_durable_patient_and_strict(tmp_path: Path) -> None:
-    """Writers have WAL, synchronous=FULL, 30 s of patience and foreign keys, in the fixed SQLite if any."""
+    """Writers have WAL, synchronous=FULL, a timeout of 30 s and foreign keys, and the fixed SQLite if any."""
     migrate(f"sqlite:///{tmp_path / 'q.db'}")
     engine = database.engine(f"sqlite:///{tmp_path / 'q.db'}")
     pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
@@ -50,7 +50,7 @@ def test_sqlite_is_durable_patient_and_strict(tmp_path: Path) -> None:
 
 
 def test_a_reader_cannot_write(url: URL) -> None:
-    """The engine for reports is read-only on the server's side."""
+    """The engine for reports is read-only, and the server enforces it."""
     with (
         database.reading(url) as engine,
         pytest.raises(StoreUnavailable, match=r"read-?only"),
@@ -61,7 +61,7 @@ def test_a_reader_cannot_write(url: URL) -> None:
 
 @pytest.mark.parametrize("folder", ["with space", "50% off?#&", "ünïcode"])
 def test_any_folder_name_serves_for_sqlite(tmp_path: Path, folder: str) -> None:
-    """Characters that mean something in a URL or a SQLite URI are only part of the folder's name."""
+    """Characters with a meaning in a URL or a SQLite URI are only part of the folder's name."""
     (tmp_path / folder).mkdir()
     url = URL.create("sqlite", database=str(tmp_path / folder / "q.db"))
     migrate(url)
@@ -70,7 +70,7 @@ def test_any_folder_name_serves_for_sqlite(tmp_path: Path, folder: str) -> None:
 
 
 def test_postgresql_never_waits_for_ever(postgresql: URL) -> None:
-    """Statements, connecting and a silent server have their limits; what the URL itself says wins."""
+    """Statements, connecting and a silent server have time limits; the URL's own values win."""
     for read_only, limit in ((False, "30s"), (True, "5min")):
         engine = database.engine(postgresql, read_only=read_only)
         assert setting(engine, "SHOW statement_timeout") == limit
@@ -96,14 +96,14 @@ def test_postgresql_never_waits_for_ever(postgresql: URL) -> None:
     ],
 )
 def test_the_versions_with_the_wal_reset_bug_are_known(version: tuple[int, ...], bad: bool) -> None:
-    """SQLite before 3.51.3 has the bug, save 3.50.7 and 3.44.6 and what followed them."""
+    """SQLite before 3.51.3 has the bug, except 3.50.7, 3.44.6 and the later patches of these."""
     assert database.wal_reset_bug(version) is bad
 
 
 def test_an_affected_sqlite_is_named_in_the_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without the fixed driver the standard library's SQLite is used, with a warning where it is affected."""
+    """Without the fixed driver the standard library's SQLite is used, with a warning if it has the bug."""
     monkeypatch.setitem(sys.modules, "pysqlite3.dbapi2", None)
     with caplog.at_level(logging.WARNING):
         migrate(f"sqlite:///{tmp_path / 'q.db'}")
@@ -112,7 +112,7 @@ def test_an_affected_sqlite_is_named_in_the_log(
 
 
 def test_a_missing_driver_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL without psycopg is one line with the pip command, and no password in it."""
+    """PostgreSQL without psycopg gives one line with the pip command and without the password."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(UsageError, match=r"pip install 'weldnet-station\[postgres\]'") as caught:
         Store.open("postgresql+psycopg://me:secret@db/quality", "c", seam_gap_s=1)
@@ -124,7 +124,7 @@ def test_a_missing_driver_tells_what_to_install(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("query", ["", "?password=secret"])
 def test_a_server_that_is_not_there_is_an_outage_without_a_password(query: str) -> None:
-    """Nobody listening is StoreUnavailable in one line, which shows the URL without any password."""
+    """A port without a server gives StoreUnavailable in one line, which shows the URL without a password."""
     for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1)):
         with pytest.raises(StoreUnavailable, match="Connection refused") as caught:
             use(f"postgresql+psycopg://me:secret@127.0.0.1:9/quality{query}")
@@ -147,7 +147,7 @@ def own_server() -> Iterator[Any]:
 
 
 def test_a_server_that_stops_and_comes_back_is_an_outage_that_ends(own_server: Any) -> None:
-    """While the server is down every use is StoreUnavailable; afterwards the same store works on."""
+    """While the server is down every use gives StoreUnavailable; afterwards the same store works again."""
     url = postgresql_url(own_server)
     migrate(url)
     with Store.open(url, "cell-1", seam_gap_s=300) as store:
@@ -167,7 +167,7 @@ def test_a_server_that_stops_and_comes_back_is_an_outage_that_ends(own_server: A
 
 
 def test_a_connection_that_dies_in_mid_transaction_is_an_outage(url_of: Callable[[str], URL]) -> None:
-    """When the server ends the session under a transaction, StoreUnavailable comes and nothing is written."""
+    """If the server ends the session during a transaction, it gives StoreUnavailable and writes nothing."""
     url = url_of("postgresql")
     administrator = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'weldnet-station'"
@@ -188,25 +188,25 @@ def test_a_connection_that_dies_in_mid_transaction_is_an_outage(url_of: Callable
 
 
 def test_a_locked_sqlite_is_an_outage(sqlite_url: URL) -> None:
-    """Another writer that does not let go is StoreUnavailable after the patience; then work goes on."""
+    """A writer that keeps the lock gives StoreUnavailable after the timeout; then work goes on."""
     with Store.open(sqlite_url, "cell-1", seam_gap_s=300) as store:
         force = in_force(store)
-        # Through the same library: two of them in one process do not see each other's locks.
+        # Through the same library: two SQLite libraries in one process do not see each other's locks.
         other = database.sqlite_driver().connect(str(sqlite_url.database), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="database is locked"):
             store.record([inspected()], force)
-        assert store.known([KEY]) == {}, "readers are not held up"
+        assert store.known([KEY]) == {}, "readers do not wait"
         other.execute("ROLLBACK")
         other.close()
         assert len(store.record([inspected()], force)) == 1
 
 
 def test_a_full_disk_is_an_outage(sqlite_url: URL) -> None:
-    """When SQLite cannot grow, StoreUnavailable comes, the batch is not there, and space mends it."""
+    """If SQLite cannot grow, it gives StoreUnavailable and no row is added; with space it works again."""
     with Store.open(sqlite_url, "cell-1", seam_gap_s=300) as store:
         force = in_force(store)
-        pages = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]  # 1: no page more than it has
+        pages = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]  # 1: not one page more
 
         @sa.event.listens_for(store._readers, "checkout")
         def _limit(connection: Any, *others: Any) -> None:
@@ -224,7 +224,7 @@ def test_a_full_disk_is_an_outage(sqlite_url: URL) -> None:
 
 
 def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None:
-    """A text file named in database_url is one line for store and migrate, and stays as it is."""
+    """A text file named in database_url gives one line in store and migrate, and is not changed."""
     file = tmp_path / "notes.txt"
     file.write_text("These are notes about the welding cell, and no database.\n" * 50)
     before = file.read_bytes()
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_database_is_refused_untouched(tmp_path: Path) -> None
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """Migrate does not make folders: a mistyped path is told."""
+    """Migrate creates no folders: it reports a mistyped path."""
     with pytest.raises(UsageError, match="its folder is missing"):
         migrate(f"sqlite:///{tmp_path / 'nowhere' / 'q.db'}")
 
@@ -245,7 +245,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_sqlite_on_a_network_file_system_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    """Where the kernel's table of mounts names a network file system, no command opens SQLite there."""
+    """If the kernel's mount table names a network file system, no command opens SQLite on it."""
     table = tmp_path / "mountinfo"
     table.write_text(
         "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n"
@@ -254,9 +254,7 @@ def test_sqlite_on_a_network_file_system_is_refused(
     monkeypatch.setattr(filesystems, "_MOUNTS", table)
     (tmp_path / "far" / "deep").mkdir(parents=True)
     for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1), reports_of):
-        with pytest.raises(
-            UsageError, match=rf"q\.db lies on {kind}: SQLite loses data .* or use PostgreSQL"
-        ):
+        with pytest.raises(UsageError, match=rf"q\.db is on {kind}: SQLite loses data .* or use PostgreSQL"):
             use(f"sqlite:///{tmp_path / 'far' / 'deep' / 'q.db'}")
     migrate(f"sqlite:///{tmp_path / 'near.db'}")
 
@@ -268,7 +266,7 @@ def reports_of(url: str) -> None:
 
 
 def test_a_file_of_somebody_else_is_a_usage_error() -> None:
-    """A database that this user may not write, or not even see, is refused: waiting would not mend it."""
+    """A database that this user may not write or see is refused, because waiting would not help."""
     script = (
         "import os, sys\n"
         "from inspector.errors import UsageError\n"

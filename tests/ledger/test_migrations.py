@@ -27,7 +27,7 @@ from inspector.reports.query import Query, run
 
 
 def test_a_migration_goes_down_and_up_again(url: URL) -> None:
-    """Downgraded to nothing, no object stays; upgraded again, the schema is complete and works."""
+    """A downgrade to nothing leaves no object; an upgrade after it makes the whole schema again."""
     before = catalogue(url)
     change(url, lambda connection: command.downgrade(database.alembic_config(connection), "base"))
     assert catalogue(url) == set()
@@ -38,7 +38,7 @@ def test_a_migration_goes_down_and_up_again(url: URL) -> None:
 
 
 def test_migrating_again_keeps_the_rows(store: Store, url: URL) -> None:
-    """On a schema that is up to date, migrate changes nothing, even while a station is at work."""
+    """On a schema that is up to date, migrate changes nothing, even while a station works."""
     store.record([inspected()], in_force(store))
     migrate(url)
     store.record([inspected("b.png")], in_force(store))
@@ -111,13 +111,13 @@ _EARLIER = [script.revision for script in _FOLDER.walk_revisions() if not script
 
 
 def test_the_migrations_names_are_alembics_revisions() -> None:
-    """What the daemon reads off the files' names, without alembic, is what alembic reads in them."""
+    """The revisions that the daemon reads from the files' names are those that Alembic reads in the files."""
     assert database.revisions() == [script.revision for script in _FOLDER.walk_revisions()][::-1]
 
 
 @pytest.mark.parametrize("revision", _EARLIER)
 def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
-    """From each earlier revision, all rows stand after the upgrade as before it, and the station works on."""
+    """An upgrade from each earlier revision keeps all rows as they were, and the station goes on."""
 
     def rows(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
         there = sa.MetaData()
@@ -140,7 +140,7 @@ def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
     for name, [old] in before.items():
         [new] = after[name]
         assert {column: new[column] for column in old} == old, name
-        assert old.items() >= _OLD_ROWS[name].items(), "what was written is what was read"
+        assert old.items() >= _OLD_ROWS[name].items(), "each value is read as it was written"
     with Store.open(empty_url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected()], in_force(store))
     assert run(empty_url, Query("summary", station=_OLD_ROWS["station"]["name"])).rows[0][1] == 1
@@ -151,7 +151,7 @@ def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
 
 
 def test_a_migration_that_fails_leaves_nothing(empty_url: URL) -> None:
-    """When a table of that name is there already, migrate says so in one line and makes no other table."""
+    """If a table of that name exists, migrate says so in one line and makes no other table."""
     change(empty_url, lambda connection: connection.exec_driver_sql("CREATE TABLE review (id INTEGER)"))
     before = catalogue(empty_url)
     with pytest.raises(SchemaError, match="holds tables that this program did not make") as caught:
@@ -161,13 +161,13 @@ def test_a_migration_that_fails_leaves_nothing(empty_url: URL) -> None:
 
 
 def test_stations_that_migrate_at_once_do_not_disturb_each_other(empty_url: URL) -> None:
-    """Two first starts at the same moment make one schema, and neither fails."""
+    """Two stations that start for the first time at once make one schema, and neither fails."""
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
             migrate(empty_url)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
+        except BaseException as error:  # noqa: BLE001 - the test fails with it below
             failures.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
@@ -180,15 +180,15 @@ def test_stations_that_migrate_at_once_do_not_disturb_each_other(empty_url: URL)
 
 
 def test_no_schema_an_unknown_and_a_missing_file_are_one_line(empty_url: URL, tmp_path: Path) -> None:
-    """Without the schema the store and a report refuse, with the command that mends it."""
+    """Without the schema the store and a report refuse to work, and name the command that makes it."""
     for use in (lambda: Store.open(empty_url, "c", seam_gap_s=1), lambda: run(empty_url, Query("summary"))):
         with pytest.raises(SchemaError, match="run 'weld-inspect migrate --config F'"):
             use()
-    assert not list(tmp_path.glob("*.db")), "a look must not create the file"
+    assert not list(tmp_path.glob("*.db")), "reading must not create the file"
 
 
 def test_a_newer_schema_is_refused(url: URL) -> None:
-    """A database from a newer program is touched by neither store, migrate nor report."""
+    """Store, migrate and report refuse a database from a newer program."""
     newer = sa.text("UPDATE alembic_version SET version_num = 'ffff'")
     change(url, lambda connection: connection.execute(newer))
     for use in (
@@ -203,7 +203,7 @@ def test_a_newer_schema_is_refused(url: URL) -> None:
 
 
 def test_the_migrations_are_found_in_an_installed_wheel(tmp_path: Path) -> None:
-    """Laid out as the wheel is, away from the checkout, the package finds its own migrations."""
+    """Installed as from the wheel, without the checkout, the package finds its own migrations."""
     package = tmp_path / "site % packages" / "inspector"
     ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(inspector.__file__).parent, package, ignore=ignore)

@@ -1,4 +1,4 @@
-"""PostgreSQL as a plant runs it: passwords, TLS, refusals, rights, and several stations in one database."""
+"""PostgreSQL as a plant runs it: passwords, TLS, refusals, rights and several stations in one database."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from inspector.errors import StoreRefused, StoreUnavailable
 from inspector.ledger import database
 from inspector.ledger.store import Store, migrate
 
-SECRET = "s3cr3t-p%ss w@rd"  # noqa: S105 - with what a URL has to escape
-_ACCESS = (  # pg_hba.conf: who comes in how
+SECRET = "s3cr3t-p%ss w@rd"  # noqa: S105 - with characters that a URL has to escape
+_ACCESS = (  # pg_hba.conf: how each user proves who it is
     "local all cell scram-sha-256\nlocal all shut_out reject\nlocal all postgres,nobody,no_login,poor trust\n"
 )
 
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[URL]:
-    """A server that asks user ``cell`` for the password; the URL is its administrator's."""
+    """Provide a server that asks user ``cell`` for a password; the URL is that of its administrator."""
     with postgresql_server() as server:
         url = postgresql_url(server)
         migrate(url)
@@ -50,7 +50,7 @@ def guarded() -> Iterator[URL]:
 
 
 def administer(url: URL, *statements: str) -> list[Any]:
-    """Run statements as they are; the first value of each that gives rows."""
+    """Run statements as they are; return the first value of each that gives rows."""
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         results = [connection.execute(sa.text(statement)) for statement in statements]
@@ -58,7 +58,7 @@ def administer(url: URL, *statements: str) -> list[Any]:
 
 
 def stopped(daemon: subprocess.Popen[str]) -> str:
-    """The log of a daemon that has been told to stop, and has."""
+    """Stop a daemon, and return its log."""
     daemon.terminate()
     assert daemon.stderr is not None
     log = daemon.stderr.read()
@@ -68,7 +68,7 @@ def stopped(daemon: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
-    """Runs a command in this process as the installed program would: its status and all that it says."""
+    """Provide a function that runs a command in this process; it returns its status and its output."""
 
     def run(station: Station, *words: str) -> tuple[int, str]:
         monkeypatch.setattr("sys.argv", ["weld-inspect", *words, "--config", str(station.config)])
@@ -83,7 +83,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
     return run
 
 
-# --- refused, or away -----------------------------------------------------------------------------------
+# --- refusals and outages -------------------------------------------------------------------------------
 
 _REFUSED = {
     "wrong password": ({"username": "cell", "password": "wr0ng-secret"}, "password authentication failed"),
@@ -99,7 +99,7 @@ _REFUSED = {
 
 @pytest.mark.parametrize("case", _REFUSED)
 def test_a_server_that_refuses_is_told_apart_from_one_that_is_away(guarded: URL, case: str) -> None:
-    """A wrong password, role, database or right is told in the server's words, without the password."""
+    """A wrong password, role, database or right is reported in the server's words, without the password."""
     change, says = _REFUSED[case]
     with pytest.raises(StoreRefused) as caught:
         Store.open(guarded.set(**change), "cell-1", seam_gap_s=300)  # type: ignore[arg-type]
@@ -114,7 +114,7 @@ def test_a_server_that_refuses_is_told_apart_from_one_that_is_away(guarded: URL,
     [("sslmode=bogus", True), ("port=99999", True), ("connect_timeout=1", False)],
 )
 def test_a_value_that_no_server_could_take_is_a_mistake(query: str, refused: bool) -> None:
-    """A wrong value in the URL is refused; an address where nobody listens is an outage."""
+    """A wrong value in the URL is refused; an address without a server is an outage."""
     with pytest.raises(StoreUnavailable) as caught:
         Store.open(f"postgresql+psycopg://me:secret@127.0.0.1:9/quality?{query}", "c", seam_gap_s=1)
     assert isinstance(caught.value, StoreRefused) is refused
@@ -124,7 +124,7 @@ def test_a_value_that_no_server_could_take_is_a_mistake(query: str, refused: boo
 def test_no_command_shows_the_password(
     guarded: URL, tmp_path: Path, tiny: Path, say: Callable[..., tuple[int, str]]
 ) -> None:
-    """Whatever goes wrong, each command ends with one line, its status, and no word of the password."""
+    """After any failure each command ends with one line and its status, and never shows the password."""
     station = Station(tmp_path, tiny, guarded)
     right = guarded.set(username="cell", password=SECRET)
     wrong = {
@@ -162,7 +162,7 @@ def test_a_password_that_is_right_works_everywhere(
     monkeypatch: pytest.MonkeyPatch,
     say: Callable[..., tuple[int, str]],
 ) -> None:
-    """The password serves from URL, PGPASSWORD, PGPASSFILE and systemd's credential, and is never shown."""
+    """The password can come from URL, PGPASSWORD, PGPASSFILE or systemd's credential, and is never shown."""
     station = Station(tmp_path, tiny, guarded)
     plain = guarded.set(username="cell", password=None)
     passfile, folder = tmp_path / "pgpass", tmp_path / "credentials"
@@ -190,7 +190,7 @@ def test_a_password_that_is_right_works_everywhere(
 
 
 def test_a_wrong_password_is_waited_out_aloud(guarded: URL, tmp_path: Path, tiny: Path) -> None:
-    """The service names the mistake in log and status, keeps the images, and goes on once it is mended."""
+    """The service reports the mistake in log and status, keeps the images, and goes on once it is fixed."""
     administer(guarded, "CREATE USER late PASSWORD 'old'", "GRANT ALL ON ALL TABLES IN SCHEMA public TO late")
     [hba] = administer(guarded, "SHOW hba_file")
     Path(hba).write_text(f"local all late scram-sha-256\n{_ACCESS}")
@@ -214,9 +214,9 @@ def test_a_wrong_password_is_waited_out_aloud(guarded: URL, tmp_path: Path, tiny
 
 
 class TlsDoor:
-    """Speaks PostgreSQL's TLS at a port of this machine, and plain to the server's socket behind it.
+    """A local port that speaks TLS to PostgreSQL clients, and plain text to the server's socket behind it.
 
-    The server of the tests is built without TLS; the handshake here is OpenSSL's own, with libpq.
+    The server of the tests is built without TLS. The handshake here is between OpenSSL and libpq.
     """
 
     def __init__(self, server: URL, context: ssl.SSLContext | None) -> None:
@@ -229,7 +229,7 @@ class TlsDoor:
         self._threads[0].start()
 
     def close(self) -> None:
-        """No more guests; those inside have gone."""
+        """Accept no more connections, and wait until the open ones have ended."""
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for thread in self._threads:
@@ -270,7 +270,7 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
 
 @contextmanager
 def tls_door(server: URL, context: ssl.SSLContext | None) -> Iterator[TlsDoor]:
-    """A door that is closed at the end."""
+    """Provide a TLS port, and close it at the end."""
     door = TlsDoor(server, context)
     try:
         yield door
@@ -281,7 +281,7 @@ def tls_door(server: URL, context: ssl.SSLContext | None) -> Iterator[TlsDoor]:
 def test_tls_settings_reach_the_connection(
     guarded: URL, tmp_path: Path, tiny: Path, say: Callable[..., tuple[int, str]]
 ) -> None:
-    """With sslmode=verify-full a certificate by our authority is taken, and any other refused (exit 2)."""
+    """With sslmode=verify-full a certificate of our authority is accepted, and any other refused (exit 2)."""
     openssl = program("openssl")
     for name in ("ours", "theirs"):
         make = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
@@ -292,7 +292,7 @@ def test_tls_settings_reach_the_connection(
     with tls_door(guarded, context) as door:
         url = guarded.set(host="localhost", port=door.port)
         for authority, expected in (("ours", (0, False)), ("theirs", (2, True))):
-            query = {"sslmode": "verify-full", "sslrootcert": f"{authority}.pem"}  # beside the settings file
+            query = {"sslmode": "verify-full", "sslrootcert": f"{authority}.pem"}  # file beside config.yaml
             station = Station(tmp_path, tiny, url.set(query=query))
             status, told = say(station, "report", "summary")
             assert (status, "certificate verify failed" in told) == expected, told
@@ -308,7 +308,7 @@ def test_tls_settings_reach_the_connection(
 def test_two_stations_share_one_database_under_load(
     url_of: Callable[[str], URL], tmp_path: Path, tiny: Path
 ) -> None:
-    """Two daemons write to one PostgreSQL at once: no deadlock, no outage, and every image has its row."""
+    """Two daemons write to one PostgreSQL at once without a deadlock or outage; every image has its row."""
     url, number = url_of("postgresql"), 40
     stations = []
     for name in ("cell-1", "cell-2"):

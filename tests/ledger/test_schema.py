@@ -1,4 +1,4 @@
-"""The schema: migrations and models say the same, the database enforces it, people can read it."""
+"""The schema: migrations and models agree, the database enforces it, and people can read it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from inspector.reports.query import Query, run
 
 
 def create_all(connection: sa.Connection) -> None:
-    """The whole schema from the models, without a migration."""
+    """Make the whole schema from the models, without a migration."""
     schema.metadata.create_all(connection)
     dialect = connection.dialect.name
     for statement in views.create_views(dialect) + views.create_triggers(dialect):
@@ -35,7 +35,7 @@ def create_all(connection: sa.Connection) -> None:
 
 
 def test_the_migrations_make_what_the_models_say(url: URL, url_of: Callable[..., URL]) -> None:
-    """Migrated and created from the models, a database is the same to the last comment and trigger."""
+    """The migrations and the models make the same database, to the last comment and trigger."""
     other = url_of(url.get_backend_name(), migrated=False)
     change(other, create_all)
     assert _sorted_columns(catalogue(url)) == _sorted_columns(catalogue(other))
@@ -43,14 +43,14 @@ def test_the_migrations_make_what_the_models_say(url: URL, url_of: Callable[...,
 
 
 def _sorted_columns(lines: set[str]) -> set[str]:
-    # SQLite keeps the text of CREATE TABLE, where constraints may stand in another order.
+    # SQLite keeps the text of CREATE TABLE, in which constraints may have another order.
     return {
         " ".join(sorted(line.replace("(", " ").replace(")", " ").replace(",", " ").split())) for line in lines
     }
 
 
 def test_the_ddl_for_people_is_the_schema(url: URL, url_of: Callable[..., URL]) -> None:
-    """The files in sql/ are as 'make schema' writes them, and run by themselves they make the same schema."""
+    """The files in sql/ are as 'make schema' writes them, and running one makes the same schema."""
     dialect = url.get_backend_name()
     path = resources.folder("sql") / "write_schema.py"
     written = (path.parent / f"schema.{dialect}.sql").read_text(encoding="utf-8")
@@ -70,7 +70,7 @@ def _run_script(connection: sa.Connection, script: str) -> None:
 
 
 def test_a_comment_stands_at_every_column(url_of: Callable[[str], URL]) -> None:
-    """On PostgreSQL every table, view and column but the row's own number says what it holds."""
+    """On PostgreSQL every table, view and column except the row's own id has a comment."""
     query = sa.text(
         "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c LEFT JOIN pg_attribute a"
         " ON a.attrelid = c.oid AND a.attnum > 0 AND c.relkind = 'r' AND a.attname <> 'id'"
@@ -83,11 +83,11 @@ def test_a_comment_stands_at_every_column(url_of: Callable[[str], URL]) -> None:
 
 
 def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL]) -> None:
-    """As weldnet_daemon a station works but changes nothing; weldnet_reporter runs every report, no more."""
+    """As weldnet_daemon a station works but changes no row; weldnet_reporter can only run reports."""
     url = url_of("postgresql")
     roles = (resources.folder("sql") / "roles.sql").read_text(encoding="utf-8")
     users = {"a_station": "weldnet_daemon", "an_engineer": "weldnet_reporter"}
-    for _ in range(2):  # it is run again after each migrate
+    for _ in range(2):  # users run it again after each migrate
         change(url, lambda connection: connection.exec_driver_sql(roles))
     for user, role in users.items():
         statement = f"CREATE USER {user} IN ROLE {role}"
@@ -98,7 +98,7 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
             store.record([inspected(), quarantined()], in_force(store))
             store.record_event("start", "")
             arrivals = [row.id for row in rows_of(station, "SELECT id FROM arrival ORDER BY id")]
-            store.record_removals(arrivals[:1], Outcome.PRUNED)  # retention and requeue only add rows, too
+            store.record_removals(arrivals[:1], Outcome.PRUNED)  # retention and requeue only add rows too
             store.record_removals(arrivals[1:], Outcome.REQUEUED)
         told = [row.outcome for row in rows_of(engineer, "SELECT outcome FROM v_arrival ORDER BY id")]
         assert told == ["inspected", "quarantined", "pruned", "requeued"]
@@ -134,7 +134,7 @@ def test_alembic_sees_no_difference(url: URL) -> None:
 
 
 def test_history_cannot_be_changed(store: Store, url: URL) -> None:
-    """UPDATE and DELETE of any row of any table are refused by the database itself, with the reason."""
+    """The database itself refuses UPDATE and DELETE of any row of any table, with the reason."""
     store.record([inspected(), quarantined()], in_force(store))
     store.record_event("start", "")
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US}
@@ -180,7 +180,7 @@ _WRONG: dict[str, list[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("table", ["inspection", "arrival"])
 def test_the_database_refuses_what_cannot_be(store: Store, url: URL, table: str) -> None:
-    """A row that contradicts itself, refers to nothing or stands there already is refused by both."""
+    """Both back ends refuse a row that contradicts itself, refers to no row or exists already."""
     item = inspected(verdict=Verdict.FAIL, part="P")
     store.record([item, quarantined()], in_force(store))
     sound = schema.metadata.tables[table]
@@ -194,14 +194,14 @@ def test_the_database_refuses_what_cannot_be(store: Store, url: URL, table: str)
         with contextlib.suppress(sa.exc.IntegrityError), engine.begin() as connection:
             connection.execute(sound.insert(), row | wrong)
             accepted.append(wrong)
-    with engine.begin() as connection:  # the same row without a mistake goes in
+    with engine.begin() as connection:  # the same row without a mistake is accepted
         connection.execute(sound.insert(), row)
     engine.dispose()
     assert not accepted
 
 
 def test_the_view_shows_timestamps_and_the_latest_human_verdict(store: Store, url: URL) -> None:
-    """v_inspection has names for numbers, timestamps for microseconds, and the last review of each image."""
+    """v_inspection shows names for ids, timestamps for microseconds, and the last review of each image."""
     store.record([inspected("a.png", verdict=Verdict.REVIEW), inspected("b.png")], in_force(store))
     words = [("ann", "PASS", None), ("bob", "FAIL", "crater crack")]
     reviews = [
@@ -223,7 +223,7 @@ def test_the_view_shows_timestamps_and_the_latest_human_verdict(store: Store, ur
 
 
 def test_every_view_answers(store: Store, url: URL) -> None:
-    """Each view of the schema has the row that belongs into it."""
+    """Each view of the schema shows the row that belongs to it."""
     store.record([inspected(), quarantined()], in_force(store))
     store.record_event("start", "")
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
@@ -237,12 +237,12 @@ def test_every_view_answers(store: Store, url: URL) -> None:
 
 
 def test_programs_that_open_a_fresh_file_at_once_all_get_in(tmp_path: Path) -> None:
-    """SQLite refuses a switch to WAL beside another without waiting; that is tried again, not told."""
+    """SQLite refuses a switch to WAL beside another one at once; the program tries again."""
     at_once = threading.Barrier(4)
     failures: list[BaseException] = []
 
     def open_each() -> None:
-        for number in range(60):  # one in ten failed
+        for number in range(60):  # without a second try one in ten fails
             engine = database.engine(f"sqlite:///{tmp_path / f'{number}.db'}", create=True)
             at_once.wait()
             try:

@@ -28,7 +28,7 @@ def downgrade(url: URL) -> None:
 
 
 def table_rows(url: URL, name: str) -> list[Row]:
-    """Every row of a table as it is in the database, the oldest first."""
+    """Return every row of a table as it is in the database, the oldest first."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
         table = sa.Table(name, sa.MetaData(), autoload_with=connection)
         return [dict(row) for row in connection.execute(table.select().order_by(table.c.id)).mappings()]
@@ -60,19 +60,19 @@ def test_rows_from_before_the_migration_get_their_shift_day(url: URL, seed: int)
 
 
 def without(row: Row, columns: set[str]) -> Row:
-    """The row without these columns."""
+    """Return the row without these columns."""
     return {name: value for name, value in row.items() if name not in columns}
 
 
 def assert_views_answer(url: URL) -> None:
-    """Every view of the schema gives rows of a history."""
+    """Require that every view of the schema gives rows of a history."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
         for view in views.VIEWS:
             assert connection.execute(sa.text(f"SELECT * FROM {view}")).first(), view
 
 
 def shift_of_the_nearest(images: list[Row], error: Row) -> tuple[str | None, str | None]:
-    """Shift and shift day of the image that was judged last before, else first after, within 12 hours."""
+    """Return shift and shift day of the image judged last before, else first after, within 12 hours."""
     at = error["quarantined_us"]
     own = [image for image in images if image["station_id"] == error["station_id"]]
     near = [image for image in own if abs(image["inspected_us"] - at) <= 12 * 3600 * SECOND_US]
@@ -86,7 +86,7 @@ def _judged(image: Row) -> tuple[int, int]:
 
 
 def test_the_migration_leaves_history_append_only(store: Store, url: URL) -> None:
-    """The triggers that it puts aside to fill old rows are in force again afterwards."""
+    """The triggers that it switches off to fill old rows are in force again afterwards."""
     store.record([inspected(), quarantined()], in_force(store))
     downgrade(url)
     migrate(url)

@@ -1,4 +1,4 @@
-"""The ledger: every row once, all of a batch or nothing, alike on SQLite and PostgreSQL."""
+"""The ledger: every row once, with the columns that depend on other rows, alike on both back ends."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ many_examples = settings(
 
 
 def rows(url: URL, table: str | sa.Table, columns: str = "*") -> list[Any]:
-    """All rows of a table, by id."""
+    """Return all rows of a table, by id."""
     with database.reading(url) as engine, engine.begin() as connection:
         return list(connection.execute(sa.text(f"SELECT {columns} FROM {table} ORDER BY id")))
 
 
 def test_an_inspection_is_stored_as_it_was_judged(store: Store, url: URL) -> None:
-    """Every field of a judged image comes back from its row, heat map and class order included."""
+    """The row of a judged image holds every field, including the heat map and the order of the classes."""
     item = inspected("left/a.png", verdict=Verdict.FAIL, label="burn through", part="P1", seam="7")
     item = dataclasses.replace(item, name=dataclasses.replace(item.name, camera="left"))
     [number] = store.record([item], in_force(store))
@@ -79,7 +79,7 @@ def test_each_file_that_leaves_has_one_arrival(store: Store, url: URL) -> None:
 
 
 def test_a_batch_sent_again_adds_nothing(store: Store, url: URL) -> None:
-    """A batch whose answer was lost is sent again: no table changes, and the ids are the same."""
+    """If a batch is sent again after a lost answer, no table changes, and the ids are the same."""
     [first] = store.record([inspected("first.png")], in_force(store))
     batch = [inspected(), quarantined(), duplicate(first, "first.png"), inspected("b.png", part="P")]
     ids = store.record(batch, in_force(store))
@@ -89,25 +89,25 @@ def test_a_batch_sent_again_adds_nothing(store: Store, url: URL) -> None:
 
 
 def test_known_bytes_under_the_known_name_are_no_new_inspection(store: Store, url: URL) -> None:
-    """A file whose key is there becomes a duplicate, or nothing where it is the same file replayed."""
+    """A file with a known key becomes a duplicate; the same file after a crash adds nothing."""
     [first] = store.record([inspected()], in_force(store))
     later = inspected(inspected_us=START_US + 9 * SECOND_US)
     assert store.record([later], in_force(store)) == [first]
-    assert row_counts(url) == (1, 0, 1), "the same place: the same file, judged again after a crash"
+    assert row_counts(url) == (1, 0, 1), "the same path: the same file, judged again after a crash"
     elsewhere = dataclasses.replace(later, final_path="2026-01-05/PASS/a-1.png")
     assert store.record([elsewhere], in_force(store)) == [first]
     assert rows(url, "arrival", "outcome, inspection_id")[1:] == [("duplicate", first)]
 
 
 def test_the_same_key_twice_in_one_batch_is_one_inspection(store: Store, url: URL) -> None:
-    """Two deliveries of one file that meet in a batch are one inspection and one duplicate."""
+    """Two deliveries of one file in the same batch are one inspection and one duplicate."""
     ids = store.record([inspected(), inspected(path="2026-01-05/PASS/a-1.png")], in_force(store))
     assert len(set(ids)) == 1
     assert row_counts(url) == (1, 0, 2)
 
 
 def test_the_same_bytes_under_a_new_name_point_to_their_first(store: Store, url: URL) -> None:
-    """Same bytes, new name: a new inspection marked with the first one; same name, new bytes: unmarked."""
+    """The same bytes under a new name refer to the first inspection; new bytes under the same name do not."""
     batch = [inspected("a.png", "x"), inspected("b.png", "x"), inspected("a.png", "y", path="p")]
     first, second, third = store.record(batch, in_force(store))
     [fourth] = store.record([inspected("c.png", "x")], in_force(store))
@@ -116,7 +116,7 @@ def test_the_same_bytes_under_a_new_name_point_to_their_first(store: Store, url:
 
 
 def test_two_stations_share_a_database_without_mixing(store: Store, url: URL) -> None:
-    """Another station's files of the same name and bytes are its own: inspected, first, and in pass 1."""
+    """Files of another station with the same name and bytes are inspected there, as first ones, in pass 1."""
     item = inspected(part="P", seam="1")
     [mine] = store.record([item], in_force(store))
     with Store.open(url, "cell-2", seam_gap_s=300) as other:
@@ -129,7 +129,7 @@ def test_two_stations_share_a_database_without_mixing(store: Store, url: URL) ->
 
 
 def test_what_is_in_force_is_stored_once(store: Store, url: URL) -> None:
-    """The same artifact and settings give the same rows, whatever the keys' order; others give new ones."""
+    """The same artifact and settings give the same rows, in any order of their keys; others give new rows."""
 
     def described(artifact: str, content: str) -> tuple[int, int]:
         force = store.in_force(
@@ -148,7 +148,7 @@ def test_what_is_in_force_is_stored_once(store: Store, url: URL) -> None:
 
 
 def test_known_tells_what_the_ledger_holds(store: Store) -> None:
-    """Inspected and quarantined files are known with their paths, oldest first; others are left out."""
+    """Inspected and quarantined files are known with their paths, the oldest first; others are left out."""
     [number] = store.record([inspected()], in_force(store))
     store.record([duplicate(number), quarantined()], in_force(store))
     good, bad, unknown = ("a.png", sha("a.png")), ("bad.png", sha("bad")), ("a.png", sha("other"))
@@ -164,7 +164,7 @@ def test_known_tells_what_the_ledger_holds(store: Store) -> None:
 
 
 def test_known_finds_what_has_no_bytes(store: Store) -> None:
-    """A FIFO or folder in quarantine is known by its name alone, apart from files of that name."""
+    """A FIFO or folder in quarantine is known by its name, and is not mixed up with files of that name."""
     store.record([quarantined("x.png", None), quarantined("x.png", "bytes", path="other")], in_force(store))
     [(key, known)] = store.known([("x.png", None), ("y.png", None)]).items()
     assert key == ("x.png", None)
@@ -172,7 +172,7 @@ def test_known_finds_what_has_no_bytes(store: Store) -> None:
 
 
 def test_known_takes_any_number_of_keys(store: Store) -> None:
-    """No key, and more keys than one query may bind, are answered alike."""
+    """No key at all, and more keys than one query may bind, get their answer."""
     assert store.known([]) == {}
     store.record([inspected(f"{n}.png") for n in range(3)], in_force(store))
     keys = [(f"{n}.png", sha(f"{n}.png")) for n in range(1200)]
@@ -180,7 +180,7 @@ def test_known_takes_any_number_of_keys(store: Store) -> None:
 
 
 def test_known_reads_only_the_latest_arrivals_of_a_key(store: Store) -> None:
-    """A camera that repeats one file for months costs 16 rows a look-up, and its judgement stays known."""
+    """A file that a camera repeats for months costs 16 rows per look-up, and its judgement stays known."""
     [number] = store.record([inspected()], in_force(store))
     store.record([duplicate(number, number=n) for n in range(1, 31)], in_force(store))
     [known] = store.known([("a.png", sha("a.png"))]).values()
@@ -197,7 +197,7 @@ def test_known_reads_only_the_latest_arrivals_of_a_key(store: Store) -> None:
     seam=st.sampled_from([None, "1"]),
 )
 def test_a_pass_ends_with_a_gap(store: Store, url: URL, pauses: list[int], seam: str | None) -> None:
-    """Frames in order: the pass number is one more than the number of pauses above seam_gap_s before it."""
+    """For frames in order, the pass number is one more than the number of earlier pauses above seam_gap_s."""
     part = f"part {next(_NUMBERS)}"
     times = START_US + np.cumsum(pauses) * SECOND_US
     batch = [
@@ -210,20 +210,20 @@ def test_a_pass_ends_with_a_gap(store: Store, url: URL, pauses: list[int], seam:
 
 
 def test_passes_go_by_camera_time_and_stand_late_frames(store: Store, url: URL) -> None:
-    """Camera time counts where known; a late frame joins the pass it lies in, or gets a number of its own."""
+    """Passes go by camera time if it is known; a late frame joins the pass around it, or begins a new one."""
     seconds = [0, 1000, 100, 950, 400, 1100, 600, 5000]
     batch = [
         inspected(f"{n}.png", part="P", seam="1", camera_time_us=START_US + second * SECOND_US)
         for n, second in enumerate(seconds)
     ]
     store.record(batch, in_force(store))
-    # 400 lies within 300 s of 100, 600 within 300 s of 400; nothing before is renumbered.
+    # 400 is within 300 s of 100, and 600 within 300 s of 400; earlier passes keep their numbers.
     assert [n for (n,) in rows(url, "inspection", "pass_no")] == [1, 2, 1, 2, 1, 2, 1, 3]
     assert rows(url, "inspection", "seen_us, taken_us")[1] == (START_US, START_US + 1000 * SECOND_US)
 
 
 def test_passes_are_counted_for_each_part_and_seam(store: Store, url: URL) -> None:
-    """Seams, and a part without seam, count apart; an image without a part, or an empty one, has no pass."""
+    """Each seam counts apart, also a missing one; an image whose part is missing or empty has no pass."""
     later = START_US + 1000 * SECOND_US
     named = [
         ("P", "1", START_US),
@@ -247,7 +247,7 @@ def test_passes_are_counted_for_each_part_and_seam(store: Store, url: URL) -> No
 @many_examples
 @given(raw=st.binary(min_size=1, max_size=255).filter(lambda name: not {b"/"[0], 0} & set(name)))
 def test_any_file_name_goes_in_and_is_found_again(store: Store, raw: bytes) -> None:
-    """Whatever bytes a file name has, its text form is stored and looked up on both back ends."""
+    """A file name of any bytes is stored and found in its text form on both back ends."""
     name = file_names.to_text(PurePath(os.fsdecode(raw)))
     store.record([inspected(name)], in_force(store))
     assert store.known([(name, sha(name))])[name, sha(name)].paths == (
@@ -273,7 +273,7 @@ def test_hostile_names_are_only_text(store: Store, url: URL, name: str) -> None:
 
 
 def test_details_are_made_storable(store: Store, url: URL) -> None:
-    """Surrogates and NUL, which PostgreSQL refuses, stand escaped in details and events."""
+    """Surrogates and NUL, which PostgreSQL refuses, are escaped in details and events."""
     store.record([quarantined(detail="cannot open 'weld_\udce4\0.jpg'")], in_force(store))
     store.record_event("outage", "lost \udcff")
     assert rows(url, "quarantine", "detail") == [("cannot open 'weld_\\udce4\\x00.jpg'",)]
@@ -281,13 +281,13 @@ def test_details_are_made_storable(store: Store, url: URL) -> None:
 
 
 def test_an_inode_of_64_bits_is_stored(store: Store, url: URL) -> None:
-    """The largest inode that a network file system gives does not stop the batch."""
+    """The largest inode of a network file system is stored."""
     store.record([inspected(inode=2**64 - 1)], in_force(store))
     assert rows(url, "arrival", "inode") == [(-1,)]
 
 
 def test_an_event_is_a_row(store: Store, url: URL) -> None:
-    """start, stop and the like are kept with station and time."""
+    """Events such as start and stop are stored with station and time."""
     store.record_event("start", "2 threads")
     [row] = rows(url, "v_event", "id, station, kind, detail")
     assert tuple(row) == (1, "cell-1", "start", "2 threads")
@@ -295,7 +295,7 @@ def test_an_event_is_a_row(store: Store, url: URL) -> None:
 
 
 def test_arrival_times_are_kept_apart(store: Store, url: URL) -> None:
-    """When a file was seen and when its row was made are two columns."""
+    """The time when a file was seen and the time when its row was made are two columns."""
     store.record(
         [dataclasses.replace(inspected(), arrival=arrival("a.png", 5), inspected_us=9)], in_force(store)
     )

@@ -1,4 +1,4 @@
-"""The ledger's transactions: all of a batch or nothing, beside others, at a cost that does not grow."""
+"""Transactions of the ledger: all of a batch or nothing, beside other writers, at a steady cost."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from inspector.records import Inspected
 
 
 def test_a_refused_row_takes_its_batch_back(store: Store, url: URL) -> None:
-    """When the database refuses one row, nothing of its transaction stays."""
+    """If the database refuses one row, nothing of its transaction is stored."""
     with pytest.raises(RowRefused):
         store.record([inspected("a.png"), inspected("b.png", batch_size=0)], in_force(store))
     assert row_counts(url) == (0, 0, 0)
     store.record([inspected("a.png")], in_force(store))
-    assert row_counts(url) == (1, 0, 1), "the connection works on"
+    assert row_counts(url) == (1, 0, 1), "the connection still works"
 
 
 _KILLED = """
@@ -55,7 +55,7 @@ with Store.open(sys.argv[1], "cell-1", seam_gap_s=300) as store:
 
 @pytest.mark.parametrize("statements", [1, 3, 4])
 def test_a_kill_in_mid_transaction_leaves_nothing_of_it(url: URL, statements: int) -> None:
-    """A kill -9 after any INSERT of a batch leaves the batches before whole, and of this one nothing."""
+    """A kill -9 after any INSERT of a batch leaves the earlier batches whole, and nothing of this one."""
     where = url.render_as_string(hide_password=False)
     script = [
         sys.executable,
@@ -74,7 +74,7 @@ def test_a_kill_in_mid_transaction_leaves_nothing_of_it(url: URL, statements: in
 
 
 def test_stations_that_write_at_once_lose_nothing(url: URL) -> None:
-    """Three stations writing to one database at the same time, two threads each: every row, once."""
+    """Three stations with two threads each write to one database at once, and every row is there once."""
     failures: list[BaseException] = []
 
     def work(store: Store, thread: int) -> None:
@@ -84,7 +84,7 @@ def test_stations_that_write_at_once_lose_nothing(url: URL) -> None:
                 items = [inspected(f"{thread}-{batch}-{n}.png", part="P") for n in range(4)]
                 store.known([(item.arrival.source_name, item.source.sha256) for item in items])
                 store.record(items, force)
-        except BaseException as error:  # noqa: BLE001 - told to the test below
+        except BaseException as error:  # noqa: BLE001 - the test fails with it below
             failures.append(error)
 
     stores = [Store.open(url, f"cell-{n}", seam_gap_s=300) for n in range(3)]
@@ -100,7 +100,7 @@ def test_stations_that_write_at_once_lose_nothing(url: URL) -> None:
 
 
 def test_a_report_that_runs_does_not_hold_up_a_commit(store: Store, url: URL) -> None:
-    """A reader in the middle of its transaction keeps its view; a batch commits meanwhile."""
+    """A reader in the middle of its transaction keeps its view, and a batch can commit meanwhile."""
     with database.reading(url) as engine, engine.connect() as reader:
         query = sa.text("SELECT count(*) FROM inspection")
         assert reader.scalar(query) == 0
@@ -112,7 +112,7 @@ def test_a_report_that_runs_does_not_hold_up_a_commit(store: Store, url: URL) ->
 
 
 def test_a_batch_costs_the_same_in_a_full_table(url_of: Callable[[str], URL]) -> None:
-    """Counted in SQLite's own steps, known and record cost no more after 3,000 rows than after 30.
+    """In SQLite's own steps, known and record cost no more after 3,000 rows than after 30.
 
     All rows are of one part, one seam, one name and, in turn, one content: the worst case of each look-up.
     """
@@ -142,7 +142,7 @@ def test_a_batch_costs_the_same_in_a_full_table(url_of: Callable[[str], URL]) ->
 
 @contextmanager
 def _counting_steps(store: Store) -> Iterator[list[None]]:
-    """Grows by one for every 50 instructions of SQLite's virtual machine."""
+    """Provide a list that grows by one for every 50 instructions of SQLite's virtual machine."""
     steps: list[None] = []
 
     def count(connection: Any, *others: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a database consists of and holds, for tests of its schema."""
+"""The objects and rows of a database, for tests of its schema."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.engine import URL
 
 from inspector.ledger import database
 
-_CATALOGUE = {  # everything that a schema consists of, as the server itself describes it
+_CATALOGUE = {  # all objects of a schema, as the server itself describes them
     "sqlite": ["SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name <> 'alembic_version'"],
     "postgresql": [
         "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
@@ -30,7 +30,7 @@ _CATALOGUE = {  # everything that a schema consists of, as the server itself des
 
 
 def catalogue(url: URL) -> set[str]:
-    """What the database consists of, one line each; Alembic's own table left out."""
+    """Return the objects of the database, one line each, without Alembic's own table."""
     engine = database.engine(url)
     with engine.begin() as connection:
         found = [
@@ -45,7 +45,7 @@ def catalogue(url: URL) -> set[str]:
 
 
 def change(url: URL, work: Callable[[sa.Connection], Any]) -> None:
-    """Do something to the database, in one transaction."""
+    """Change the database in one transaction."""
     engine = database.immediate(database.engine(url, create=True))
     try:
         with database.transaction(engine) as connection:
@@ -55,13 +55,13 @@ def change(url: URL, work: Callable[[sa.Connection], Any]) -> None:
 
 
 def rows_of(url: URL, query: str) -> list[Any]:
-    """Rows of a query."""
+    """Return the rows of a query."""
     with database.reading(url) as engine, engine.begin() as connection:
         return list(connection.execute(sa.text(query)))
 
 
 def row_counts(url: URL) -> tuple[int, int, int]:
-    """How many inspections, quarantined files and arrivals there are."""
+    """Return the numbers of inspections, quarantined files and arrivals."""
     tables = ("inspection", "quarantine", "arrival")
     inspections, quarantined, arrivals = (len(rows_of(url, f"SELECT id FROM {name}")) for name in tables)
     return inspections, quarantined, arrivals

@@ -1,4 +1,4 @@
-"""Seeded histories of a shop, written through the real ledger: what the reports' tests count again by hand.
+"""Seeded histories of a shop, written through the real ledger; the reports' tests count them again by hand.
 
 Each holds two stations (one without parts), cameras, shifts, second passes, every verdict, redelivered files,
 the same bytes under a new name, quarantined files, two or three artifacts with different classes, human
@@ -35,7 +35,7 @@ from inspector.times import local_day_and_shift
 BERLIN = ZoneInfo("Europe/Berlin")
 SHIFTS = {"early": time(6), "late": time(14), "night": time(22)}
 PARTS = ("P-0042", 'O\'Brien "7"', "two\nlines", "Träger; DROP TABLE review", "P-0043")
-# The newer artifact knows classes that the older one does not; the last one has none that the shop accepts.
+# The newer artifact knows classes that the older one does not; the last one has no accepted class.
 CLASSES = (
     {"good": "accept", "porosity": "defect", "burn through": "defect"},
     {"good": "accept", "porosity": "defect", "lack of fusion": "defect", "crack's end": "defect"},
@@ -45,17 +45,17 @@ CLASSES = (
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How a history differs from the others."""
+    """The differences of one history from the others."""
 
     seed: int
     begins: datetime
     days: int
-    shifts_at: timedelta | None = None  # after this the defect rate is high instead of low
-    mad_clock: bool = False  # some rows are from 1970 and from years to come
+    shifts_at: timedelta | None = None  # after this time the defect rate is high instead of low
+    mad_clock: bool = False  # some rows are from 1970 and from future years
 
     @property
     def shifted(self) -> tuple[str, str] | None:
-        """Day and shift of the first subgroup with the high defect rate."""
+        """Return shift day and shift of the first subgroup with the high defect rate."""
         if self.shifts_at is None:
             return None
         at = _us(self.begins.astimezone(UTC) + self.shifts_at)
@@ -67,7 +67,7 @@ HISTORIES = {
     history.seed: history
     for history in (
         History(1, datetime(2026, 1, 5, 6, tzinfo=BERLIN), days=8),
-        # Over the first night of summer time; the rate shifts with the early shift of the eleventh day.
+        # Over the first night of summer time; the rate rises with the early shift of the eleventh day.
         History(2, datetime(2026, 3, 23, 6, tzinfo=BERLIN), days=12, shifts_at=timedelta(days=10, hours=-1)),
         # Over the last night of summer time.
         History(3, datetime(2026, 10, 20, 6, tzinfo=BERLIN), days=8, mad_clock=True),
@@ -77,7 +77,7 @@ LOW, HIGH = 0.06, 0.45  # defect share of frames
 
 
 def write(url: URL | str, seed: int) -> History:
-    """Write one of :data:`HISTORIES` into a migrated database: the same rows on either back end."""
+    """Write one of :data:`HISTORIES` into a migrated database, with the same rows on either back end."""
     history = HISTORIES[seed]
     random = np.random.default_rng(seed)
     with Store.open(url, "cell-1", seam_gap_s=300) as store:
@@ -115,12 +115,12 @@ def _us(at: datetime) -> int:
 
 
 def _with_parts(history: History, random: np.random.Generator) -> list[_File]:
-    """Part after part, two seams each, a seam in some seconds; some seams once more 20 minutes later."""
+    """Return part after part with two seams each; some seams are welded again 20 minutes later."""
     files: list[_File] = []
     at, number, rested = history.begins.astimezone(UTC), 0, False
     end = at + timedelta(days=history.days)
     while at < end:
-        # Some names come back days later, which is a further pass too.
+        # Some names come again days later, which is also a further pass.
         part = f"P-{number:04}" if random.random() < 0.8 else str(random.choice(PARTS))
         camera = str(random.choice(["cam1", "cam'2"]))
         for seam in ["S1", "S2", *(["S1"] if random.random() < 0.15 else [])]:
@@ -130,7 +130,7 @@ def _with_parts(history: History, random: np.random.Generator) -> list[_File]:
                 number += 1
             at += timedelta(minutes=10)
         if not rested and at - history.begins > timedelta(days=5):
-            at += timedelta(hours=16)  # nobody works
+            at += timedelta(hours=16)  # a break of the whole shop
             rested = True
         else:
             at += timedelta(minutes=float(random.uniform(20, 90)))
@@ -138,7 +138,7 @@ def _with_parts(history: History, random: np.random.Generator) -> list[_File]:
 
 
 def _without_parts(history: History, random: np.random.Generator) -> list[_File]:
-    """A station whose file names tell nothing; a file every two hours."""
+    """Return the files of a station without parts in its file names, one every two hours."""
     return [
         _file(history, f"{number}.png", history.begins + timedelta(hours=2 * number), NameParts())
         for number in range(int(random.integers(60, 70)))
@@ -149,10 +149,10 @@ def _file(history: History, name: str, at: datetime, parts: NameParts) -> _File:
     shifted = history.shifts_at is not None and at - history.begins >= history.shifts_at
     number = int(name.rpartition("_")[2].removesuffix(".png"))
     if history.mad_clock and number in (100, 101, 102):
-        at = datetime(1970, 1, 1, 0, 0, number - 100, tzinfo=UTC)  # before the clock was set
+        at = datetime(1970, 1, 1, 0, 0, number - 100, tzinfo=UTC)  # from before the clock was set
     if history.mad_clock and number == 200:
         at = datetime(2031, 1, 1, tzinfo=UTC)
-    content = str(number - 1) if number % 97 == 96 else str(number)  # now and then the same bytes again
+    content = str(number - 1) if number % 97 == 96 else str(number)  # a few times the same bytes again
     return _File(name, content, at, parts, HIGH if shifted else LOW)
 
 
@@ -222,7 +222,7 @@ def _judgement(file: _File, classes: dict[str, str], random: np.random.Generator
 
 
 def _in_force(store: Store, number: int) -> InForce:
-    """The artifact of :data:`CLASSES` with this number, as the ledger knows it."""
+    """Return the rows of the artifact of :data:`CLASSES` with this number."""
     classes = [{"name": name, "role": role} for name, role in CLASSES[number].items()]
     metadata = {"schema": 1, "name": "weld'net", "version": str(number), "classes": classes}
     return store.in_force(
@@ -235,7 +235,7 @@ def _in_force(store: Store, number: int) -> InForce:
 
 
 def _record(store: Store, force: InForce, items: list[Inspected | Quarantined]) -> None:
-    """Record in order; every fiftieth image is delivered again."""
+    """Record the items in order; every fiftieth image is delivered again."""
     for start in range(0, len(items), 50):
         some = items[start : start + 50]
         ids = store.record(some, force)
@@ -254,7 +254,7 @@ def _record(store: Store, force: InForce, items: list[Inspected | Quarantined]) 
 
 
 def _review(connection: sa.Connection, random: np.random.Generator) -> None:
-    """Most of what failed or needs a person, and a random sample of what passed, is looked at."""
+    """Write reviews of most FAIL and REVIEW images, and of a random sample of the PASS images."""
     table = schema.inspection
     columns = (table.c.id, table.c.verdict, table.c.label, table.c.inspected_us)
     rows: list[dict[str, Any]] = []
@@ -267,7 +267,7 @@ def _review(connection: sa.Connection, random: np.random.Generator) -> None:
         if sampled:
             samples.append({"inspection_id": image.id, "seed": 1, "drawn_us": image.inspected_us})
             if random.random() < 0.2:
-                continue  # nobody has looked yet
+                continue  # not reviewed yet
         verdict = str(random.choice(["PASS", "FAIL", "REVIEW"], p=_HUMAN[image.verdict]))
         first = {
             "inspection_id": image.id,
@@ -278,7 +278,7 @@ def _review(connection: sa.Connection, random: np.random.Generator) -> None:
             "reviewed_us": image.inspected_us + 3600 * SECOND_US,
         }
         rows.append(first)
-        if random.random() < 0.1:  # somebody looks again: the later row counts
+        if random.random() < 0.1:  # a second review: the later row counts
             second = {"reviewer": "chief", "verdict": "FAIL", "label": "porosity"}
             rows.append(first | second | {"reviewed_us": first["reviewed_us"] + SECOND_US})
     connection.execute(schema.review.insert(), rows)
@@ -290,7 +290,7 @@ _HUMAN = {"PASS": [0.9, 0.07, 0.03], "FAIL": [0.15, 0.82, 0.03], "REVIEW": [0.5,
 
 
 def _events(connection: sa.Connection, history: History) -> None:
-    """A start and a stop each day, with an outage, an overflow and a reload in between."""
+    """Write a start and a stop each day, with an outage, an overflow and a reload in between."""
     table = schema.station
     station_id = connection.scalar(sa.select(table.c.id).where(table.c.name == "cell-1"))
     rows = [

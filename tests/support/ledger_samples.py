@@ -1,4 +1,4 @@
-"""Records as the daemon would make them, for tests of the ledger and its reports."""
+"""Records like the daemon's, for tests of the ledger and its reports."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ SECOND_US = 1_000_000
 
 
 def sha(content: str) -> str:
-    """Hash of a file with this content."""
+    """Return the hash of a file with this content."""
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def source(content: str | None, *, inode: int = 1) -> SourceFile:
-    """A file that was read; content None: it has no bytes to hash."""
+    """Return a file that was read; with content None it has no bytes to hash."""
     stamp = FileStamp(device=1, inode=inode, size=len(content or ""), mtime_ns=START_US * 1000, ctime_ns=0)
     return SourceFile(stamp, None if content is None else sha(content))
 
 
 def arrival(name: str, seen_us: int = START_US) -> Arrival:
-    """A file that is ready."""
+    """Return a file that is ready."""
     return Arrival(path=Path("drop") / name, source_name=name, seen_us=seen_us, seen_monotonic=0.0)
 
 
@@ -60,7 +60,7 @@ def inspected(
     inode: int = 1,
     **others: Any,
 ) -> Inspected:
-    """One judged image; its bytes differ from other names' unless ``content`` says otherwise."""
+    """Return a judged image; images of different names differ in their bytes unless ``content`` is given."""
     heat = None if verdict is Verdict.PASS else np.arange(6, dtype=np.uint8).reshape(2, 3)
     return Inspected(
         arrival=arrival(name, seen_us),
@@ -85,7 +85,7 @@ def inspected(
 
 
 def duplicate(of: int, name: str = "a.png", content: str | None = None, *, number: int = 1) -> Duplicate:
-    """The ``number``-th redelivery of a file."""
+    """Return the ``number``-th repeated delivery of a file."""
     return Duplicate(
         arrival=arrival(name),
         source=source(name if content is None else content),
@@ -96,7 +96,7 @@ def duplicate(of: int, name: str = "a.png", content: str | None = None, *, numbe
 
 
 def quarantined(name: str = "bad.png", content: str | None = "bad", **others: Any) -> Quarantined:
-    """A file that gave no image."""
+    """Return a file without an image."""
     return Quarantined(
         arrival=arrival(name),
         source=source(content, inode=others.get("inode", 1)),
@@ -110,7 +110,7 @@ def quarantined(name: str = "bad.png", content: str | None = "bad", **others: An
 
 
 def in_force(store: Store, artifact: str = "artifact") -> InForce:
-    """What judges, as rows of this store."""
+    """Return the rows of an artifact and of settings in this store."""
     return store.in_force(
         metadata='{"classes": ["good", "another class"]}',
         artifact_sha256=sha(artifact),
