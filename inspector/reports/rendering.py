@@ -14,6 +14,7 @@ from rich.text import Text
 
 from inspector.errors import UsageError
 from inspector.reports.query import Report
+from inspector.spreadsheets import as_cell
 
 BYTE_ORDER_MARK = "\ufeff"
 _CONSOLE_COLUMNS = 10_000  # wide enough for every row: a table cut to the window would hide figures
@@ -49,7 +50,7 @@ def _csv(report: Report) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(report.columns)
-    writer.writerows(report.rows)
+    writer.writerows([as_cell(value) for value in row] for row in report.rows)
     text = buffer.getvalue().rstrip("\n")
     # Excel reads a CSV as UTF-8 only with this mark. Without other letters it would only disturb scripts.
     return text if text.isascii() else f"{BYTE_ORDER_MARK}{text}"

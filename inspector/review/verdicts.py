@@ -21,6 +21,7 @@ from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
+from inspector.spreadsheets import from_cell
 
 ANSWER_COLUMNS = ("human_verdict", "human_label", "reviewer", "note")  # beside the id, what a person fills in
 # Of the report review_queue, so that its rows can be filled in and sent back.
@@ -132,7 +133,7 @@ def _answers(
     seen: dict[int, int] = {}
     for line, row in rows:
         given = dict(zip(columns, row, strict=False))
-        cells = {name: given.get(name, "").strip() for name in ("id", *ANSWER_COLUMNS)}
+        cells = {name: from_cell(given.get(name, "").strip()) for name in ("id", *ANSWER_COLUMNS)}
         if any(row[len(columns) :]):
             yield line, "has more cells than the header"
         elif not cells["human_verdict"]:

@@ -20,7 +20,7 @@ from inspector.errors import UsageError
 from inspector.ledger.store import Store
 from inspector.records import Inspected, Quarantined, Verdict
 from inspector.reports import definitions
-from inspector.reports.query import Query, run
+from inspector.reports.query import Query, Report, run
 from inspector.reports.rendering import render
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -251,6 +251,13 @@ def test_nothing_is_told_plainly(url: URL) -> None:
     assert render(report, "csv").startswith("class,n,of_n,share,")
     assert "\n" not in render(report, "csv")
     assert json.loads(render(report, "json"))["rows"] == []
+
+
+def test_a_csv_shows_a_formula_as_text_and_json_is_exact() -> None:
+    """A station or part that begins like a formula is text in a CSV for people, and itself in JSON."""
+    report = Report(Query("by_part"), ("part", "n", "share"), [("=1+1", -1, -0.5), ("@P", 2, None)])
+    assert render(report, "csv").splitlines() == ["part,n,share", "'=1+1,-1,-0.5", "'@P,2,"]
+    assert [row["part"] for row in json.loads(render(report, "json"))["rows"]] == ["=1+1", "@P"]
 
 
 def test_csv_and_json_hold_the_figures_unrounded(url: URL) -> None:

@@ -218,6 +218,16 @@ def test_each_form_of_excel_is_read_with_its_names(tmp_path: Path, separator: st
     assert read_csv(path, "ann") == [(2, Review(7, "J\u00f6rg", Verdict.FAIL, None, "Pore 2 mm"))]
 
 
+def test_text_that_a_csv_shows_as_text_is_read_as_it_was(tmp_path: Path) -> None:
+    """The apostrophe that keeps a spreadsheet from running a cell is no part of a class or a note."""
+    path = tmp_path / "a.csv"
+    path.write_text("id,human_verdict,human_label,note\n7,FAIL,'=hole,'-3 mm\n8,PASS,'quoted',\n")
+    assert read_csv(path, "ann") == [
+        (2, Review(7, "ann", Verdict.FAIL, "=hole", "-3 mm")),
+        (3, Review(8, "ann", Verdict.PASS, "'quoted'", None)),
+    ]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -1,0 +1,27 @@
+"""inspector.spreadsheets: a CSV for people shows text as text, in a spreadsheet too."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inspector.spreadsheets import as_cell, from_cell
+
+
+@pytest.mark.parametrize("start", [*"=+-@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_text_that_begins_like_a_formula_is_shown_as_text(start: str) -> None:
+    """Each beginning that OWASP names is preceded by an apostrophe."""
+    assert as_cell(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
+
+
+@pytest.mark.parametrize("value", ["", "a=b", "P-7", "'quoted'", "Träger", -0.25, 7, None])
+def test_all_else_stays_as_it_is(value: object) -> None:
+    """Numbers, empty cells and text that begins with another character are not touched."""
+    assert as_cell(value) is value
+
+
+@given(st.text(alphabet="=+-@ab1", max_size=6))
+def test_a_cell_that_comes_back_is_the_text_again(text: str) -> None:
+    """A person's cell gives the text that was written."""
+    assert from_cell(as_cell(text)) == text
