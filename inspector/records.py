@@ -62,6 +62,11 @@ class Arrival:
     seen_us: int
     seen_monotonic: float
 
+    @property
+    def drop_folder(self) -> Path:
+        """The drop folder, which a setting names; the camera's account may change the folders below it."""
+        return self.path.parents[self.source_name.count("/")]
+
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:

@@ -57,7 +57,7 @@ def prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove old images from the disk; their rows stay. Without --delete, only count them."""
-    from inspector.locks import locked
+    from inspector.locks import upkeep_lock
     from inspector.records import Place
     from inspector.times import DAY_US
     from inspector.upkeep.prune import REASONS_TO_KEEP, Policy
@@ -70,7 +70,7 @@ def prune(
         unreviewed=unreviewed,
         places=(Place.ARCHIVE, Place.QUARANTINE) if quarantined else (Place.ARCHIVE,),
     )
-    with locked(settings.quarantine_folder), open_ledger(settings) as store:
+    with upkeep_lock(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
             store,
             settings.url,
@@ -107,7 +107,7 @@ def requeue(
     as_json: AsJson = False,
 ) -> None:
     """Move quarantined files that match all options back into the drop folder, to be inspected again."""
-    from inspector.locks import locked
+    from inspector.locks import upkeep_lock
     from inspector.station.archive import Archive
     from inspector.times import instants
     from inspector.upkeep.requeue import Chosen
@@ -121,7 +121,7 @@ def requeue(
     chosen = Chosen(row, reason, instants(since, until, settings.zone))
     # This tries real renames, before anything is written to the database.
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
-    with locked(settings.quarantine_folder), open_ledger(settings) as store:
+    with upkeep_lock(settings.quarantine_folder), open_ledger(settings) as store:
         result = work(
             store,
             settings.url,

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from inspector import folders
 from inspector.errors import ImageError
 from inspector.records import Arrival, FileStamp, SourceFile
 
@@ -40,17 +41,18 @@ class OpenedFile:
         self.data = data
         self.source = SourceFile(stamp=stamp, sha256=hashlib.sha256(data).hexdigest())
 
-    def stamp_now(self, path: Path) -> FileStamp | None:
+    def stamp_now(self, path: Path, root: Path | None = None) -> FileStamp | None:
         """Return the file's present stamp if ``path`` still names it and its bytes are those that were read.
 
         A change of mode, owner or time changes only the stamp. After a write, or under another name, this is
-        None.
+        None. No link below ``root`` is followed; without a root, only the last name may not be a link.
         """
         try:
             before = os.fstat(self._fd)
             same = self._digest_now() == self.source.sha256
             stamp = FileStamp.of(os.fstat(self._fd))
-            return stamp if same and FileStamp.of(before) == stamp == FileStamp.of(path.lstat()) else None
+            named = FileStamp.of(folders.status(path, root or path.parent))
+            return stamp if same and FileStamp.of(before) == stamp == named else None
         except OSError:
             return None
 
@@ -128,8 +130,13 @@ class TakenFile:
             self.opened.close()
 
 
-def read_source(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
+def read_source(path: Path, *, root: Path | None = None, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
     """Open a regular file without following links or waiting, and read and hash all of it once.
+
+    Args:
+        path: the file.
+        root: below it no link is followed, neither of a folder nor of the file; by default the file's folder.
+        max_bytes: a larger file is refused unread.
 
     Raises:
         ImageError: ``not_a_file`` (FIFO, device, socket, directory, link), ``too_large``, ``changing``
@@ -139,7 +146,8 @@ def read_source(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
             which no file is blamed for.
     """
     try:
-        return _open_and_read(path, max_bytes)
+        with folders.parent(path, root or path.parent) as folder_fd:
+            return _open_and_read(path.name, folder_fd, max_bytes)
     except FileNotFoundError:
         raise ImageError("vanished", "it was taken away before it was read") from None
     except OSError as error:
@@ -150,21 +158,26 @@ def read_source(path: Path, *, max_bytes: int = MAX_FILE_BYTES) -> OpenedFile:
         raise ImageError("unreadable", f"cannot be read: {error.strerror}", retry=True) from None
 
 
-def unread_source(path: Path) -> SourceFile:
+def unread_source(path: Path, root: Path | None = None) -> SourceFile:
     """Return the stamp of a file that :func:`read_source` refuses (FIFO, directory, too large).
+
+    Args:
+        path: the file.
+        root: as for :func:`read_source`.
 
     Raises:
         ImageError: ``vanished``.
     """
     try:
-        return SourceFile(stamp=FileStamp.of(path.lstat()), sha256=None)
+        return SourceFile(stamp=FileStamp.of(folders.status(path, root or path.parent)), sha256=None)
     except OSError:
         raise ImageError("vanished", "it was taken away before it was read") from None
 
 
-def _open_and_read(path: Path, max_bytes: int) -> OpenedFile:
-    _check_regular(path.lstat())  # before opening, since opening a device may have an effect
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _open_and_read(name: str, folder_fd: int, max_bytes: int) -> OpenedFile:
+    # The status comes before opening, since opening a device may have an effect.
+    _check_regular(os.stat(name, dir_fd=folder_fd, follow_symlinks=False))
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder_fd)
     try:
         status = os.fstat(fd)
         _check_regular(status)

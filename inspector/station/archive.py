@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import Final
 
-from inspector import file_names
+from inspector import file_names, folders
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.imaging.source import TakenFile
 from inspector.records import FileStamp, Outcome, Place
@@ -124,7 +124,8 @@ class Archive:
     def give_back(self, path: str, target: Path) -> str | None:
         """Move a file from the quarantine to ``target`` in the drop folder; return why it stays, or None."""
         try:
-            renames.noreplace(self._folders[Place.QUARANTINE] / path, target)
+            with folders.parent(target, self._drop) as folder_fd:
+                renames.into(folder_fd, target.name, self._folders[Place.QUARANTINE] / path)
         except OSError as error:
             return f"{target}: {error.strerror}"
         return None
@@ -150,7 +151,9 @@ class Archive:
         moved, stamp = Moved.CHANGED, taken.source.stamp
         for _ in range(_MAX_TOUCHES):
             moved = self._move(taken.path, stamp, root, target)
-            if moved is not Moved.CHANGED or opened is None or (now := opened.stamp_now(taken.path)) is None:
+            if moved is not Moved.CHANGED or opened is None:
+                break
+            if (now := opened.stamp_now(taken.path, self._drop)) is None:
                 break
             stamp = now
         if moved in (Moved.CHANGED, Moved.GONE) and opened and (content := opened.content()) is not None:
@@ -167,13 +170,14 @@ class Archive:
         noticed.
         """
         try:
-            before = path.lstat()
-            if FileStamp.of(before) == stamp or _is_same_folder(before, stamp):
-                renames.make_parent(target, root)
-                renames.noreplace(path, target)
-                if _is_what_was_read(target.lstat(), stamp):
-                    return Moved.MOVED
-                renames.put_back(target, path)
+            with folders.parent(path, self._drop) as folder_fd:
+                before = os.stat(path.name, dir_fd=folder_fd, follow_symlinks=False)
+                if FileStamp.of(before) == stamp or _is_same_folder(before, stamp):
+                    renames.make_parent(target, root)
+                    renames.out_of(folder_fd, path.name, target)
+                    if _is_what_was_read(target.lstat(), stamp):
+                        return Moved.MOVED
+                    renames.put_back(target, folder_fd, path.name)
         except FileExistsError:
             return Moved.TAKEN
         except FileNotFoundError as error:
@@ -202,13 +206,18 @@ class Archive:
             ArchiveUnavailable: the disk cannot take it; nothing must be recorded yet.
         """
         flushes: list[Callable[[], None]] = [file.opened.flush for file in taken if file.opened]
-        flushes += [partial(renames.flush_folder, folder) for folder in {file.path.parent for file in taken}]
+        one_of_each = {file.path.parent: file.path for file in taken}.values()
+        flushes += [partial(self._flush_folder_of, path) for path in one_of_each]
         for flush in flushes:
             try:
                 flush()
             except OSError as error:
                 if error.errno in _DISK_ERRNOS or not self._drop.is_dir():
                     raise ArchiveUnavailable(f"{self._drop} cannot be flushed: {error.strerror}") from None
+
+    def _flush_folder_of(self, path: Path) -> None:
+        with folders.parent(path, self._drop) as folder_fd:
+            os.fsync(folder_fd)
 
 
 def _failed(path: Path, target: Path, error: OSError) -> Moved:
@@ -225,7 +234,8 @@ def _rescue(content: bytes, mtime_ns: int, root: Path, target: Path) -> Moved:
         os.utime(half, ns=(mtime_ns, mtime_ns))
         with half.open("rb") as stream:
             os.fsync(stream.fileno())
-        renames.noreplace(half, target)
+        with folders.parent(half, root) as folder_fd:
+            renames.out_of(folder_fd, half.name, target)
     except FileExistsError:
         return Moved.TAKEN
     except OSError as error:

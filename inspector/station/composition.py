@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inspector import file_names, permissions, times
+from inspector import file_names, locks, permissions, times
 from inspector import settings as settings_file
 from inspector.errors import ArtifactError, SettingsError, StationError
 from inspector.ledger.store import Store
@@ -74,6 +74,7 @@ def run(
         config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
     )
     with ExitStack() as open_while_it_works:
+        open_while_it_works.enter_context(locks.daemon_lock(settings.quarantine_folder))
         results = None
         if folder := settings.results_folder:
             results = open_while_it_works.enter_context(_results(folder, settings, station, recorded))

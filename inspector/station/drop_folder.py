@@ -13,9 +13,8 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from inspector import filesystems
+from inspector import filesystems, folders, locks
 from inspector.errors import FolderError
-from inspector.locks import holder_text
 from inspector.station.events import Events
 from inspector.station.listing import is_subfolder
 from inspector.station.watch import Close, FolderWatch
@@ -124,16 +123,16 @@ class DropFolder:
         Raises:
             OSError: it cannot be listed now; pass the error to :meth:`listing_failed`.
         """
-        folders = []
+        subfolders = []
         with os.scandir(self._fd) as listing:
             for item in listing:
                 if self._subfolders and is_subfolder(item):
-                    folders.append(item.name)
+                    subfolders.append(item.name)
                 else:
                     yield item.name
-        for gone in self._watches.keys() - {"", *(f"{folder}/" for folder in folders)}:
+        for gone in self._watches.keys() - {"", *(f"{folder}/" for folder in subfolders)}:
             self._watches.pop(gone).close()
-        for folder in folders:
+        for folder in subfolders:
             yield from self._names_in(folder)
         self.troubles.pop("folder_unreadable", None)
 
@@ -143,9 +142,16 @@ class DropFolder:
         self._report_once("folder_unreadable", f"{self.path}: {error.strerror}")
 
     def stat(self, name: str) -> os.stat_result | None:
-        """Return the status of one name, without following links; None if it is gone."""
+        """Return the status of one name, following no link to it or to its sub-folder; None if gone."""
+        folder, _, last = name.rpartition("/")
         with contextlib.suppress(OSError):
-            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            if not folder:
+                return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            fd = folders.open_below(self._fd, folder)
+            try:
+                return os.stat(last, dir_fd=fd, follow_symlinks=False)
+            finally:
+                os.close(fd)
         return None
 
     def closes(self) -> tuple[list[Close], bool]:
@@ -165,8 +171,8 @@ class DropFolder:
         prefix = f"{folder}/"
         if prefix not in self._watches and not self.is_remote:
             self._watch(prefix)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self._fd)
+        with contextlib.suppress(FileNotFoundError):
+            fd = folders.open_below(self._fd, folder)
             try:
                 with os.scandir(fd) as listing:
                     for item in listing:
@@ -190,11 +196,20 @@ class DropFolder:
     def _lock(self, fd: int) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.troubles.pop("foreign_lock", None)
         except BlockingIOError:
-            raise FolderError(
-                f"drop_folder {self.path}: another daemon{holder_text(fd)} owns it; stop that one, "
-                "or give this station a folder of its own"
-            ) from None
+            # Everyone who may read the folder can lock it, so only a process of this account is a daemon.
+            process = locks.holder(self.path)
+            if locks.is_trusted(process):
+                raise FolderError(
+                    f"drop_folder {self.path}: another daemon (process {process}) owns it; stop that one, "
+                    "or give this station a folder of its own"
+                ) from None
+            self._report_once(
+                "foreign_lock",
+                f"{self.path} is locked by {f'process {process}' if process else 'a process'} of another "
+                "account, which the station ignores; end that process if it is not meant to be there",
+            )
         except OSError as error:  # some network file systems lock nothing
             self._report_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
 
@@ -211,7 +226,7 @@ class DropFolder:
                 monotonic=self._monotonic,
             )
             self.troubles.pop("no_watch", None)
-        except FileNotFoundError:  # the next scan reports a folder that is gone
+        except (FileNotFoundError, NotADirectoryError):  # the next scan reports a folder that is gone
             return
         except OSError as error:
             self._report_once("no_watch", f"only scans find new files: {error.strerror}")

@@ -71,7 +71,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
     started = time.monotonic()
     file: OpenedFile | None = None
     try:
-        file = read_source(arrival.path, max_bytes=limits.max_bytes)
+        file = read_source(arrival.path, root=arrival.drop_folder, max_bytes=limits.max_bytes)
         with journal.decoding(arrival.source_name):
             picture = decoder.decode_picture(
                 file.data,
@@ -104,7 +104,7 @@ def _prepared(pixels: NDArray[np.uint8], prepare: Prepare) -> Tensor:
 
 def _unreadable(arrival: Arrival, file: OpenedFile | None, error: ImageError) -> Unreadable:
     try:
-        source = file.source if file else unread_source(arrival.path)
+        source = file.source if file else unread_source(arrival.path, arrival.drop_folder)
     except ImageError as vanished:
         source, error = SourceFile(FileStamp(0, 0, 0, 0, 0), None), vanished
     return Unreadable(TakenFile(arrival, source, file), error)

@@ -75,7 +75,9 @@ class FolderWatch:
         self._reader = InotifyFD()
         self._reader.start()  # before the watch is added, since only a running reader closes descriptors
         try:
-            self._reader.add_callback(os.fsencode(folder), _MASK, self, CallbackId(id(self)))
+            # A setting may name a link to the drop folder; a sub-folder that is a link is the camera's doing.
+            mask = Mask(_MASK | InotifyConstants.IN_DONT_FOLLOW) if prefix else _MASK
+            self._reader.add_callback(os.fsencode(folder), mask, self, CallbackId(id(self)))
         except OSError:
             self.close()
             raise

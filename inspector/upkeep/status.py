@@ -26,7 +26,7 @@ _MAX_EVENTS = 5  # the latest ones, on a screen of 24 lines
 def lines(settings: Settings) -> Iterator[tuple[str, str]]:
     """What to tell, as (name, text); what cannot be found out says why, and the rest goes on."""
     yield "station", settings.station
-    holder = locks.holder(settings.drop_folder)
+    holder = locks.holder(settings.quarantine_folder / locks.DAEMON_LOCK)
     yield (
         "daemon",
         f"running (process {holder})" if holder else "not running: systemctl status weldnet-inspector",

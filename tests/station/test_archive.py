@@ -9,13 +9,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 from disks import filled, small_disk
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from inspector.errors import ArchiveUnavailable, FolderError
+from inspector import folders
+from inspector.errors import ArchiveUnavailable, FolderError, ImageError
 from inspector.file_names import to_text
 from inspector.imaging.source import TakenFile, read_source, unread_source
 from inspector.records import Arrival, FileStamp, Outcome, Place, SourceFile
@@ -212,16 +214,16 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
 ) -> None:
     """A change just before the rename is noticed after it; the file goes back, and overwrites nothing."""
     weld = dropped(root)
-    rename = renames.noreplace
+    rename = renames.out_of
 
-    def rename_in_a_race(source: Path, target: Path) -> None:
-        monkeypatch.setattr(renames, "noreplace", rename)
+    def rename_in_a_race(folder_fd: int, name: str, target: Path) -> None:
+        monkeypatch.setattr(renames, "out_of", rename)
         change(weld.path)
-        rename(source, target)
+        rename(folder_fd, name, target)
         if name_taken_again:
             weld.path.write_bytes(b"third")
 
-    monkeypatch.setattr(renames, "noreplace", rename_in_a_race)
+    monkeypatch.setattr(renames, "out_of", rename_in_a_race)
     assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.CHANGED
     changed = b"pixels!" if change is grow else b"PIXELS"
     contents = {path.read_bytes() for path in (root / "drop").iterdir()}
@@ -286,6 +288,126 @@ def test_without_renameat2_moves_do_not_overwrite_either(
     assert archive.deliver(weld, Place.ARCHIVE, "weld.png") is Moved.TAKEN
     assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
     assert weld.path.read_bytes() == b"second"
+
+
+@pytest.mark.parametrize("has_links", [True, False], ids=["links", "no links"])
+def test_without_renameat2_nothing_that_a_camera_has_just_written_is_overwritten(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    """A file that appears at the last moment under the name of one that goes back keeps its bytes."""
+    monkeypatch.setattr(renames, "_libc", OldKernel)
+    link, waits = os.link, root / "drop" / "x.png"
+
+    def late_link(*words: Any, **more: Any) -> None:
+        if not waits.exists():
+            waits.write_bytes(b"camera")
+        if not has_links:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        link(*words, **more)
+
+    monkeypatch.setattr(os, "link", late_link)
+    (root / "quarantine" / "x.png").write_bytes(b"set aside")
+    assert "File exists" in str(archive.give_back("x.png", waits))
+    assert (waits.read_bytes(), (root / "quarantine" / "x.png").read_bytes()) == (b"camera", b"set aside")
+    assert archive.give_back("x.png", root / "drop" / "y.png") is None
+    assert (root / "drop" / "y.png").read_bytes() == b"set aside"
+    assert not list((root / "quarantine").iterdir())
+    (root / "archive" / "wrong.png").write_bytes(b"new")
+    with folders.parent(waits, root / "drop") as folder_fd:
+        renames.put_back(root / "archive" / "wrong.png", folder_fd, "x.png")
+    assert (waits.read_bytes(), (root / "drop" / "x-1.png").read_bytes()) == (b"camera", b"new")
+
+
+# --- a camera's account that puts a link in the place of its folder ---------------------------------
+
+
+def swap(folder: Path, aim: Path) -> None:
+    """Put a link in the folder's place, as its owner may."""
+    folder.rename(folder.with_name("was"))
+    folder.symlink_to(aim)
+
+
+@pytest.fixture
+def foreign(root: Path) -> Path:
+    """A file of the station's own, of the name of a file that the camera delivers in its sub-folder."""
+    (root / "drop" / "cam1").mkdir()
+    (root / "drop" / "cam1" / "weld.png").write_bytes(b"pixels")
+    (root / "own").mkdir()
+    path = root / "own" / "weld.png"
+    path.write_bytes(b"own file")
+    return path
+
+
+def in_subfolder(root: Path) -> Arrival:
+    """The file that the camera delivers."""
+    return Arrival(root / "drop" / "cam1" / "weld.png", "cam1/weld.png", 0, 0.0)
+
+
+def test_a_swapped_folder_leads_no_reading_elsewhere(root: Path, foreign: Path) -> None:
+    """A file is gone, and not another one, if a link has taken the place of its folder."""
+    arrived = in_subfolder(root)
+    swap(root / "drop" / "cam1", foreign.parent)
+    for reading in (read_source, unread_source):
+        with pytest.raises(ImageError, match="taken away"):
+            reading(arrived.path, root=arrived.drop_folder)
+
+
+@pytest.mark.parametrize("is_opened", [True, False])
+def test_a_swapped_folder_leads_no_move_elsewhere(
+    root: Path, archive: Archive, foreign: Path, is_opened: bool
+) -> None:
+    """The file that the link leads to stays, even if it is the very inode that was taken."""
+    arrived, is_same = in_subfolder(root), not is_opened
+    if is_same:
+        arrived.path.unlink()
+        arrived.path.hardlink_to(foreign)
+    with read_source(arrived.path, root=arrived.drop_folder) as file:
+        swap(root / "drop" / "cam1", foreign.parent)
+        taken = TakenFile(arrived, file.source, file if is_opened else None)
+        moved = archive.deliver(taken, Place.ARCHIVE, "weld.png")
+    assert foreign.read_bytes() == b"own file"
+    assert moved is (Moved.RESCUED if is_opened else Moved.GONE)
+    if is_opened:
+        assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
+
+
+def test_a_folder_that_is_swapped_within_the_move_leads_it_nowhere(
+    root: Path, archive: Archive, foreign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last look and the rename, the descriptor of the folder decides."""
+    arrived, rename = in_subfolder(root), renames.out_of
+
+    def rename_in_a_race(folder_fd: int, name: str, target: Path) -> None:
+        swap(root / "drop" / "cam1", foreign.parent)
+        rename(folder_fd, name, target)
+
+    monkeypatch.setattr(renames, "out_of", rename_in_a_race)
+    with read_source(arrived.path, root=arrived.drop_folder) as file:
+        assert archive.deliver(TakenFile(arrived, file.source, file), Place.ARCHIVE, "w.png") is Moved.MOVED
+    assert (root / "archive" / "w.png").read_bytes() == b"pixels"
+    assert foreign.read_bytes() == b"own file"
+
+
+def test_nothing_goes_back_through_a_link(root: Path, archive: Archive, foreign: Path) -> None:
+    """A quarantined file stays if a link has taken the place of the folder that it goes back to."""
+    (root / "quarantine" / "new.png").write_bytes(b"set aside")
+    swap(root / "drop" / "cam1", foreign.parent)
+    assert archive.give_back("new.png", root / "drop" / "cam1" / "new.png") is not None
+    assert [path.name for path in foreign.parent.iterdir()] == ["weld.png"]
+    assert (root / "quarantine" / "new.png").exists()
+
+
+def test_the_trial_rename_touches_nothing_that_stands_in_the_drop_folder(root: Path) -> None:
+    """A link that the camera's account puts there in advance leads to no other file."""
+    names: list[str] = []
+    token_hex = renames.secrets.token_hex
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renames.secrets, "token_hex", lambda size: names.append(token_hex(size)) or "known")
+        (root / "drop" / ".weldnet-known-probe").symlink_to(root / "made")
+        refused = renames.try_rename(root, root / "drop")
+    assert isinstance(refused, FileExistsError)
+    assert len(names[0]) == 16
+    assert not (root / "made").exists()
 
 
 # --- changes between reading and move ---------------------------------------------------------------

@@ -22,6 +22,8 @@ from waiting import HANG_S
 
 from inspector.ledger import database
 from inspector.ledger.store import migrate
+from inspector.records import Arrival
+from inspector.station.intake import Intake
 
 REFUSE_P13 = {
     "sqlite": [
@@ -209,6 +211,34 @@ def test_a_folder_of_another_program_is_left_alone(on_sqlite: Station):
     on_sqlite.put("w.png", seed=1)
     assert on_sqlite.once()["inspected"] == 1
     assert (on_sqlite.drop / "camera-logs" / "a.png").exists()
+
+
+def test_a_link_in_the_place_of_a_cameras_folder_leads_nowhere(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+):
+    """If a camera swaps its folder for a link after its files were taken, no file of the station moves."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), subfolders=True)
+    own = [path for path in tmp_path.iterdir() if path.is_file()]
+    before = {path: path.read_bytes() for path in own if path.suffix != ".db"}
+    (station.drop / "cam1").mkdir()
+    for path in own:
+        (station.drop / "cam1" / path.name).write_bytes(b"x")
+    take = Intake.take
+
+    def take_and_swap(intake: Intake, limit: int) -> list[Arrival]:
+        taken = take(intake, limit)
+        if taken and not (tmp_path / "drop" / "cam1").is_symlink():
+            (station.drop / "cam1").rename(station.drop / "was")
+            (station.drop / "cam1").symlink_to(tmp_path)
+        return taken
+
+    monkeypatch.setattr(Intake, "take", take_and_swap)
+    station.once()
+    assert {path: path.read_bytes() for path in before} == before
+    assert all(path.is_file() for path in own)
+    assert not any(
+        name in path for path in station.files(station.quarantine) for name in ("config", "quality")
+    )
 
 
 # --- crashes and stops ----------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import pytest
 
 _PACKAGES = {
     "chromium": "chromium",
+    "flock": "util-linux",
     "openssl": "openssl",
     "pdftotext": "poppler-utils",
     "promtool": "prometheus",

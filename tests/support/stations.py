@@ -117,8 +117,9 @@ class Station:
             engine.dispose()
 
     def files(self, folder: Path) -> set[str]:
-        """Everything below a folder but its sub-folders, as relative paths."""
-        return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir()}
+        """Everything below a folder but its sub-folders and lock files, as relative paths."""
+        files = (path for path in folder.rglob("*") if not path.is_dir() and path.suffix != ".lock")
+        return {str(path.relative_to(folder)) for path in files}
 
     @staticmethod
     def _program() -> list[str]:

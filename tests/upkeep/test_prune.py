@@ -15,7 +15,7 @@ from stations import Station
 from waiting import HANG_S
 
 from inspector.errors import StationError, UsageError
-from inspector.locks import locked
+from inspector.locks import upkeep_lock
 from inspector.records import Verdict
 
 EVERYTHING = (
@@ -160,7 +160,7 @@ def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
         say(shelf, "prune", "--older-than", "1", "--verdict", "good")
     assert say(shelf, "prune").exit_code == 2
     by_whom = rf"another prune or requeue \(process {os.getpid()}\) is at work"
-    with locked(shelf.quarantine), pytest.raises(StationError, match=by_whom):
+    with upkeep_lock(shelf.quarantine), pytest.raises(StationError, match=by_whom):
         say(shelf, "prune", "--older-than", "1")
 
 

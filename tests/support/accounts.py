@@ -1,0 +1,51 @@
+"""Processes of other accounts, by numbers that no account of this machine has."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+SERVICE: Final = 61_233  # user and group of a station
+CAMERA: Final = 61_234  # user and group of a camera's account
+
+
+def require_root() -> None:
+    """Skip the test unless this user may start processes of other accounts."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: it starts processes of two other accounts")
+
+
+@contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A folder that every account may pass through; pytest's own is private."""
+    folder = Path(tempfile.mkdtemp(prefix="weldnet-accounts-"))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def start_as(
+    account: int, *command: str, groups: tuple[int, ...] = (), **options: Any
+) -> subprocess.Popen[str]:
+    """Start a program as an account whose own group has its number; the caller ends it."""
+    return subprocess.Popen(
+        command,
+        user=account,
+        group=account,
+        extra_groups=list(groups),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        **options,
+    )
