@@ -76,6 +76,8 @@ class Health:
         outage: returns the outage that the daemon waits out, or None.
         progress: the daemon's heartbeats.
         drop_folder: the settings' drop folder.
+        drop_device: returns the device of the folder that the intake accepted last; None before its first
+            look. A remount may change the number, and only the intake judges whether it is the right one.
         archive_folder: images fill the free space of its file system.
         min_free_bytes: less free space is a fault.
         results: returns what is wrong with the results folder, or None.
@@ -88,6 +90,7 @@ class Health:
         outage: Callable[[], Unavailable | None],
         progress: Progress,
         drop_folder: Path,
+        drop_device: Callable[[], int | None],
         archive_folder: Path,
         min_free_bytes: float,
         results: Callable[[], str | None] = lambda: None,
@@ -96,7 +99,7 @@ class Health:
         self._outage = outage
         self._progress = progress
         self._drop = drop_folder
-        self._device = drop_folder.stat().st_dev
+        self._drop_device = drop_device
         self._archive = archive_folder
         self._min_free_bytes = min_free_bytes
         self._results = results
@@ -131,7 +134,7 @@ class Health:
             device = self._drop.stat().st_dev
         except OSError as error:
             return f"{self._drop}: {error.strerror}"
-        if device != self._device:  # most likely it is the empty mount point
+        if self._drop_device() not in (None, device):  # most likely it is the empty mount point
             return f"{self._drop}: is now on another device; mount the right one"
         if not os.access(self._drop, os.R_OK | os.W_OK | os.X_OK):
             return f"{self._drop}: this user may no longer read and move files"

@@ -53,8 +53,11 @@ class Metrics:
             "weldnet_batch_frames", "Frames judged together", buckets=_BATCH_BUCKETS, registry=registry
         )
         self._latest = Gauge(
-            "weldnet_last_inspection_timestamp_seconds", "When an image was last judged", registry=registry
+            "weldnet_last_inspection_timestamp_seconds",
+            "When an image was last judged; before the first one, when the station started",
+            registry=registry,
         )
+        self._latest.set(time.time())  # at 0 an idle station would look as if it had stood still since 1970
         self._pending = Gauge("weldnet_pending_files", "Files that wait or are in work", registry=registry)
         Gauge(
             "weldnet_oldest_pending_seconds",

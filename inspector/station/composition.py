@@ -256,6 +256,7 @@ def _health(
         outage=lambda: station.outages.current,
         progress=station.progress,
         drop_folder=settings.drop_folder,
+        drop_device=lambda: station.intake.device,
         archive_folder=settings.archive_folder,
         min_free_bytes=settings.min_free_gigabytes * 2**30,
         results=results,

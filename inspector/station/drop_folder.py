@@ -97,6 +97,11 @@ class DropFolder:
         """Whether other machines may write here without notice to this kernel."""
         return filesystems.is_remote(self._mount.kind)
 
+    @property
+    def device(self) -> int | None:
+        """Device of the folder that is in use; None before the first opening. Safe for any thread."""
+        return self._device
+
     def is_there(self) -> bool:
         """Whether the path names the drop folder; a new folder on the same mount replaces the old one.
 

@@ -193,6 +193,11 @@ class Intake:
         return None if first is None else first.seen_monotonic
 
     @property
+    def device(self) -> int | None:
+        """Device of the drop folder that is in use; None before it was opened. Safe for any thread."""
+        return self._drop.device
+
+    @property
     def troubles(self) -> list[str]:
         """Present troubles of the folder, one line each, for people."""
         return list(self._drop.troubles.values())

@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from disks import mount, small_disk, unmount
 from managers import running, wait_until
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
@@ -152,6 +154,34 @@ def test_a_lost_folder_a_full_disk_and_a_hanging_commit_turn_the_page_red(
         engine.dispose()
         wait_until(lambda: is_green(page), daemon)
         wait_until(station.is_idle, daemon)
+
+
+def test_an_idle_station_counts_from_its_start(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """Before the first image the age of the last one counts from the start, so that no alert fires on it."""
+    before = time.time()
+    with station_with_page(tmp_path, tiny, url_of("sqlite")) as (_, page, _):
+        assert before <= page.metrics()["weldnet_last_inspection_timestamp_seconds"] <= time.time()
+
+
+def test_a_drop_folder_that_comes_back_on_another_device_is_green(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """The page is red while the empty mount point is there, and green once the daemon takes the remount."""
+    places = ("drop", "archive", "quarantine")
+    with small_disk(tmp_path / "disk") as disk:
+        for place in places:
+            (disk / place).mkdir()
+        settings = {f"{place}_folder": str(disk / place) for place in places}
+        with station_with_page(tmp_path, tiny, url_of("sqlite"), **settings) as (_, page, daemon):
+            first = disk.stat().st_dev
+            unmount(disk)
+            (disk / "drop").mkdir()
+            wait_until(lambda: shows(page, "drop_folder"), daemon)
+            mount(disk)
+            for place in places:
+                (disk / place).mkdir()
+            assert disk.stat().st_dev != first
+            wait_until(lambda: is_green(page), daemon)
 
 
 def test_a_database_that_is_down_turns_the_page_red_though_no_image_comes(tmp_path: Path, tiny: Path):
