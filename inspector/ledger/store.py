@@ -85,15 +85,25 @@ class Store:
         """
         engine = database.engine(url)
         try:
-            with database.transaction(engine) as connection:
-                database.require_schema(connection)
-            with database.transaction(database.immediate(engine)) as connection:
-                new = {"first_opened_us": _now_us()}
-                station_id = _id_of(connection, schema.station, {"name": station}, new)
+            station_id = _known_station(engine, station)
         except BaseException:
             engine.dispose()
             raise
         return cls(engine, station, station_id, seam_gap_s, recorded)
+
+    def reconnect(self) -> None:
+        """Close every connection, connect again, and add the station if the ledger does not know it.
+
+        After an outage the old connection may lead to a server that is a standby now, and the ledger may be a
+        restored one, in which the station has another number. The rows of :meth:`in_force` are to be written
+        again.
+
+        Raises:
+            SchemaError: the ledger that is there now has no schema, an old or a newer one.
+            StoreUnavailable: the outage lasts.
+        """
+        self._readers.dispose()
+        self._station_id = _known_station(self._readers, self.station)
 
     def close(self) -> None:
         """Close the connections."""
@@ -293,6 +303,14 @@ class Store:
         key = (table.c[name] == row[name] for name in ("station_id", "source_name", "sha256"))
         old = connection.execute(sa.select(table.c.id, table.c.archive_path).where(*key)).one()
         return old.id, None if old.archive_path == item.final_path else Outcome.DUPLICATE
+
+
+def _known_station(engine: sa.Engine, name: str) -> int:
+    """The id of the station's row, which is made if it is missing, in a ledger of this program's schema."""
+    with database.transaction(engine) as connection:
+        database.require_schema(connection)
+    with database.transaction(database.immediate(engine)) as connection:
+        return _id_of(connection, schema.station, {"name": name}, {"first_opened_us": _now_us()})
 
 
 def _id_of(

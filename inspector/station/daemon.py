@@ -91,6 +91,7 @@ class Daemon:
 
     def _inspect_until_stopped(self) -> None:
         self.in_force = self.outages.run(lambda: self.rules.register(self.store))
+        self.outages.reconnect = self._reconnect
         threads, batch_size = self._pace.threads, self._pace.batch_size
         self.events.add("start", f"{self.rules.artifact}, {threads} threads, batches of {batch_size}")
         self._record_events()
@@ -103,6 +104,11 @@ class Daemon:
         self.totals.pending = self.intake.pending()
         self.events.add("stop", self.totals.summary(self.totals.pending))
         self._record_events()
+
+    def _reconnect(self) -> None:
+        """Connect again after an outage; a restored ledger may number the rules in force differently."""
+        self.store.reconnect()
+        self.in_force = self.rules.register(self.store)
 
     def _loop(self, *, until: Callable[[], bool], taking: bool) -> None:
         while not until():

@@ -11,7 +11,7 @@ from typing import Self, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from inspector.errors import Unavailable
+from inspector.errors import SchemaError, StoreRefused, StoreUnavailable, Unavailable
 from inspector.station.events import Events
 from inspector.station.service import Notifier, StopFlag
 
@@ -38,6 +38,9 @@ class Outages:
 
     Attributes:
         current: the present outage, or None; other threads may read it.
+        reconnect: called before the work is tried again after an outage of the database; None until the
+            database has been opened. From then on a ledger that loses its schema, as in the middle of a
+            restore, is an outage, too.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Outages:
         events: Events,
     ) -> None:
         self.current: Unavailable | None = None
+        self.reconnect: Callable[[], None] | None = None
         self._wait = wait
         self._stop = stop
         self._notifier = notifier
@@ -92,15 +96,27 @@ class Outages:
             stop=lambda _: self._stop.is_set,
             reraise=True,
         )
-        result = retrying(lambda: self._run_timed(work))
-        self.current = None
+        try:
+            result = retrying(lambda: self._run_timed(lambda: self._again(work)))
+        finally:  # also if the work ends in another error: the database has answered
+            self.current = None
         self._events.add("outage", f"over after {time.monotonic() - began:.1f} s: {first}")
         return result
+
+    def _again(self, work: Callable[[], T]) -> T:
+        """Do the work once more, on connections of its own: the old ones may lead to a wrong server."""
+        if self.reconnect and isinstance(self.current, StoreUnavailable):
+            self.reconnect()
+        return work()
 
     def _run_timed(self, work: Callable[[], T]) -> T:
         self._since = began = time.monotonic()
         try:
             result = work()
+        except SchemaError as error:
+            if self.reconnect is None:
+                raise
+            raise StoreRefused(str(error)) from error
         finally:
             self._since = None
         if (took := time.monotonic() - began) > _SLOW_ANSWER_S:

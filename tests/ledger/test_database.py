@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, make_url
 
 from inspector import filesystems
 from inspector.errors import SchemaError, StoreUnavailable, UsageError
-from inspector.ledger import database
+from inspector.ledger import database, sqlite
 from inspector.ledger.store import Store, migrate
 
 KEY = ("a.png", sha("a.png"))
@@ -45,7 +45,7 @@ def test_sqlite_is_durable_patient_and_strict(tmp_path: Path) -> None:
     engine = database.engine(f"sqlite:///{tmp_path / 'q.db'}")
     pragmas = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
     assert [setting(engine, f"PRAGMA {name}") for name in pragmas] == ["wal", 2, 30_000, 1]
-    assert setting(engine, "SELECT sqlite_version()") == database.sqlite_driver().sqlite_version
+    assert setting(engine, "SELECT sqlite_version()") == sqlite.driver().sqlite_version
     engine.dispose()
 
 
@@ -97,7 +97,7 @@ def test_postgresql_never_waits_for_ever(postgresql: URL) -> None:
 )
 def test_the_versions_with_the_wal_reset_bug_are_known(version: tuple[int, ...], bad: bool) -> None:
     """SQLite before 3.51.3 has the bug, except 3.50.7, 3.44.6 and the later patches of these."""
-    assert database.wal_reset_bug(version) is bad
+    assert sqlite.has_wal_reset_bug(version) is bad
 
 
 def test_an_affected_sqlite_is_named_in_the_log(
@@ -108,7 +108,7 @@ def test_an_affected_sqlite_is_named_in_the_log(
     with caplog.at_level(logging.WARNING):
         migrate(f"sqlite:///{tmp_path / 'q.db'}")
     warned = any("WAL-reset bug" in record.message for record in caplog.records)
-    assert warned == database.wal_reset_bug(sqlite3.sqlite_version_info)
+    assert warned == sqlite.has_wal_reset_bug(sqlite3.sqlite_version_info)
 
 
 def test_a_missing_driver_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +192,7 @@ def test_a_locked_sqlite_is_an_outage(sqlite_url: URL) -> None:
     with Store.open(sqlite_url, "cell-1", seam_gap_s=300) as store:
         force = in_force(store)
         # Through the same library: two SQLite libraries in one process do not see each other's locks.
-        other = database.sqlite_driver().connect(str(sqlite_url.database), isolation_level=None)
+        other = sqlite.driver().connect(str(sqlite_url.database), isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="database is locked"):
             store.record([inspected()], force)

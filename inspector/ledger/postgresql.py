@@ -1,0 +1,111 @@
+"""PostgreSQL for the ledger: time limits on everything that could hang, and nothing that a pooler refuses.
+
+What is in force is set within each transaction, and no statement is prepared on the server. So PgBouncer may
+stand in between, also with ``pool_mode=transaction``. A writer takes only a server that accepts writes: if
+``database_url`` names several hosts, the one that is not a standby.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL
+
+from inspector.errors import UsageError
+
+_DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
+    "connect_timeout": "5",  # s: the status has to name an outage within 10 s
+    "tcp_user_timeout": "30000",  # ms: a server that vanished while something was on its way to it
+    "keepalives_idle": "15",  # s: a server that vanished while we wait for its answer
+    "keepalives_interval": "5",  # s between the probes that follow
+    "keepalives_count": "3",
+    "application_name": "weldnet-station",
+}
+# After a failover the old server may come back as a standby, which answers and takes no row.
+_WRITER_DEFAULTS = {"target_session_attrs": "read-write"}
+_OUR_OWN = frozenset({"autocommit", "context", "row_factory", "cursor_factory", "client_encoding"})
+_WRITER_SETTINGS = ("statement_timeout = '30s'",)  # a batch takes milliseconds; longer than this is an outage
+_READER_SETTINGS = (
+    "statement_timeout = '5min'",  # a report over several years may take minutes
+    "work_mem = '64MB'",  # sorts a month's percentiles in memory; the default of 4 MB sorts them on disk
+    "random_page_cost = 1.1",  # for an SSD; with the default of 4 it reads five million rows, not an index
+)
+# Messages of libpq and the server about a connection that fails until a person changes something. They come
+# without an error code. If the server uses another language (lc_messages), the error counts as an outage.
+REFUSALS = (
+    "password authentication failed",
+    "no password supplied",
+    "authentication failed for user",  # peer, ident, certificate
+    "does not exist",  # role, database, a certificate's file
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "is not permitted to log in",
+    "permission denied for database",
+    "certificate",  # not verified, of another host, private key does not match
+    "server does not support SSL",
+    "invalid sslmode",
+    "invalid port number",
+    "invalid integer value",
+    "unrecognized configuration parameter",
+    "unsupported startup parameter",  # PgBouncer
+    "no such database",  # PgBouncer
+    "no such user",  # PgBouncer
+)
+
+
+def engine(url: URL, shown: str, *, read_only: bool) -> sa.Engine:
+    """Return an engine.
+
+    Args:
+        url: ``postgresql+psycopg://USER@HOST/DATABASE``.
+        shown: the URL as messages may show it.
+        read_only: every transaction only reads.
+
+    Raises:
+        UsageError: the driver is not installed, or the URL's query holds an option with a wrong value.
+    """
+    defaults = _DEFAULTS if read_only else _DEFAULTS | _WRITER_DEFAULTS
+    arguments: dict[str, Any] = {key: value for key, value in defaults.items() if key not in url.query}
+    # A file name may hold any character, whatever PGCLIENTENCODING or the locale say.
+    arguments |= {"client_encoding": "utf8", "prepare_threshold": _prepare_threshold(url, shown)}
+    if mistakes := sorted(_OUR_OWN & url.query.keys()):
+        raise UsageError(f"{shown}: database_url must not set {', '.join(mistakes)}; remove it")
+    try:
+        engine = sa.create_engine(
+            url,
+            pool_pre_ping=True,  # after a restart of the server the pool holds dead connections
+            connect_args=arguments,
+        )
+    except ImportError:
+        raise UsageError(
+            f"{shown}: PostgreSQL needs its driver: pip install 'weldnet-station[postgres]'"
+        ) from None
+    in_force = [f"SET LOCAL {setting}" for setting in (_READER_SETTINGS if read_only else _WRITER_SETTINGS)]
+    begin = "; ".join([*(["SET TRANSACTION READ ONLY"] if read_only else []), *in_force])
+
+    @sa.event.listens_for(engine, "do_connect")
+    def _connect(dialect: sa.Dialect, _record: Any, words: Any, named: Any) -> Any:
+        try:
+            return dialect.connect(*words, **named)
+        except (TypeError, ValueError) as error:  # psycopg converts some values itself
+            said = " ".join(str(error).split())
+            raise UsageError(
+                f"{shown}: an option in database_url has a wrong value ({said}); correct it"
+            ) from None
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _prepare_threshold(url: URL, shown: str) -> int | None:
+    """Executions after which psycopg prepares a statement on the server; None, the default, for never."""
+    text = url.query.get("prepare_threshold", "none")
+    if text == "none":
+        return None
+    if not isinstance(text, str) or not text.isdecimal():
+        raise UsageError(f"{shown}: prepare_threshold in database_url must be a whole number or 'none'")
+    return int(text)
