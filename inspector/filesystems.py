@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
+import os
 import re
 import shutil
+import signal
 from pathlib import Path, PurePath
 from typing import Final, NamedTuple
 
@@ -72,3 +76,27 @@ def free_gigabytes(folder: Path) -> float:
         return shutil.disk_usage(folder).free / 2**30
     except OSError as error:
         raise FolderError(f"{folder}: {error.strerror}") from None
+
+
+def is_open_for_writing(path: Path) -> bool:
+    """Whether a program has a file open for writing, as far as the kernel tells this process.
+
+    A read lease is granted only while nobody has the file open for writing (F_SETLEASE in fcntl(2)). It is
+    given back at once. Only the owner of the file and a process with CAP_LEASE get one; for others the answer
+    is False.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        # A writer that opens the file now sends the lease's signal. Its own would end this process; SIGURG
+        # does not.
+        fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    finally:
+        os.close(fd)
+    return False

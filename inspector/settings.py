@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 from datetime import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
@@ -60,6 +61,11 @@ class Settings(BaseSettings):
     give_up_s: Seconds = 10  # an unreadable file may be half of a two-step write: look again this long
     scan_s: Seconds = 2  # the scan is the truth where the watch has missed something
     subfolders: bool = False  # True: folders in the drop folder, one for each camera, are intake as well
+    # shell patterns of names, in either case: files that come with images, and are none, stay where they are
+    ignore: list[str] = [
+        *("*.json", "*.xml", "*.txt", "*.csv", "*.log", "*.ini", "*.md5", "*.sha256", "*.xmp"),
+        *("Thumbs.db", "ehthumbs.db", "*.lnk", "*.url"),
+    ]
     drain_s: Seconds = 8  # at SIGTERM: finish what was taken within this; systemd's TimeoutStopSec is longer
     threads: Annotated[int, Field(ge=0, le=256)] = 0  # 0: all cores this process may use
     formats: Annotated[list[Literal["PNG", "JPEG", "BMP", "TIFF"]], Field(min_length=1)] = [
@@ -96,6 +102,16 @@ class Settings(BaseSettings):
     def _shifts_are_quoted(cls, value: object) -> object:
         if isinstance(value, dict) and any(isinstance(start, int) for start in value.values()):
             raise ValueError('needs its times in quotes ("14:00"): YAML reads 14:00 as the number 840')
+        return value
+
+    @field_validator("ignore")
+    @classmethod
+    def _patterns_leave_images(cls, value: list[str]) -> list[str]:
+        for pattern in value:
+            if not pattern or "/" in pattern:
+                raise ValueError(f"has '{pattern}': write patterns of file or folder names, such as *.json")
+            if fnmatchcase("weld-0815.png", pattern) and fnmatchcase("cam1.20261127.tiff", pattern):
+                raise ValueError(f"has '{pattern}', which leaves every image where it is; be more exact")
         return value
 
     @field_validator("timezone")

@@ -8,6 +8,7 @@ import yaml
 from inspector import resources
 from inspector.errors import SettingsError
 from inspector.settings import Settings, load
+from inspector.station.listing import has_intake_name
 
 
 @pytest.fixture
@@ -205,3 +206,26 @@ def test_certificates_count_from_the_file(write, tmp_path):
         "sslkey": "/etc/key",
     }
     assert load(write(_ON_POSTGRESQL + "?sslrootcert=system")).url.query == {"sslrootcert": "system"}
+
+
+def test_companions_of_images_are_ignored_by_default_and_images_never(tmp_path: Path) -> None:
+    """The default patterns cover what is put beside images, and no name of an image."""
+    file = tmp_path / "config.yaml"
+    file.write_text("station: cell-3\n")
+    ignore = load(file).ignore
+    for name in ("weld.json", "weld.png.xml", "NOTES.TXT", "Thumbs.db", "desktop.ini", "cam1/weld.csv"):
+        assert not has_intake_name(name, ignore)
+    for name in ("weld.png", "weld.txt.png", "frame0001", "weld.raw", "weld.dcm"):
+        assert has_intake_name(name, ignore)
+
+
+@pytest.mark.parametrize("pattern", ["*", "*.*", "", "cam1/*.json", "*-*g", "?*"])
+def test_a_pattern_that_would_hide_every_image_is_refused(tmp_path: Path, pattern: str) -> None:
+    """A station that ignores every image would look healthy and inspect nothing."""
+    file = tmp_path / "config.yaml"
+    file.write_text(f"station: cell-3\nignore: ['*.json', '{pattern}']\n")
+    if pattern == "*-*g":  # only some images: that may be meant
+        assert load(file).ignore == ["*.json", pattern]
+        return
+    with pytest.raises(SettingsError, match="ignore"):
+        load(file)

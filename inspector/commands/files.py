@@ -26,7 +26,9 @@ def reconcile(config: Config, as_json: AsJson = False) -> None:
         drop_folder=settings.drop_folder,
         archive_folder=settings.archive_folder,
         quarantine_folder=settings.quarantine_folder,
-        pending=listing.waiting_files(settings.drop_folder, subfolders=settings.subfolders),
+        pending=listing.waiting_files(
+            settings.drop_folder, subfolders=settings.subfolders, ignore=settings.ignore
+        ),
     )
     figures = dataclasses.asdict(result)
     for line in figures.pop("details"):

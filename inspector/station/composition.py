@@ -129,6 +129,7 @@ def daemon(
         give_up_s=settings.give_up_s,
         scan_s=settings.scan_s,
         subfolders=settings.subfolders,
+        ignore=settings.ignore,
         only_first_scan=only_present,
     )
     return Daemon(

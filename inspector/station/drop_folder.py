@@ -159,6 +159,15 @@ class DropFolder:
                 os.close(fd)
         return None
 
+    def has_writer(self, name: str) -> bool:
+        """Whether a program still has a file open for writing; False if nothing on this machine can tell.
+
+        The watch knows of files that were created while it ran; the kernel is asked about the others.
+        """
+        watch = self._watches.get(name[: name.rfind("/") + 1])
+        is_unclosed = watch is not None and watch.is_unclosed(name)
+        return not self.is_remote and (is_unclosed or filesystems.is_open_for_writing(self.path / name))
+
     def closes(self) -> tuple[list[Close], bool]:
         """Return the files closed or moved in since the last call, and whether some may be missing."""
         closes, missed_some = [], False

@@ -15,7 +15,7 @@ import random
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Final, Self
@@ -50,6 +50,7 @@ class Intake:
         give_up_s: seconds after its last change during which an unreadable file is tried again.
         scan_s: seconds between scans.
         subfolders: whether the folders in the drop folder, one for each camera, are intake as well.
+        ignore: shell patterns of names that stay where they are.
         only_first_scan: take the files that are there at the start, and ignore later ones.
         monotonic: seconds, for durations.
         wall_us: UTC epoch microseconds, for the times of arrivals.
@@ -64,6 +65,7 @@ class Intake:
         give_up_s: float,
         scan_s: float,
         subfolders: bool = False,
+        ignore: Sequence[str] = (),
         only_first_scan: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -73,6 +75,7 @@ class Intake:
         self._settle_s = settle_s
         self._give_up_s = give_up_s
         self._scan_s = scan_s
+        self._ignore = tuple(ignore)
         self._only_first_scan = only_first_scan
         self._monotonic = monotonic
         self._wall_us = wall_us
@@ -128,7 +131,8 @@ class Intake:
         """Put a taken file back because it could not be read yet.
 
         Returns:
-            False if ``give_up_s`` has passed since its last change. Then it stays taken, for quarantine.
+            False if ``give_up_s`` has passed since its last change, and no program is known to have it open
+            for writing. Then it stays taken, for quarantine.
         """
         name = self._name_of(arrival)
         file = self._files[name]
@@ -136,11 +140,13 @@ class Intake:
         if not self._notice_change(name, file):
             return True  # it was taken away
         now = self._monotonic()
-        if close:
+        if close and is_image_name(name):
             self._make_ready(name, file)
             return True
         if file.is_given_up(now, self._give_up_s):
-            return False
+            if not self._drop.has_writer(name):
+                return False
+            self._report_slow_writer(name, file)
         file.state = State.WAITING
         pause_s = max(self._settle_s, self._give_up_s / _READS_BEFORE_GIVING_UP)
         heapq.heappush(self._due, (now + pause_s, name))
@@ -275,7 +281,7 @@ class Intake:
 
     def _admitted(self, name: str) -> os.stat_result | None:
         """Return the status of a file that is intake; None for other names, folders, and late files."""
-        if not has_intake_name(name):
+        if not has_intake_name(name, self._ignore):
             return None
         if self._only_first_scan and self._opened_ns and not self._beyond:
             return None
@@ -297,12 +303,15 @@ class Intake:
             if (status := self._admitted(close.name)) is None:
                 return
             if len(self._files) < _MAX_KNOWN_FILES:
-                self._enter(close.name, status, close.us, close.monotonic, order=close.monotonic, closed=True)
+                is_whole = is_image_name(close.name)
+                self._enter(
+                    close.name, status, close.us, close.monotonic, order=close.monotonic, closed=is_whole
+                )
             else:
                 self._beyond += 1  # a scan will find it
         elif file.state is State.TAKEN:
             file.close = close
-        elif file.state is State.WAITING:
+        elif file.state is State.WAITING and is_image_name(close.name):
             file.closed(close)
             self._make_ready(close.name, file)
 
@@ -320,7 +329,7 @@ class Intake:
         if closed or file.is_old:
             self._make_ready(name, file)
         else:
-            heapq.heappush(self._due, (seen + self._settle_s, name))
+            heapq.heappush(self._due, (seen + self._pause_s(name), name))
 
     # --- one file -------------------------------------------------------------------------------------
 
@@ -329,10 +338,11 @@ class Intake:
         if not self._notice_change(name, file):
             return
         now = self._monotonic()
-        if file.is_settled(now, self._settle_s):
+        pause_s = self._pause_s(name)
+        if file.is_settled(now, pause_s):
             self._make_ready(name, file)
         else:
-            heapq.heappush(self._due, (file.settles_at(self._settle_s), name))
+            heapq.heappush(self._due, (file.settles_at(pause_s), name))
 
     def _notice_change(self, name: str, file: WaitingFile) -> bool:
         """Compare a file with what is known of it; forget it and return False if it is gone."""
@@ -342,10 +352,22 @@ class Intake:
             return False
         now = self._monotonic()
         file.notice(status, now)
-        if not file.has_slow_writer and file.is_slow(now, self._give_up_s):
+        if file.is_slow(now, self._give_up_s):
+            self._report_slow_writer(name, file)
+        return True
+
+    def _report_slow_writer(self, name: str, file: WaitingFile) -> None:
+        if not file.has_slow_writer:
             file.has_slow_writer = True
             self.events.add("slow_writer", f"{to_text(PurePath(name))} is still being written")
-        return True
+
+    def _pause_s(self, name: str) -> float:
+        """Return the seconds without a change after which a file is ready.
+
+        A name that does not end like an image may be an uploader's temporary one, of which there are more
+        than any list knows. Its close proves nothing, so it must not change for ``give_up_s``.
+        """
+        return self._settle_s if is_image_name(name) else max(self._settle_s, self._give_up_s)
 
     def _make_ready(self, name: str, file: WaitingFile) -> None:
         file.state = State.READY

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,48 @@ from inspector.errors import FolderError
 IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
-def has_intake_name(name: str) -> bool:
-    """Whether a name is neither hidden nor temporary.
+# Names under which uploaders, browsers and editors write before they rename.
+_TEMPORARY_SUFFIXES: Final = (
+    *(".tmp", "_tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload"),
+    *(".upload", ".uploading", ".inprogress", ".in_progress", ".in.progress", ".incomplete", ".unfinished"),
+    *(
+        ".writing",
+        ".copying",
+        ".pending",
+        ".swp",
+        ".swx",
+        ".lock",
+        ".!ut",
+        ".!qb",
+        ".!sync",
+        ".bc!",
+        ".aria2",
+    ),
+    *(".gstmp", ".dtapart", ".fdmdownload", ".$$$", "~"),
+)
+_TEMPORARY_PREFIXES: Final = (".", "~$", "~syncthing~")  # hidden, or of an open document
+# Folders of NAS boxes, Windows and file systems: recycle bins, thumbnails, snapshots. They hold what a person
+# deletes over a share, and no picture by a camera.
+_SYSTEM_FOLDERS: Final = frozenset(
+    {
+        *("#recycle", "#snapshot", "~snapshot", "recycler", "recycled", "recycle bin", "lost+found"),
+        *("system volume information", "network trash folder", "temporary items", "__macosx"),
+    }
+)
+_SYSTEM_FOLDER_PREFIXES: Final = ("@", "$")  # @eaDir, @Recycle, @tmp; $RECYCLE.BIN
+
+
+def has_intake_name(name: str, ignore: Sequence[str] = ()) -> bool:
+    """Whether a name is neither hidden nor temporary nor one to ignore.
 
     Args:
         name: relative to the drop folder; a sub-folder's own name has been checked before.
+        ignore: shell patterns for a file's or a folder's name, in either case.
     """
-    last = name.rsplit("/", 1)[-1]
-    return not last.startswith(".") and not last.lower().endswith((".tmp", ".part"))
+    last = name.rsplit("/", 1)[-1].lower()
+    if last.startswith(_TEMPORARY_PREFIXES) or last.endswith(_TEMPORARY_SUFFIXES):
+        return False
+    return not any(fnmatchcase(part, one.lower()) for one in ignore for part in name.lower().split("/"))
 
 
 def is_image_name(name: str) -> bool:
@@ -29,10 +64,17 @@ def is_image_name(name: str) -> bool:
 
 def is_subfolder(item: os.DirEntry[str]) -> bool:
     """Whether this is a camera's folder, if sub-folders are part of the drop folder; a link to one is not."""
-    return has_intake_name(item.name) and not is_image_name(item.name) and item.is_dir(follow_symlinks=False)
+    name = item.name.lower()
+    is_system = name in _SYSTEM_FOLDERS or name.startswith(_SYSTEM_FOLDER_PREFIXES)
+    return (
+        has_intake_name(name)
+        and not is_system
+        and not is_image_name(name)
+        and item.is_dir(follow_symlinks=False)
+    )
 
 
-def waiting_files(folder: Path, *, subfolders: bool = False) -> Iterator[Path]:
+def waiting_files(folder: Path, *, subfolders: bool = False, ignore: Sequence[str] = ()) -> Iterator[Path]:
     """List the files that wait in a drop folder, without locking it.
 
     Raises:
@@ -41,11 +83,11 @@ def waiting_files(folder: Path, *, subfolders: bool = False) -> Iterator[Path]:
     try:
         with os.scandir(folder) as items:
             for item in items:
+                if not has_intake_name(item.name, ignore):
+                    continue
                 if subfolders and is_subfolder(item):
-                    yield from waiting_files(folder / item.name)
-                elif has_intake_name(item.name) and (
-                    is_image_name(item.name) or not item.is_dir(follow_symlinks=False)
-                ):
+                    yield from waiting_files(folder / item.name, ignore=ignore)
+                elif is_image_name(item.name) or not item.is_dir(follow_symlinks=False):
                     yield Path(item.path)
     except OSError as error:
         raise FolderError(

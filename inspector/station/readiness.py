@@ -1,11 +1,12 @@
 """When a file in the drop folder is ready to be read.
 
-A file is *ready* at once when its close was seen or when it came in by a rename (:meth:`WaitingFile.closed`).
-Otherwise its size, mtime, ctime, blocks and inode must not change for ``settle_s`` on the monotonic clock
-(:meth:`WaitingFile.is_settled`): a copy may keep an old mtime, and a file may be pre-allocated, but ctime and
-blocks show each write. A file that has not changed for a minute by its ctime when it is first seen is ready
-without waiting (:attr:`WaitingFile.is_old`), so that a backlog starts at once: the kernel sets ctime at each
-write, and no copy can keep an old one. The minute allows for a file server's clock.
+A file whose name ends like an image is *ready* at once when its close was seen or when it came in by a rename
+(:meth:`WaitingFile.closed`). Otherwise its size, mtime, ctime, blocks and inode must not change for
+``settle_s`` on the monotonic clock (:meth:`WaitingFile.is_settled`). Other names wait for ``give_up_s``:
+an uploader may be about to rename them. A copy may keep an old mtime, and a file may be pre-allocated, but
+ctime and blocks show each write. A file whose ctime is over a minute old when it is first seen is ready
+without waiting (:attr:`WaitingFile.is_old`), so that a backlog starts at once: the kernel sets ctime at
+each write, and no copy can keep an old one. The minute allows for a file server's clock.
 """
 
 from __future__ import annotations

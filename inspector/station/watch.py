@@ -24,10 +24,14 @@ from watchdog.observers.inotify_c import (
 
 _MASK: Final = Mask(
     InotifyConstants.IN_CLOSE_WRITE
+    | InotifyConstants.IN_CREATE
     | InotifyConstants.IN_MOVED_TO
     | InotifyConstants.IN_DELETE_SELF
     | InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_ONLYDIR
+)
+_MAX_UNCLOSED: Final = (
+    1_000  # names remembered of files that are being written; no camera writes more at once
 )
 _MAX_HINTS: Final = 20_000  # kept while nothing reads them (a database outage); then a scan is cheaper
 
@@ -71,6 +75,7 @@ class FolderWatch:
         self._wall_us = wall_us
         self._monotonic = monotonic
         self._closes: deque[Close] = deque()
+        self._unclosed: dict[str, None] = {}  # names of files that were created and not closed, oldest first
         self._trouble: str | None = None
         self._reader = InotifyFD()
         self._reader.start()  # before the watch is added, since only a running reader closes descriptors
@@ -94,6 +99,10 @@ class FolderWatch:
             closes.append(self._closes.popleft())
         return closes
 
+    def is_unclosed(self, name: str) -> bool:
+        """Whether a file was created since the watch began, and its writer has not closed it yet."""
+        return name in self._unclosed
+
     def close(self) -> None:
         """Stop the reader thread and close its descriptors."""
         self._reader.stop()
@@ -101,14 +110,20 @@ class FolderWatch:
 
     def on_event(self, event: InotifyEvent) -> None:
         """Handle an event; called by the reader thread."""
+        name = self._prefix + os.fsdecode(event.name)
+        if event.mask & InotifyConstants.IN_CREATE:
+            if not event.mask & InotifyConstants.IN_ISDIR:
+                self._unclosed[name] = None
+            if len(self._unclosed) > _MAX_UNCLOSED:
+                del self._unclosed[next(iter(self._unclosed))]
+            return  # a close follows, so there is nothing to do yet
+        self._unclosed.pop(name, None)
         if event.mask & (InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF):
             self._trouble = "lost"
         elif len(self._closes) >= _MAX_HINTS:
             self._trouble = "overflow"
         elif not event.mask & InotifyConstants.IN_ISDIR:
-            self._closes.append(
-                Close(self._prefix + os.fsdecode(event.name), self._wall_us(), self._monotonic())
-            )
+            self._closes.append(Close(name, self._wall_us(), self._monotonic()))
         self._wake()
 
     def on_queue_overflow(self) -> None:

@@ -174,7 +174,7 @@ def _rights(connection: sa.Connection, where: str) -> bool:
 
 def _names(settings: Settings) -> str:
     drop = settings.drop_folder
-    waiting = listing.waiting_files(drop, subfolders=settings.subfolders)
+    waiting = listing.waiting_files(drop, subfolders=settings.subfolders, ignore=settings.ignore)
     names = [file_names.to_text(path.relative_to(drop)) for path in waiting]
     if settings.name_pattern is None:
         return "name_pattern is not set: rows tell no camera, part or seam"

@@ -76,7 +76,9 @@ def _ask(port: int) -> dict[str, Any] | None:
 
 def _waiting(settings: Settings) -> str:
     oldest, count = time.time(), 0
-    for path in listing.waiting_files(settings.drop_folder, subfolders=settings.subfolders):
+    for path in listing.waiting_files(
+        settings.drop_folder, subfolders=settings.subfolders, ignore=settings.ignore
+    ):
         try:
             oldest, count = min(oldest, path.lstat().st_ctime), count + 1
         except OSError:  # it has just been taken

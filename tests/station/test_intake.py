@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -28,6 +28,7 @@ from inspector.station import intake as module
 from inspector.station.events import Events
 from inspector.station.intake import Intake
 from inspector.station.listing import waiting_files
+from inspector.station.watch import FolderWatch
 
 SETTLE_S, GIVE_UP_S, SCAN_S = 0.5, 10.0, 2.0
 OLD_S = 600.0  # a minute is enough, but real time passes as well before a test writes its file
@@ -71,7 +72,12 @@ def start(drop: Path, clock: Clock) -> Iterator[Callable[..., Intake]]:
 
 
 def open_intake(
-    drop: Path, clock: Clock, *, only_first_scan: bool = False, subfolders: bool = False
+    drop: Path,
+    clock: Clock,
+    *,
+    only_first_scan: bool = False,
+    subfolders: bool = False,
+    ignore: Sequence[str] = (),
 ) -> Intake:
     """An intake with the test's clock, not entered yet."""
     return Intake(
@@ -82,6 +88,7 @@ def open_intake(
         scan_s=SCAN_S,
         only_first_scan=only_first_scan,
         subfolders=subfolders,
+        ignore=ignore,
         monotonic=clock.monotonic,
         wall_us=clock.wall_us,
     )
@@ -1004,3 +1011,169 @@ def _deliver(path: Path, outside: Path, way: str, content: str) -> Callable[[], 
     else:
         outside.rename(path)
     return None
+
+
+# --- names of uploaders, NAS boxes and companions -----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("x.png.filepart", "x.png.8f3c2d1e.partial", "x.png.crdownload", "x.png.part", "x.png.tmp"),
+        *(
+            "x.png.download",
+            "x.png.opdownload",
+            "x.png.upload",
+            "x.png.inprogress",
+            "x.png.!ut",
+            "x.png.aria2",
+        ),
+        *("x.png.FilePart", "x.png~", "~$x.png", ".x.png.Ab12Cd", "x.png.swp", "x.png_tmp", "x.png.gstmp"),
+    ],
+)
+def test_an_uploaders_temporary_name_is_no_intake(
+    drop: Path, start: Callable[..., Intake], clock: Clock, name: str
+) -> None:
+    """A file under a known temporary name is left alone, however old; its rename makes it one arrival."""
+    intake = start()
+    (drop / name).write_bytes(b"data")
+    let_events_arrive(intake, drop)
+    clock.now += OLD_S
+    assert not intake.take(9)
+    assert not list(waiting_files(drop))
+    (drop / name).rename(drop / "x.png")
+    assert names(take_after_events(intake)) == ["x.png"]
+
+
+@pytest.mark.parametrize("name", ["x.png.8f3c2d1e", "x.png.sb-1a2b3c4d-Xy12", "frame0001", "x.png.uploadXY"])
+def test_an_unknown_ending_is_taken_only_after_it_has_not_changed_for_long(
+    drop: Path, start: Callable[..., Intake], clock: Clock, name: str
+) -> None:
+    """A close proves nothing for a name that is not an image's; `give_up_s` without a change does."""
+    intake = start()
+    (drop / name).write_bytes(b"data")
+    let_events_arrive(intake, drop)
+    clock.now += GIVE_UP_S - 0.1
+    assert name not in names(intake.take(9))
+    clock.now += 0.2
+    assert name in names(intake.take(9))
+
+
+def test_an_upload_that_is_renamed_is_taken_once(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """A file that is closed under an unknown temporary name arrives under its own name only."""
+    intake = start()
+    (drop / "x.png.8f3c2d1e").write_bytes(b"data")
+    let_events_arrive(intake, drop)
+    clock.now += SETTLE_S * 3
+    assert not intake.take(9)
+    (drop / "x.png.8f3c2d1e").rename(drop / "x.png")
+    assert names(take_after_events(intake)) == ["x.png"]
+    clock.now += SCAN_S + GIVE_UP_S
+    assert not intake.take(9)
+
+
+def test_ignored_names_stay_and_are_not_counted(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """Companions of images are neither taken nor waiting, in any case of letters and in sub-folders."""
+    ignore = ["*.json", "Thumbs.db", "preview*"]
+    for name in (
+        "cam1/x.JSON",
+        "cam1/thumbs.db",
+        "cam1/x.png",
+        "previews/y.png",
+        "preview-x.png",
+        "z.json.png",
+    ):
+        (drop / name).parent.mkdir(exist_ok=True)
+        (drop / name).write_bytes(b"data")
+    clock.now += OLD_S
+    intake = start(subfolders=True, ignore=ignore)
+    assert sorted(names(intake.take(9))) == ["cam1/x.png", "z.json.png"]
+    assert intake.pending() == 2
+    waiting = waiting_files(drop, subfolders=True, ignore=ignore)
+    assert sorted(str(path.relative_to(drop)) for path in waiting) == ["cam1/x.png", "z.json.png"]
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *(
+            "#recycle",
+            "@eaDir",
+            "@Recycle",
+            "@tmp",
+            "$RECYCLE.BIN",
+            "System Volume Information",
+            "lost+found",
+        ),
+        *("#snapshot", "Network Trash Folder", ".@__thumb", ".Trash-1000", "RECYCLER", "__MACOSX"),
+    ],
+)
+def test_a_folder_of_the_system_is_no_camera(
+    drop: Path, start: Callable[..., Intake], clock: Clock, folder: str
+) -> None:
+    """What is deleted over a share, or kept there as a thumbnail, is not judged."""
+    (drop / folder).mkdir()
+    (drop / "cam#1").mkdir()
+    for place in (folder, "cam#1"):
+        (drop / place / "weld.png").write_bytes(b"data")
+    clock.now += OLD_S
+    intake = start(subfolders=True)
+    assert names(intake.take(9)) == ["cam#1/weld.png"]
+    assert [path.parent.name for path in waiting_files(drop, subfolders=True)] == ["cam#1"]
+
+
+# --- a writer that stalls ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_there_before", [False, True])
+def test_a_file_that_is_still_open_is_never_given_up(
+    drop: Path, start: Callable[..., Intake], clock: Clock, is_there_before: bool
+) -> None:
+    """A half file whose writer stalls stays in the folder while it is open, with one warning."""
+    intake = None if is_there_before else start()
+    with (drop / "slow.png").open("wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        intake = intake or start()
+        clock.now += SCAN_S
+        intake.take(0)
+        for _ in range(5):
+            clock.now += GIVE_UP_S + 1
+            [arrival] = intake.take(9)
+            assert intake.retry(arrival)
+        writer.write(b"the rest")
+    [arrival] = take_after_events(intake)
+    assert arrival.path.read_bytes() == b"halfthe rest"
+    assert [kind for kind, _ in intake.events] == ["slow_writer"]
+
+
+def test_a_closed_file_that_stays_unreadable_is_given_up(
+    drop: Path, start: Callable[..., Intake], clock: Clock
+) -> None:
+    """A half file that nobody has open goes to quarantine after its time."""
+    intake = start()
+    (drop / "half.png").write_bytes(b"half")
+    [arrival] = take_after_events(intake)
+    clock.now += GIVE_UP_S + 1
+    assert not intake.retry(arrival)
+
+
+def test_the_watch_knows_who_has_not_closed_yet(drop: Path) -> None:
+    """A file is unclosed from its creation to its close; the watch needs no right on it for that."""
+    woken = threading.Event()
+    watch = FolderWatch(drop, woken.set, wall_us=lambda: 0, monotonic=lambda: 0.0)
+    try:
+        with (drop / "a.png").open("wb"):
+            (drop / "marker").write_bytes(b"")  # its close comes after the other file's creation
+            assert woken.wait(HANG_S)
+            assert watch.is_unclosed("a.png")
+            woken.clear()
+        assert woken.wait(HANG_S)
+        assert not watch.is_unclosed("a.png")
+        assert not watch.is_unclosed("marker")
+    finally:
+        watch.close()
