@@ -21,7 +21,7 @@ from inspector.imaging.decoder import read_image
 from inspector.network.metadata import WeldClass
 from trainer.artifact.fitting import fit_ranges_and_novelty
 from trainer.artifact.student import Student
-from trainer.data import datasets, splits
+from trainer.data import datasets, duplicates, splits
 from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
@@ -131,18 +131,22 @@ def run(
 
 
 def list_frames(recipe: Recipe, data: Path) -> datasets.Listing:
-    """List the frames of the data, each with its part.
+    """List the frames of the data, each with its part and the hash of its file.
 
     Raises:
         DataError: there are no frames, or a welding run is in both the training and the held-out part.
     """
     listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
+    hashed = duplicates.with_hashes(listing.frames)
+    listing.problems += duplicates.under_two_labels(hashed, listing.classes)
     listing.frames = splits.hold_out(
-        listing.frames,
+        hashed,
         share=recipe.data.validation,
         seed=recipe.data.split_seed,
         shared_runs=recipe.data.shared_runs,
+        classes=listing.classes,
     )
+    duplicates.warn_of_shared(listing.frames)
     return listing
 
 

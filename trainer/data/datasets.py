@@ -43,13 +43,17 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One labelled frame. ``name`` is its path below ``--data``, ``label`` its class number."""
+    """One labelled frame. ``name`` is its path below ``--data``, ``label`` its class number.
+
+    ``sha256`` is of the file (:mod:`trainer.data.duplicates`); None if it is not known.
+    """
 
     path: Path
     name: str
     label: int
     run: str | None = None
     part: str | None = None
+    sha256: str | None = None
 
 
 @dataclass

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from trainer.data.datasets import Frame
@@ -16,25 +16,33 @@ log = logging.getLogger(__name__)
 
 
 def hold_out(
-    frames: Sequence[Frame], *, share: float, seed: int, shared_runs: Sequence[str] = ()
+    frames: Sequence[Frame],
+    *,
+    share: float,
+    seed: int,
+    shared_runs: Sequence[str] = (),
+    classes: Sequence[str] = (),
 ) -> list[Frame]:
     """Return the same frames, each with its part.
 
     If the data has a part ``valid``, the parts stay as they are. Otherwise whole runs are held out, until
     about ``share`` of each class is in ``valid``. Each class keeps at least one run in ``train``. A frame
-    without a run counts as a run. For such frames the split is random and stratified, with a warning.
+    without a run counts as a run, together with its copies. For such frames the split is random and
+    stratified, with a warning.
 
     Args:
         frames: of one data set.
         share: of each class's training frames to hold out, from 0 to 1.
         seed: decides between splits that are equally good.
         shared_runs: runs that the user allows in both parts of the data.
+        classes: names for messages; empty: classes are named by number.
 
     Raises:
         DataError: another run is in both parts. Its frames are near-copies, so the result would flatter.
     """
     if any(frame.part == "valid" for frame in frames):
         _refuse_shared_runs(frames, shared_runs)
+        _warn_of_missing(frames, classes, "")
         return list(frames)
     pool = [frame for frame in frames if frame.part in (None, "train")]
     runless = sum(frame.run is None for frame in pool)
@@ -44,24 +52,24 @@ def hold_out(
             runless,
             len(pool),
         )
-    held_runs = _choose_runs(pool, share, random.Random(seed))
-    missing = {frame.label for frame in pool} - {frame.label for frame in pool if _run_of(frame) in held_runs}
-    if missing:
-        log.warning(
-            "classes with one run stay in 'train', so 'valid' has no frames of the classes %s",
-            sorted(missing),
-        )
-    return [
-        replace(frame, part="valid" if _run_of(frame) in held_runs else "train")
+    run_of = _runs(pool)
+    held_runs = _choose_runs(pool, run_of, share, random.Random(seed))
+    split = [
+        replace(frame, part="valid" if run_of[frame.name] in held_runs else "train")
         if frame.part in (None, "train")
         else frame
         for frame in frames
     ]
+    _warn_of_missing(split, classes, "classes with one run stay in 'train', so ")
+    return split
 
 
 def fingerprint(frames: Iterable[Frame], classes: Sequence[str]) -> str:
-    """Return a SHA-256 over every frame's part, class and name. Equal ones make two results comparable."""
-    lines = sorted(f"{frame.part}\t{classes[frame.label]}\t{frame.name}\n" for frame in frames)
+    """Return a SHA-256 over every frame's part, class, name and bytes.
+
+    Equal ones make two results comparable. A run resumes only with an equal one.
+    """
+    lines = sorted(f"{f.part}\t{classes[f.label]}\t{f.name}\t{f.sha256}\n" for f in frames)
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -81,15 +89,33 @@ def _refuse_shared_runs(frames: Sequence[Frame], allowed: Sequence[str]) -> None
         log.warning("some frames belong to no run, so a run that 'train' and 'valid' share may go unnoticed")
 
 
-def _run_of(frame: Frame) -> Hashable:
-    return frame.run if frame.run is not None else (frame.name,)
+def _warn_of_missing(frames: Sequence[Frame], classes: Sequence[str], why: str) -> None:
+    labels = {part: {frame.label for frame in frames if frame.part == part} for part in ("train", "valid")}
+    missing = sorted(labels["train"] - labels["valid"])
+    if missing:
+        names = ", ".join(classes[label] if classes else str(label) for label in missing)
+        log.warning("%s'valid' has no frames of the classes %s: nothing is measured of them", why, names)
 
 
-def _choose_runs(pool: Sequence[Frame], share: float, generator: random.Random) -> set[Hashable]:
+def _runs(pool: Sequence[Frame]) -> dict[str, Hashable]:
+    """Return the run of each frame, by its name. A frame without a run is one, together with its copies."""
+    first_name: dict[str, str] = {}
+    for frame in sorted(pool, key=lambda frame: frame.name):
+        if frame.run is None:
+            first_name.setdefault(frame.sha256 or frame.name, frame.name)
+    return {
+        frame.name: frame.run if frame.run is not None else (first_name[frame.sha256 or frame.name],)
+        for frame in pool
+    }
+
+
+def _choose_runs(
+    pool: Sequence[Frame], run_of: Mapping[str, Hashable], share: float, generator: random.Random
+) -> set[Hashable]:
     """Choose runs to hold out, greedily: one for each class, then every run that brings shares nearer."""
     runs: dict[Hashable, Counter[int]] = {}
     for frame in pool:
-        runs.setdefault(_run_of(frame), Counter())[frame.label] += 1
+        runs.setdefault(run_of[frame.name], Counter())[frame.label] += 1
     order = sorted(runs, key=str)
     generator.shuffle(order)
     total = Counter(frame.label for frame in pool)

@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainer.data import left_out
+from trainer.data import duplicates, left_out
 from trainer.data.datasets import Frame
 from trainer.data.files import is_frame
 from trainer.data.frames import load
@@ -34,16 +34,25 @@ NO_LABEL = -1
 def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
     """List every image below ``folder`` that is no labelled frame, held-out frames included, by name.
 
+    A copy of a labelled frame is one, too: the station's archive holds frames under other names.
+
     Raises:
         DataError: there is no such image.
     """
-    known = {frame.path.resolve() for frame in labelled}
+    known = {frame.sha256 for frame in duplicates.with_hashes(labelled)} - {None}
     files = sorted(folder.rglob("*"))
-    frames = [
-        Frame(path, path.relative_to(folder).as_posix(), NO_LABEL, part="unlabelled")
-        for path in files
-        if is_frame(path, folder) and path.resolve() not in known
-    ]
+    found = duplicates.with_hashes(
+        [
+            Frame(path, path.relative_to(folder).as_posix(), NO_LABEL, part="unlabelled")
+            for path in files
+            if is_frame(path, folder)
+        ]
+    )
+    frames = [frame for frame in found if frame.sha256 not in known]
+    if len(frames) < len(found):
+        log.info(
+            "%d images in %s are labelled frames, so they are left out", len(found) - len(frames), folder
+        )
     for line in left_out.system_files(folder, files):
         log.warning("%s", line)
     if not frames:
@@ -52,8 +61,9 @@ def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
 
 
 def fingerprint(frames: Sequence[Frame]) -> str:
-    """Return a SHA-256 over the frames' names."""
-    return hashlib.sha256("\n".join(f.name for f in frames).encode("utf-8", "surrogateescape")).hexdigest()
+    """Return a SHA-256 over the frames' names and bytes."""
+    lines = "".join(f"{frame.name}\t{frame.sha256}\n" for frame in frames)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def confident(

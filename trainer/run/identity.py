@@ -20,7 +20,7 @@ class Identity:
 
     recipe: str  # its name
     architecture: str
-    split_fingerprint: str  # SHA-256 over every frame's part, class and name
+    split_fingerprint: str  # SHA-256 over every frame's part, class, name and bytes
     start: str | None  # SHA-256 of the student.pt that networks start from; None: random weights
     part: str  # the part of the data on which networks are evaluated
     data: str  # absolute path

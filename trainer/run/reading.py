@@ -97,7 +97,11 @@ class Reader:
         self._progress.begin("judging unlabelled frames", len(frames))
         sure = unlabelled.confident(frames, teachers, self._recipe, self._progress.advance)
         self._progress.begin("reading frames", len(train) + len(sure))
-        return self._read([*train.frames, *sure], self._train_size, [])
+        problems: list[Problem] = []
+        frames_read = self._read([*train.frames, *sure], self._train_size, problems)
+        if problems:  # a file that was there a minute ago; it would be learnt as a black frame
+            raise DataError(source, problems)
+        return frames_read
 
     def _read(self, frames: Sequence[Frame], size: tuple[int, int], problems: list[Problem]) -> FrameSet:
         return load(

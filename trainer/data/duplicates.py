@@ -1,0 +1,69 @@
+"""Frames with the same bytes: one image under two labels, or in two parts of the data.
+
+Bytes are hashed before the split, because copies have to stay in one part, and because a run that resumes has
+to know that its frames are the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from trainer.data.datasets import Frame
+from trainer.errors import Problem
+
+log = logging.getLogger(__name__)
+
+MAX_EXAMPLES = 10  # groups of copies that a warning names
+_READERS = 8  # files that are read at the same time; SHA-256 releases the GIL
+
+
+def with_hashes(frames: Sequence[Frame]) -> list[Frame]:
+    """Return the frames with the SHA-256 of their files. A file that cannot be read stays without."""
+    with ThreadPoolExecutor(_READERS) as pool:
+        hashes = pool.map(lambda frame: frame.sha256 or _sha256(frame.path), frames)
+        return [replace(frame, sha256=digest) for frame, digest in zip(frames, hashes, strict=True)]
+
+
+def under_two_labels(frames: Iterable[Frame], classes: Sequence[str]) -> list[Problem]:
+    """Return a problem for each image that has two labels: a network would learn both."""
+    return [
+        Problem("one image under two labels", " = ".join(f"{f.name} ({classes[f.label]})" for f in copies))
+        for copies in _copies(frames)
+        if len({frame.label for frame in copies}) > 1
+    ]
+
+
+def warn_of_shared(frames: Iterable[Frame]) -> None:
+    """Warn of images that are in two parts: results on frames that were learnt from are too good."""
+    shared = [copies for copies in _copies(frames) if len({frame.part for frame in copies}) > 1]
+    if shared:
+        names = [" = ".join(f"{f.name} ({f.part})" for f in copies) for copies in shared[:MAX_EXAMPLES]]
+        more = ["…"] if len(shared) > MAX_EXAMPLES else []
+        log.warning(
+            "%d images are in two parts with the same bytes, which flatters; remove one of each: %s",
+            len(shared),
+            "; ".join(names + more),
+        )
+
+
+def _copies(frames: Iterable[Frame]) -> list[list[Frame]]:
+    """Return the groups of frames with the same bytes and different files."""
+    groups: dict[str, dict[Path, Frame]] = defaultdict(dict)
+    for frame in frames:
+        if frame.sha256:
+            groups[frame.sha256].setdefault(frame.path.resolve(), frame)
+    return [list(group.values()) for group in groups.values() if len(group) > 1]
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return None
