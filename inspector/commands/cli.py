@@ -82,11 +82,18 @@ def check(
 
 @app.command()
 def status(config: Config) -> None:
-    """Show the state of the running station on one screen; it only needs the right to read."""
+    """Show the state of the running station on one screen; it only needs the right to read.
+
+    The exit status is 1 if the daemon does not run, the database does not answer, or a fault is shown.
+    """
     from inspector.upkeep.status import lines
 
-    for name, text in lines(load(config)):
-        typer.echo(f"{name:<12} {text}")
+    wrong = 0
+    for line in lines(load(config)):
+        wrong += line.is_wrong
+        typer.echo(f"{line.name:<12} {line.text}")
+    if wrong:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import os
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -16,62 +18,107 @@ from inspector import filesystems, locks
 from inspector.errors import StationError
 from inspector.ledger import database, schema
 from inspector.monitoring.endpoint import HOST
+from inspector.reports import query as reports
 from inspector.settings import Settings
 from inspector.station import listing
 from inspector.times import DAY_US
 
+_MAX_ANSWER_S: Final = 5.0  # for the page, which is on this host
+_MAX_ANSWER_BYTES: Final = 1 << 20  # a page has some hundred; another program may send anything
 _MAX_EVENTS = 5  # the latest ones, on a screen of 24 lines
 
 
-def lines(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What to tell, as (name, text); what cannot be found out says why, and the rest goes on."""
-    yield "station", settings.station
-    holder = locks.holder(settings.quarantine_folder / locks.DAEMON_LOCK)
-    yield (
-        "daemon",
-        f"running (process {holder})" if holder else "not running: systemctl status weldnet-inspector",
-    )
-    yield from _health(settings)
+class Line(NamedTuple):
+    """One line of the screen."""
+
+    name: str
+    text: str
+    is_wrong: bool = False  # it tells of something that a person must fix
+
+
+def lines(settings: Settings) -> Iterator[Line]:
+    """Say how the station does; what cannot be found out says why, and the rest goes on."""
+    yield Line("station", settings.station)
+    yield from _daemon(settings)
     try:
-        yield "waiting", _waiting(settings)
+        yield Line("waiting", _waiting(settings))
         if filesystems.is_remote(kind := filesystems.file_system(settings.drop_folder)):
-            yield (
+            yield Line(
                 "polling",
                 f"the drop folder is on {kind}: a scan every {settings.scan_s:g} s finds new files",
             )
-        yield "disk", f"{filesystems.free_gigabytes(settings.archive_folder):.1f} GiB left for the archive"
+        free = filesystems.free_gigabytes(settings.archive_folder)
+        yield Line("disk", f"{free:.1f} GiB left for the archive")
     except StationError as error:
-        yield "folders", str(error)
+        yield Line("folders", str(error), is_wrong=True)
     try:
         with database.reading(settings.url) as engine, database.transaction(engine) as connection:
             yield from _from_database(connection, settings)
     except StationError as error:
-        yield "database", str(error)
+        yield Line("database", str(error), is_wrong=True)
 
 
-def _health(settings: Settings) -> Iterator[tuple[str, str]]:
+def _daemon(settings: Settings) -> Iterator[Line]:
+    about = None if settings.metrics_port is None else _ask(settings.metrics_port)
+    is_ours = about is not None and about.get("station") == settings.station
+    lock = settings.quarantine_folder / locks.DAEMON_LOCK
+    if holder := locks.holder(lock):
+        yield Line("daemon", f"running (process {holder})")
+    elif is_ours:
+        yield Line("daemon", "running")
+    elif not os.access(lock.parent, os.X_OK) and lock.parent.is_dir():
+        yield Line(
+            "daemon", f"not known: this user may not look into {lock.parent}; ask as the service's user"
+        )
+    else:
+        yield Line("daemon", "not running: systemctl status weldnet-inspector", is_wrong=True)
     if settings.metrics_port is None:
-        yield "health", "not asked: metrics_port is not set"
-        return
-    about = _ask(settings.metrics_port)
-    if about is None:
-        yield "health", f"nobody answers on port {settings.metrics_port}"
-        return
-    yield "health", "all is well" if about["healthy"] else "something is wrong:"
-    for fault, text in about["faults"].items():
-        yield f"  {fault}", text
-    yield "artifact", about["artifact"]
+        yield Line("health", "not asked: metrics_port is not set")
+    elif about is None:
+        yield Line("health", f"nobody answers on port {settings.metrics_port}", is_wrong=True)
+    elif not is_ours:
+        other = f"station {about['station']}" if isinstance(about.get("station"), str) else "another program"
+        text = f"{other} answers on port {settings.metrics_port}; choose another metrics_port"
+        yield Line("health", text, is_wrong=True)
+    else:
+        is_well = about["healthy"]
+        yield Line("health", "all is well" if is_well else "something is wrong:", is_wrong=not is_well)
+        for fault, text in about["faults"].items():
+            yield Line(f"  {fault}", text, is_wrong=True)
+        yield Line("artifact", about["artifact"])
 
 
 def _ask(port: int) -> dict[str, Any] | None:
+    """Return what the port's page says; empty if that is no station's page, None if nothing answers."""
+    # A proxy of the environment would send the question for this host to another one.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=5) as answer:
-            health: dict[str, Any] = json.load(answer)
+        with opener.open(f"http://{HOST}:{port}/healthz", timeout=_MAX_ANSWER_S) as answer:
+            content = answer.read(_MAX_ANSWER_BYTES)
     except urllib.error.HTTPError as error:  # 503: it says what is wrong
-        health = json.load(error)
-    except (OSError, ValueError):
+        content = error.read(_MAX_ANSWER_BYTES)
+    except http.client.HTTPException:  # it does not speak HTTP
+        return {}
+    except OSError:
         return None
-    return health
+    try:
+        page = json.loads(content)
+    except ValueError:
+        return {}
+    return page if isinstance(page, dict) and _is_station_page(page) else {}
+
+
+def _is_station_page(page: dict[str, Any]) -> bool:
+    kinds = {"station": str, "healthy": bool, "faults": dict, "artifact": str}
+    return all(isinstance(page.get(key), kind) for key, kind in kinds.items())
+
+
+def _review_backlog(settings: Settings) -> str:
+    """Return how many images wait for a person, by kind; the report's own figures."""
+    report = reports.run(settings.url, reports.Query("review_queue", station=settings.station))
+    why, waiting = (report.columns.index(name) for name in ("why", "waiting"))
+    counts = {row[why]: row[waiting] for row in report.rows}
+    return ", ".join(f"{n} {kind}" for kind, n in counts.items()) + " wait for a person" if counts else "none"
 
 
 def _waiting(settings: Settings) -> str:
@@ -86,12 +133,12 @@ def _waiting(settings: Settings) -> str:
     return f"{count} files, the oldest for {_ago(time.time() - oldest)}" if count else "nothing"
 
 
-def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[tuple[str, str]]:
+def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[Line]:
     station = connection.scalar(
         sa.select(schema.station.c.id).where(schema.station.c.name == settings.station)
     )
     if station is None:
-        yield "database", "the station has never opened it"
+        yield Line("database", "the station has never opened it", is_wrong=True)
         return
     since = time.time_ns() // 1000 - DAY_US
     inspection, quarantine, event = schema.inspection.c, schema.quarantine.c, schema.event.c
@@ -102,16 +149,17 @@ def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[tu
         .order_by(inspection.verdict)
     ).all()
     counts = ", ".join(f"{count} {verdict}" for verdict, count, _ in judged)
-    yield "last 24 h", counts or "no image"
+    yield Line("last 24 h", counts or "no image")
     if judged:
-        yield "last image", _instant(max(latest for *_, latest in judged), settings)
+        yield Line("last image", _instant(max(latest for *_, latest in judged), settings))
     bad = connection.execute(
         sa.select(quarantine.reason, sa.func.count())
         .where(quarantine.station_id == station, quarantine.quarantined_us >= since)
         .group_by(quarantine.reason)
         .order_by(quarantine.reason)
     ).all()
-    yield "quarantined", ", ".join(f"{count} {reason}" for reason, count in bad) or "none in 24 h"
+    yield Line("quarantined", ", ".join(f"{count} {reason}" for reason, count in bad) or "none in 24 h")
+    yield Line("review", _review_backlog(settings))
     latest = connection.execute(
         sa.select(event.at_us, event.kind, event.detail)
         .where(event.station_id == station)
@@ -119,7 +167,7 @@ def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[tu
         .limit(_MAX_EVENTS)
     )
     for at_us, kind, detail in latest:
-        yield "event", f"{_instant(at_us, settings)} {kind}: {detail}"
+        yield Line("event", f"{_instant(at_us, settings)} {kind}: {detail}")
 
 
 def _instant(us: int, settings: Settings) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from inspector.upkeep import status
 
 def screen(station: Station) -> dict[str, str]:
     """The lines by name; of several events the oldest."""
-    return dict(status.lines(load(station.config)))
+    return {line.name: line.text for line in status.lines(load(station.config))}
 
 
 def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
@@ -31,14 +33,21 @@ def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Cal
         wait_until(lambda: station.is_idle() and screen(station)["health"] == "all is well", daemon)
         (station.drop / "half.png.part").touch()
         told = screen(station)
-        shown = station.command("status").stdout
+        shown = station.command("status", http_proxy="http://127.0.0.1:9", no_proxy="")
     assert told["daemon"] == f"running (process {daemon.pid})"
     assert told["artifact"].startswith("tiny 1 (")
     assert told["waiting"] == "nothing"
     assert sum(int(part.split()[0]) for part in told["last 24 h"].split(", ")) == 3
     assert told["quarantined"] == "1 not_an_image"
     assert "start: tiny 1" in told["event"]
-    assert len(shown.splitlines()) <= 24
+    assert shown.returncode == 0, shown
+    assert "all is well" in shown.stdout
+    assert len(shown.stdout.splitlines()) <= 24
+    waiting = sum(
+        row.n for row in station.rows("SELECT count(*) AS n FROM inspection WHERE verdict <> 'PASS'")
+    )
+    in_line = sum(int(part.split()[0]) for part in told["review"].split(", ")) if waiting else told["review"]
+    assert in_line == (waiting or "none")
 
 
 def test_a_polled_folder_is_told(
@@ -68,3 +77,40 @@ def test_a_stopped_station_and_a_missing_database_are_told(
     assert told["health"].startswith("nobody answers on port")
     assert told["waiting"].startswith("1 files, the oldest for ")
     assert "there is no database yet" in told["database"]
+    done = station.command("status")
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n[1, 2]", "another program answers on port"),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n<html>no</html>", "another program answers on port"),
+        (b'HTTP/1.0 200 OK\r\n\r\n{"healthy": true}', "another program answers on port"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "another program answers on port"),
+        (
+            b'HTTP/1.0 200 OK\r\n\r\n{"healthy": true, "faults": {}, "artifact": "a", "station": "cell-9"}',
+            "station cell-9 answers on port",
+        ),
+    ],
+)
+def test_another_program_on_the_port_is_told(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], answer: bytes, says: str
+):
+    """Whatever answers on the port, the screen names it in one line and goes on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=server.getsockname()[1])
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        told = screen(station)
+        thread.join()
+    assert told["health"].startswith(says)
+    assert told["daemon"].startswith("not running")
+    assert told["waiting"] == "nothing"
