@@ -1,15 +1,15 @@
--- Roles on PostgreSQL: who may do what with the quality database. History is only ever added to.
+-- Roles on PostgreSQL for the quality database. Both can only read and add rows.
 --
---   weldnet_daemon    reads, and adds rows: the service, people who review, and who prune or requeue (which add
---                     rows, too, and remove none)
---   weldnet_reporter  only reads: reports, SQL clients, dashboards
+--   weldnet_daemon    reads and adds rows: for the service, and for people who review, prune or requeue (which add
+--                     rows too, and remove none)
+--   weldnet_reporter  only reads: for reports, SQL clients, dashboards
 --
--- Nobody but the owner of the tables (the user who runs 'weld-inspect migrate') can change or delete a row, and
--- the owner, too, is stopped by triggers. Run as the owner, who needs CREATEROLE, after each migrate:
+-- Only the owner of the tables (the user who runs 'weld-inspect migrate') has the right to change or delete rows, and
+-- triggers stop even the owner. Run this file as the owner, who needs CREATEROLE, after each migrate:
 --
 --   psql --dbname quality --set ON_ERROR_STOP=1 --file sql/roles.sql
 --
--- Then make users, and give each a role:
+-- Then create users, each with a role:
 --
 --   CREATE USER cell3 PASSWORD '...' IN ROLE weldnet_daemon;
 --   CREATE USER quality_engineer PASSWORD '...' IN ROLE weldnet_reporter;

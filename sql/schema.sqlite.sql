@@ -1,7 +1,7 @@
 -- The quality database's schema on SQLite. Made by 'make schema'; do not edit.
 --
--- To read, not to run: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are
--- UTC epoch microseconds; the views show them as timestamps. History is append-only.
+-- For reading: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are UTC epoch
+-- microseconds; the views show them as timestamps. History is append-only.
 
 -- artifacts that have judged
 CREATE TABLE model (

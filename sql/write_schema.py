@@ -1,8 +1,8 @@
-"""Writes ``schema.sqlite.sql`` and ``schema.postgresql.sql``: the whole schema, for people to read.
+"""Write ``schema.sqlite.sql`` and ``schema.postgresql.sql``: the whole schema, for people to read.
 
     python sql/write_schema.py      (make schema)
 
-The migrations are what is run; a test holds the models, the migrations and these two files together.
+Databases are made by the migrations. A test compares the models, the migrations and these two files.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _DIALECTS: dict[str, sa.Dialect] = {"sqlite": sqlite.dialect(), "postgresql": po
 _HEADER = """\
 -- The quality database's schema on {dialect}. Made by 'make schema'; do not edit.
 --
--- To read, not to run: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are
--- UTC epoch microseconds; the views show them as timestamps. History is append-only.
+-- For reading: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are UTC epoch
+-- microseconds; the views show them as timestamps. History is append-only.
 """
 
 
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def text(dialect: str) -> str:
-    """The whole schema as commented DDL, in an order in which it can be run."""
+    """Return the whole schema as commented DDL, in an order in which it can be run."""
     paragraphs = [_HEADER.format(dialect={"sqlite": "SQLite", "postgresql": "PostgreSQL"}[dialect])]
     for table in schema.metadata.sorted_tables:
         create = str(CreateTable(table).compile(dialect=_DIALECTS[dialect])).strip()
@@ -50,7 +50,7 @@ def text(dialect: str) -> str:
 
 
 def _commented(lines: list[str], table: sa.Table, dialect: str) -> list[str]:
-    """On SQLite, which keeps no comments, each column's comment at the end of its line."""
+    """Add each column's comment to its line on SQLite, which stores no comments."""
     if dialect == "postgresql":
         return lines
     comments = {column.name: column.comment for column in table.columns if column.comment}

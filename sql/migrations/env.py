@@ -1,4 +1,4 @@
-"""Alembic's entry: runs revisions on the connection that ``inspector.ledger.store.migrate`` hands over."""
+"""Alembic's entry point: runs revisions on the connection that ``inspector.ledger.store.migrate`` opened."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from inspector.ledger.schema import metadata
 context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=metadata,
-    transactional_ddl=True,  # on SQLite too: a step and the record of it share one transaction
-    render_as_batch=True,  # SQLite alters a table by copying it
+    transactional_ddl=True,  # on SQLite too: a revision and its version number are one transaction
+    render_as_batch=True,  # SQLite changes a table by copying it
 )
 with context.begin_transaction():
     context.run_migrations()

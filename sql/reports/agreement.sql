@@ -1,29 +1,29 @@
 -- How often do people and the station agree, and how many defects are let through?
 --
--- An image counts with its latest human verdict; where a person could not tell, it is left out. A measure
--- that no review speaks for is empty, never zero.
+-- The latest human verdict of an image counts. Images that a person could not decide are left out. A measure
+-- without any review is empty, not zero.
 --
--- measure         escape: a person failed what the station had passed. Of the random audit samples of PASS
---                 images alone (weld-inspect review sample): images that people pick are no fair sample
---                 Samples are pooled, so draw the like number for the like time
---                 overkill: a person passed what the station had failed. Of the FAIL images that were
---                 reviewed; it speaks for all of them where all, or a random part, were
---                 verdict: both said PASS, or both FAIL; images of REVIEW are left out
---                 class: the person named the class that the station had named
--- n               reviewed images of which the measure is true
--- of_n            reviewed images that the measure is about
+-- measure         escape: a person failed an image that the station had passed. Counts only random audit samples
+--                 of PASS images (weld-inspect review sample), because images that people choose are no fair
+--                 sample. Samples are pooled, so draw equal numbers for equal times
+--                 overkill: a person passed an image that the station had failed. Counts the FAIL images that were
+--                 reviewed; it holds for all FAIL images if all of them or a random part were reviewed
+--                 verdict: both said PASS, or both said FAIL; images with REVIEW are left out
+--                 class: the person named the same class as the station
+-- n               reviewed images for which the measure is true
+-- of_n            reviewed images that the measure counts
 -- share           n / of_n, 0 to 1
 -- low_share       Wilson's 95% interval of the share (Wilson 1927, without continuity correction), lower end
 -- high_share      its upper end
--- population      images of the period that the share speaks for: all PASS for escape, all FAIL for overkill
+-- population      images of the period that the share holds for: all PASS for escape, all FAIL for overkill
 -- estimated       population * share
 -- estimated_low   population * low_share
 -- estimated_high  population * high_share
--- kappa           Cohen's kappa of the reviewed images: 1 perfect, 0 as by chance; empty where all of them
---                 are of one kind. Depends on which images were reviewed, the share of escape does not
+-- kappa           Cohen's kappa of the reviewed images: 1 is perfect agreement, 0 is chance; empty if all of them
+--                 are of one kind. It depends on the choice of reviewed images; the share of escape does not
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH latest AS (
     SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id
 ),

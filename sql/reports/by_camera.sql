@@ -1,24 +1,24 @@
 -- Does one camera see more defects, or worse pictures, than the others?
 --
 -- station        the camera PC
--- camera         from the file's name by name_pattern; empty for images whose name tells none
--- n              images judged: what the shares count from
+-- camera         from the file name by name_pattern; empty if the name has none
+-- n              images judged, the denominator of the shares
 -- passed         of n, verdict PASS
 -- failed         of n, verdict FAIL
--- review         of n, verdict REVIEW: for a person to decide
--- no_weld        of review, pictures that show no weld (blank, saturated and the like): a fault of the camera
---                or its light rather than of the weld
--- pass_share     passed / n, 0 to 1; REVIEW stays in the denominator
+-- review         of n, verdict REVIEW: a person must decide
+-- no_weld        of review, images without a weld (such as blank or saturated): more likely a fault of the camera or
+--                its light than of the weld
+-- pass_share     passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share     failed / n
 -- review_share   review / n
 -- no_weld_share  no_weld / n
--- first_us       the earliest judgement, UTC epoch microseconds
--- last_us        the latest one
+-- first_us       time of the first judgement, UTC epoch microseconds
+-- last_us        time of the last one
 --
--- It counts the station's verdicts, human verdicts apart.
+-- Counts the station's verdicts, without human verdicts.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH counted AS (
     SELECT
         i.station_id,

@@ -3,16 +3,16 @@
 -- class           the class that decided: of a FAIL a defect, of a PASS an accepted class, of a REVIEW the most
 --                 probable one
 -- n               images of this class
--- of_n            images judged in all: what share counts from
+-- of_n            images judged in all, the denominator of share
 -- share           n / of_n, 0 to 1
 -- passed          of n, verdict PASS
 -- failed          of n, verdict FAIL
 -- review          of n, verdict REVIEW
 -- confidence_p50  median probability of the class over its n images, 0 to 1 (nearest rank)
--- confidence_min  the least sure one
+-- confidence_min  its lowest probability
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH ranked AS (
     SELECT
         i.label,

@@ -1,22 +1,22 @@
 -- Which parts fail most?
 --
--- part          from the file's name by name_pattern; empty for images whose name tells none
--- n             images judged, of all seams and passes: what the shares count from
+-- part          from the file name by name_pattern; empty if the name has none
+-- n             images judged of all seams and passes, the denominator of the shares
 -- passed        of n, verdict PASS
 -- failed        of n, verdict FAIL
--- review        of n, verdict REVIEW: for a person to decide
--- pass_share    passed / n, 0 to 1; REVIEW stays in the denominator
+-- review        of n, verdict REVIEW: a person must decide
+-- pass_share    passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share    failed / n
 -- review_share  review / n
--- seams         its seams, by name; an image without a seam's name counts as one more
--- passes        the most often that one seam was welded
--- first_us      the earliest judgement, UTC epoch microseconds
--- last_us       the latest one
+-- seams         number of its seams; images without a seam's name count as one more
+-- passes        largest number of times that one of its seams was welded
+-- first_us      time of the first judgement, UTC epoch microseconds
+-- last_us       time of the last one
 --
--- It counts the station's verdicts, human verdicts apart. The part with the most FAIL images stands first.
+-- Counts the station's verdicts, without human verdicts. The part with the most FAIL images comes first.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 SELECT
     i.part,
     count(*) AS n,

@@ -1,23 +1,23 @@
 -- Which seams fail most?
 --
--- part          from the file's name by name_pattern; empty for images whose name tells none
+-- part          from the file name by name_pattern; empty if the name has none
 -- seam          the same
--- n             images judged, of all passes: what the shares count from
+-- n             images judged of all passes, the denominator of the shares
 -- passed        of n, verdict PASS
 -- failed        of n, verdict FAIL
--- review        of n, verdict REVIEW: for a person to decide
--- pass_share    passed / n, 0 to 1; REVIEW stays in the denominator
+-- review        of n, verdict REVIEW: a person must decide
+-- pass_share    passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share    failed / n
 -- review_share  review / n
--- passes        how often it was welded
--- first_us      the earliest judgement, UTC epoch microseconds
--- last_us       the latest one
+-- passes        number of times that it was welded
+-- first_us      time of the first judgement, UTC epoch microseconds
+-- last_us       time of the last one
 --
--- It counts images by the station's verdicts, human verdicts apart; whether a seam as a whole is good is told by
--- the report seams. The seam with the most FAIL images stands first.
+-- Counts images by the station's verdicts, without human verdicts. The report 'seams' judges a seam as a whole. The
+-- seam with the most FAIL images comes first.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 SELECT
     i.part,
     i.seam,

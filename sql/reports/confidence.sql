@@ -1,19 +1,19 @@
 -- How sure is the model, and how sure was it in the reference period?
 --
--- confidence_from  the bin's lower end, included: probability of the image's class, 0 to 1
--- confidence_to    its upper end, not included (1 is)
+-- confidence_from  lower end of the bin, inclusive: probability of the image's class, 0 to 1
+-- confidence_to    upper end, exclusive (1 is inclusive)
 -- n                images of the period in this bin
--- of_n             images of the period: what share counts from
+-- of_n             images of the period, the denominator of share
 -- share            n / of_n, 0 to 1
 -- passed           of n, verdict PASS
 -- failed           of n, verdict FAIL
 -- review           of n, verdict REVIEW
 -- reference_n      images of the reference period in this bin
--- reference_share  reference_n / images of the reference period; empty where it has none
+-- reference_share  reference_n / images of the reference period; empty if it has none
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period to compare
--- with; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
+-- and part, each '' for all.
 WITH bin AS (
     SELECT CAST(0 AS DOUBLE PRECISION) AS confidence_from, CAST(0.5 AS DOUBLE PRECISION) AS confidence_to
     UNION ALL SELECT 0.5, 0.6

@@ -1,16 +1,16 @@
--- What did people say of what the station said?
+-- How do people's verdicts compare with the station's?
 --
 -- verdict        the station's: PASS, FAIL or REVIEW
 -- label          the station's class
--- human_verdict  the latest one of a person; REVIEW where they could not tell
+-- human_verdict  the latest verdict of a person; REVIEW if the person could not decide
 -- human_label    the class that the person named, if any
 -- n              images
--- of_n           reviewed images in all: what share counts from
+-- of_n           reviewed images in all, the denominator of share
 -- share          n / of_n, 0 to 1
 -- sampled        of n, images of a random audit sample
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH latest AS (
     SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id
 ),

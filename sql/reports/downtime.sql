@@ -1,22 +1,22 @@
--- How long did each station stand still, and how long does it run between stops?
+-- How long was each station down, and how long does it run between stops?
 --
 -- station         the camera PC
 -- first_us        its first image in the period, by judgement, UTC epoch microseconds
 -- last_us         its last one
--- hours           from the one to the other
--- gaps            times without an image of a quarter of an hour or longer in between; 'gaps' lists them
--- gap_hours       their sum: breaks and nights as well as faults, for the station cannot tell them apart
--- longest_hours   the longest of them
+-- hours           hours from the first to the last image
+-- gaps            number of times without an image for 15 minutes or longer; the report 'gaps' lists them
+-- gap_hours       their sum. It includes breaks and nights, because the station cannot distinguish them from faults
+-- longest_hours   length of the longest gap
 -- starts          starts of the program
 -- stops           orderly stops
--- crashes         runs that ended without a stop: the next thing known is another start
--- outages         database outages that were waited out
--- others          other events: a folder lost, a watch that overflowed
--- run_hours       mean time between stops: the mean length of the runs that ended in the period, in a stop or
---                 a crash; a crashed run lasts to its last image. Empty where none ended
+-- crashes         runs that ended without a stop: their next event is another start
+-- outages         database outages that the daemon waited for
+-- others          other events, such as a lost folder or an overflow of the watch
+-- run_hours       mean length of the runs that ended in the period, by a stop or a crash; a crashed run ends with its
+--                 last image. Empty if no run ended
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock, UTC
--- epoch microseconds; station, '' for all. There is no part: a station stops for all of them.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), times by the station's clock in UTC epoch
+-- microseconds; station, '' for all. There is no part, because a station stops for all parts.
 WITH judged AS (
     SELECT
         station_id,

@@ -1,19 +1,19 @@
--- Does the station see other images than in the reference period?
+-- Do the images differ from those of the reference period?
 --
--- measure        confidence, novelty: cut into ten bins at the reference period's own deciles (nearest rank)
+-- measure        confidence, novelty: ten bins between the deciles of the reference period (nearest rank)
 --                class: a bin for each predicted class
--- psi            population stability index: the sum over the bins of (p - q) * ln(p / q), p and q a bin's
---                shares of the two periods; an empty bin counts as half an image. Empty without a reference
--- band           stable: psi below 0.1. watch: below 0.25. shifted: from 0.25 on. Where chance alone would
---                reach 0.1 it is too few; without a reference, no reference
--- chance         the psi to be expected though nothing changed: (bins - 1) * (1 / n + 1 / reference_n)
+-- psi            population stability index: the sum over the bins of (p - q) * ln(p / q), where p and q are the
+--                shares of a bin in the two periods; an empty bin counts as half an image. Empty without a reference
+-- band           stable: psi below 0.1. watch: below 0.25. shifted: 0.25 or more. 'too few' if chance alone would
+--                reach 0.1; 'no reference' without one
+-- chance         the psi to expect without any change: (bins - 1) * (1 / n + 1 / reference_n)
 -- n              images of the period
 -- reference_n    images of the reference period
--- bins           bins that hold any image
+-- bins           bins with at least one image
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period to compare
--- with; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
+-- and part, each '' for all.
 WITH chosen AS (
     SELECT
         i.label,
@@ -63,7 +63,7 @@ edge AS (
         (t.reference_n * 4 + 9) / 10, (t.reference_n * 5 + 9) / 10, (t.reference_n * 6 + 9) / 10,
         (t.reference_n * 7 + 9) / 10, (t.reference_n * 8 + 9) / 10, (t.reference_n * 9 + 9) / 10)
 ),
--- Counted once for all measures: a sort of each by itself takes twice as long.
+-- Counted once for all measures: sorting for each measure by itself takes twice as long.
 binned AS (
     SELECT
         c.label,
@@ -107,7 +107,7 @@ shared AS (
     CROSS JOIN total t
     WHERE t.n > 0
 ),
--- Rounded to a millionth: the last digits of a sum depend on its order.
+-- Rounded to a millionth, because the last digits of a sum depend on its order.
 summed AS (
     SELECT
         s.measure,

@@ -1,24 +1,23 @@
--- How much passed at the first go: by day, shift or station?
+-- Which share of the images passes the first time, by day, shift or station?
 --
--- day               local day on which the file was seen; empty where the rows are not by day
--- shift             the settings' name of the shift, all days together; empty where the rows are not by shift,
---                   and for errors of an earlier version that no image shows the shift of
--- station           the camera PC; empty where the rows are not by station
--- n                 passed + failed + review + errors: what first_pass_share counts from
+-- day               local day on which the file was seen; empty if the rows are not by day
+-- shift             the settings' name of the shift, for all days together; empty if the rows are not by
+--                   shift, and for errors of an earlier version whose shift is not known
+-- station           the camera PC; empty if the rows are not by station
+-- n                 passed + failed + review + errors, the denominator of first_pass_share
 -- passed            images of a first pass, verdict PASS
 -- failed            the same, verdict FAIL
--- review            the same, verdict REVIEW: not passed at the first go, whatever a person says later
--- errors            files that could not be inspected, less those put back into the drop folder since: they are
---                   seen anew. None are counted where one part is asked for: a file without an image is of no
---                   known part
--- first_pass_share  passed / n, 0 to 1; empty where no image was judged at all
+-- review            the same, verdict REVIEW: it did not pass the first time, even if a person passes it later
+-- errors            files that could not be inspected, without those put back into the drop folder since, which are
+--                   inspected again. With --part none are counted, because the part of such a file is not known
+-- first_pass_share  passed / n, 0 to 1; empty if no image was judged
 --
--- Only the first pass of a part and seam counts: an image of a later one (a repair) does not, nor one whose
--- bytes this station had judged before under another name. An image whose name tells no part counts as
--- a first pass. Verdicts are the station's, human verdicts apart.
+-- Only the first pass of a part and seam counts. Images of a later pass (a repair) are left out, and so are images
+-- whose bytes this station had judged before under another name. An image whose name has no part counts as a first
+-- pass. Counts the station's verdicts, without human verdicts.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station'.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station'.
 WITH first AS (
     SELECT i.station_id, i.local_day, i.shift, i.verdict
     FROM inspection i
@@ -27,7 +26,7 @@ WITH first AS (
       AND coalesce(i.pass_no, 1) = 1
       AND i.duplicate_of IS NULL
     UNION ALL
-    -- A file is moved to <local day>/<reason>/..., which is where its day stands.
+    -- A file is moved to <local day>/<reason>/..., so its path begins with its day.
     SELECT
         q.station_id,
         substr(q.path, 1, 10),

@@ -1,16 +1,16 @@
--- When did no image come for a quarter of an hour or longer?
+-- When did no image come for 15 minutes or longer?
 --
 -- station   the camera PC
--- from_us   its last image before the gap, by judgement, UTC epoch microseconds
--- until_us  its next image, which is of the period
--- hours     from the one to the other
--- starts    starts of the program in between
--- stops     orderly stops of the program in between; none, and none of the others: nothing came
--- outages   database outages that ended in between
--- others    what else happened in between: a folder lost, a watch that overflowed
+-- from_us   its last image before the gap, time of judgement, UTC epoch microseconds
+-- until_us  its next image, in the period
+-- hours     length of the gap
+-- starts    starts of the program in the gap
+-- stops     orderly stops of the program in the gap; if all four counts are 0, no file came
+-- outages   database outages that ended in the gap
+-- others    other events in the gap, such as a lost folder or an overflow of the watch
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station, '' for all. There is no part: a station stops for all of them.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station, '' for all. There is no part, because a station stops for all parts.
 WITH judged AS (
     SELECT i.station_id, i.inspected_us
     FROM inspection i

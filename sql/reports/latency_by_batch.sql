@@ -1,17 +1,17 @@
 -- How long does an image take, by the size of its batch?
 --
 -- batch_size  frames judged together
--- step    wait: from the file's close (else its first sight) to its reading
+-- step    wait: from the close of the file (or its first sight) to reading
 --         decode: reading, hash, decoding and resize
---         infer: its share of the batch, the batch's time over its size
---         total: from the file's close (else its first sight) to just before the commit
+--         infer: time of the batch divided by its size
+--         total: from the close of the file (or its first sight) to just before the commit
 -- n       images judged
--- p50_ms  milliseconds that half of the images stayed within; p95, p99 alike (nearest rank: a time
---         that some image really took, never one in between)
+-- p50_ms  half of the images took at most so many milliseconds; p95_ms and p99_ms likewise (nearest rank: the
+--         time of a real image, not interpolated)
 -- max_ms  the slowest image
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH chosen AS (
     SELECT i.batch_size, i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms
     FROM inspection i
@@ -20,7 +20,7 @@ WITH chosen AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
--- A sort of each step by itself takes half the time of one sort of them all.
+-- Sorting each step by itself takes half the time of sorting all of them together.
 counted AS (SELECT batch_size, count(*) AS n FROM chosen GROUP BY batch_size),
 ranked AS (
     SELECT batch_size, 1 AS position, 'wait' AS step, wait_ms AS ms,

@@ -1,4 +1,4 @@
--- What did each artifact judge, when, and how did it fare under review?
+-- What did each artifact judge, when, and what did reviews find?
 --
 -- model           the artifact's name
 -- version         its version
@@ -10,16 +10,16 @@
 -- pass_share      verdict PASS / n, 0 to 1
 -- fail_share      verdict FAIL / n
 -- review_share    verdict REVIEW / n
--- reviewed        of n, images that a person decided, PASS or FAIL (the latest verdict counts)
+-- reviewed        of n, images with a human PASS or FAIL (the latest verdict counts)
 -- audited         of reviewed, PASS images of a random audit sample
 -- escapes         of audited, images that the person failed
--- escape_share    escapes / audited; empty where none was audited
+-- escape_share    escapes / audited; empty if none was audited
 -- fails_reviewed  of reviewed, images that the station had failed
 -- overkills       of fails_reviewed, images that the person passed
--- overkill_share  overkills / fails_reviewed; empty where none was reviewed
+-- overkill_share  overkills / fails_reviewed; empty if none was reviewed
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH judged AS (
     SELECT
         i.model_id,

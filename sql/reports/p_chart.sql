@@ -1,37 +1,36 @@
 -- Is the share of defects under control, and if not, since when?
 --
 -- station       the camera PC; each has a chart of its own
--- hour_us       begin of the hour, UTC epoch microseconds; empty where the subgroups are not hours
+-- hour_us       begin of the hour, UTC epoch microseconds; empty if the subgroups are not hours
 -- day           by day: the local day. By week: its Monday. By shift: the local day on which the shift began, so
 --               that a night is one subgroup. By hour: empty
--- shift         the settings' name of the shift; empty where the subgroups are not shifts
+-- shift         name of the shift in the settings; empty if the subgroups are not shifts
 -- n             images judged in the subgroup, one point of the chart
 -- failed        of n, verdict FAIL
 -- fail_share    failed / n, 0 to 1: the point
--- center_share  the centre line: all failed of the reference period over all its n; empty where it has none
--- lower_share   lower limit, center - 3 * sigma, not below 0; sigma = sqrt(center * (1 - center) / n), for the
---               subgroup's own n, times sigma_z on a Laney chart. Empty, as upper_share, where there is nothing
---               to draw limits from: a reference of one subgroup, of no FAIL or of nothing but FAIL
+-- center_share  centre line: failed / n of the whole reference period; empty if that has no image
+-- lower_share   lower limit, center - 3 * sigma, not below 0; sigma = sqrt(center * (1 - center) / n) for the n of the
+--               subgroup, times sigma_z on a Laney chart. Both limits are empty if the reference has only one
+--               subgroup, no FAIL, or only FAIL
 -- upper_share   upper limit, center + 3 * sigma, not above 1
--- sigma_z       how much more the reference's subgroups scatter than chance alone would make them: the mean moving
---               range of their z = (fail_share - center) / sqrt(center * (1 - center) / n), over 1.128 (Laney 2002)
--- chart         p, or laney where sigma_z is above 1 + 1.5 / sqrt(subgroups - 1), which chance alone exceeds on
---               one chart in twenty: frames of one weld are alike, so shifts may differ by more than chance
--- test_1        1: the point lies outside its limits (Nelson 1984, as are the others); else 0
+-- sigma_z       scatter of the reference's subgroups relative to chance: the mean moving range of their
+--               z = (fail_share - center) / sqrt(center * (1 - center) / n), divided by 1.128 (Laney 2002)
+-- chart         p, or laney (the p' chart) if sigma_z is above 1 + 1.5 / sqrt(subgroups - 1). Chance alone exceeds this
+--               on one chart in twenty. Frames of one weld are alike, so shifts may differ by more than chance
+-- test_1        1: the point is outside its limits; else 0. The four tests are those of Nelson (1984)
 -- test_2        1: the ninth or a later point in a row on the same side of the centre line
 -- test_3        1: the sixth or a later point in a row that each rise, or each fall
--- test_4        1: the fourteenth or a later point in a row that go up and down by turns
+-- test_4        1: the fourteenth or a later point in a row that go up and down in turn
 --
--- Limits drawn from the points that they judge hide a shift in part, for it lifts the centre line too: give a
--- reference period in which the process was in control (phase I), and the points are judged by it (phase II). It
--- may lie before the points or among them. Points stand in the order of time. A run of tests 2 to 4 is flagged where it is complete, not where it began.
--- Where n times center is below about 5 the limits are rough: take larger subgroups. Verdicts are the
--- station's, human verdicts apart. Hour, day and shift are those in which the file was seen.
+-- Limits from the same points hide a part of a change, because the change moves the centre line too. Give a reference
+-- period in which the process was in control (phase I), and the points are judged by it (phase II). The reference may
+-- be before the points or among them. Points are in the order of time. Tests 2 to 4 flag the point that completes a
+-- run, not the one that begins it. If n * center is below about 5 the limits are rough: use larger subgroups. Counts
+-- the station's verdicts, without human verdicts. Hour, day and shift are those in which the file was seen.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; reference_since_us and reference_until_us alike, the period that the limits
--- come from (the points' own unless told otherwise); station and part, each '' for all; by, one of 'shift', 'day',
--- 'hour', 'week'.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period that the limits come from (by
+-- default that of the points); station and part, each '' for all; by, one of 'shift', 'day', 'hour', 'week'.
 WITH counted AS (
     SELECT
         i.station_id,
@@ -98,7 +97,7 @@ scatter AS (
         FROM reference
     ) r
 ),
--- Moving ranges are added as whole 1e-9: a sum of integers is the same in whatever order a database adds.
+-- Moving ranges are added as integers of 1e-9: a sum of integers does not depend on the order of adding.
 spread AS (
     SELECT
         station_id,

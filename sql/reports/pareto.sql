@@ -1,18 +1,18 @@
 -- Which defects are the most frequent?
 --
--- place             1 for the most frequent defect; of equals the first by name
+-- place             1 for the most frequent defect; equal ones are in the order of their names
 -- class             the defect that decided. Rows of older versions name the most probable class instead: if
 --                   the shop accepts that one, the most probable of the defect classes counts
 -- n                 FAIL images of this defect
--- of_n              FAIL images in all: what the shares count from
+-- of_n              FAIL images in all, the denominator of the shares
 -- share             n / of_n, 0 to 1
 -- cumulative_n      FAIL images of this defect and of those above it
 -- cumulative_share  cumulative_n / of_n, 0 to 1
 --
--- It counts the station's verdicts: one image a unit, all passes, human verdicts apart.
+-- Counts images of all passes by the station's verdicts, without human verdicts.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH RECURSIVE failed AS (
     SELECT i.id, i.model_id, i.label
     FROM inspection i

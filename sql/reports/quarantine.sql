@@ -1,18 +1,18 @@
 -- Which files could not be inspected, and why?
 --
 -- station    the camera PC
--- reason     one word: truncated, not_an_image, too_large, decoder_crash and the like
--- n          files set aside for it
--- of_n       files that the station set aside in all: what share counts from
+-- reason     one word, such as truncated, not_an_image, too_large or decoder_crash
+-- n          files in quarantine for this reason
+-- of_n       all files that the station put into quarantine, the denominator of share
 -- share      n / of_n, 0 to 1
 -- requeued   of n, files that were put back into the drop folder since
--- first_us   the earliest, UTC epoch microseconds
--- last_us    the latest
--- last_file  the latest one's name in the drop folder
+-- first_us   time of the first one, UTC epoch microseconds
+-- last_us    time of the last one
+-- last_file  name of the last one in the drop folder
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock when
--- the file was given up, UTC epoch microseconds; station, '' for all. There is no part: a file without an
--- image is of no known part.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time when the file was given up by the
+-- station's clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of such a file is
+-- not known.
 WITH chosen AS (
     SELECT
         s.name AS station,

@@ -1,20 +1,20 @@
--- What became of every file that left the drop folder?
+-- What happened to every file that left the drop folder?
 --
--- This is the ledger's half; the command 'weld-inspect reconcile' adds the disk's: what waits, and what is
--- unaccounted for.
+-- This report reads the ledger. The command 'weld-inspect reconcile' also reads the disk, and adds the files that
+-- wait and those that are unaccounted for.
 --
 -- station      the camera PC
 -- seen         inspected + duplicates + quarantined
 -- inspected    files with a judgement of their own
--- duplicates   files delivered again, same name and same bytes: their first judgement stands
--- quarantined  files that could not be inspected, less those that were put back into the drop folder
---              since: they are seen anew
+-- duplicates   files delivered again with the same name and bytes; their first judgement remains valid
+-- quarantined  files that could not be inspected, without those put back into the drop folder since, which are
+--              inspected again
 -- requeued     files put back from quarantine
--- pruned       files removed from the archive or quarantine by retention; they stay in the columns above
+-- pruned       files removed from the archive or quarantine by retention; they still count in the columns above
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock when
--- the row was made, UTC epoch microseconds; station, '' for all. There is no part: a file without an image
--- is of no known part.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time when the row was made by the
+-- station's clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of a file without
+-- an image is not known.
 WITH counted AS (
     SELECT
         a.station_id,

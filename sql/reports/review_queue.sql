@@ -1,27 +1,27 @@
 -- Which images wait for a person, and why?
 --
--- Of each kind the oldest 200 stand here, and how many there are in all. An image leaves when a person says
+-- Lists the oldest 200 images of each kind, and counts all of them. An image leaves the queue when a person says
 -- PASS or FAIL.
 --
 -- why           review: the station could not decide
 --               audit: a PASS image of a random audit sample (weld-inspect review sample)
---               fail: the station failed it, and nobody has looked
---               undecided: a person looked and could not tell
+--               fail: the station failed it, and it has no review yet
+--               undecided: a person looked and could not decide
 -- waiting       images of this kind in all
--- id            the image's number: for weld-inspect review set
+-- id            number of the inspection, for weld-inspect review set
 -- station       the camera PC
 -- source_name   its name in the drop folder
--- part          from the file name, where the settings say how
--- seam          alike
+-- part          from the file name by name_pattern; empty if the name has none
+-- seam          the same
 -- inspected_us  when the station judged it, UTC epoch microseconds
 -- verdict       the station's
 -- label         the station's class
 -- confidence    the class's probability, 0 to 1
--- reason        why a REVIEW is one
--- archive_path  its file below the archive folder
+-- reason        reason of a REVIEW
+-- archive_path  path of its file in the archive folder
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH said AS (
     SELECT r.inspection_id, r.verdict
     FROM review r

@@ -1,31 +1,31 @@
--- Which seams are good, which failed, and where along the weld?
+-- Which seams passed, which failed, and at which frames?
 --
 -- station       the camera PC
--- part          from the file's name by name_pattern; images whose name tells no part belong to no seam
--- seam          the same; empty where the name tells a part alone
+-- part          from the file name by name_pattern; images without a part belong to no seam
+-- seam          the same; empty if the name has only a part
 -- pass_no       1 for the first time that the seam was welded
--- verdict       FAIL where at least seam_k of any seam_n consecutive frames of one camera fail (seam_k of them
---               all, where there are fewer than seam_n); else REVIEW where a frame is REVIEW, or frames are
---               fewer than seam_min_frames; else PASS: a lone failed frame may be spatter
--- reason        why it is no PASS: stretch, review (frames are for review) or too few (frames)
+-- verdict       FAIL if at least seam_k of any seam_n consecutive frames of one camera fail, or seam_k of all frames
+--               if there are fewer than seam_n. Else REVIEW if a frame is REVIEW, or if there are fewer frames than
+--               seam_min_frames. Else PASS, because a single failed frame may be spatter
+-- reason        reason of a FAIL or REVIEW: stretch, review (a frame is REVIEW) or too few (frames)
 -- n             frames of the pass, from all its cameras
 -- failed        of n, verdict FAIL
 -- review        of n, verdict REVIEW
--- bad_n         failed frames in the windows that failed: the bad stretch; empty without one
--- from_frame    the bad stretch's first frame, counted from 1 in the order of time over all cameras
--- to_frame      its last frame; where bad_n is much less than to_frame - from_frame + 1 there are gaps in it
--- bad_from_us   when its first frame was taken, UTC epoch microseconds: camera time where known, else when the
---               file was seen
--- bad_to_us     when its last frame was taken
--- first_us      when the pass's first frame was taken
--- last_us       when its last frame was taken
+-- bad_n         failed frames in the windows that failed (the bad stretch); empty if none failed
+-- from_frame    first frame of the bad stretch, counted from 1 in the order of time over all cameras
+-- to_frame      its last frame; if bad_n is much less than to_frame - from_frame + 1, good frames are in between
+-- bad_from_us   time of its first frame, UTC epoch microseconds: camera time if known, else the time when the file
+--               was seen
+-- bad_to_us     time of its last frame
+-- first_us      time of the first frame of the pass
+-- last_us       time of the last frame of the pass
 --
--- A pass belongs to the period in which its first frame was judged, and is taken whole: frames that came late,
--- or after the period, count too. The same bytes twice in a pass count once. It goes by the station's verdicts,
--- human verdicts apart.
+-- A pass belongs to the period in which its first frame was judged, and counts as a whole: frames that came late or
+-- after the period count too. The same bytes twice in a pass count once. Counts the station's verdicts, without human
+-- verdicts.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
 -- frames, as in the settings.
 WITH own AS MATERIALIZED (
     SELECT
@@ -43,8 +43,8 @@ touched AS (
     FROM own
     GROUP BY station_id, part, seam, pass_no
 ),
--- Whether a pass has frames outside the period too; few have. As a number that is compared by '=', and with
--- CROSS JOIN below, it tells both planners to look these few up by the index.
+-- Few passes have frames outside the period too. has_more is a number that is compared by '=', and the join below is
+-- a CROSS JOIN, so that both planners look these few up by the index.
 counted AS MATERIALIZED (
     SELECT
         t.*,
@@ -107,7 +107,7 @@ pass AS (
     GROUP BY station_id, part, seam, pass_no
     HAVING min(inspected_us) >= :since_us
 ),
--- Frames of the passes that can fail at all: the windows are what takes long.
+-- Only the frames of passes that can fail, because the windows take the most time.
 frame AS (
     SELECT
         f.*,
@@ -120,7 +120,7 @@ frame AS (
         AND f.pass_no = p.pass_no
     WHERE p.failed >= :seam_k
 ),
--- For each frame the failed ones of the window that ends with it, then the most in any window that holds it.
+-- For each frame, the failed frames of the window that ends with it, then the most in any window that includes it.
 ending AS (
     SELECT
         f.*,

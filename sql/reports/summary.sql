@@ -1,21 +1,21 @@
--- What was inspected, and how did it end, at each station?
+-- How many images did each station inspect, and with what verdicts?
 --
 -- station       the camera PC
 -- n             images judged; the shares below are of these
 -- passed        verdict PASS
 -- failed        verdict FAIL
--- review        verdict REVIEW: uncertain, blank, saturated or novel, for a person to decide
--- pass_share    passed / n, 0 to 1; REVIEW stays in the denominator
+-- review        verdict REVIEW, such as uncertain, blank, saturated or novel: a person must decide
+-- pass_share    passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share    failed / n
 -- review_share  review / n
 -- repeated      of n, images whose bytes this station had judged before under another name
--- quarantined   files that could not be inspected, not part of n; empty where one part is asked for,
---               because a file without an image is of no known part
--- first_us      the earliest judgement or quarantine, UTC epoch microseconds
--- last_us       the latest one
+-- quarantined   files that could not be inspected, not part of n; empty with --part, because the part of such a
+--               file is not known
+-- first_us      time of the first judgement or quarantine, UTC epoch microseconds
+-- last_us       time of the last one
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH ended AS (
     SELECT station_id, verdict, duplicate_of, inspected_us AS at_us
     FROM inspection

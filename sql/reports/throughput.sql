@@ -1,15 +1,15 @@
--- How many images does each station take, hour by hour?
+-- How many images does each station judge per hour?
 --
--- hour_us         the hour's beginning by judgement, UTC epoch microseconds
+-- hour_us         begin of the hour of judgement, UTC epoch microseconds
 -- station         the camera PC
 -- n               images judged
--- busiest_minute  the most that it judged in one minute of that hour
--- batches_of      the mean number of frames judged together, over the images
--- infer_share     the share of the hour that the network worked, over all threads: 1 is one thread all the
---                 time
+-- busiest_minute  largest number of images in one minute of that hour
+-- batches_of      mean batch size over the images, frames
+-- infer_share     time that the network worked, summed over all threads, divided by one hour: 1 is one thread at work
+--                 all the time
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH minutely AS (
     SELECT
         s.name AS station,
@@ -30,7 +30,7 @@ SELECT
     CAST(sum(n) AS BIGINT) AS n,
     CAST(max(n) AS BIGINT) AS busiest_minute,
     CAST(sum(frames) AS DOUBLE PRECISION) / CAST(sum(n) AS DOUBLE PRECISION) AS batches_of,
-    -- Rounded to a millionth: the last digits of a sum depend on its order.
+    -- Rounded to a millionth, because the last digits of a sum depend on its order.
     round(sum(infer_ms) / 3600000 * 1000000) / 1000000 AS infer_share
 FROM minutely
 GROUP BY minute / 60, station

@@ -1,22 +1,22 @@
--- How does the share of defects go, hour by hour, shift by shift, day by day or week by week?
+-- How does the share of defects change by day, hour, shift or week?
 --
--- hour_us       begin of the hour, UTC epoch microseconds; empty where the rows are not by hour
+-- hour_us       begin of the hour, UTC epoch microseconds; empty if the rows are not by hour
 -- day           by day: the local day. By week: its Monday. By shift: the local day on which the shift began, so
 --               that a night is one row. By hour: empty
--- shift         the settings' name of the shift; empty where the rows are not by shift
--- n             images judged: what the shares count from
+-- shift         name of the shift in the settings; empty if the rows are not by shift
+-- n             images judged, the denominator of the shares
 -- passed        of n, verdict PASS
 -- failed        of n, verdict FAIL
--- review        of n, verdict REVIEW: for a person to decide
--- pass_share    passed / n, 0 to 1; REVIEW stays in the denominator
+-- review        of n, verdict REVIEW: a person must decide
+-- pass_share    passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share    failed / n
 -- review_share  review / n
 --
--- Hour, day and shift are those in which the file was seen.
--- An hour, shift, day or week without an image has no row. Verdicts are the station's, human verdicts apart.
+-- Hour, day and shift are those in which the file was seen. An hour, shift, day or week without an image has no row.
+-- Counts the station's verdicts, without human verdicts.
 --
--- Parameters, always bound: since_us (inclusive) and until_us (exclusive) on the station's own clock at
--- judgement, UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'hour', 'shift',
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
+-- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'hour', 'shift',
 -- 'week'.
 WITH counted AS (
     SELECT

@@ -1,4 +1,4 @@
-"""History that nobody changes, random audit samples, and views for the tables that had none.
+"""Append-only history, random audit samples, and views for the tables that had none.
 
 Revision: 0002
 Revises: 0001

@@ -1,4 +1,4 @@
-"""An index for what a station judged just before or after a moment: gaps, a quarantined file's shift.
+"""An index for the images that a station judged just before or after a moment.
 
 Revision: 0003
 Revises: 0002

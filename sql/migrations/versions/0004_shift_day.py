@@ -1,9 +1,9 @@
-"""The day on which a shift began, in inspections and in quarantine, where the shift itself is new.
+"""The day on which a shift began, for inspections and quarantined files; for the latter the shift is new too.
 
-Rows that exist already get it once, by the rule by which the reports guessed it until now: a shift goes on
-over midnight, ends when the station sees none of its images for twelve hours, and belongs to the day of its
-first image. An unreadable file gets the shift of the image that its station judged last before it, else first
-after it, within twelve hours.
+Existing rows get it once, by the rule by which the reports guessed it before: a shift goes on over midnight,
+ends when the station sees none of its images for twelve hours, and belongs to the day of its first image.
+An unreadable file gets the shift of the image that its station judged last before it, else first after it,
+within twelve hours.
 
 Revision: 0004
 Revises: 0003
@@ -193,7 +193,7 @@ _VIEW_COMMENTS = {
 
 
 def _make_views(inspection: str, quarantine: str) -> None:
-    """Replace both views: on PostgreSQL in place, so that rights and the shop's own views on them stay."""
+    """Replace both views, on PostgreSQL in place: rights and the shop's own views on them remain."""
     views = {"v_inspection": inspection + _FROM_INSPECTION, "v_quarantine": quarantine + _FROM_QUARANTINE}
     for name, query in views.items():
         if _on_sqlite():
