@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 import sqlalchemy as sa
@@ -140,6 +140,19 @@ def run(url: URL | str, query: Query) -> Report:
             for row in rows
         ],
     )
+
+
+def stations_opened(url: URL | str, before: datetime) -> list[str]:
+    """Return the names of the stations that first opened this database before an instant.
+
+    Raises:
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        database.require_schema(connection)
+        opened = stations.c.first_opened_us < int(before.timestamp() * 1_000_000)
+        return list(connection.scalars(sa.select(stations.c.name).where(opened).order_by(stations.c.name)))
 
 
 def _require_station(connection: sa.Connection, name: str) -> None:

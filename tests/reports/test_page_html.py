@@ -12,13 +12,14 @@ import re
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import html5lib
 import pytest
+import sqlalchemy as sa
 from histories import BERLIN, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,7 @@ from programs import program
 from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
+from inspector.ledger import database, schema
 from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
 from inspector.reports import definitions
@@ -301,7 +303,33 @@ def test_an_empty_database_makes_a_sensible_page(tmp_path: Path):
         root = parsed(page_of(url, since=since, until=None).html)
         assert [section.get("id") for section in root.iter("section")] == SECTIONS
         assert len(root.findall(".//p[@class='empty']")) == len(SECTIONS) - 1
-        assert "nothing unusual" in text_of(root.find(".//div[@class='notices quiet']"))
+        assert root.find(".//div[@class='notices quiet']") is None
+        assert "No image was judged in this period" in text_of(root.find(".//div[@class='notices']"))
+
+
+def test_missing_images_and_reviews_come_first(url: URL):
+    """A silent week, a silent station and images that wait for a person are the first notices of the page."""
+    for station, verdict in (("cell-1", Verdict.REVIEW), ("cell-2", Verdict.PASS)):
+        with Store.open(url, station, seam_gap_s=300) as store:
+            store.record([inspected(verdict=verdict)], force_of(store))
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        opened = connection.scalar(sa.select(sa.func.max(schema.station.c.first_opened_us)))
+    later = datetime.fromtimestamp(opened / 1e6, UTC) + timedelta(days=7)
+
+    def notices(since: str | None, until: str, station: str | None = None) -> list[str]:
+        page = page_of(url, since=since, until=until, station=station)
+        return [text_of(item) for item in parsed(page.html).findall(".//div[@class='notices']/ul/li")]
+
+    assert notices(f"{later:%Y-%m-%d}", f"{later + timedelta(days=7):%Y-%m-%d}")[:4] == [
+        "No image was judged in this period",
+        "No image from cell-1",
+        "No image from cell-2",
+        "Images that wait for a person: 1",
+    ]
+    assert notices(None, f"{later:%Y-%m-%d}")[0] == "Images that wait for a person: 1"
+    assert "No image from cell-2" in notices(
+        f"{later:%Y-%m-%d}", f"{later + timedelta(days=7):%Y-%m-%d}", station="cell-2"
+    )
 
 
 def test_a_single_row_makes_a_sensible_page(url: URL):

@@ -130,13 +130,19 @@ class Notice:
 
 
 def attention(reports: PeriodReports, words: Words) -> list[Notice]:
-    """The notices of a page: signals, drift, crashes and the like, by the tests of the SQL reports."""
+    """The notices of a page: missing images and reviews first, then signals, drift, crashes and the like."""
     _, by = reports.subgroups()
     found: list[Notice] = []
 
     def say(section: str, key: str, **values: Any) -> None:
         found.append(Notice(section, words(f"attention.{key}", **values)))
 
+    if not reports.total("summary", "n"):
+        say("summary", "no_image")
+    for station in reports.silent_stations():
+        say("summary", "silent", station=printable(station))
+    if backlog := reports.review_backlog():
+        say("agreement", "backlog", n=words.number(backlog))
     signals = [row for row in reports.rows("p_chart", by) if flagging_tests(row)]
     for station, n in Counter(row["station"] for row in signals).items():
         last = [row for row in signals if row["station"] == station][-1]

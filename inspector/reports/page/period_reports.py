@@ -70,6 +70,29 @@ class PeriodReports:
         """The sum of a column of counts over all rows, and so over all stations."""
         return sum(row[column] or 0 for row in self.rows(name, by))
 
+    def silent_stations(self) -> list[str]:
+        """The asked stations that judged no image in the period; none if only one part is asked for."""
+        if self.source.part:
+            return []
+        asked = [self.source.station] if self.source.station else None
+        known = asked or query.stations_opened(self.source.url, self.period.until)
+        active = {row["station"] for row in self.rows("summary") if row["n"]}
+        return [name for name in known if name not in active]
+
+    def review_backlog(self) -> int:
+        """The number of images up to the period's end that wait for a person's decision."""
+        asked = Query(
+            "review_queue",
+            until=self.period.until.isoformat(),
+            station=self.source.station,
+            part=self.source.part,
+            zone=self.source.zone,
+        )
+        report = query.run(self.source.url, asked)
+        rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
+        waiting = {row["why"]: row["waiting"] for row in rows}
+        return sum(n for why, n in waiting.items() if why != "fail")  # a FAIL is decided without a person
+
     def subgroups(self) -> tuple[str, str]:
         """The groupings of trend and p-chart: a day has several points, and a year fewer than a thousand."""
         days = self.period.days
