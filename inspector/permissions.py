@@ -13,12 +13,14 @@ import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from inspector.errors import FolderError, UsageError
 
 _OTHERS_MAY_WRITE: Final = "WELD_OTHERS_MAY_WRITE"
+_CAMERA_GROUP: Final = "camera"  # owns the drop folder, as deploy/sysusers.conf makes it
 _OVERFLOW_ID: Final = 65_534  # who stands for all that a user namespace does not know
 
 
@@ -119,23 +121,82 @@ def may_deliver(user: str, drop: Path) -> None:
         UsageError: there is no such account.
         FolderError: it may not reach or write to the folder, or its files would keep its own group.
     """
-    try:
-        account = pwd.getpwnam(user)
-    except KeyError:
-        raise UsageError(f"there is no account {user!r} on this machine; correct --camera-user") from None
-    groups = set(os.getgrouplist(user, account.pw_gid))
-    for folder in reversed(drop.resolve().parents):
-        if not _may(folder, account.pw_uid, groups, stat.S_IXOTH):
-            raise FolderError(f"{user} may not pass through {folder}; chmod o+x {folder}")
+    account, groups = _account(user)
+    if folder := _barrier(drop.resolve(), account.pw_uid, groups):
+        raise FolderError(
+            f"{user} may not pass through {folder}; put the drop folder where {user} may go, beside the "
+            f"station's own folder, or chmod o+x {folder} if it holds nothing else"
+        )
     about = drop.stat()
-    group = _group(about.st_gid)
     if not _may(drop, account.pw_uid, groups, stat.S_IWOTH | stat.S_IXOTH):
-        raise FolderError(f"{user} may not write to {drop}; usermod -aG {group} {user}, chmod g+rwxs {drop}")
+        raise FolderError(f"{user} may not write to {drop}; {_share(drop, about, user)}")
     if account.pw_uid != os.geteuid() and not about.st_mode & stat.S_ISGID:
         raise FolderError(
             f"{drop} lacks the set-group-ID bit: what {user} writes keeps {user}'s own group, "
             f"and this user may not read it; chmod g+s {drop}"
         )
+
+
+def may_not_change(user: str, folders: Iterable[Path], files: Iterable[Path]) -> None:
+    """Refuse folders of the station's that another account can enter, and files of it that it can read.
+
+    A judged file still belongs to the account that wrote it, so in a folder that it can enter the account can
+    change it. Whoever can read a SQLite file can lock it.
+
+    Raises:
+        UsageError: there is no such account.
+        FolderError: it can.
+    """
+    account, groups = _account(user)
+    if account.pw_uid in (0, os.geteuid()):
+        return
+    for places, right, verb in ((folders, stat.S_IXOTH, "enter"), (files, stat.S_IROTH, "read")):
+        for place in places:
+            if not place.exists() or _barrier(place.resolve(), account.pw_uid, groups):
+                continue
+            if _may(place, account.pw_uid, groups, right):
+                about = place.stat()
+                is_member = about.st_gid in groups and about.st_uid != account.pw_uid
+                remedy = f"; take it out of the group {_group(about.st_gid)}" if is_member else ""
+                mode = "0750" if verb == "enter" else "0640"
+                raise FolderError(f"{user} may {verb} {place}, and so change results; chmod {mode}{remedy}")
+
+
+def owner_to_run_as(folder: Path) -> str | None:
+    """Return the user that a station's folder belongs to, if that is neither this user nor root."""
+    try:
+        owner = folder.stat().st_uid
+    except OSError:
+        return None
+    return None if owner in (0, os.geteuid()) else _user(owner)
+
+
+def _account(user: str) -> tuple[pwd.struct_passwd, set[int]]:
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise UsageError(f"there is no account {user!r} on this machine; correct --camera-user") from None
+    return account, set(os.getgrouplist(user, account.pw_gid))
+
+
+def _barrier(place: Path, user: int, groups: set[int]) -> Path | None:
+    """Return the first folder on the way to a place that an account may not pass; None if it may."""
+    for folder in reversed(place.parents):
+        if not _may(folder, user, groups, stat.S_IXOTH):
+            return folder
+    return None
+
+
+def _share(drop: Path, about: os.stat_result, user: str) -> str:
+    """Return how an account and this user can share a drop folder: by a group for that purpose alone.
+
+    A group of the system's, or the service's own, would give the account more than the drop folder.
+    """
+    group, fix = _group(about.st_gid), f"chmod 2770 {drop}"
+    if group == _CAMERA_GROUP:
+        return f"usermod -aG {group} {user}, {fix}"
+    members = f"usermod -aG {_CAMERA_GROUP} {user}, usermod -aG {_CAMERA_GROUP} {_user(os.geteuid())}"
+    return f"groupadd -f {_CAMERA_GROUP}, {members}, chgrp {_CAMERA_GROUP} {drop}, {fix}"
 
 
 def _may(folder: Path, user: int, groups: set[int], bits: int) -> bool:

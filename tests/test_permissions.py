@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from accounts import SERVICE, require_root, shared_folder
 from managers import Manager, manager, wait_until, working
 from sqlalchemy.engine import URL
 from stations import Station
 
 from inspector import permissions
-from inspector.errors import UsageError
+from inspector.errors import FolderError, UsageError
 from inspector.settings import load
 from inspector.upkeep.check import Level, findings
 
@@ -166,3 +169,74 @@ def artifact_events(station: Station) -> list[str]:
         row.detail
         for row in station.rows("SELECT detail FROM event WHERE kind = 'artifact_file' ORDER BY id")
     ]
+
+
+# --- the camera's account -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """A folder with a drop folder, an archive and a file, which other accounts can reach."""
+    require_root()
+    with shared_folder() as folder:
+        for name in ("drop", "archive"):
+            (folder / name).mkdir()
+        (folder / "quality.db").touch()
+        yield folder
+
+
+@pytest.mark.parametrize("group", [0, "adm", "daemon"])
+def test_no_group_of_the_system_is_proposed_to_the_camera(shared: Path, group: int | str) -> None:
+    """A drop folder of any other group is to be given to a group for this purpose."""
+    drop = shared / "drop"
+    os.chown(drop, -1, group if isinstance(group, int) else grp.getgrnam(group).gr_gid)
+    with pytest.raises(FolderError) as caught:
+        permissions.may_deliver("nobody", drop)
+    line = str(caught.value)
+    assert set(re.findall(r"usermod -aG (\S+)", line)) == {"camera"}
+    assert "groupadd -f camera, " in line
+    assert line.endswith(f"chgrp camera {drop}, chmod 2770 {drop}")
+
+
+def test_a_folder_that_the_camera_cannot_pass_is_named(shared: Path) -> None:
+    """The drop folder has to be where the camera may go."""
+    shared.chmod(0o750)
+    with pytest.raises(FolderError, match=f"nobody may not pass through {shared}; put the drop folder"):
+        permissions.may_deliver("nobody", shared / "drop")
+
+
+def test_an_archive_that_the_camera_can_enter_is_refused(shared: Path) -> None:
+    """So is a SQLite file that it can read, and so lock; with the shipped modes neither is."""
+    archive, ledger = shared / "archive", shared / "quality.db"
+    archive.chmod(0o755)
+    ledger.chmod(0o640)
+    with pytest.raises(FolderError, match=f"nobody may enter {archive}, and so change results; chmod 0750"):
+        permissions.may_not_change("nobody", [archive], [ledger])
+    archive.chmod(0o750)
+    permissions.may_not_change("nobody", [archive], [ledger, shared / "none"])
+    ledger.chmod(0o644)
+    with pytest.raises(FolderError, match=f"nobody may read {ledger}"):
+        permissions.may_not_change("nobody", [archive], [ledger])
+    shared.chmod(0o750)
+    permissions.may_not_change("nobody", [archive], [ledger])
+
+
+def test_a_member_of_the_stations_group_is_to_leave_it(shared: Path) -> None:
+    """An account in the group that owns the archive can enter it, as earlier installations had it."""
+    os.chown(shared / "archive", SERVICE, pwd.getpwnam("nobody").pw_gid)
+    (shared / "archive").chmod(0o2750)
+    with pytest.raises(FolderError, match="chmod 0750; take it out of the group"):
+        permissions.may_not_change("nobody", [shared / "archive"], [])
+
+
+def test_check_by_another_user_says_which_user_to_run_it_as(tmp_path: Path, tiny: Path, url: URL) -> None:
+    """Nothing else is tried: root would call a right installation wrong."""
+    require_root()
+    station = Station(tmp_path, tiny, url)
+    station.quarantine.mkdir()
+    owner = pwd.getpwnam("daemon")
+    os.chown(station.quarantine, owner.pw_uid, owner.pw_gid)
+    [found] = findings(station.config, load(station.config))
+    assert (found.what, found.level) == ("user", Level.WRONG)
+    assert f"runuser -u daemon -- weld-inspect check --config {station.config}" in found.detail
+    assert "others_may_write" not in found.detail

@@ -56,11 +56,17 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         settings: what it says.
         camera_user: the account that the camera software writes as, where it is not this one.
     """
+    if user := permissions.owner_to_run_as(settings.quarantine_folder):
+        told = (
+            f"the station's folders belong to {user}, and this is another user; run it as the service does: "
+        )
+        yield Finding("user", Level.WRONG, f"{told}runuser -u {user} -- weld-inspect check --config {config}")
+        return  # whatever else this user finds is not what the service will find
     trials: dict[str, Callable[[], str]] = {
         "settings": lambda: _settings(config, settings),
         "folders": lambda: _folders(settings),
         "file system": lambda: _file_system(settings),
-        "camera": lambda: _camera(settings, camera_user),
+        "camera": lambda: _camera(config, settings, camera_user),
         "disk": lambda: _disk(settings),
         "artifact": lambda: _artifact(settings),
         "clock": lambda: _clock(settings),
@@ -103,12 +109,18 @@ def _file_system(settings: Settings) -> str:
     return f"{kind}, on this machine"
 
 
-def _camera(settings: Settings, user: str | None) -> str:
+def _camera(config: Path, settings: Settings, user: str | None) -> str:
     drop = settings.drop_folder
     permissions.may_move_from(drop)
     if user is None:
         raise _Note(f"not tried: --camera-user NAME tries whether the camera's account may write to {drop}")
     permissions.may_deliver(user, drop)
+    database_file = settings.url.database if settings.url.drivername == "sqlite" else None
+    permissions.may_not_change(
+        user,
+        (settings.archive_folder, settings.quarantine_folder),
+        (config, settings.artifact, *([Path(database_file)] if database_file else [])),
+    )
     return f"{user} may write to {drop}, and this user may read and move what comes"
 
 

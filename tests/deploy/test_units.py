@@ -96,7 +96,12 @@ def test_the_report_s_unit_writes_a_report(tmp_path: Path):
     (command,) = re.findall(
         r"^ExecStart=/opt/weldnet/venv/bin/weld-inspect (.*)$", REPORT.read_text(), re.MULTILINE
     )
-    done = CliRunner().invoke(app, command.replace("/srv/weldnet", str(tmp_path)).split())
+    done = CliRunner().invoke(
+        app,
+        command.replace("/srv/weldnet/station", "/srv/weldnet")
+        .replace("/srv/weldnet", str(tmp_path))
+        .split(),
+    )
     assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "reports").glob("quality-*.html"))) == 1
     assert (tmp_path / "reports" / "index.html").is_file()
@@ -118,7 +123,7 @@ def test_the_stop_time_is_longer_than_the_drain():
 
 
 def test_users_and_folders_can_be_made(tmp_path: Path):
-    """User and folders are created as described: the shared group may write only to the drop folder."""
+    """User, groups and folders are created as described: the camera's group has only the drop folder."""
     if os.geteuid() != 0:
         pytest.skip("only root gives folders to another user")
     root = tmp_path / "root"
@@ -126,12 +131,23 @@ def test_users_and_folders_can_be_made(tmp_path: Path):
     users = tool("systemd-sysusers", f"--root={root}", DEPLOY / "sysusers.conf")
     assert users.returncode == 0, users.stderr
     assert "\nweldnet:" in "\n" + (root / "etc" / "passwd").read_text()
-    assert "\nweldnet:" in "\n" + (root / "etc" / "group").read_text()
+    groups = dict(line.split(":", 1) for line in (root / "etc" / "group").read_text().splitlines())
+    assert groups.keys() >= {"weldnet", "camera"}
+    assert groups["camera"].endswith(":weldnet")
+    assert groups["weldnet"].endswith(":")
     folders = tool("systemd-tmpfiles", f"--root={root}", "--create", DEPLOY / "tmpfiles.conf")
     assert folders.returncode == 0, folders.stderr
-    for name in ("", "drop", "archive", "quarantine"):
-        mode = 0o2770 if name == "drop" else 0o2750
-        assert (root / "srv" / "weldnet" / name).stat().st_mode & 0o7777 == mode
+    modes = {
+        "": 0o755,
+        "drop": 0o2770,
+        "station": 0o750,
+        "station/archive": 0o750,
+        "station/quarantine": 0o750,
+    }
+    for name, mode in modes.items():
+        about = (root / "srv" / "weldnet" / name).stat()
+        assert about.st_mode & 0o7777 == mode
+        assert (about.st_gid == int(groups["camera"].split(":")[1])) == (name == "drop")
 
 
 # --- seen from outside ----------------------------------------------------------------------------------
@@ -240,7 +256,7 @@ def test_samba_accepts_the_camera_s_share():
     """The Samba share is accepted by testparm."""
     share = tool("testparm", "--suppress-prompt", DEPLOY / "samba-share.conf")
     assert (share.returncode, "Unknown parameter" in share.stderr) == (0, False), share.stderr
-    assert "force group = weldnet" in share.stdout
+    assert "force group = camera" in share.stdout
 
 
 def test_sshd_accepts_the_camera_s_account(tmp_path: Path):

@@ -125,7 +125,7 @@ def test_the_camera_may_write_where_group_and_bits_are_right(drop: Path):
     with pytest.raises(FolderError, match=rf"{_OTHER} may not write to .*usermod -aG"):
         permissions.may_deliver(_OTHER, drop)
     drop.parent.chmod(0o700)
-    with pytest.raises(FolderError, match=rf"{_OTHER} may not pass through {drop.parent}; chmod o\+x"):
+    with pytest.raises(FolderError, match=rf"{_OTHER} may not pass through {drop.parent}; put the drop"):
         permissions.may_deliver(_OTHER, drop)
     with pytest.raises(UsageError, match="no account 'no-such-user'"):
         permissions.may_deliver("no-such-user", drop)
