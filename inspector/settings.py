@@ -6,22 +6,22 @@ from the settings file's own folder, so that the daemon behaves alike whatever i
 
 from __future__ import annotations
 
-import difflib
+import json
 import os
 import re
+from collections.abc import Iterator
 from datetime import time
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_origin
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from pydantic_settings import SettingsError as PydanticSettingsError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from inspector import setting_mistakes
 from inspector.errors import SettingsError
 
 ENV_PREFIX = "WELD_"
@@ -30,15 +30,20 @@ _PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - the credential's name: a pas
 _URL_FILE_KEYS = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
 )  # files in a URL's query
+_TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
+_JSON_EXAMPLES = {  # for the settings that are lists or mappings
+    "thresholds": '{"accept": 0.9}',
+    "ignore": '["*.json"]',
+    "formats": '["PNG"]',
+    "shifts": '{"early": "06:00"}',
+}
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Everything a station can be told. Units stand in the names or beside the field."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, extra="forbid", frozen=True, validate_default=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     station: Annotated[
         str, Field(pattern=r"^[\w.-]{1,64}$")
@@ -97,11 +102,33 @@ class Settings(BaseSettings):
     )
     log_format: Literal["text", "json"] = "text"  # text for journald, json for a log collector
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        wants_bool = cls.model_fields[str(info.field_name)].annotation is bool
+        values = value.values() if isinstance(value, dict) else [value]
+        if not wants_bool and any(isinstance(one, bool) for one in values):
+            raise ValueError("must not be true, false, yes, no, on or off; put text in quotes")
+        return value
+
     @field_validator("shifts", mode="before")
     @classmethod
-    def _shifts_are_quoted(cls, value: object) -> object:
-        if isinstance(value, dict) and any(isinstance(start, int) for start in value.values()):
-            raise ValueError('needs its times in quotes ("14:00"): YAML reads 14:00 as the number 840')
+    def _starts_are_times_of_day(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        for name, start in value.items():
+            is_time = isinstance(start, time) or (isinstance(start, str) and _TIME_OF_DAY.fullmatch(start))
+            if not is_time:  # YAML reads 14:00 as the number 840, and 6.00 as six
+                raise ValueError(
+                    f"must begin at a time of day in quotes, such as \"06:00\"; '{name}' begins at {start!r}"
+                )
+        return value
+
+    @field_validator("shifts")
+    @classmethod
+    def _starts_differ(cls, value: dict[str, time]) -> dict[str, time]:
+        if len(set(value.values())) < len(value):
+            raise ValueError("has two shifts that begin together; give each its own time")
         return value
 
     @field_validator("ignore")
@@ -171,27 +198,20 @@ class Settings(BaseSettings):
         """The database URL; ``str()`` of it masks the password."""
         return make_url(self.database_url)
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment over systemd's credentials over the file, whose values are ``init_settings``."""
-        return env_settings, file_secret_settings, init_settings
+    def url_files(self) -> dict[str, str]:
+        """Return the files of the database URL: SQLite's own as ``file``, certificates by their key."""
+        url = self.url
+        files = {key: str(url.query[key]) for key in url.query.keys() & _URL_FILE_KEYS}
+        if url.drivername == "sqlite":
+            files["file"] = str(url.database)
+        return {key: file for key, file in files.items() if file != "system"}  # libpq: the system's own ones
 
     def anchored(self, base: Path) -> Self:
         """A copy whose relative paths, SQLite's too, count from ``base``."""
         url = self.url
-        if url.drivername == "sqlite" and url.database:
-            url = url.set(database=str(base / Path(url.database).expanduser()))
-        for key in url.query.keys() & _URL_FILE_KEYS:
-            file = str(url.query[key])
-            if file != "system":  # libpq's word for the system's own certificates
-                url = url.update_query_dict({key: str(base / Path(file).expanduser())})
+        for key, file in self.url_files().items():
+            anchored = str(base / Path(file).expanduser())
+            url = url.set(database=anchored) if key == "file" else url.update_query_dict({key: anchored})
         paths = ["drop_folder", "archive_folder", "quarantine_folder", "artifact"]
         paths += ["results_folder"] if self.results_folder else []
         return self.model_copy(
@@ -206,48 +226,87 @@ def load(path: Path) -> Settings:
     """Read, merge with the environment, check and anchor the settings.
 
     Raises:
-        SettingsError: one line that names the file and the first key that is wrong, and how to mend it.
+        SettingsError: one line with every mistake, where it was written, and how to correct it.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the settings: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: holds no 'key: value' lines; start from deploy/config.example.yaml")
-    _refuse_unknown_environment()
-    from_file = {str(key): value for key, value in content.items()}
+    known = Settings.model_fields
+    given = [(str(key), value, str(path)) for key, value in content.items()] + _from_credentials()
+    given += [
+        (name.removeprefix(ENV_PREFIX).lower(), value, f"environment {name}")
+        for name, value in os.environ.items()
+        if name.startswith(ENV_PREFIX)
+    ]
+    mistakes = [
+        (source, setting_mistakes.unknown(key, known)) for key, _, source in given if key not in known
+    ]
+    values = {key: _parsed(key, value, source, mistakes) for key, value, source in given if key in known}
+    sources = {key: source for key, _, source in given}
     try:
-        settings = Settings(_secrets_dir=_credentials(), **from_file)
-    except (ValidationError, PydanticSettingsError) as error:
-        raise SettingsError(f"{path}: {_first_mistake(error)}") from None
+        settings = Settings.model_validate(values)
+    except ValidationError as error:
+        mistakes += [(sources.get(key, str(path)), text) for key, text in setting_mistakes.in_words(error)]
+    setting_mistakes.refuse(mistakes)
     settings = _with_password(settings.anchored(path.resolve().parent))
-    _refuse_nested_folders(settings, path)
+    setting_mistakes.refuse((str(path), text) for text in _misplaced(settings, path))
     return settings
 
 
-def _refuse_unknown_environment() -> None:
-    for name in os.environ:
-        key = name.removeprefix(ENV_PREFIX).lower()
-        if name.startswith(ENV_PREFIX) and key not in Settings.model_fields:
-            raise SettingsError(f"environment {name}: there is no setting '{key}'{_did_you_mean(key)}")
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML in which a key appears once: of two equal keys the first would silently not count."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
+            raise yaml.YAMLError(
+                f"'{twice[0]}' is there twice; remove one, line {node.start_mark.line + 1} on"
+            )
+        return super().construct_mapping(node, deep)
+
+
+def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) -> Any:
+    """A list or mapping from the environment or a credential is JSON."""
+    is_compound = get_origin(Settings.model_fields[key].annotation) in (dict, list)
+    if not is_compound or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        mistakes.append((source, f"'{key}' must be JSON, such as {_JSON_EXAMPLES[key]}"))
+        return Settings.model_fields[key].default
+
+
+def _from_credentials() -> list[tuple[str, Any, str]]:
+    """Return key, value and source of each credential ``weld_<key>``; other files belong to other programs.
+
+    Raises:
+        SettingsError: a credential is no text.
+    """
+    found, folder = [], _credentials()
+    for file in sorted(folder.iterdir()) if folder else ():
+        key = file.name.lower().removeprefix(ENV_PREFIX.lower())
+        if key != file.name.lower():
+            found.append((key, _credential(file), f"credential {file.name}"))
+    return found
+
+
+def _credential(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"credential {file.name}: cannot be read: {type(error).__name__}") from None
 
 
 def _credentials() -> Path | None:
-    """Files ``weld_<key>`` for any setting, and ``pgpassword``; a misspelt one would silently not work.
-
-    Raises:
-        SettingsError: a file there is named as a setting that does not exist.
-    """
-    folder = Path(os.environ.get(_CREDENTIALS_VARIABLE, ""))
-    if not os.environ.get(_CREDENTIALS_VARIABLE) or not folder.is_dir():
-        return None
-    for file in folder.iterdir():
-        key = file.name.lower().removeprefix(ENV_PREFIX.lower())
-        if key != file.name.lower() and key not in Settings.model_fields:
-            raise SettingsError(f"credential {file.name}: there is no setting '{key}'{_did_you_mean(key)}")
-    return folder
+    """Return the folder of systemd's credentials, or None."""
+    folder = os.environ.get(_CREDENTIALS_VARIABLE)
+    return Path(folder) if folder and Path(folder).is_dir() else None
 
 
 def _with_password(settings: Settings) -> Settings:
@@ -256,40 +315,23 @@ def _with_password(settings: Settings) -> Settings:
     given = url.password or "password" in url.query or "PGPASSWORD" in os.environ
     if url.drivername == "sqlite" or given or folder is None or not (folder / _PASSWORD_CREDENTIAL).exists():
         return settings
-    try:
-        password = (folder / _PASSWORD_CREDENTIAL).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"credential {_PASSWORD_CREDENTIAL}: cannot be read: {type(error).__name__}"
-        ) from None
+    password = _credential(folder / _PASSWORD_CREDENTIAL)
     with_it = url.set(password=password).render_as_string(hide_password=False)
     return settings.model_copy(update={"database_url": with_it})
 
 
-def _first_mistake(error: ValidationError | PydanticSettingsError) -> str:
-    if isinstance(error, PydanticSettingsError):
-        return f"environment: {error}"
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return f"there is no setting '{key}'{_did_you_mean(key)}"
-    if first["type"] == "missing":
-        return f"'{key}' is missing"
-    was = "" if key == "database_url" else f" (it is {first['input']!r})"  # a URL may hold a password
-    return f"'{key}' {first['msg'].removeprefix('Value error, ')}{was}"
-
-
-def _did_you_mean(key: str) -> str:
-    near = difflib.get_close_matches(key, Settings.model_fields, n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
-
-
-def _refuse_nested_folders(settings: Settings, path: Path) -> None:
+def _misplaced(settings: Settings, path: Path) -> Iterator[str]:
+    """Yield the folders that are inside one another, and files that the station would take for images."""
     names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
-    folders = {name: folder for name in names if (folder := getattr(settings, name))}
+    folders = {name: Path(os.path.realpath(it)) for name in names if (it := getattr(settings, name))}
     for name, folder in folders.items():
         for other_name, other in folders.items():
-            if name != other_name and (folder == other or other in folder.parents):
-                raise SettingsError(
-                    f"{path}: {name} must not lie in {other_name} ({other}); give it its own folder"
-                )
+            if name != other_name and folder.is_relative_to(other):
+                yield f"'{name}' must not be inside {other_name} ({other}); give it its own folder"
+    files = {"artifact": settings.artifact, "the settings file": path}
+    files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
+    for name, file in files.items():
+        for folder_name, folder in folders.items():
+            places = (os.path.realpath(file), os.path.realpath(file.parent))  # the file, and a link to it
+            if any(Path(place).is_relative_to(folder) for place in places):
+                yield f"{name} must not be inside {folder_name} ({folder}); move {file.name} out of it"

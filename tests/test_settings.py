@@ -68,8 +68,30 @@ def test_environment_wins(write, monkeypatch):
         ("station: a\ndatabase_url: nonsense", "no database URL"),
         ("station: a\nformats: [GIF]", "formats"),
         ("station: a\nseam_k: 4\nseam_n: 3", "'seam_n' must be at least seam_k"),
-        ("station: a\narchive_folder: drop/archive", "must not lie in drop_folder"),
-        ("station: a\nquarantine_folder: drop", "must not lie in"),
+        ("station: a\narchive_folder: drop/archive", "must not be inside drop_folder"),
+        ("station: a\nquarantine_folder: drop", "must not be inside"),
+        ("station: a\nshifts: {early: 6.00}", "'early' begins at 6.0"),
+        ('station: a\nshifts: {early: "06:00Z"}', "'early' begins at '06:00Z'"),
+        ('station: a\nshifts: {early: "06:00+01:00"}', "'early' begins at '06:00+01:00'"),
+        ('station: a\nshifts: {early: "24:00"}', 'such as "06:00"'),
+        ('station: a\nshifts: {early: "06:00", late: "06:00"}', "begin together"),
+        ('station: a\nshifts: {early: "06:00", early: "14:00"}', "'early' is there twice"),
+        ("station: a\nstation: b", "'station' is there twice"),
+        ("station: a\nbatch_size: yes", "'batch_size' must not be true, false, yes"),
+        ("station: a\nthresholds: {accept: yes}", "'thresholds' must not be true, false, yes"),
+        ("station: a\nmin_free_gigabytes: .inf", "'min_free_gigabytes' must be a finite number"),
+        ("station: a\n_env_prefix: X_", "there is no setting '_env_prefix'"),
+        ("station: a\n_secrets_dir: /tmp", "there is no setting '_secrets_dir'"),
+        (
+            "station: a\ndatabase_url: sqlite:///drop/q.db",
+            "file of 'database_url' must not be inside drop_folder",
+        ),
+        ("station: a\nartifact: archive/w.pt", "artifact must not be inside archive_folder"),
+        ("station: a\nresults_folder: .", "the settings file must not be inside results_folder"),
+        (
+            "station: a\ndatabase_url: postgresql+psycopg://u@h/d?sslkey=drop/key.pem",
+            "sslkey of 'database_url' must not be inside drop_folder",
+        ),
         ("station: [", "is not YAML"),
         ("- station", "holds no 'key: value' lines"),
         ("", "holds no 'key: value' lines"),
@@ -83,6 +105,42 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_key(write, text, says
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_all_mistakes_are_reported_at_once_by_their_source(write, credentials, monkeypatch):
+    """Every wrong value is in the line, in plain words, beside the place where it was written."""
+    monkeypatch.setenv("WELD_SCAN_S", "soon")
+    monkeypatch.setenv("WELD_THRESHOLDS", "0.9")
+    monkeypatch.setenv("WELD_SCAN", "2")
+    (credentials / "weld_threads").write_text("999")
+    path = write("station: a b\nbatch_size: many\nscans: 1\nlog_format: yaml\ntimezone: Mars\nthreads: 2")
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    text = str(caught.value)
+    assert text.startswith("9 mistakes in the settings: (1) ")
+    for says in (
+        f"{path}: there is no setting 'scans'; did you mean 'scan_s'?",
+        "environment WELD_SCAN: there is no setting 'scan'; did you mean 'scan_s'?",
+        f"{path}: 'station' must be 1 to 64 letters, digits, '.', '_' or '-' (it is 'a b')",
+        f"{path}: 'batch_size' must be a whole number (it is 'many')",
+        f"{path}: 'log_format' must be 'text' or 'json' (it is 'yaml')",
+        f"{path}: 'timezone' 'Mars' is no IANA time zone such as Europe/Berlin",
+        "environment WELD_SCAN_S: 'scan_s' must be a number (it is 'soon')",
+        "environment WELD_THRESHOLDS: 'thresholds' must be pairs such as {name: value} (it is 0.9)",
+        "credential weld_threads: 'threads' must be at most 256 (it is '999')",
+    ):
+        assert says in text, says
+    assert "\n" not in text
+
+
+def test_a_link_does_not_hide_a_file_in_the_drop_folder(write, tmp_path):
+    """A database in the drop folder is refused also if the settings reach it by another path."""
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "elsewhere").symlink_to("drop")
+    with pytest.raises(SettingsError, match="must not be inside drop_folder"):
+        load(write("station: a\ndatabase_url: sqlite:///elsewhere/q.db"))
+    with pytest.raises(SettingsError, match="'archive_folder' must not be inside drop_folder"):
+        load(write("station: a\narchive_folder: elsewhere/archive"))
 
 
 def test_a_missing_file_is_named(tmp_path):
