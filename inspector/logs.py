@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 Format = Literal["text", "json"]
 
@@ -21,12 +21,20 @@ _PRIORITIES = {
 }
 
 
+IMAGES: Final = "weldnet.images"  # a line for each image
+
+
 def set_up(form: Format) -> None:
-    """Send the program's log to stderr in this form; a log that is set up already stays as it is."""
+    """Send the program's log to stderr in this form; a log that is set up already stays as it is.
+
+    Each image has its own line only in a terminal. A station's journal would get a hundred lines per second.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the user's business
+    is_for_people = form == "text" and sys.stderr.isatty()
+    logging.getLogger(IMAGES).setLevel(logging.INFO if is_for_people else logging.WARNING)
 
 
 def json_fields(**named: Any) -> dict[str, dict[str, Any]]:

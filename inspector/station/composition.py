@@ -192,6 +192,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
             describe=lambda name, seen_us: file_names.parse(name, pattern, settings.zone, seen_us),
             calendar=lambda instant_us: times.local_day_and_shift(instant_us, settings.zone, settings.shifts),
             archive=archive,
+            zone=settings.zone,
         ),
         pace=Pace(
             batch_size=settings.batch_size,
@@ -241,7 +242,7 @@ def _results(folder: Path, settings: Settings, station: Daemon, recorded: thread
         settings.quarantine_folder / ".results",
         settings.url,
         settings.station,
-        zone=settings.zone,
+        zone=lambda: station.rules.recorder.zone,
         describe=describe,
         events=station.events,
         woken=recorded,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from inspector.errors import ImageError, RowRefused, Unavailable
 from inspector.imaging.source import TakenFile
 from inspector.ledger.store import Store
-from inspector.logs import json_fields
+from inspector.logs import IMAGES, json_fields
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
 from inspector.monitoring.totals import Totals, counts_text
@@ -31,12 +31,14 @@ from inspector.station.events import Events
 from inspector.station.intake import Intake
 from inspector.station.outages import Outages
 from inspector.station.reading import Frame, Unreadable, read
+from inspector.station.recording import line_about
 from inspector.station.reload import Reload
 from inspector.station.rules import Pace, Rules
 from inspector.station.service import Notifier, StopFlag
 from inspector.station.workers import R, V, Workers
 
 log = logging.getLogger("weldnet")
+images_log = logging.getLogger(IMAGES)
 
 Recorded = tuple[Frame | Unreadable, Inspected | Duplicate | Quarantined]  # a file, and the row for it
 
@@ -250,6 +252,8 @@ class Daemon:
         self.metrics.count_rows(rows)
         for item, row in recorded:
             self._move(item.taken, row.place, row.final_path)
+            if not isinstance(row, Quarantined):  # a warning has already named it
+                images_log.info("%s", line_about(row))
         self.totals.count(rows)
 
     def _record_one_by_one(self, recorded: Sequence[Recorded], error: RowRefused) -> None:

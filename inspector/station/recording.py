@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import tzinfo
 
 from inspector.records import Duplicate, Inspected, Judgement, NameParts, Place, Quarantined, Timings
 from inspector.station.archive import Archive
@@ -21,6 +22,7 @@ class Recorder:
     ]  # source name, when it was seen → camera, part, seam, camera time
     calendar: Callable[[int], DayAndShift]  # of an instant in UTC epoch microseconds
     archive: Archive
+    zone: tzinfo  # of the calendar, and of the times in results
 
     def inspected(self, frame: Frame, judgement: Judgement, infer_ms: float, batch_size: int) -> Inspected:
         """Make the record of a judged image; its total time ends now, just before the commit."""
@@ -69,6 +71,16 @@ class Recorder:
             recorded_us=_now_us(),
             final_path=self.archive.free_path(item.taken, Place.QUARANTINE, f"{day}/{item.error.reason}"),
         )
+
+
+def line_about(row: Inspected | Duplicate) -> str:
+    """Return what became of an image, in one line for a terminal."""
+    name = row.arrival.source_name
+    if isinstance(row, Duplicate):
+        return f"{name}: delivered again, was judged as inspection {row.inspection}"
+    judgement = row.judgement
+    reason = f" ({judgement.reason})" if judgement.reason else ""
+    return f"{name}: {judgement.verdict}{reason}, {judgement.label} {judgement.confidence:.2f}"
 
 
 def _now_us() -> int:

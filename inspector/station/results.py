@@ -68,7 +68,7 @@ class Results:
         position: a file of the station's own, which keeps how far writing has got.
         url: the quality database.
         station: name of the station.
-        zone: time zone of the times in the results.
+        zone: returns the time zone of the times in the results, which a reload may change.
         describe: returns camera, part, seam and time by a name and when it was seen, for files without
             an inspection.
         events: where a failure of the folder and its end are reported.
@@ -82,7 +82,7 @@ class Results:
         url: URL,
         station: str,
         *,
-        zone: tzinfo,
+        zone: Callable[[], tzinfo],
         describe: Callable[[str, int], NameParts],
         events: Events,
         woken: threading.Event,
@@ -200,7 +200,7 @@ class Results:
             )
 
     def _write(self, row: sa.RowMapping) -> None:
-        fields = result_file.content(row, self._station, self._zone, self._describe)
+        fields = result_file.content(row, self._station, self._zone(), self._describe)
         content = json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
         _write_file(self._folder / result_file.name(row), content, self._folder / f".{row['id']}.tmp")
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 from stations import Station
+from waiting import HANG_S
 
 from inspector.commands.cli import main
 from inspector.network.metadata import METADATA_FILE
@@ -80,6 +83,23 @@ def test_once_prints_one_json_object(station: Station, weld_inspect, caplog):
     ]
     assert (figures["seen"], figures["inspected"], figures["quarantined"]) == (4, 3, 1)
     assert "bad.png: not_an_image" in caplog.text
+
+
+def test_a_terminal_shows_each_image(station: Station):
+    """In a terminal each image has a line with name, verdict, class and probability; a log file has none."""
+    program = [sys.executable, "-c", "from inspector.commands.cli import main; main()"]
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "rb", buffering=0) as terminal:
+        words = [*program, "once", "--json", "--config", str(station.config)]
+        done = subprocess.run(words, stdout=subprocess.PIPE, stderr=theirs, timeout=HANG_S, check=True)
+        shown = terminal.read(1 << 16).decode()
+        os.close(theirs)
+    assert json.loads(done.stdout)["inspected"] == 3
+    for row in station.rows("SELECT source_name, verdict, reason, label, confidence FROM inspection"):
+        verdict = f"{row.verdict} ({row.reason})" if row.reason else row.verdict
+        assert f"{row.source_name}: {verdict}, {row.label} {row.confidence:.2f}\r\n" in shown
+    station.put("again.png", seed=9)
+    assert "again.png" not in station.command("once").stderr
 
 
 def test_a_report_as_table_csv_and_json(station: Station, weld_inspect):

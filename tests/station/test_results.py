@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -42,6 +43,7 @@ class Teller:
         self.position = root / "position"
         self.woken = threading.Event()
         self.events = Events()
+        self.zone = ZoneInfo("Europe/Berlin")
 
     @contextmanager
     def at_work(self) -> Iterator[tuple[Store, Results]]:
@@ -51,7 +53,7 @@ class Teller:
             self.position,
             self.url,
             "cell-1",
-            zone=ZoneInfo("Europe/Berlin"),
+            zone=lambda: self.zone,
             describe=lambda name, seen_us: parse(name, PATTERN, ZoneInfo("UTC"), seen_us),
             events=self.events,
             woken=self.woken,
@@ -95,6 +97,19 @@ def on_sqlite(tmp_path: Path, url_of: Callable[[str], URL]) -> Teller:
     made = Teller(tmp_path, url_of("sqlite"))
     made.folder.mkdir()
     return made
+
+
+def test_a_new_time_zone_holds_from_the_next_result_on(on_sqlite: Teller) -> None:
+    """After a reload of the time zone the times of results are in the new one, the same instants."""
+    seen = datetime(2026, 1, 5, 8, tzinfo=UTC)
+    with on_sqlite.at_work() as (store, _):
+        force = in_force(store)
+        store.record([inspected("a.png", seen_us=int(seen.timestamp()) * 1_000_000, **now())], force)
+        on_sqlite.written(1)
+        on_sqlite.zone = ZoneInfo("America/Chicago")
+        store.record([inspected("b.png", seen_us=int(seen.timestamp()) * 1_000_000, **now())], force)
+        first, second = (result["seen"] for result in on_sqlite.written(2))
+    assert (first, second) == ("2026-01-05T09:00:00+01:00", "2026-01-05T02:00:00-06:00")
 
 
 def test_each_outcome_has_a_result(teller: Teller) -> None:
