@@ -19,21 +19,18 @@ from torch import Tensor, nn
 
 from inspector.imaging.decoder import read_image
 from inspector.network.metadata import WeldClass
-from trainer.artifact.fitting import fit_ranges_and_novelty
-from trainer.artifact.student import Student
+from trainer.artifact.fitting import fit_ranges, fit_schemes
+from trainer.artifact.student import Fit, Student
 from trainer.data import datasets, duplicates, splits
 from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
-from trainer.evaluation.calibration import at_temperature, calibrate
-from trainer.evaluation.report import evaluate_compiled, evaluate_networks, student_metrics
+from trainer.evaluation.report import evaluate_compiled, evaluate_networks, run_metrics
 from trainer.evaluation.results import Results, StudentFit
-from trainer.evaluation.thresholds import choose_thresholds
 from trainer.learning.networks import Networks, network_seeds
 from trainer.learning.processes import Hardware
 from trainer.network import initial_weights
 from trainer.network.architectures import parameter_count
-from trainer.network.prediction import predict
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
 from trainer.run.folder import RESULTS_FILE, RunFolder
@@ -119,7 +116,7 @@ def run(
         models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
         results = Results(identity, parameter_count(teachers[0]), models)
         if network:
-            student, results.student = fit_student(recipe, network, classes, train, valid, results=results)
+            student, results.student = fit_student(recipe, network, classes, train, valid, identity=identity)
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
                 return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
@@ -197,41 +194,34 @@ def fit_student(
     train: FrameSet,
     valid: FrameSet,
     *,
-    results: Results,
+    identity: Identity,
 ) -> tuple[Student, StudentFit]:
-    """Fit temperature, thresholds and novelty on held-out frames, and return the student with them.
+    """Compile the student for each scheme, fit the compiled networks, and return the student with the fits.
 
-    The student's accuracy stays the same, because a temperature changes no top class.
+    The second value is the fit of the recipe's scheme.
     """
     assert isinstance(network, WeldNet)  # noqa: S101 - no other network becomes a student
-    answers = predict(network, valid.images)
-    calibration = calibrate(answers, valid.labels, valid.runs)
-    probabilities = at_temperature(answers, calibration.temperature)
-    thresholds, trade = choose_thresholds(
-        probabilities, valid.labels, classes, **recipe.thresholds.model_dump()
-    )
-    log.info("%s; thresholds %s", calibration.why, thresholds.chosen)
-    fitted = fit_ranges_and_novelty(network, train.images, valid.images)
-    fit = StudentFit(
-        calibration,
-        thresholds.model_copy(update={"novelty": fitted.novelty_threshold.value}),
-        trade,
-        fitted.novelty_threshold.metadata,
-    )
+    ranges = fit_ranges(network, train.images)
+    fits = fit_schemes(network, ranges, train.images, valid, classes=classes, wishes=recipe.thresholds)
     student = Student(
         network,
         classes,
         golden_frames(recipe, train),
-        student_metrics(results) | {"novelty": fit.novelty},
+        run_metrics(identity),
         recipe.resolved(),
-        results.identity.git_commit,
-        calibration.temperature,
-        calibration.calibrated,
-        fit.thresholds,
-        fitted.ranges,
-        fitted.novelty,
+        identity.git_commit,
+        ranges,
+        {scheme: Fit.of(each) for scheme, each in fits.items()},
     )
-    return student, fit
+    fitted = fits.get(recipe.artifact.scheme) or fits["none"]
+    log.info("%s; thresholds %s", fitted.calibration.why, fitted.choice.thresholds.chosen)
+    return student, StudentFit(
+        fitted.calibration,
+        fitted.thresholds,
+        fitted.choice.trade,
+        fitted.choice.escapes,
+        fitted.novelty_threshold.metadata,
+    )
 
 
 def golden_frames(recipe: Recipe, train: FrameSet) -> list[Tensor]:

@@ -67,6 +67,62 @@ def test_a_temperature_that_does_not_help_on_other_frames_is_not_used() -> None:
     assert "does not help" in calibration.why
 
 
+def test_right_answers_alone_show_no_temperature() -> None:
+    """A hundred unsure answers without a mistake stay as they are: they cannot show how sure to be."""
+    labels = torch.arange(100) % 3
+    unsure = 0.85 * torch.eye(3).double()[labels] + 0.05
+    calibration = calibrate(unsure, labels)
+    assert (calibration.temperature, calibration.calibrated) == (1.0, False)
+    assert "no answer to 100 held-out frames is wrong" in calibration.why
+
+
+def test_right_answers_that_are_too_sure_are_softened() -> None:
+    """A certainty of 1 that a hundred right answers cannot show becomes 101 of 102 (Platt 1999)."""
+    labels = torch.arange(100) % 3
+    sure = (torch.eye(3).double()[labels] + 1e-9) / (1 + 3e-9)
+    calibration = calibrate(sure, labels)
+    assert calibration.calibrated
+    softened = at_temperature(sure, calibration.temperature).amax(1)
+    assert softened.mean().item() == pytest.approx(101 / 102, abs=0.002)
+
+
+def test_the_mean_certainty_stays_within_what_the_frames_can_show() -> None:
+    """With one unsure mistake among 150, the mean certainty is at most 151 of 152."""
+    labels = torch.zeros(150, dtype=torch.int64)
+    right = torch.linspace(0.75, 0.99, 149, dtype=torch.float64)
+    certainty = torch.cat([torch.tensor([0.49]).double(), right])
+    calibration = calibrate(torch.stack([certainty, 1 - certainty], 1), labels)
+    judged = at_temperature(torch.stack([certainty, 1 - certainty], 1), calibration.temperature)
+    assert judged.amax(1).mean().item() <= 151 / 152 + 0.002
+
+
+def test_a_temperature_at_the_end_of_the_search_is_no_fit() -> None:
+    """Sure answers of which two thirds are wrong want a temperature beyond 10, and get none."""
+    labels = torch.arange(300) % 3
+    answered = torch.eye(3).double()[torch.zeros(300, dtype=torch.int64)]
+    calibration = calibrate((answered + 1e-11) / (1 + 3e-11), labels)
+    assert (calibration.temperature, calibration.calibrated) == (1.0, False)
+    assert "the end of the search, 10" in calibration.why
+
+
+def test_frames_of_one_run_have_no_other_half() -> None:
+    """Held-out frames of one run stay uncalibrated for that reason, and no figure is NaN."""
+    probabilities, labels = answers(300, 3.0)
+    calibration = calibrate(probabilities, labels, ["monday"] * 300)
+    assert (calibration.temperature, calibration.calibrated, calibration.error_after) == (1.0, False, None)
+    assert "of one run" in calibration.why
+    assert calibrate(probabilities, labels, ["monday"] * 200 + ["tuesday"] * 100).calibrated
+
+
+def test_answers_that_are_not_numbers_are_named() -> None:
+    """A network that answers NaN is uncalibrated for that reason, not for too few frames."""
+    probabilities, labels = answers(300, 3.0)
+    probabilities[7] = torch.nan
+    calibration = calibrate(probabilities, labels)
+    assert (calibration.temperature, calibration.calibrated, calibration.error_before) == (1.0, False, None)
+    assert "not numbers" in calibration.why
+
+
 def test_reliability_bins_hold_every_frame() -> None:
     """The bins contain all frames, and their shares add up to the accuracy."""
     probabilities, labels = answers(500, 2.0)

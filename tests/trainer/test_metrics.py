@@ -76,11 +76,23 @@ def test_the_bootstrap_resamples_whole_runs() -> None:
     assert again["accuracy_interval_runs"] == [low, high]
 
 
-@pytest.mark.parametrize("runs", [[], ["a", "b", "c", "d"] * 5, ["a", "b", "c", "d", "e"] * 3 + [None] * 5])
-def test_few_or_unknown_runs_give_no_bootstrap(runs: list[str | None]) -> None:
-    """With fewer than five runs, or frames without a run, the bootstrap interval is None."""
-    result = evaluate(torch.eye(2)[[0, 1] * 10].float(), torch.tensor([0, 1] * 10), ("good", "bad"), runs)
-    assert result["accuracy_interval_runs"] is None
+@pytest.mark.parametrize(("count", "low"), [(10, 0.7225), (4, 0.5101), (1, 0.2065)])
+def test_runs_that_are_all_right_still_have_an_interval(count: int, low: float) -> None:
+    """The interval of runs without a mistake is Wilson's with n = runs, however few there are."""
+    labels = torch.tensor([0, 1] * 50)
+    runs = [f"run{i % count}" for i in range(100)]
+    result = evaluate(torch.eye(2)[labels].float(), labels, ("good", "bad"), runs)
+    assert result["accuracy_interval_runs"] == pytest.approx([low, 1.0], abs=1e-4)
+
+
+def test_frames_without_a_run_are_runs_of_their_own() -> None:
+    """Three runs and seven single frames count as ten; without any run there is no interval over runs."""
+    labels = torch.tensor([0, 1] * 20)
+    right = torch.eye(2)[labels].float()
+    mixed = evaluate(right, labels, ("good", "bad"), ["a", "b", "c"] * 11 + [None] * 7)
+    assert mixed["accuracy_interval_runs"] == pytest.approx([0.7225, 1.0], abs=1e-4)
+    for unknown in ([], [None] * 40):
+        assert evaluate(right, labels, ("good", "bad"), unknown)["accuracy_interval_runs"] is None
 
 
 def test_calibration_error_by_hand() -> None:

@@ -1,16 +1,22 @@
 """Novelty: small on known frames, large on others, with a threshold of a known rate."""
 
+from pathlib import Path
+
 import pytest
 import torch
-from artifact_samples import TINY, compiled, frames, student
+from artifact_samples import CLASSES, TINY, compiled, frames, student
 
 from inspector.network import artifact as artifacts
 from inspector.network.classifier import Classifier
 from inspector.network.metadata import Thresholds
 from inspector.records import Verdict
-from trainer.artifact.fitting import fit_ranges_and_novelty
-from trainer.artifact.student import Student
+from trainer.artifact.fitting import compiled_answers, fit_ranges, fit_schemes
+from trainer.artifact.student import Fit, Student
+from trainer.data.datasets import Frame
+from trainer.data.frames import FrameSet
 from trainer.evaluation import novelty
+from trainer.int8.schemes import compile_network
+from trainer.recipe import Thresholds as Wishes
 
 
 def _gaussian(count, seed, features=40):
@@ -62,16 +68,28 @@ def test_the_threshold_states_the_expected_rate(n, rank, rate):
     assert chosen.metadata["expected_false_alarms"] == pytest.approx(rate, abs=1e-4)
 
 
+def fitted(network, known):
+    """Ranges and the fit of each scheme, with the last frames held out."""
+    count = 10 if len(known) > 20 else 4
+    labels = torch.arange(count) % 3
+    held_out = FrameSet(
+        known[-count:], labels, [Frame(Path(f"{i}"), f"{i}", int(n)) for i, n in enumerate(labels)]
+    )
+    ranges = fit_ranges(network, known[:-count])
+    wishes = Wishes(escape=0.01, review=0.1)
+    return ranges, fit_schemes(network, ranges, known[:-count], held_out, classes=CLASSES, wishes=wishes)
+
+
 def test_a_novel_frame_is_review(tmp_path):
     """In the station's classifier, known frames keep their verdict and a novel frame is REVIEW."""
     network = student()
     known = frames(40, TINY.height, TINY.width)
-    fitted = fit_ranges_and_novelty(network, known[:30], known[30:])
-    limit = fitted.novelty_threshold.value
+    _, fits = fitted(network, known)
+    limit = fits["dynamic"].thresholds.novelty
     thresholds = Thresholds(
         accept=0.0, defect=1.0, novelty=limit
     )  # without novelty, every frame would be PASS
-    compiled(tmp_path / "a.pt", network, novelty=fitted.novelty, thresholds=thresholds)
+    compiled(tmp_path / "a.pt", network, novelty=fits["dynamic"].novelty, thresholds=thresholds)
     opened = artifacts.open(tmp_path / "a.pt")
     stripes = (torch.arange(TINY.width) % 2 * 255).to(torch.uint8).expand(1, TINY.height, TINY.width)
     judged = Classifier(opened).judge([*known[:8], stripes], [None] * 9)
@@ -80,21 +98,41 @@ def test_a_novel_frame_is_review(tmp_path):
     assert judged[8].novelty > limit
 
 
-def test_the_student_file_carries_ranges_and_novelty(tmp_path):
-    """A student that was saved and loaded compiles to every scheme with the same novelty."""
+def test_the_student_file_carries_ranges_and_each_schemes_fit(tmp_path):
+    """A student that was saved and loaded compiles to each scheme with the fit of its answers."""
     network = student()
     known = frames(12, TINY.height, TINY.width)
-    fitted = fit_ranges_and_novelty(network, known[:8], known[8:])
-    classes = compiled(tmp_path / "other.pt").classes
+    ranges, fits = fitted(network, known)
     golden = [torch.from_numpy(known[0, 0].numpy())]
-    fields = {"ranges": fitted.ranges, "novelty": fitted.novelty}
-    Student(network, list(classes), golden, {}, {"name": "tiny"}, None, **fields).save(
+    each = {scheme: Fit.of(fit) for scheme, fit in fits.items()}
+    Student(network, CLASSES, golden, {"n": 4}, {"name": "tiny"}, None, ranges, each).save(
         tmp_path / "student.pt"
     )
     loaded = Student.load(tmp_path / "student.pt")
-    assert loaded.ranges == fitted.ranges
+    assert loaded.ranges == ranges
+    assert loaded.fits.keys() == {"dynamic", "static", "none"}
+    limits = set()
+    for scheme, fit in fits.items():
+        metadata = loaded.compile(scheme, tmp_path / "a.pt")
+        distances = artifacts.open(tmp_path / "a.pt").forward(known[-4:])[2]
+        torch.testing.assert_close(
+            distances.amax(), torch.tensor(metadata.thresholds.novelty), rtol=1e-4, atol=1e-4
+        )
+        assert metadata.thresholds == fit.thresholds
+        assert metadata.metrics["n"] == 4
+        assert metadata.metrics["accuracy"] == fit.metrics["accuracy"]
+        assert metadata.metrics["agreement_with_fp32"] <= 1
+        limits.add(metadata.thresholds.novelty)
+    assert len(limits) == 3, "each scheme's answers differ a little, so a shared threshold would fit none"
+
+
+def test_the_fit_is_of_the_answers_that_ship(tmp_path):
+    """Each scheme's fitted answers are those of its artifact, opened as the station opens it."""
+    network = student()
+    known = frames(12, TINY.height, TINY.width)
+    ranges = fit_ranges(network, known)
     for scheme in ("dynamic", "static", "none"):
-        loaded.compile(scheme, tmp_path / "a.pt")
-        answers = artifacts.open(tmp_path / "a.pt").forward(known[:2])[2]
-        expected = _distances(fitted.novelty, novelty.pooled_features(network, known[:2]))
-        torch.testing.assert_close(answers, expected, rtol=0.2, atol=0.5)
+        logits, _ = compiled_answers(compile_network(network, scheme, ranges), known)
+        compiled(tmp_path / "a.pt", network, scheme=scheme, ranges=ranges, temperature=1.7)
+        shipped = artifacts.open(tmp_path / "a.pt").forward(known)[0]
+        torch.testing.assert_close(torch.softmax(logits / 1.7, 1), shipped, rtol=1e-3, atol=1e-4)

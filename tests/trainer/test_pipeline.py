@@ -132,7 +132,10 @@ def test_the_artifact_carries_roles_recipe_and_metrics(finished: Finished) -> No
     assert (written.height, written.width) == (80, 80)
     assert written.recipe == json.loads(json.dumps(Recipe(**RECIPE).resolved()))
     assert written.metrics["n"] == 8
-    assert written.metrics["accuracy"] == finished.results["models"]["student"]["accuracy"]
+    assert written.metrics["accuracy"] == finished.results["models"]["artifact"]["accuracy"]
+    by_runs = finished.results["models"]["artifact"]["accuracy_interval_runs"]
+    assert written.metrics["accuracy_interval_runs"] == by_runs
+    assert by_runs[1] - by_runs[0] > 0.5, "the held-out frames are of two runs"
     assert written.metrics["split_fingerprint"] == finished.results["split_fingerprint"]
 
 

@@ -1,44 +1,127 @@
-"""Ranges for static int8 and novelty, fitted to a trained student on frames."""
+"""The values that are fitted to a trained student on frames, for each scheme's compiled network.
+
+The station runs the compiled network, and its answers differ a little from the student's. So temperature,
+thresholds, novelty and the figures of accuracy are those of the compiled answers: the network is compiled
+first, once for each scheme, and fitted afterwards. Then the student's file compiles to any scheme without
+frames.
+"""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import torch
 from torch import Tensor
 
+from inspector.network.metadata import Thresholds, WeldClass
+from trainer.data.frames import FrameSet
 from trainer.data.resizing import prepare
-from trainer.evaluation.novelty import Novelty, NoveltyThreshold, choose_threshold, fit, pooled_features
-from trainer.int8.ranges import CALIBRATION_FRAMES, Ranges, calibrate
+from trainer.evaluation.calibration import Calibration, at_temperature, calibrate
+from trainer.evaluation.metrics import ModelMetrics, evaluate
+from trainer.evaluation.novelty import Novelty, NoveltyThreshold, choose_threshold, fit
+from trainer.evaluation.thresholds import Choice, choose_thresholds
+from trainer.int8 import ranges as map_ranges
+from trainer.int8.ranges import CALIBRATION_FRAMES, Ranges
+from trainer.int8.schemes import Compiled, Scheme, compile_network
 from trainer.network.weldnet import WeldNet
+from trainer.recipe import Thresholds as Wishes
+
+log = logging.getLogger(__name__)
 
 _NOVELTY_FRAMES = 2000  # at most, for the novelty's covariance of 512 features: some 40 s
+# A difference between two classes' probabilities that int8 may turn round: the tolerance of the golden frames
+_CLEAR_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
-class RangesAndNovelty:
-    """The ranges of a student's maps, its novelty, and the threshold above which a frame is novel."""
+class SchemeFit:
+    """The values that were fitted to one scheme's answers to held-out frames."""
 
-    ranges: Ranges
+    calibration: Calibration
+    choice: Choice  # of thresholds; its ``thresholds`` have the novelty threshold, too
     novelty: Novelty
     novelty_threshold: NoveltyThreshold
+    metrics: ModelMetrics  # at the fitted temperature
+    same_top_class: int  # frames of ``metrics["n"]`` on which it agrees with the fp32 student, or nearly
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds for the artifact."""
+        return self.choice.thresholds.model_copy(update={"novelty": self.novelty_threshold.value})
 
 
-def fit_ranges_and_novelty(student: WeldNet, train: Tensor, held_out: Tensor) -> RangesAndNovelty:
-    """Fit ranges and novelty on training frames, and the novelty threshold on held-out frames.
+def fit_ranges(student: WeldNet, train: Tensor) -> Ranges:
+    """The ranges of a student's maps on training frames, uint8[N, 1, h, w] of any size."""
+    return map_ranges.calibrate(student, _prepared(student, _spread(train, CALIBRATION_FRAMES)))
+
+
+def fit_schemes(
+    student: WeldNet,
+    ranges: Ranges,
+    train: Tensor,
+    held_out: FrameSet,
+    *,
+    classes: Sequence[WeldClass],
+    wishes: Wishes,
+) -> dict[str, SchemeFit]:
+    """Compile the student for each scheme and fit the compiled network; by scheme.
+
+    A scheme that this processor cannot compute is left out, with a warning.
 
     Args:
         student: in evaluation mode.
-        train: uint8[N, 1, h, w] of any size, N ≥ 2.
-        held_out: prepared frames, uint8[n, 1, H, W].
+        ranges: of its maps.
+        train: uint8[N, 1, h, w] of any size, N ≥ 2; novelty is the distance from them.
+        held_out: prepared frames.
+        classes: with their roles.
+        wishes: what the thresholds are chosen for.
     """
+    known = _prepared(student, _spread(train, _NOVELTY_FRAMES))
+    exact = compiled_answers(compile_network(student, "none"), held_out.images)[0]
+    fits: dict[str, SchemeFit] = {}
+    for scheme in get_args(Scheme):
+        try:
+            network = compile_network(student, scheme, ranges)
+            logits, pooled = compiled_answers(network, held_out.images)
+            novelty = fit(compiled_answers(network, known)[1])
+        except (RuntimeError, AttributeError) as error:  # this processor lacks an operator or a primitive
+            log.warning("scheme %s is not fitted: this machine cannot compute it (%s)", scheme, error)
+            continue
+        answers = logits.softmax(dim=1)
+        calibration = calibrate(answers, held_out.labels, held_out.runs)
+        probabilities = at_temperature(answers, calibration.temperature)
+        fits[scheme] = SchemeFit(
+            calibration,
+            choose_thresholds(probabilities, held_out.labels, classes, held_out.runs, **wishes.model_dump()),
+            novelty,
+            choose_threshold(torch.tensor([novelty(frame) for frame in pooled])),
+            evaluate(probabilities, held_out.labels, [c.name for c in classes], held_out.runs),
+            int(same_top_class(exact, logits).sum()),
+        )
+    return fits
+
+
+@torch.inference_mode()
+def compiled_answers(network: Compiled, frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Logits ``[N, C]`` and pooled features ``[N, F]`` of prepared frames ``uint8[N, 1, H, W]``."""
+    answers = [network(batch)[1:] for batch in torch.split(frames, network.at_once)]
+    pooled, logits = (torch.cat(each) for each in zip(*answers, strict=True))
+    return logits, pooled
+
+
+def same_top_class(exact: Tensor, compiled: Tensor) -> Tensor:
+    """Whether logits ``[N, C]`` have the exact ones' top class, or one nearly as likely, bool[N]."""
+    probabilities, answers = exact.softmax(dim=1), compiled.argmax(dim=1, keepdim=True)
+    margin = probabilities.amax(dim=1) - probabilities.gather(1, answers).squeeze(1)
+    return margin <= _CLEAR_MARGIN
+
+
+def _prepared(student: WeldNet, frames: Tensor) -> Tensor:
     config = student.config
-    some = _spread(train, _NOVELTY_FRAMES)
-    known = torch.stack([prepare(frame, config.height, config.width) for frame in some])
-    novelty = fit(pooled_features(student, known))
-    distances = torch.tensor([novelty(pooled) for pooled in pooled_features(student, held_out)])
-    ranges = calibrate(student, _spread(known, CALIBRATION_FRAMES))
-    return RangesAndNovelty(ranges, novelty, choose_threshold(distances))
+    return torch.stack([prepare(frame, config.height, config.width) for frame in frames])
 
 
 def _spread(frames: Tensor, maximum: int) -> Tensor:

@@ -2,30 +2,97 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from inspector.network.metadata import Metadata, Thresholds, WeldClass
 from trainer.artifact.artifact import compile_artifact
+from trainer.artifact.fitting import SchemeFit
 from trainer.evaluation.novelty import Novelty
 from trainer.int8.ranges import Ranges
+from trainer.int8.schemes import Scheme
 from trainer.network import student_file
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
 from trainer.run.saving import save
 
-_PLAIN_FIELDS = ("golden", "metrics", "recipe", "git_commit", "temperature", "calibrated", "ranges")
+log = logging.getLogger(__name__)
+
+_PLAIN_FIELDS = ("golden", "metrics", "recipe", "git_commit", "ranges")
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The values of an artifact that were fitted to its own answers on held-out frames.
+
+    ``calibrated`` and ``thresholds.chosen`` say whether ``temperature`` and ``thresholds`` were fitted.
+    """
+
+    temperature: float = 1.0
+    calibrated: bool = False
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    novelty: Novelty | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fitted: SchemeFit) -> Fit:
+        """Return the part of a fit that an artifact carries."""
+        metrics = fitted.metrics
+        return cls(
+            fitted.calibration.temperature,
+            fitted.calibration.calibrated,
+            fitted.thresholds,
+            fitted.novelty,
+            {
+                "accuracy": metrics["accuracy"],
+                "accuracy_interval": metrics["accuracy_interval"],
+                "accuracy_interval_runs": metrics["accuracy_interval_runs"],
+                "macro_f1": metrics["macro_f1"],
+                "per_class": metrics["per_class"],
+                "by_run": metrics["by_run"],
+                "escapes": {name: asdict(each) for name, each in fitted.choice.escapes.items()},
+                "novelty": fitted.novelty_threshold.metadata,
+                "agreement_with_fp32": fitted.same_top_class / metrics["n"],
+            },
+        )
+
+    def as_values(self) -> dict[str, Any]:
+        """Return plain values and tensors for the student's file."""
+        return {
+            "temperature": self.temperature,
+            "calibrated": self.calibrated,
+            "thresholds": self.thresholds.model_dump(),
+            "novelty": self.novelty.state_dict() if self.novelty else None,
+            "metrics": self.metrics,
+        }
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any], features: int) -> Fit:
+        """Read a fit from a student's file, for a network with so many features."""
+        novelty = None
+        if values["novelty"] is not None:
+            novelty = Novelty(features)
+            novelty.load_state_dict(values["novelty"])
+        return cls(
+            values["temperature"],
+            values["calibrated"],
+            Thresholds(**values["thresholds"]),
+            novelty,
+            values["metrics"],
+        )
 
 
 @dataclass(frozen=True)
 class Student:
     """A trained network, with the content of its artifact's metadata.
 
-    ``golden`` are raw training frames uint8[h, w] with which the artifact checks itself. ``calibrated`` and
-    ``thresholds.chosen`` say whether ``temperature`` and ``thresholds`` were fitted on held-out frames.
+    ``golden`` are raw training frames uint8[h, w] with which the artifact checks itself. ``metrics`` are
+    those of the run, and each scheme's fit has its own beside them.
     """
 
     network: WeldNet
@@ -34,21 +101,17 @@ class Student:
     metrics: dict[str, Any]
     recipe: dict[str, Any]
     git_commit: str | None
-    temperature: float = 1.0
-    calibrated: bool = False
-    thresholds: Thresholds = field(default_factory=Thresholds)
     ranges: Ranges | None = None  # of its maps on training frames, for static int8
-    novelty: Novelty | None = None  # fitted on the training frames' pooled features
+    fits: Mapping[str, Fit] = field(default_factory=dict)  # by scheme
 
     def save(self, path: Path) -> None:
         """Write the file, whole or not at all."""
         content = {
-            "format": 3,
+            "format": 4,
             "network": asdict(self.network.config),
             "weights": self.network.state_dict(),
             "classes": [c.model_dump() for c in self.classes],
-            "thresholds": self.thresholds.model_dump(),
-            "novelty": self.novelty.state_dict() if self.novelty else None,
+            "fits": {scheme: fit.as_values() for scheme, fit in self.fits.items()},
             **{name: getattr(self, name) for name in _PLAIN_FIELDS},
         }
         save(content, path)
@@ -64,48 +127,55 @@ class Student:
             self.recipe,
             "the student is from another version: compile it with that version, or train it again",
         )
+        fit = self._fit(scheme)
         return compile_artifact(
             self.network,
             out=out,
             scheme=scheme,
             classes=self.classes,
             golden_images=[frame.numpy() for frame in self.golden],
-            metrics=self.metrics,
+            metrics=self.metrics | fit.metrics,
             recipe=self.recipe,
             name=recipe.name,
             version=recipe.artifact.version,
             bit_depth=recipe.data.bit_depth,
             git_commit=self.git_commit,
-            thresholds=self.thresholds,
-            temperature=self.temperature,
-            calibrated=self.calibrated,
+            thresholds=fit.thresholds,
+            temperature=fit.temperature,
+            calibrated=fit.calibrated,
             ranges=self.ranges,
-            novelty=self.novelty,
+            novelty=fit.novelty,
         )
+
+    def _fit(self, scheme: str) -> Fit:
+        if scheme in self.fits or not self.fits:
+            return self.fits.get(scheme, Fit())
+        log.warning(
+            "the student was trained on a machine that cannot compute the scheme %s: temperature, thresholds "
+            "and novelty are those of its fp32 answers; train on an x86-64 machine to fit this scheme's",
+            scheme,
+        )
+        return self.fits["none"]
 
     @classmethod
     def load(cls, path: Path) -> Student:
-        """Read the file.
+        """Read the file; one of an older version has the fp32 student's fit for every scheme.
 
         Raises:
             UsageError: the file is missing, or is not a student.
         """
         network, content = student_file.read(path)
+        features = network.head.in_features
         try:
+            if "fits" in content:
+                fits = {scheme: Fit.from_values(each, features) for scheme, each in content["fits"].items()}
+            else:
+                fits = dict.fromkeys(get_args(Scheme), Fit.from_values(content | {"metrics": {}}, features))
             return cls(
                 network,
                 [WeldClass(**c) for c in content["classes"]],
-                thresholds=Thresholds(**content["thresholds"]),
-                novelty=_novelty(network, content["novelty"]),
+                fits=fits,
                 **{name: content[name] for name in _PLAIN_FIELDS},
             )
         except student_file.STUDENT_FILE_ERRORS:
             raise student_file.not_a_student(path) from None
-
-
-def _novelty(network: WeldNet, state: dict[str, Tensor] | None) -> Novelty | None:
-    if state is None:
-        return None
-    novelty = Novelty(network.head.in_features)
-    novelty.load_state_dict(state)
-    return novelty

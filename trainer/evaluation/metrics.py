@@ -20,7 +20,7 @@ from torchmetrics.functional.classification import (  # isort: skip
 )
 
 _BOOTSTRAP_DRAWS = 2000
-_MIN_RUNS = 5  # a bootstrap over fewer has too little to vary
+_MIN_RUNS_TO_RESAMPLE = 5  # a bootstrap over fewer has too little to vary
 
 
 class ClassMetrics(TypedDict):
@@ -45,7 +45,7 @@ class ModelMetrics(TypedDict):
     n: int
     accuracy: float  # of the top class
     accuracy_interval: list[float]  # 95%, Wilson: as if frames were independent
-    accuracy_interval_runs: list[float] | None  # 95%, bootstrap over runs; None with fewer than five
+    accuracy_interval_runs: list[float] | None  # 95%, as wide as so few runs allow; None if no run is known
     calibration_error: float  # expected calibration error
     macro_f1: float  # plain mean over the classes that occur
     per_class: dict[str, ClassMetrics]
@@ -80,7 +80,7 @@ def evaluate(
         "n": len(labels),
         "accuracy": right.double().mean().item(),
         "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
-        "accuracy_interval_runs": _interval_over_runs(right, runs),
+        "accuracy_interval_runs": interval_over_runs(right, runs),
         "calibration_error": calibration_error(probabilities, labels),
         "macro_f1": round(multiclass_f1_score(answers, labels, count, average="macro").item(), 6),
         "per_class": {
@@ -135,11 +135,11 @@ def mcnemar(only_first: int, only_second: int) -> float:
     )  # whole numbers until here, so nothing is rounded for any number of frames
 
 
-def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+def wilson(right: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's score interval for a share, 95% at ``z`` = 1.96.
 
-    It treats frames as independent. Frames of one welding run are not, so the true interval is wider: see
-    ``by_run``.
+    It treats the n cases as independent. Frames of one welding run are not: take n = number of runs for them,
+    and ``right`` = n times the share.
     """
     share, shrink = right / n, 1 + z * z / n
     centre = (share + z * z / (2 * n)) / shrink
@@ -147,23 +147,42 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+def independent_groups(n: int, runs: Sequence[str | None]) -> list[int]:
+    """A number for the run of each of n frames; a frame without a run is a run of its own."""
+    numbers: dict[str | int, int] = {}
+    keys = [run if run is not None else i for i, run in enumerate(runs or [None] * n)]
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
+
+
 def agreement(first: Tensor, second: Tensor) -> float:
     """Share of frames with the same top class in both networks' probabilities ``[N, C]``."""
     return (first.argmax(dim=1) == second.argmax(dim=1)).double().mean().item()
 
 
-def _interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:
-    """95% interval of accuracy by resampling whole runs, because frames of a run are alike."""
-    names = sorted({run for run in runs if run is not None})
-    if len(names) < _MIN_RUNS or None in runs:
+def interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:
+    """95% interval of a share by resampling whole runs, because frames of a run are alike.
+
+    It is never narrower than Wilson's with n = number of runs: a bootstrap of runs that are all right has no
+    width, although few runs show little. None if no run is known.
+
+    Args:
+        right: bool[N], the frames that count.
+        runs: the run of each frame; a frame without a run is a run of its own.
+    """
+    if all(run is None for run in runs):
         return None
-    number = torch.tensor([names.index(str(run)) for run in runs])
-    total = torch.bincount(number, minlength=len(names)).double()
-    hits = torch.bincount(number, weights=right.double(), minlength=len(names))
-    generator = torch.Generator().manual_seed(0)  # the same frames give the same interval
-    drawn = torch.randint(len(names), (_BOOTSTRAP_DRAWS, len(names)), generator=generator)
-    shares = hits[drawn].sum(dim=1) / total[drawn].sum(dim=1)
-    low, high = torch.quantile(shares, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    groups = torch.tensor(independent_groups(len(right), runs))
+    total = torch.bincount(groups).double()
+    low, high = wilson(right.double().mean().item() * len(total), len(total))
+    if len(total) >= _MIN_RUNS_TO_RESAMPLE:
+        hits = torch.bincount(groups, weights=right.double(), minlength=len(total))
+        generator = torch.Generator().manual_seed(0)  # the same frames give the same interval
+        drawn = torch.randint(len(total), (_BOOTSTRAP_DRAWS, len(total)), generator=generator)
+        shares = hits[drawn].sum(dim=1) / total[drawn].sum(dim=1)
+        drawn_low, drawn_high = torch.quantile(
+            shares, torch.tensor([0.025, 0.975], dtype=torch.float64)
+        ).tolist()
+        low, high = min(low, drawn_low), max(high, drawn_high)
     return [low, high]
 
 

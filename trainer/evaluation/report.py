@@ -19,9 +19,10 @@ from trainer.evaluation import pictures
 from trainer.evaluation.calibration import least_cross_entropy
 from trainer.evaluation.linear_baseline import ridge
 from trainer.evaluation.metrics import ModelMetrics, agreement, evaluate
-from trainer.evaluation.results import ArtifactSummary, Results
+from trainer.evaluation.results import ArtifactSummary
 from trainer.network import ensemble
 from trainer.network.prediction import predict
+from trainer.run.identity import Identity
 from trainer.run.progress import Progress
 
 
@@ -75,20 +76,14 @@ def _metrics(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) ->
     return metrics
 
 
-def student_metrics(results: Results) -> dict[str, Any]:
-    """The fp32 student's metrics for an artifact's metadata, with n, seeds and split."""
-    identity, student = results.identity, results.models["student"]
+def run_metrics(identity: Identity) -> dict[str, Any]:
+    """The part of an artifact's metrics that is the same for each scheme: n, seeds and split."""
     return {
         "part": identity.part,
         "n": identity.n,
         "n_train": identity.n_train,
         "seeds": identity.seeds,
         "split_fingerprint": identity.split_fingerprint,
-        "accuracy": student["accuracy"],
-        "accuracy_interval": student["accuracy_interval"],
-        "macro_f1": student["macro_f1"],
-        "per_class": student["per_class"],
-        "by_run": student["by_run"],
     }
 
 

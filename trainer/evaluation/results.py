@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 from inspector.network.metadata import Thresholds
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import ModelMetrics
-from trainer.evaluation.thresholds import TradeOff
+from trainer.evaluation.thresholds import ClassEscapes, TradeOff
 from trainer.run.identity import Identity
 
 
@@ -23,11 +23,12 @@ class ArtifactSummary(TypedDict):
 
 @dataclass(frozen=True)
 class StudentFit:
-    """The values that were fitted to the trained student on held-out frames."""
+    """The values that were fitted on held-out frames to the compiled network of the recipe's scheme."""
 
     calibration: Calibration
     thresholds: Thresholds
     trade: list[TradeOff]  # for each PASS threshold; empty if there were too few frames
+    escapes: dict[str, ClassEscapes]  # by defect class, at the thresholds
     novelty: dict[str, Any]  # the expected share of known frames that count as novel
 
 
@@ -47,7 +48,10 @@ class Results:
         if self.student:
             trade = [asdict(point) for point in self.student.trade]
             content["calibration"] = asdict(self.student.calibration)
-            content["thresholds"] = self.student.thresholds.model_dump() | {"trade": trade}
+            content["thresholds"] = self.student.thresholds.model_dump() | {
+                "trade": trade,
+                "escapes": {name: asdict(each) for name, each in self.student.escapes.items()},
+            }
             content["novelty"] = self.student.novelty
         if self.artifact:
             content["artifact"] = self.artifact
