@@ -25,7 +25,7 @@ from trainer.data import datasets, duplicates, splits
 from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
-from trainer.evaluation.report import evaluate_compiled, evaluate_networks, run_metrics
+from trainer.evaluation.report import evaluate_compiled, evaluate_networks, evaluate_test, run_metrics
 from trainer.evaluation.results import Results, StudentFit
 from trainer.learning.networks import Networks, network_seeds
 from trainer.learning.processes import Hardware
@@ -116,13 +116,15 @@ def run(
         models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
         results = Results(identity, parameter_count(teachers[0]), models)
         if network:
-            student, results.student = fit_student(recipe, network, classes, train, valid, identity=identity)
+            about = run_metrics(identity, frames.hashes)
+            student, results.student = fit_student(recipe, network, classes, train, valid, about=about)
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
                 return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
             if not (out / ARTIFACT_FILE).exists():
                 student.compile(recipe.artifact.scheme, out / ARTIFACT_FILE)
             models["artifact"], results.artifact = evaluate_compiled(out / ARTIFACT_FILE, network, valid)
+            results.test = evaluate_test(out / ARTIFACT_FILE, listing, progress)
         write_results(folder, results)
         return results
 
@@ -194,11 +196,11 @@ def fit_student(
     train: FrameSet,
     valid: FrameSet,
     *,
-    identity: Identity,
+    about: dict[str, Any],
 ) -> tuple[Student, StudentFit]:
     """Compile the student for each scheme, fit the compiled networks, and return the student with the fits.
 
-    The second value is the fit of the recipe's scheme.
+    ``about`` are the metrics that all schemes share. The second value is the fit of the recipe's scheme.
     """
     assert isinstance(network, WeldNet)  # noqa: S101 - no other network becomes a student
     ranges = fit_ranges(network, train.images)
@@ -207,9 +209,9 @@ def fit_student(
         network,
         classes,
         golden_frames(recipe, train),
-        run_metrics(identity),
+        about,
         recipe.resolved(),
-        identity.git_commit,
+        git_commit(),
         ranges,
         {scheme: Fit.of(each) for scheme, each in fits.items()},
     )

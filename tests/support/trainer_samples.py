@@ -31,10 +31,14 @@ def write_picture(path: Path, label: int = 0, seed: int = 0) -> Path:
     return path
 
 
-def class_folders(root: Path, *, runs: int = 3, frames: int = 2, classes: Sequence[str] = CLASSES) -> Path:
+def class_folders(
+    root: Path, *, runs: int = 3, frames: int = 2, classes: Sequence[str] = CLASSES, seed: int = 0
+) -> Path:
     """Write ``root/<class>/<run>/<frame>.png``; run names are unique among all classes."""
     for label, name in enumerate(classes):
         for run in range(runs):
             for frame in range(frames):
-                write_picture(root / name / f"{name}-run{run}" / f"{frame}.png", label, 100 * run + frame)
+                write_picture(
+                    root / name / f"{name}-run{run}" / f"{frame}.png", label, seed + 100 * run + frame
+                )
     return root

@@ -71,11 +71,14 @@ def test_compile_and_evaluate(folder: Path, tmp_path: Path, scheme: str) -> None
     status, stdout, _ = weld_train("evaluate", out, "--data", folder / "data", "--json")
     result = only_json(stdout)
     assert status == 0
-    assert result["n"] == 18
+    assert (result["n"], result["learnt_from"]) == (6, 12)
     assert 0 <= result["accuracy"] <= 1
     assert 0 <= result["macro_f1"] <= 1
     assert result["per_class"].keys() == {"bad", "good"}
-    assert sum(map(sum, result["confusion"])) == 18
+    assert sum(map(sum, result["confusion"])) == 6
+    for share in ("passed", "failed", "review", "novel", "escapes", "overkill"):
+        low, high = result[share]["interval_runs"]
+        assert low <= result[share]["share"] <= high
 
 
 def test_evaluate_prints_classes_for_people(folder: Path) -> None:
@@ -87,8 +90,8 @@ def test_evaluate_prints_classes_for_people(folder: Path) -> None:
 
 def test_evaluate_takes_the_part_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
     """The default is test, else valid, else everything; --part chooses, and a missing part is an error."""
-    class_folders(tmp_path / "valid", runs=1, frames=1)
-    class_folders(tmp_path / "train", runs=2, frames=1)
+    class_folders(tmp_path / "valid", runs=1, frames=1, seed=1000)
+    class_folders(tmp_path / "train", runs=2, frames=1, seed=2000)
     artifact = folder / "out" / "weldnet.pt"
     arguments = ["evaluate", artifact, "--data", tmp_path, "--json"]
     assert only_json(weld_train(*arguments)[1])["part"] == "valid"

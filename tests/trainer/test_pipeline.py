@@ -239,6 +239,33 @@ def test_evaluate_repeats_the_metrics_of_the_run(finished: Finished, tmp_path: P
     assert result["part"] == "all"
 
 
+def test_the_part_test_is_measured_by_the_run(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Verdicts on test are in the results, without a copy of a training frame and a file that is no image."""
+    data = tmp_path / "data"
+    for part, seed in (("train", 0), ("valid", 1000), ("test", 2000)):
+        class_folders(data / part, runs=2, frames=3, seed=seed)
+        for label in CLASSES:
+            for run_folder in sorted((data / part / label).iterdir()):
+                run_folder.rename(run_folder.with_name(f"{part}-{run_folder.name}"))
+    copied = next((data / "train" / "good").rglob("*.png"))
+    (data / "test" / "good" / "copy.png").write_bytes(copied.read_bytes())
+    (data / "test" / "good" / "broken.png").write_bytes(b"no image")
+    with caplog.at_level(logging.WARNING):
+        results = run(data, tmp_path / "out", **epochs(2), ensemble={"teachers": 1})
+    assert (results["n_train"], results["n"]) == (12, 12)
+    test = results["test"]
+    assert (test["part"], test["n"], test["learnt_from"]) == ("test", 12, 1)
+    assert sum(test[verdict]["count"] for verdict in ("passed", "failed", "review")) == 12
+    assert (test["escapes"]["n"], test["overkill"]["n"]) == (6, 6)
+    assert test["escapes"]["interval_runs"][1] - test["escapes"]["interval_runs"][0] > 0.5, (
+        "two runs show little"
+    )
+    assert "copy.png" in caplog.text
+    assert "broken.png" in caplog.text
+    written = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)
+    assert len(written.metrics["training_frames"]) == 12
+
+
 def test_another_recipe_or_data_is_refused_by_name(finished: Finished, tmp_path: Path) -> None:
     """A folder with another run is refused and not changed; the message names each key that differs."""
     changes = {"seed": 3, "training": RECIPE["training"] | {"epochs": 9}}

@@ -214,7 +214,8 @@ def test_an_artifact_equals_itself_and_differs_by_frames(swept: Swept) -> None:
     other = compare(old, new, swept.data, None, Progress(Console(file=io.StringIO())))
     gained = other["only_new"] - other["only_old"]
     assert other["new"]["accuracy"] - other["old"]["accuracy"] == pytest.approx(gained / other["n"])
-    assert sum(each["frames"] for each in other["per_class"].values()) == other["n"] == 18
+    assert sum(each["frames"] for each in other["per_class"].values()) == other["n"] == 6
+    assert other["learnt_from"] == 12, "the frames that both learnt from"
     assert len(other["changed"]) == other["only_old"]
     assert "McNemar" in weld_train("compare", old, new, "--data", swept.data)[1]
 

@@ -16,6 +16,11 @@ def show_run(result: dict[str, Any], out: Path) -> None:
     if "artifact" not in result:
         return
     _show_runs(result["models"])
+    if "test" in result:
+        _show_models(
+            {"artifact": result["test"]}, f"{result['test']['n']} frames of part test, which fitted nothing"
+        )
+        _show_verdicts(result["test"])
     artifact = result["artifact"]
     Console(soft_wrap=True).print(
         f"{out / artifact['file']}: {artifact['scheme']}, {artifact['bytes'] / 1e6:.1f} MB; "
@@ -30,6 +35,7 @@ def show_run(result: dict[str, Any], out: Path) -> None:
 def show_evaluation(result: dict[str, Any]) -> None:
     """Show the metrics of an artifact, in all and by class."""
     _show_models({result["artifact"]: result}, f"{result['n']} frames, part {result['part']}")
+    _show_verdicts(result)
     names = list(result["per_class"])
     rows = []
     for name, row in zip(names, result["confusion"], strict=True):
@@ -56,7 +62,11 @@ def show_comparison(result: dict[str, Any]) -> None:
         for name, compared in comparisons.items()
     ]
     header = ("class", "n", "old", "new", "only old right", "only new right", "p", "verdict")
-    _show(f"{result['n']} frames, part {result['part']}; McNemar's exact test", header, rows)
+    _show(
+        f"{result['n']} frames, part {result['part']}; McNemar's exact test over runs, corrected by Holm",
+        header,
+        rows,
+    )
 
 
 def show_tables(result: dict[str, Any]) -> None:
@@ -80,6 +90,18 @@ def _show_models(models: dict[str, Any], title: str) -> None:
             ]
         )
     _show(title, ("network", "accuracy", "95% interval", "macro F1", "calibration error"), rows)
+
+
+def _show_verdicts(result: dict[str, Any]) -> None:
+    shares = {name: result[name] for name in ("passed", "failed", "review", "novel", "escapes", "overkill")}
+    shares |= {f"escapes: {name}": share for name, share in result["escapes_by_class"].items()}
+    rows = []
+    for name, share in shares.items():
+        low, high = share["interval_runs"] or share["interval"] or (None, None)
+        over = " (over runs)" if share["interval_runs"] else ""
+        interval = "" if low is None else f"{low:.1%} to {high:.1%}{over}"
+        rows.append([name, f"{share['count']} of {share['n']}", interval])
+    _show("verdicts at the artifact's thresholds", ("", "frames", "95% interval"), rows)
 
 
 def _show_runs(models: dict[str, Any]) -> None:

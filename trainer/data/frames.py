@@ -7,17 +7,19 @@ the paper's setting). A crop of it has H×W pixels, and is as sharp as a crop of
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from inspector.imaging.decoder import ImageError, read_image
@@ -32,11 +34,15 @@ MAX_SHARE_OF_FREE_MEMORY = 0.6  # the rest is for networks, activations and othe
 
 @dataclass(frozen=True)
 class FrameSet:
-    """Decoded frames: ``images`` uint8[N, 1, h, w], ``labels`` int64[N], ``frames`` as listed."""
+    """Decoded frames: ``images`` uint8[N, 1, h, w], ``labels`` int64[N], ``frames`` as listed.
+
+    ``hashes`` are the frames' content hashes (:func:`content_hash`), empty for a frame that cannot be read.
+    """
 
     images: Tensor
     labels: Tensor
     frames: list[Frame]
+    hashes: list[str] = field(default_factory=list)
 
     @property
     def runs(self) -> list[str | None]:
@@ -45,6 +51,24 @@ class FrameSet:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    def only(self, wanted: Sequence[bool]) -> FrameSet:
+        """Return the frames for which ``wanted`` is true."""
+        if all(wanted):
+            return self
+        rows = [row for row, keep in enumerate(wanted) if keep]
+        hashes = [self.hashes[row] for row in rows] if self.hashes else []
+        return FrameSet(self.images[rows], self.labels[rows], [self.frames[row] for row in rows], hashes)
+
+
+def content_hash(pixels: NDArray[np.uint8]) -> str:
+    """The first 16 digits of the SHA-256 of a decoded frame's size and pixels, uint8[h, w].
+
+    It is of pixels, not of the file, so a copy in another format or with other metadata has the same one.
+    """
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()[:16]
 
 
 def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, int]:
@@ -108,10 +132,12 @@ def load(
         UsageError: the frames fit neither into memory nor on the disk.
     """
     images = _allocate(len(frames), size, spill_folder)
+    hashes = [""] * len(frames)
 
     def decode(row: int) -> Problem | None:
         try:
             pixels = read_image(frames[row].path, bit_depth=bit_depth)
+            hashes[row] = content_hash(pixels)
             images[row] = resize(torch.from_numpy(pixels)[None])
         except ImageError as error:
             return Problem("unreadable image", f"{frames[row].path} ({error})", frames[row].path)
@@ -121,7 +147,9 @@ def load(
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow and torch release the GIL
         problems.extend(problem for problem in pool.map(decode, range(len(frames))) if problem)
-    return FrameSet(images, torch.tensor([frame.label for frame in frames], dtype=torch.int64), list(frames))
+    return FrameSet(
+        images, torch.tensor([frame.label for frame in frames], dtype=torch.int64), list(frames), hashes
+    )
 
 
 def _allocate(count: int, size: tuple[int, int], spill_folder: Path | None) -> Tensor:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from inspector.network.metadata import read as read_metadata
-from trainer.errors import UsageError
-from trainer.evaluation.metrics import mcnemar, wilson
-from trainer.evaluation.report import judge_frames
+from trainer.data import datasets
+from trainer.errors import DataError, UsageError
+from trainer.evaluation.judging import choose_part, judge_frames, refuse_no_frames, warn_of_learnt_frames
+from trainer.evaluation.metrics import independent_groups, interval_over_runs, mcnemar, sign_flip, wilson
 from trainer.run.progress import Progress
 
 SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
@@ -16,6 +21,8 @@ SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
 
 def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
     """Judge both artifacts on the same labelled frames; each prepares the frames in its own way.
+
+    Frames that one of them learnt from are left out.
 
     Args:
         old: the artifact in service.
@@ -26,57 +33,106 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
 
     Returns:
         ``n``; ``accuracy`` with interval of each artifact; ``only_old`` and ``only_new``, the frames that
-        only one of them has right; ``p``, McNemar's exact p-value; ``verdict``; the same by class in
-        ``per_class``; ``changed``, the frames that the old artifact has right and the new one wrong.
+        only one of them has right; ``p``, McNemar's exact p-value, over runs where runs are known;
+        ``verdict``; the same by class in ``per_class``, with p-values corrected for the number of classes;
+        ``changed``, the frames that the old artifact has right and the new one wrong; ``learnt_from``, the
+        number of frames left out, null if an artifact does not record its training frames.
 
     Raises:
         UsageError: the artifacts do not have the same classes in the same order.
         ArtifactError: an artifact cannot be used on this machine.
         DataError: the data has no such frames, or frames cannot be read.
     """
-    metadata = [read_metadata(path) for path in (old, new)]
-    names = metadata[0].class_names
-    if names != metadata[1].class_names:
+    first, second = (read_metadata(path) for path in (old, new))
+    names = first.class_names
+    if names != second.class_names:
         raise UsageError(
-            f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(metadata[1].class_names)}"
+            f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(second.class_names)}"
         )
-    right: list[list[bool]] = []  # by the old artifact and by the new one, for each frame
+    listing = datasets.read(data, names)
+    listed, chosen = choose_part(listing, part)
     with progress:
-        for path, described in zip((old, new), metadata, strict=True):
-            answers, frames, chosen = judge_frames(path, described, data, part, progress)
-            right.append((answers.argmax(dim=1) == frames.labels).tolist())
-    by_class = {
-        name: (frames.labels == label).nonzero().flatten().tolist() for label, name in enumerate(names)
+        problems = listing.problems
+        by_old, by_new = judge_frames(old, first, listed, problems, progress).together_with(
+            judge_frames(new, second, listed, [], progress)
+        )
+    if problems:
+        raise DataError(data, problems)
+    refuse_no_frames(by_old, data)
+    warn_of_learnt_frames(by_old, len(listed))
+    frames = by_old.frames
+    old_right, new_right = (each.probabilities.argmax(dim=1) == frames.labels for each in (by_old, by_new))
+    by_class = {name: (frames.labels == label).nonzero().flatten() for label, name in enumerate(names)}
+    per_class = {
+        name: compare_answers(old_right[rows], new_right[rows], [frames.runs[row] for row in rows.tolist()])
+        for name, rows in by_class.items()
+        if len(rows)
     }
-    changed = [
-        frame.name for frame, before, after in zip(frames.frames, *right, strict=True) if before and not after
-    ]
     return {
         "n": len(frames),
         "part": chosen,
-        **_compare(*right),
-        "per_class": {
-            name: _compare(*([answers[i] for i in indices] for answers in right))
-            for name, indices in by_class.items()
-            if indices
-        },
-        "changed": changed,
+        **with_verdict(compare_answers(old_right, new_right, frames.runs)),
+        "per_class": corrected(per_class),
+        "changed": [
+            frame.name
+            for frame, before, after in zip(
+                frames.frames, old_right.tolist(), new_right.tolist(), strict=True
+            )
+            if before and not after
+        ],
+        "learnt_from": None if by_old.learnt_from is None else len(by_old.learnt_from),
     }
 
 
-def _compare(old: list[bool], new: list[bool]) -> dict[str, Any]:
-    only_old = sum(before and not after for before, after in zip(old, new, strict=True))
-    only_new = sum(after and not before for before, after in zip(old, new, strict=True))
-    p = mcnemar(only_old, only_new)
-    verdict = "no clear difference"
-    if p < SIGNIFICANCE_LEVEL:
-        verdict = "new is better" if only_new > only_old else "new is worse"
+def compare_answers(old: Tensor, new: Tensor, runs: Sequence[str | None] = ()) -> dict[str, Any]:
+    """Compare which frames two artifacts have right, bool[N] each.
+
+    Frames of a run are alike, so each run is one observation: by how many frames the new artifact leads in
+    it. If the artifacts are equally good, each run's lead is as likely to be the other's. If each frame is a
+    run of its own, this is McNemar's test.
+    """
+    lead = new.int() - old.int()
+    only_old, only_new = int((lead < 0).sum()), int((lead > 0).sum())
+    groups = torch.tensor(independent_groups(len(old), runs))
+    leads = torch.bincount(groups, weights=lead.double()).long()
+    moved = leads[leads != 0].abs().tolist()
+    alone = len(moved) == only_old + only_new  # each frame that only one has right is a run of its own
     return {
         "frames": len(old),
-        "old": {"accuracy": sum(old) / len(old), "accuracy_interval": list(wilson(sum(old), len(old)))},
-        "new": {"accuracy": sum(new) / len(new), "accuracy_interval": list(wilson(sum(new), len(new)))},
+        "runs": len(leads),
+        "old": _accuracy(old, runs),
+        "new": _accuracy(new, runs),
         "only_old": only_old,
         "only_new": only_new,
-        "p": p,
-        "verdict": verdict,
+        "p": mcnemar(only_old, only_new) if alone else sign_flip(moved, only_new - only_old),
+    }
+
+
+def with_verdict(compared: dict[str, Any]) -> dict[str, Any]:
+    """Add the verdict that ``p`` allows."""
+    verdict = "no clear difference"
+    if compared["p"] < SIGNIFICANCE_LEVEL:
+        verdict = "new is better" if compared["only_new"] > compared["only_old"] else "new is worse"
+    return compared | {"verdict": verdict}
+
+
+def corrected(per_class: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Correct each class's ``p`` for the number of classes (Holm 1979), and add its verdict.
+
+    Of many equal classes one would seem better or worse by chance: of 50, in three of four comparisons.
+    """
+    least = 0.0
+    adjusted: dict[str, float] = {}
+    for done, (name, compared) in enumerate(sorted(per_class.items(), key=lambda item: item[1]["p"])):
+        least = max(least, min(1.0, (len(per_class) - done) * compared["p"]))
+        adjusted[name] = least
+    return {name: with_verdict(compared | {"p": adjusted[name]}) for name, compared in per_class.items()}
+
+
+def _accuracy(right: Tensor, runs: Sequence[str | None]) -> dict[str, Any]:
+    count, n = int(right.sum()), len(right)
+    return {
+        "accuracy": count / n,
+        "accuracy_interval": list(wilson(count, n)),
+        "accuracy_interval_runs": interval_over_runs(right, runs),
     }

@@ -135,6 +135,22 @@ def mcnemar(only_first: int, only_second: int) -> float:
     )  # whole numbers until here, so nothing is rounded for any number of frames
 
 
+def sign_flip(sizes: Sequence[int], total: int) -> float:
+    """Exact two-sided p-value of a sum of which each part is as likely to be negative as positive.
+
+    Args:
+        sizes: of the parts, each at least 1.
+        total: the sum that was found.
+    """
+    reach = sum(sizes)
+    chance = torch.zeros(2 * reach + 1, dtype=torch.float64)  # of each sum from -reach to reach
+    chance[reach] = 1.0
+    for size in sizes:
+        chance = (chance.roll(size) + chance.roll(-size)) / 2
+    sums = torch.arange(-reach, reach + 1)
+    return min(1.0, chance[sums.abs() >= abs(total)].sum().item())
+
+
 def wilson(right: float, n: int, z: float = 1.96) -> tuple[float, float]:
     """Wilson's score interval for a share, 95% at ``z`` = 1.96.
 

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inspector.network.metadata import ArtifactError, Metadata
+from inspector.network.metadata import Metadata
 from inspector.network.metadata import read as read_metadata
 from trainer.data import datasets
-from trainer.data.frames import FrameSet, load
+from trainer.data.frames import FrameSet
 from trainer.errors import DataError, Problem
 from trainer.evaluation import pictures
 from trainer.evaluation.calibration import least_cross_entropy
+from trainer.evaluation.judging import (
+    TRAINING_FRAMES,
+    Judged,
+    artifact_answers,
+    choose_part,
+    judge_frames,
+    open_network,
+    refuse_no_frames,
+    warn_of_learnt_frames,
+)
 from trainer.evaluation.linear_baseline import ridge
 from trainer.evaluation.metrics import ModelMetrics, agreement, evaluate
 from trainer.evaluation.results import ArtifactSummary
+from trainer.evaluation.verdicts import verdict_metrics
 from trainer.network import ensemble
 from trainer.network.prediction import predict
 from trainer.run.identity import Identity
 from trainer.run.progress import Progress
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_networks(
@@ -51,7 +65,7 @@ def evaluate_compiled(
 ) -> tuple[ModelMetrics, ArtifactSummary]:
     """Evaluate the artifact of ``student`` on prepared frames, and draw pictures next to it."""
     metadata = read_metadata(path)
-    answers = artifact_probabilities(open_network(path), frames.images)
+    answers = artifact_answers(open_network(path), frames.images)[0]
     metrics = _metrics(answers, frames, metadata.class_names)
     draw_pictures(answers, frames, metrics, path.parent)
     return metrics, {
@@ -76,45 +90,21 @@ def _metrics(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) ->
     return metrics
 
 
-def run_metrics(identity: Identity) -> dict[str, Any]:
-    """The part of an artifact's metrics that is the same for each scheme: n, seeds and split."""
+def run_metrics(identity: Identity, hashes: Sequence[str]) -> dict[str, Any]:
+    """The part of an artifact's metrics that is the same for each scheme: n, seeds, split, training frames.
+
+    Args:
+        identity: of the run.
+        hashes: content hashes of the frames that the networks learnt from.
+    """
     return {
         "part": identity.part,
         "n": identity.n,
         "n_train": identity.n_train,
         "seeds": identity.seeds,
         "split_fingerprint": identity.split_fingerprint,
+        TRAINING_FRAMES: sorted(set(hashes)),
     }
-
-
-def open_network(path: Path) -> torch.jit.ScriptModule:
-    """Open an artifact's network, frozen as the station runs it.
-
-    Raises:
-        ArtifactError: the artifact does not load on this machine.
-    """
-    try:
-        network = torch.jit.load(path)  # type: ignore[no-untyped-call]
-        frozen: torch.jit.ScriptModule = torch.jit.freeze(network.eval(), preserved_attrs=["prepare"])
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise ArtifactError(f"{path}: does not load on this machine ({reason}); compile it again") from None
-    return frozen
-
-
-_FRAMES_PER_CALL = 8  # the daemon's default batch
-
-
-def artifact_probabilities(
-    network: torch.jit.ScriptModule, images: Tensor, advance: Callable[[float], None] = lambda frames: None
-) -> Tensor:
-    """An artifact's probabilities ``[N, C]`` for prepared frames ``uint8[N, 1, H, W]``."""
-    answers = []
-    with torch.inference_mode():
-        for frames in torch.split(images, _FRAMES_PER_CALL):
-            answers.append(network(frames)[0])
-            advance(len(answers[-1]))
-    return torch.cat(answers)
 
 
 def evaluate_artifact(
@@ -135,44 +125,49 @@ def evaluate_artifact(
     """
     started = time.monotonic()
     metadata = read_metadata(path)
+    listing = datasets.read(data, metadata.class_names)
+    frames, chosen = choose_part(listing, part)
     with progress:
-        answers, loaded, chosen = judge_frames(path, metadata, data, part, progress)
-    result = _metrics(answers, loaded, metadata.class_names)
+        judged = judge_frames(path, metadata, frames, listing.problems, progress)
+    if listing.problems:
+        raise DataError(data, listing.problems)
+    refuse_no_frames(judged, data)
+    warn_of_learnt_frames(judged, len(frames))
+    metrics = _metrics(judged.probabilities, judged.frames, metadata.class_names)
     if pictures_folder:
-        draw_pictures(answers, loaded, result, pictures_folder)
+        draw_pictures(judged.probabilities, judged.frames, metrics, pictures_folder)
     return {
         "artifact": metadata.name,
         "part": chosen,
-        **result,
+        **metrics,
+        **_verdicts(judged, metadata),
         "seconds": time.monotonic() - started,
     }
 
 
-def judge_frames(
-    path: Path, metadata: Metadata, data: Path, part: str | None, progress: Progress
-) -> tuple[Tensor, FrameSet, str]:
-    """Return an artifact's answers ``[N, C]`` to labelled frames, the frames, and the part of the data.
+def evaluate_test(path: Path, listing: datasets.Listing, progress: Progress) -> dict[str, Any] | None:
+    """Evaluate a run's artifact on the part ``test``, which neither trained nor fitted anything.
 
-    Raises:
-        ArtifactError: the artifact cannot be used on this machine.
-        DataError: the data has no such frames, or frames cannot be read.
+    Frames that cannot be read are left out with a warning, because the run's training is done. None if the
+    data has no such part.
     """
-    network = open_network(path)
-    listing = datasets.read(data, metadata.class_names)
-    parts = {frame.part for frame in listing.frames}
-    chosen = part or next((name for name in ("test", "valid") if name in parts), None)
-    frames = listing.part(chosen) if chosen else listing.frames
+    frames, metadata = listing.part("test"), read_metadata(path)
     if not frames:
-        raise DataError(data, [Problem("no such part", f"'{chosen}'")])
-    progress.begin("judging frames", 2 * len(frames))
-    loaded = load(
-        frames,
-        size=(metadata.height, metadata.width),
-        resize=network.prepare,
-        bit_depth=metadata.bit_depth,
-        problems=listing.problems,
-        advance=progress.advance,
-    )
-    if listing.problems:
-        raise DataError(data, listing.problems)
-    return artifact_probabilities(network, loaded.images, progress.advance), loaded, chosen or "all"
+        return None
+    problems: list[Problem] = []
+    judged = judge_frames(path, metadata, frames, problems, progress)
+    for problem in problems:
+        log.warning("left out of part test: %s", problem)
+    warn_of_learnt_frames(judged, len(frames))
+    if not len(judged.frames):
+        return None
+    metrics = _metrics(judged.probabilities, judged.frames, metadata.class_names)
+    return {"part": "test", **metrics, **_verdicts(judged, metadata)}
+
+
+def _verdicts(judged: Judged, metadata: Metadata) -> dict[str, Any]:
+    frames = judged.frames
+    return {
+        **verdict_metrics(judged.probabilities, judged.novelty, frames.labels, metadata, frames.runs),
+        "learnt_from": None if judged.learnt_from is None else len(judged.learnt_from),
+    }

@@ -41,6 +41,7 @@ class Results:
     models: dict[str, ModelMetrics]
     student: StudentFit | None = None  # None if the recipe trains no student
     artifact: ArtifactSummary | None = None
+    test: dict[str, Any] | None = None  # the artifact on the part ``test``; None if the data has none
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields of ``results.json`` in their order; without a student, none of its fields."""
@@ -55,4 +56,6 @@ class Results:
             content["novelty"] = self.student.novelty
         if self.artifact:
             content["artifact"] = self.artifact
+        if self.test:
+            content["test"] = self.test
         return content

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from trainer.evaluation.report import open_network
+from trainer.evaluation.judging import open_network
 from trainer.network.architectures import build
 from trainer.paper.runs import RunGroup
 from trainer.recipe_file import load

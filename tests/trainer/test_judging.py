@@ -1,0 +1,106 @@
+"""Judging labelled frames: those that an artifact learnt from are left out, by their content."""
+
+from __future__ import annotations
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from artifact_samples import CLASSES, compiled, picture, student
+from numpy.typing import NDArray
+from PIL import Image
+from rich.console import Console
+
+from trainer.data.frames import content_hash
+from trainer.errors import DataError
+from trainer.evaluation.comparison import compare
+from trainer.evaluation.report import evaluate_artifact
+from trainer.run.progress import Progress
+
+
+def progress() -> Progress:
+    """Progress that prints nothing."""
+    return Progress(Console(file=io.StringIO()))
+
+
+def write(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write an image in the format of the path's ending."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Twelve frames of three classes, in class folders."""
+    for seed in range(12):
+        write(tmp_path / "data" / CLASSES[seed % 3].name / f"{seed}.png", picture(seed))
+    return tmp_path / "data"
+
+
+def artifact(path: Path, seeds: range | None, seed: int = 0) -> Path:
+    """An artifact that learnt from the pictures of these seeds; None: it does not say."""
+    learnt = {} if seeds is None else {"training_frames": [content_hash(picture(each)) for each in seeds]}
+    compiled(path, student(seed=seed), metrics={"n": 3} | learnt)
+    return path
+
+
+def test_frames_that_an_artifact_learnt_from_are_left_out(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A training frame is known by its pixels, under another name and in another format too, and is named."""
+    path = artifact(tmp_path / "a.pt", range(4))
+    write(data / CLASSES[0].name / "renamed copy.bmp", picture(3))
+    with caplog.at_level(logging.WARNING):
+        result = evaluate_artifact(path, data, None, progress())
+    assert (result["n"], result["learnt_from"]) == (8, 5)
+    assert sum(map(sum, result["confusion"])) == 8
+    assert "5 of 13 frames are left out, because the artifact learnt from them" in caplog.text
+    assert "and 2 more" in caplog.text
+
+
+def test_an_artifact_that_learnt_from_every_frame_has_no_figures(data: Path, tmp_path: Path) -> None:
+    """If no frame is left, evaluate refuses the data, and names the frames."""
+    path = artifact(tmp_path / "a.pt", range(12))
+    with pytest.raises(DataError, match="12 × learnt from") as caught:
+        evaluate_artifact(path, data, None, progress())
+    assert "give frames that it did not learn from" in str(caught.value.problems[0])
+
+
+def test_an_older_artifact_cannot_say_what_it_learnt_from(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without recorded frames all are judged, the count is null, and a warning says why."""
+    with caplog.at_level(logging.WARNING):
+        result = evaluate_artifact(artifact(tmp_path / "a.pt", None), data, None, progress())
+    assert (result["n"], result["learnt_from"]) == (12, None)
+    assert "does not record the frames that it learnt from" in caplog.text
+
+
+def test_a_comparison_leaves_out_what_either_artifact_learnt_from(data: Path, tmp_path: Path) -> None:
+    """Both artifacts are judged on the frames that neither learnt from."""
+    old, new = artifact(tmp_path / "old.pt", range(4)), artifact(tmp_path / "new.pt", range(2, 7), seed=1)
+    result = compare(old, new, data, None, progress())
+    assert (result["n"], result["learnt_from"]) == (5, 7)
+    assert sum(each["frames"] for each in result["per_class"].values()) == 5
+    older = compare(artifact(tmp_path / "older.pt", None), new, data, None, progress())
+    assert (older["n"], older["learnt_from"]) == (7, None)
+
+
+def test_an_unreadable_frame_is_named_once_in_a_comparison(data: Path, tmp_path: Path) -> None:
+    """Both artifacts read the frames, but a frame that cannot be read is one problem."""
+    (data / CLASSES[0].name / "0.png").write_bytes(b"no image")
+    old, new = artifact(tmp_path / "old.pt", range(2)), artifact(tmp_path / "new.pt", range(2))
+    with pytest.raises(DataError) as caught:
+        compare(old, new, data, None, progress())
+    assert len(caught.value.problems) == 1
+
+
+def test_the_hash_is_of_size_and_pixels() -> None:
+    """Equal bytes in another shape are another picture, and a view hashes as its copy."""
+    pixels = picture(1)
+    assert content_hash(pixels) == content_hash(np.asfortranarray(pixels))
+    assert content_hash(pixels) == content_hash(pixels[:, ::-1][:, ::-1])
+    assert content_hash(pixels) != content_hash(pixels.reshape(pixels.shape[1], pixels.shape[0]))
+    assert len(content_hash(pixels)) == 16
