@@ -108,7 +108,7 @@ def check_ledger(rig: Rig, results: Path, sent: Counter[str]) -> dict[str, Any]:
     found = rig.reconcile()
     twice = "FROM arrival WHERE outcome IN ('pruned', 'requeued')"
     images, names = rig.rows("SELECT count(*), count(DISTINCT source_name) FROM inspection")[0]
-    in_results = {int(json.loads(file.read_text())["row"]) for file in results.glob("*.json")}
+    in_results = {int(json.loads(file.read_text())["arrival"]) for file in results.glob("*.json")}
     arrivals = "SELECT id FROM arrival WHERE outcome NOT IN ('pruned', 'requeued')"
     arrived = {row.id for row in rig.rows(arrivals)}
     wrong = {

@@ -17,7 +17,7 @@ from inspector.ledger.schema import station as stations
 from inspector.records import Json, NameParts, Outcome
 from inspector.times import iso
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 _FORBIDDEN_ON_WINDOWS = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
 _REPORTED_OUTCOMES = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
 
@@ -67,7 +67,7 @@ def content(
     times = {"camera_time": parts["camera_time_us"], "seen": row["seen_us"], "recorded": row["recorded_us"]}
     return {
         "schema": SCHEMA,
-        "row": row["id"],
+        "arrival": row["id"],
         "outcome": row["outcome"],
         "station": station,
         "name": row["source_name"],

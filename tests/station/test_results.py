@@ -70,7 +70,7 @@ class Teller:
 def read(folder: Path) -> list[dict[str, Any]]:
     """All results of a folder, which holds nothing else, in the order of their rows."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
-    return sorted(found, key=lambda result: int(result["row"]))
+    return sorted(found, key=lambda result: int(result["arrival"]))
 
 
 def now(**others: Any) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def test_each_outcome_has_a_result(teller: Teller) -> None:
         [row] = store.record([bad], force)
         first, last = teller.written(2)
     assert list(first) == [
-        *("schema", "row", "outcome", "station", "name", "sha256", "camera", "part", "seam", "pass_no"),
+        *("schema", "arrival", "outcome", "station", "name", "sha256", "camera", "part", "seam", "pass_no"),
         *("verdict", "class", "confidence", "reason", "detail", "camera_time", "seen", "recorded"),
         *("inspection", "quarantine", "path"),
     ]
@@ -143,6 +143,24 @@ def test_each_outcome_has_a_result(teller: Teller) -> None:
     assert (last["camera"], last["part"], last["seam"], last["quarantine"]) == ("cam2", "P8", "S1", row)
 
 
+def test_the_page_shows_what_the_program_writes(on_sqlite: Teller) -> None:
+    """The example of docs/reference/result-files.md has a real result's fields, file name and times."""
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "result-files.md").read_text(encoding="utf-8")
+    example = json.loads(page.partition("```json")[2].partition("```")[0])
+    with on_sqlite.at_work() as (store, _):
+        item = inspected(
+            example["name"], part=example["part"], seam=example["seam"], path=example["path"], **now()
+        )
+        store.record([item], in_force(store))
+        [result] = on_sqlite.written(1)
+    [file] = on_sqlite.folder.iterdir()
+    assert list(example) == list(result)
+    assert example["schema"] == result["schema"]
+    assert f"`{file.name.replace('.1.json', '.1234.json')}`" in page
+    for name in ("seen", "recorded"):
+        assert re.sub(r"\d", "0", example[name]) == re.sub(r"\d", "0", result[name])
+
+
 def test_a_duplicate_has_its_first_verdict(teller: Teller) -> None:
     """A file delivered again has a result of its own, with the verdict of its first judgement."""
     with teller.at_work() as (store, _):
@@ -150,7 +168,11 @@ def test_a_duplicate_has_its_first_verdict(teller: Teller) -> None:
         store.record([duplicate(number)], in_force(store))
         first, second = teller.written(2)
     assert (first["outcome"], second["outcome"]) == ("inspected", "duplicate")
-    assert (second["verdict"], second["inspection"], second["row"]) == ("REVIEW", number, first["row"] + 1)
+    assert (second["verdict"], second["inspection"], second["arrival"]) == (
+        "REVIEW",
+        number,
+        first["arrival"] + 1,
+    )
 
 
 def test_what_was_before_the_first_start_is_left_out(teller: Teller) -> None:
@@ -247,7 +269,7 @@ def test_a_folder_that_hangs_does_not_hold_up_anything(
     monkeypatch.setattr(results, "_MAX_SILENCE_S", 0.05)
     with on_sqlite.at_work() as (store, at_work):
         [_] = store.record([inspected("a.png", **now())], in_force(store))
-        row = on_sqlite.written(1)[0]["row"] + 1
+        row = on_sqlite.written(1)[0]["arrival"] + 1
         hanging = on_sqlite.folder / f".{row}.tmp"
         os.mkfifo(hanging)  # opening it for writing hangs until a reader opens it
         store.record([inspected("b.png", **now())], in_force(store))
@@ -298,7 +320,7 @@ def test_a_kill_leaves_no_result_out_and_none_in_half(
     station.once()
     written = read(tmp_path / "results")
     arrivals = [row.id for row in station.rows("SELECT id FROM arrival ORDER BY id")]
-    assert [result["row"] for result in written] == arrivals
+    assert [result["arrival"] for result in written] == arrivals
     assert len(arrivals) == 13
     assert station.reconcile()["unaccounted"] == 0
 
