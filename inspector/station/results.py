@@ -50,6 +50,7 @@ class _Position:
     since_us: int  # UTC epoch microseconds; used only while ``after`` is 0
     after: int = 0  # the arrival whose result was written last
     is_mount: bool | None = None  # whether the folder was a mount point then
+    recorded_us: int = 0  # when that arrival was recorded; 0 in a position of an older version
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,8 @@ class Results:
             return False
         except StationError as error:  # the daemon reports it, and waits for the same database
             log.debug("results wait: %s", error)
+            if self._engine:
+                self._engine.dispose()  # the server of this connection may be a wrong one by now
             return False
         finally:
             self._busy_since = None
@@ -165,33 +168,51 @@ class Results:
         """
         if self._engine is None:
             self._engine = database.engine(self._url, read_only=True)
-            self._reset_for_another_ledger(self._engine)
         while some := self._read_next(self._engine):
             self._busy_since = time.monotonic()
             self._require_mount()
             for row in some:
                 self._write(row)
                 self._busy_since = time.monotonic()
-            is_mount = os.path.ismount(self._folder)
-            self._save_position(replace(self._position, after=some[-1]["id"], is_mount=is_mount))
+            last, is_mount = some[-1], os.path.ismount(self._folder)
+            self._save_position(
+                replace(self._position, after=last["id"], recorded_us=last["recorded_us"], is_mount=is_mount)
+            )
 
     def _read_next(self, engine: sa.Engine) -> list[sa.RowMapping]:
-        at = self._position
-        query = result_file.next_rows(
-            at.after, self._station, _RESULTS_PER_READ, since_us=None if at.after else at.since_us
-        )
         with database.transaction(engine) as connection:
+            if self._is_another_ledger(connection):
+                self._start_again()
+            at = self._position
+            query = result_file.next_rows(
+                at.after, self._station, _RESULTS_PER_READ, since_us=None if at.after else at.since_us
+            )
             return list(connection.execute(query).mappings())
 
-    def _reset_for_another_ledger(self, engine: sa.Engine) -> None:
-        """Start again if the position is beyond the last row, since the database was replaced or restored."""
-        with database.transaction(engine) as connection:
-            last = connection.scalar(sa.select(sa.func.max(arrival.c.id)))
-        if (last or 0) < self._position.after:
-            self._save_position(replace(self._position, after=0))
-            self._events.add(
-                "results_anew", "the database is another or an older one: results follow from this start on"
-            )
+    def _is_another_ledger(self, connection: sa.Connection) -> bool:
+        """Return whether the arrival of the position is not there: the database was replaced or restored.
+
+        Arrivals are never removed. After a restore their numbers are used again, at any moment and without an
+        outage that this thread would notice, so the time is compared as well.
+        """
+        at = self._position
+        if not at.after:
+            return False
+        recorded_us = connection.scalar(sa.select(arrival.c.recorded_us).where(arrival.c.id == at.after))
+        return recorded_us is None or at.recorded_us not in (0, recorded_us)
+
+    def _start_again(self) -> None:
+        """Go on with what was recorded after the last result, whatever its number is.
+
+        If the clock was ahead at the last result, go on from now.
+        """
+        at, now_us = self._position, time.time_ns() // 1000
+        since_us = min(at.recorded_us + 1, now_us) if at.recorded_us else at.since_us
+        self._save_position(replace(at, after=0, recorded_us=0, since_us=since_us))
+        self._events.add(
+            "results_anew",
+            "the database is another or an older one: results follow for images after the last result",
+        )
 
     def _require_mount(self) -> None:
         if self._position.is_mount and not os.path.ismount(self._folder):

@@ -16,6 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import sqlalchemy as sa
 from disks import filled, mount, small_disk, unmount
 from ledger_samples import duplicate, in_force, inspected, quarantined
 from managers import running, wait_until
@@ -290,6 +291,45 @@ def test_another_database_starts_again_here(on_sqlite: Teller, tmp_path: Path) -
     with on_sqlite.at_work() as (store, _):
         store.record([inspected("new.png", **now())], in_force(store))
         assert [result["name"] for result in on_sqlite.written(1)] == ["new.png"]
+
+
+def test_a_restore_under_the_running_service_leaves_no_result_out(
+    tmp_path: Path, url_of: Callable[[str], URL]
+) -> None:
+    """New images have results also if a restored ledger uses numbers again that had results before."""
+    teller = Teller(tmp_path, url_of("postgresql"))
+    teller.folder.mkdir()
+    name = str(teller.url.database)
+    server = sa.create_engine(
+        teller.url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+
+    def administer(*statements: str) -> None:
+        end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        with server.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(end)
+                connection.exec_driver_sql(statement)
+
+    with teller.at_work() as (store, _):
+        force = in_force(store)
+        store.record([inspected(f"old{n}.png", **now()) for n in range(2)], force)
+        teller.written(2)
+        administer(f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+        store.reconnect()
+        store.record([inspected(f"gone{n}.png", **now()) for n in range(3)], force)
+        teller.written(5)
+        administer(f"DROP DATABASE {name} WITH (FORCE)", f"ALTER DATABASE {name}_backup RENAME TO {name}")
+        store.reconnect()
+        store.record([inspected(f"new{n}.png", **now()) for n in range(4)], force)
+        names = [result["name"] for result in teller.written(9)]
+    server.dispose()
+    assert sorted(names) == sorted(
+        [f"old{n}.png" for n in range(2)]
+        + [f"gone{n}.png" for n in range(3)]
+        + [f"new{n}.png" for n in range(4)]
+    )
+    assert [event.kind for event in teller.events] == ["results_anew"]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
