@@ -3,7 +3,7 @@
 -- For reading: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are UTC epoch
 -- microseconds; the views show them as timestamps. History is append-only.
 
--- artifacts that have judged
+-- artifacts that judged images
 CREATE TABLE model (
     id INTEGER NOT NULL,
     artifact_sha256 TEXT NOT NULL, -- hash of the artifact file
@@ -36,23 +36,23 @@ CREATE TABLE station (
     CONSTRAINT uq_station_name UNIQUE (name)
 );
 
--- what happened to the station, apart from images
+-- events of the station, such as start, stop and outage
 CREATE TABLE event (
     id INTEGER NOT NULL,
-    station_id INTEGER NOT NULL, -- whose
-    kind TEXT NOT NULL, -- start, stop, outage, overflow, reload and the like
+    station_id INTEGER NOT NULL, -- station of the event
+    kind TEXT NOT NULL, -- start, stop, outage, overflow, reload and others
     detail TEXT NOT NULL, -- one line for people
-    at_us BIGINT NOT NULL, -- when; UTC epoch microseconds
+    at_us BIGINT NOT NULL, -- time of the event; UTC epoch microseconds
     CONSTRAINT pk_event PRIMARY KEY (id),
     CONSTRAINT fk_event_station_id FOREIGN KEY(station_id) REFERENCES station (id)
 );
 CREATE INDEX ix_event_station_id_at_us ON event (station_id, at_us);
 
--- one judged image a row; what the model said is never changed
+-- one row per judged image; the station's verdict never changes
 CREATE TABLE inspection (
     id INTEGER NOT NULL,
-    station_id INTEGER NOT NULL, -- who inspected
-    model_id INTEGER NOT NULL, -- which artifact judged
+    station_id INTEGER NOT NULL, -- station that inspected
+    model_id INTEGER NOT NULL, -- artifact that judged
     settings_id INTEGER NOT NULL, -- thresholds and settings in force
     source_name TEXT NOT NULL, -- path in the drop folder; bytes that are not UTF-8, % and controls as %XX
     sha256 TEXT NOT NULL, -- hash of the file's bytes
@@ -62,18 +62,18 @@ CREATE TABLE inspection (
     seam TEXT, -- from the file name by name_pattern
     pass_no INTEGER, -- 1 for the first pass of a part and seam; null without part
     camera_time_us BIGINT, -- the camera's own clock, by name_pattern; UTC epoch microseconds
-    seen_us BIGINT NOT NULL, -- its close where that was seen, else first sight, by our clock; UTC epoch microseconds
-    taken_us BIGINT NOT NULL, -- camera time where known, else seen: what passes go by; UTC epoch microseconds
-    inspected_us BIGINT NOT NULL, -- when it was judged: what report periods go by; UTC epoch microseconds
+    seen_us BIGINT NOT NULL, -- close of the file if it was seen, else first sight, by the station's clock; UTC epoch microseconds
+    taken_us BIGINT NOT NULL, -- camera time if known, else seen_us; passes go by it; UTC epoch microseconds
+    inspected_us BIGINT NOT NULL, -- time of the judgement; the periods of reports go by it; UTC epoch microseconds
     local_day TEXT NOT NULL, -- ISO date in the station's time zone
     shift TEXT NOT NULL, -- the settings' name of the shift
     shift_day TEXT, -- ISO date of the day on which the shift began; null if an earlier version wrote it
     verdict TEXT NOT NULL, -- the station's: PASS, FAIL or REVIEW
-    label TEXT NOT NULL, -- class of the highest probability
+    label TEXT NOT NULL, -- class that decided; in rows of earlier versions the most probable one
     confidence DOUBLE NOT NULL, -- probability of the label, 0 to 1
     probabilities JSON NOT NULL, -- class name to probability, in class order
     novelty DOUBLE NOT NULL, -- grows as a frame looks less like training
-    reason TEXT, -- why a REVIEW is one: uncertain, novel, blank, saturated
+    reason TEXT, -- reason of a REVIEW: uncertain, novel, blank, saturated
     heat BLOB, -- class activation map, uint8 row by row, for FAIL and REVIEW
     heat_height INTEGER, -- rows of heat
     heat_width INTEGER, -- columns of heat
@@ -82,7 +82,7 @@ CREATE TABLE inspection (
     infer_ms DOUBLE NOT NULL, -- the batch's time over its size; milliseconds
     total_ms DOUBLE NOT NULL, -- close, else first sight, to just before the commit; milliseconds
     batch_size INTEGER NOT NULL, -- frames judged together
-    archive_path TEXT NOT NULL, -- place in the archive folder
+    archive_path TEXT NOT NULL, -- path in the archive folder
     CONSTRAINT pk_inspection PRIMARY KEY (id),
     CONSTRAINT uq_inspection_station_id_source_name_sha256 UNIQUE (station_id, source_name, sha256),
     CONSTRAINT ck_inspection_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
@@ -105,18 +105,18 @@ CREATE INDEX ix_inspection_seam_pass ON inspection (station_id, part, seam, pass
 CREATE INDEX ix_inspection_seam_taken ON inspection (station_id, part, seam, taken_us) WHERE part IS NOT NULL;
 CREATE INDEX ix_inspection_station_id_inspected_us ON inspection (station_id, inspected_us);
 
--- files that cannot be inspected, and why
+-- files that could not be inspected, with the reason
 CREATE TABLE quarantine (
     id INTEGER NOT NULL,
-    station_id INTEGER NOT NULL, -- who could not inspect it
+    station_id INTEGER NOT NULL, -- station that could not inspect it
     source_name TEXT NOT NULL, -- path in the drop folder, as in inspection
     sha256 TEXT, -- hash of the bytes; null for a folder, link, FIFO or device
     reason TEXT NOT NULL, -- one word: truncated, not_an_image, too_large, decoder_crash
     detail TEXT NOT NULL, -- one line for people
     shift TEXT, -- the settings' name of the shift; null if an earlier version wrote it
     shift_day TEXT, -- ISO date of the day on which the shift began; null if an earlier version wrote it
-    quarantined_us BIGINT NOT NULL, -- when it was given up; UTC epoch microseconds
-    path TEXT NOT NULL, -- place in the quarantine folder
+    quarantined_us BIGINT NOT NULL, -- time when it was given up; UTC epoch microseconds
+    path TEXT NOT NULL, -- path in the quarantine folder
     CONSTRAINT pk_quarantine PRIMARY KEY (id),
     CONSTRAINT uq_quarantine_station_id_path_quarantined_us UNIQUE (station_id, path, quarantined_us),
     CONSTRAINT ck_quarantine_shift_day CHECK (length(shift_day) = 10),
@@ -124,21 +124,21 @@ CREATE TABLE quarantine (
 );
 CREATE INDEX ix_quarantine_quarantined_us ON quarantine (quarantined_us);
 
--- the ledger, append-only: each file that left the drop folder, and what became of it
+-- the ledger, append-only: one row per file that left the drop folder, with its outcome
 CREATE TABLE arrival (
     id INTEGER NOT NULL,
-    station_id INTEGER NOT NULL, -- whose folders
+    station_id INTEGER NOT NULL, -- station of the folders
     source_name TEXT NOT NULL, -- path in the drop folder, as in inspection
     sha256 TEXT, -- hash of the bytes; null for a folder, link, FIFO or device
     size_bytes BIGINT NOT NULL, -- the file's length
     inode BIGINT NOT NULL, -- the file's inode as signed 64 bits
     mtime_us BIGINT NOT NULL, -- the file's modification time; UTC epoch microseconds
-    seen_us BIGINT NOT NULL, -- its close where that was seen, else first sight; UTC epoch microseconds
-    recorded_us BIGINT NOT NULL, -- when this row was made; UTC epoch microseconds
+    seen_us BIGINT NOT NULL, -- close of the file if it was seen, else first sight; UTC epoch microseconds
+    recorded_us BIGINT NOT NULL, -- time when this row was made; UTC epoch microseconds
     outcome TEXT NOT NULL, -- inspected, duplicate, quarantined; later requeued or pruned
-    inspection_id INTEGER, -- its judgement, or the first one of a duplicate
-    quarantine_id INTEGER, -- why it could not be inspected
-    path TEXT NOT NULL, -- place in the archive (inspection_id set) or quarantine folder
+    inspection_id INTEGER, -- its inspection; for a duplicate the first one
+    quarantine_id INTEGER, -- its row in quarantine
+    path TEXT NOT NULL, -- path in the archive (inspection_id is set) or quarantine folder
     CONSTRAINT pk_arrival PRIMARY KEY (id),
     CONSTRAINT uq_arrival_station_id_path_outcome_recorded_us UNIQUE (station_id, path, outcome, recorded_us),
     CONSTRAINT ck_arrival_outcome CHECK (outcome IN ('inspected', 'duplicate', 'quarantined', 'requeued', 'pruned')),
@@ -152,13 +152,13 @@ CREATE INDEX ix_arrival_known ON arrival (station_id, source_name, sha256, id);
 CREATE INDEX ix_arrival_quarantine_id ON arrival (quarantine_id) WHERE quarantine_id IS NOT NULL;
 CREATE INDEX ix_arrival_recorded_us ON arrival (recorded_us);
 
--- random samples of PASS images: only their reviews tell how many defects are let through
+-- random samples of PASS images: their reviews estimate how many defects pass
 CREATE TABLE audit_sample (
     id INTEGER NOT NULL,
-    inspection_id INTEGER NOT NULL, -- a PASS image that chance chose for a person to look at
-    seed BIGINT NOT NULL, -- of the draw, to draw the same again
-    population BIGINT NOT NULL, -- PASS images that it was drawn from
-    drawn_us BIGINT NOT NULL, -- when; UTC epoch microseconds
+    inspection_id INTEGER NOT NULL, -- PASS image of a random draw, for a person to review
+    seed BIGINT NOT NULL, -- seed of the draw, which repeats it
+    population BIGINT NOT NULL, -- number of PASS images that could be drawn
+    drawn_us BIGINT NOT NULL, -- time of the draw; UTC epoch microseconds
     CONSTRAINT pk_audit_sample PRIMARY KEY (id),
     CONSTRAINT uq_audit_sample_inspection_id UNIQUE (inspection_id),
     CONSTRAINT ck_audit_sample_population CHECK (population >= 1),
@@ -168,12 +168,12 @@ CREATE TABLE audit_sample (
 -- human verdicts, append-only: the latest row of an image counts
 CREATE TABLE review (
     id INTEGER NOT NULL,
-    inspection_id INTEGER NOT NULL, -- the image that a person looked at
-    reviewer TEXT NOT NULL, -- who looked
-    verdict TEXT NOT NULL, -- the person's: PASS, FAIL, or REVIEW where they cannot tell
-    label TEXT, -- the person's class, where they named one
+    inspection_id INTEGER NOT NULL, -- image that a person reviewed
+    reviewer TEXT NOT NULL, -- name of the person
+    verdict TEXT NOT NULL, -- the person's: PASS, FAIL, or REVIEW if undecided
+    label TEXT, -- the person's class, if one was named
     note TEXT, -- free text
-    reviewed_us BIGINT NOT NULL, -- when; UTC epoch microseconds
+    reviewed_us BIGINT NOT NULL, -- time of the review; UTC epoch microseconds
     CONSTRAINT pk_review PRIMARY KEY (id),
     CONSTRAINT ck_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
     CONSTRAINT fk_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)

@@ -34,7 +34,7 @@ VIEWS: dict[str, tuple[str, str]] = {
         """,
     ),
     "v_quarantine": (
-        "files that cannot be inspected, and why",
+        "files that could not be inspected, with the reason",
         """
         SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
                {q.quarantined_us} AS quarantined_at, q.path, q.sha256, q.shift, q.shift_day
@@ -42,7 +42,7 @@ VIEWS: dict[str, tuple[str, str]] = {
         """,
     ),
     "v_arrival": (
-        "the ledger: each file that left the drop folder, and what became of it",
+        "the ledger: one row per file that left the drop folder, with its outcome",
         """
         SELECT a.id, s.name AS station, a.source_name, a.outcome, {a.seen_us} AS seen_at,
                {a.recorded_us} AS recorded_at, a.path, a.inspection_id, a.quarantine_id, a.size_bytes,
@@ -60,14 +60,14 @@ VIEWS: dict[str, tuple[str, str]] = {
         """,
     ),
     "v_event": (
-        "what happened to the station, apart from images",
+        "events of the station, such as start, stop and outage",
         """
         SELECT e.id, s.name AS station, {e.at_us} AS at, e.kind, e.detail
         FROM event e JOIN station s ON s.id = e.station_id
         """,
     ),
     "v_model": (
-        "artifacts that have judged",
+        "artifacts that judged images",
         """
         SELECT m.id, m.name, m.version, {m.first_used_us} AS first_used_at, m.artifact_sha256, m.metadata
         FROM model m
@@ -81,7 +81,7 @@ VIEWS: dict[str, tuple[str, str]] = {
         """,
     ),
     "v_audit_sample": (
-        "PASS images that chance chose for a person, with what the person said last",
+        "PASS images of random draws, with the latest human verdict",
         """
         SELECT a.id, a.inspection_id, s.name AS station, i.source_name, i.archive_path,
                {a.drawn_us} AS drawn_at, a.seed, a.population, r.verdict AS human_verdict,

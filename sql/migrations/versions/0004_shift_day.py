@@ -26,7 +26,170 @@ _SHIFT_DAY_COMMENT = "ISO date of the day on which the shift began; null if an e
 _COMMENTS = {
     "inspection.shift_day": _SHIFT_DAY_COMMENT,
     "quarantine.shift_day": _SHIFT_DAY_COMMENT,
-    "quarantine.shift": "the settings'' name of the shift; null if an earlier version wrote it",
+    "quarantine.shift": "the settings' name of the shift; null if an earlier version wrote it",
+}
+_US = "; UTC epoch microseconds"
+_PLAIN_COMMENTS = {  # comments of the tables in plainer words: before and after
+    "TABLE model": (
+        "artifacts that have judged",
+        "artifacts that judged images",
+    ),
+    "TABLE inspection": (
+        "one judged image a row; what the model said is never changed",
+        "one row per judged image; the station's verdict never changes",
+    ),
+    "TABLE quarantine": (
+        "files that cannot be inspected, and why",
+        "files that could not be inspected, with the reason",
+    ),
+    "TABLE arrival": (
+        "the ledger, append-only: each file that left the drop folder, and what became of it",
+        "the ledger, append-only: one row per file that left the drop folder, with its outcome",
+    ),
+    "TABLE audit_sample": (
+        "random samples of PASS images: only their reviews tell how many defects are let through",
+        "random samples of PASS images: their reviews estimate how many defects pass",
+    ),
+    "TABLE event": (
+        "what happened to the station, apart from images",
+        "events of the station, such as start, stop and outage",
+    ),
+    "VIEW v_quarantine": (
+        "files that cannot be inspected, and why",
+        "files that could not be inspected, with the reason",
+    ),
+    "VIEW v_arrival": (
+        "the ledger: each file that left the drop folder, and what became of it",
+        "the ledger: one row per file that left the drop folder, with its outcome",
+    ),
+    "VIEW v_event": (
+        "what happened to the station, apart from images",
+        "events of the station, such as start, stop and outage",
+    ),
+    "VIEW v_model": (
+        "artifacts that have judged",
+        "artifacts that judged images",
+    ),
+    "VIEW v_audit_sample": (
+        "PASS images that chance chose for a person, with what the person said last",
+        "PASS images of random draws, with the latest human verdict",
+    ),
+    "COLUMN inspection.station_id": (
+        "who inspected",
+        "station that inspected",
+    ),
+    "COLUMN inspection.model_id": (
+        "which artifact judged",
+        "artifact that judged",
+    ),
+    "COLUMN inspection.seen_us": (
+        "its close where that was seen, else first sight, by our clock" + _US,
+        "close of the file if it was seen, else first sight, by the station's clock" + _US,
+    ),
+    "COLUMN inspection.taken_us": (
+        "camera time where known, else seen: what passes go by" + _US,
+        "camera time if known, else seen_us; passes go by it" + _US,
+    ),
+    "COLUMN inspection.inspected_us": (
+        "when it was judged: what report periods go by" + _US,
+        "time of the judgement; the periods of reports go by it" + _US,
+    ),
+    "COLUMN inspection.label": (
+        "class of the highest probability",
+        "class that decided; in rows of earlier versions the most probable one",
+    ),
+    "COLUMN inspection.reason": (
+        "why a REVIEW is one: uncertain, novel, blank, saturated",
+        "reason of a REVIEW: uncertain, novel, blank, saturated",
+    ),
+    "COLUMN inspection.archive_path": (
+        "place in the archive folder",
+        "path in the archive folder",
+    ),
+    "COLUMN quarantine.station_id": (
+        "who could not inspect it",
+        "station that could not inspect it",
+    ),
+    "COLUMN quarantine.quarantined_us": (
+        "when it was given up" + _US,
+        "time when it was given up" + _US,
+    ),
+    "COLUMN quarantine.path": (
+        "place in the quarantine folder",
+        "path in the quarantine folder",
+    ),
+    "COLUMN arrival.station_id": (
+        "whose folders",
+        "station of the folders",
+    ),
+    "COLUMN arrival.seen_us": (
+        "its close where that was seen, else first sight" + _US,
+        "close of the file if it was seen, else first sight" + _US,
+    ),
+    "COLUMN arrival.recorded_us": (
+        "when this row was made" + _US,
+        "time when this row was made" + _US,
+    ),
+    "COLUMN arrival.inspection_id": (
+        "its judgement, or the first one of a duplicate",
+        "its inspection; for a duplicate the first one",
+    ),
+    "COLUMN arrival.quarantine_id": (
+        "why it could not be inspected",
+        "its row in quarantine",
+    ),
+    "COLUMN arrival.path": (
+        "place in the archive (inspection_id set) or quarantine folder",
+        "path in the archive (inspection_id is set) or quarantine folder",
+    ),
+    "COLUMN review.inspection_id": (
+        "the image that a person looked at",
+        "image that a person reviewed",
+    ),
+    "COLUMN review.reviewer": (
+        "who looked",
+        "name of the person",
+    ),
+    "COLUMN review.verdict": (
+        "the person's: PASS, FAIL, or REVIEW where they cannot tell",
+        "the person's: PASS, FAIL, or REVIEW if undecided",
+    ),
+    "COLUMN review.label": (
+        "the person's class, where they named one",
+        "the person's class, if one was named",
+    ),
+    "COLUMN review.reviewed_us": (
+        "when" + _US,
+        "time of the review" + _US,
+    ),
+    "COLUMN audit_sample.inspection_id": (
+        "a PASS image that chance chose for a person to look at",
+        "PASS image of a random draw, for a person to review",
+    ),
+    "COLUMN audit_sample.seed": (
+        "of the draw, to draw the same again",
+        "seed of the draw, which repeats it",
+    ),
+    "COLUMN audit_sample.population": (
+        "PASS images that it was drawn from",
+        "number of PASS images that could be drawn",
+    ),
+    "COLUMN audit_sample.drawn_us": (
+        "when" + _US,
+        "time of the draw" + _US,
+    ),
+    "COLUMN event.station_id": (
+        "whose",
+        "station of the event",
+    ),
+    "COLUMN event.kind": (
+        "start, stop, outage, overflow, reload and the like",
+        "start, stop, outage, overflow, reload and others",
+    ),
+    "COLUMN event.at_us": (
+        "when" + _US,
+        "time of the event" + _US,
+    ),
 }
 
 
@@ -38,9 +201,7 @@ def upgrade() -> None:
             f"ALTER TABLE {table} ADD COLUMN shift_day {text}"
             f" CONSTRAINT ck_{table}_shift_day CHECK (length(shift_day) = 10)"
         )
-    if not _on_sqlite():
-        for column, comment in _COMMENTS.items():
-            op.execute(f"COMMENT ON COLUMN {column} IS '{comment}'")
+    _comment([(f"COLUMN {column}", comment) for column, comment in _COMMENTS.items()])
     _allow_updates()
     op.execute(_SHIFT_HOURS.replace("{day_before}", _day_before()))
     op.execute("CREATE INDEX shift_hour_key ON shift_hour (station_id, shift, hour_us, local_day)")
@@ -49,6 +210,7 @@ def upgrade() -> None:
     op.execute(_FILL_QUARANTINE)
     _refuse_updates()
     _make_views(_INSPECTION + ", i.shift_day", _QUARANTINE + ", q.shift, q.shift_day")
+    _comment([(thing, new) for thing, (_, new) in _PLAIN_COMMENTS.items()])
 
 
 def downgrade() -> None:
@@ -58,6 +220,15 @@ def downgrade() -> None:
         op.execute(f"ALTER TABLE {table} DROP COLUMN shift_day")
     op.execute("ALTER TABLE quarantine DROP COLUMN shift")
     _make_views(_INSPECTION, _QUARANTINE)
+    _comment([(thing, old) for thing, (old, _) in _PLAIN_COMMENTS.items()])
+
+
+def _comment(comments: list[tuple[str, str]]) -> None:
+    """Set the comments of tables, views and columns; SQLite stores none."""
+    if not _on_sqlite():
+        for thing, comment in comments:
+            quoted = comment.replace("'", "''")
+            op.execute(f"COMMENT ON {thing} IS '{quoted}'")
 
 
 def _on_sqlite() -> bool:
