@@ -27,7 +27,7 @@ from trainer.errors import RecipeError
 from trainer.evaluation import pictures
 from trainer.evaluation.report import evaluate_compiled, evaluate_networks, evaluate_test, run_metrics
 from trainer.evaluation.results import Results, StudentFit
-from trainer.learning.networks import Networks, network_seeds
+from trainer.learning.networks import Networks, network_seeds, refuse_too_many_processes
 from trainer.learning.processes import Hardware
 from trainer.network import initial_weights
 from trainer.network.architectures import parameter_count
@@ -87,8 +87,9 @@ def run(
     """
     hardware = hardware or Hardware()
     listing = list_frames(recipe, data)
-    recipe = with_frame_size(recipe, listing)
     classes = weld_classes(recipe, listing.classes)
+    refuse_too_many_processes(recipe, len(listing.part("train")), hardware)
+    recipe = with_frame_size(recipe, listing)
     start = initial_weights.read(recipe.network, len(listing.part("train")))
     identity = identify(recipe, listing, start.sha256, hardware)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
@@ -155,7 +156,8 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     A class of the data is an accept class if the recipe's ``accept`` names it, else a defect class.
 
     Raises:
-        RecipeError: ``accept`` names a class that the data lacks, or there are fewer than two classes.
+        RecipeError: ``accept`` names a class that the data lacks, or every class, or there are fewer than two
+            classes.
     """
     if recipe.classes:
         return recipe.classes
@@ -163,6 +165,10 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     if unknown or len(names) < 2:
         raise RecipeError(
             f"recipe {recipe.name}: the data has the classes {list(names)}; accept adds {unknown}"
+        )
+    if set(names) == set(recipe.accept):
+        raise RecipeError(
+            f"recipe {recipe.name}: accept names every class, so nothing could FAIL; leave the defects out"
         )
     if not recipe.accept:
         log.warning(

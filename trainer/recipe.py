@@ -6,10 +6,19 @@ the comment says so and gives the reason for this one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from inspector.network.metadata import WeldClass
 from trainer.errors import RecipeError, did_you_mean
@@ -21,8 +30,26 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
 
+MAX_CHANNELS = (
+    8192  # of any map: 16 times the paper's last one. A slip of the finger must not fill the memory
+)
+
+
+def _has_yes_or_no(value: Any) -> bool:
+    return isinstance(value, bool) or (isinstance(value, list | tuple) and any(map(_has_yes_or_no, value)))
+
+
 class _StrictModel(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse YAML's yes and no for anything else: pydantic would take them for 1 and 0."""
+        field = cls.model_fields[info.field_name or ""]
+        if field.annotation is not bool and _has_yes_or_no(value):
+            raise ValueError("cannot be yes or no (in YAML also true, false, on, off)")
+        return value
 
 
 class Network(_StrictModel):
@@ -40,7 +67,8 @@ class Network(_StrictModel):
     # Batch norm's statistics are then computed again from such frames.
     grow: Annotated[int, Field(ge=0, le=256)] = 0
     stem: Positive = 32  # WeldNet's channels after the first convolution
-    plan: list[tuple[int, int]] = [(1, 1), (2, 2)] * 4  # (channel scale, stride) of each WeldBlock
+    # (channel scale, stride) of each WeldBlock
+    plan: Annotated[list[tuple[Positive, Literal[1, 2]]], Field(min_length=1)] = [(1, 1), (2, 2)] * 4
     # The student.pt from which all networks take every layer except the last. auto: the one that comes with
     # the program, if it fits and there are few frames. null: random weights, as printed.
     start: str | None = None
@@ -49,6 +77,15 @@ class Network(_StrictModel):
     def _only_weldnets_start_from_students(self) -> Self:
         if self.start not in (None, "auto") and self.architecture != "weldnet":
             raise ValueError(f"network.start takes a student, which is a weldnet and no {self.architecture}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_sensible_width(self) -> Self:
+        channels = self.stem * math.prod(scale for scale, _ in self.plan)
+        if channels > MAX_CHANNELS:
+            raise ValueError(
+                f"stem and plan end with {channels} channels; at most {MAX_CHANNELS} are allowed"
+            )
         return self
 
     @model_validator(mode="after")
@@ -171,6 +208,8 @@ class Recipe(_StrictModel):
         names = [c.name for c in self.classes]
         if len(set(names)) != len(names) or len(names) == 1:
             raise ValueError(f"classes must be two or more different names, not {names}")
+        if self.classes and all(c.role == "accept" for c in self.classes):
+            raise ValueError("every class has the role accept; at least one must be a defect")
         if self.classes and self.accept:
             raise ValueError("accept is for classes named by folders; these classes have roles already")
         return self

@@ -156,5 +156,5 @@ def test_numbers_in_a_json_of_another_part_are_checked_before_training(tmp_path:
     labels = {f"{n}.png": label for n, label in enumerate((0, 1, 2, 5))}
     (tmp_path / "train" / "l.json").write_text(json.dumps(labels))
     (tmp_path / "valid" / "l.json").write_text(json.dumps({"x.png": 3}))
-    with pytest.raises(DataError, match="1 × unknown label: 3 of x"):
+    with pytest.raises(DataError, match="1 × unknown label"):
         run(tmp_path, tmp_path / "out", Stage.TEACHERS, **QUICK | {"accept": ["0"]})

@@ -24,8 +24,9 @@ from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector.network import metadata
 from trainer import pipeline
-from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError
+from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError, UsageError
 from trainer.evaluation import report
+from trainer.learning.networks import refuse_too_many_processes
 from trainer.pipeline import Stage
 from trainer.recipe import Recipe
 from trainer.recipe_file import load
@@ -365,3 +366,41 @@ def test_frames_of_all_sizes_train_together(tmp_path: Path) -> None:
         image.resize((333, 60)).save(data / "good" / "good-run0" / "wide.jpg")
     write_picture(data / "bad" / "bad-run0" / "more.png", 0, 99)
     assert run(data, tmp_path / "out", Stage.TEACHERS)["teachers"] == 2
+
+
+def test_a_recipe_that_accepts_every_class_is_refused(tmp_path: Path) -> None:
+    """If accept names every class, nothing could FAIL, and the run says so before it trains."""
+    data = class_folders(tmp_path / "data")
+    with pytest.raises(RecipeError, match="accept names every class"):
+        run(data, tmp_path / "out", accept=["good", "bad"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_last_batch_of_one_frame_is_none(tmp_path: Path) -> None:
+    """Three frames in batches of two are one batch: batch norm cannot learn from one frame at 64×64."""
+    data = class_folders(tmp_path / "data", runs=2, frames=1)
+    write_picture(data / "good" / "third" / "0.png", 1, 7)
+    training = RECIPE["training"] | {"epochs": 1, "batch_size": 2}
+    network = {"height": 64, "width": 64, "stem": 4, "plan": [(1, 1), (1, 2), (1, 2), (2, 2), (1, 2)]}
+    done = run(
+        data, tmp_path / "out", Stage.TEACHERS, network=network, training=training, ensemble={"teachers": 1}
+    )
+    assert done["teachers"] == 1
+
+
+def test_more_processes_than_a_batch_can_feed_are_refused_with_the_number() -> None:
+    """Each process needs two frames of the smallest batch; the message has the largest number."""
+
+    @dataclass
+    class Many:
+        """Hardware of so many processes."""
+
+        processes: int
+
+    recipe = Recipe(**RECIPE)  # batches of four
+    for frames, processes, most in ((12, 2, None), (12, 3, 2), (9, 2, 1), (40, 1, None), (3, 1, None)):
+        if most is None:
+            refuse_too_many_processes(recipe, frames, Many(processes))
+            continue
+        with pytest.raises(UsageError, match=f"use at most {most}, or a larger training.batch_size"):
+            refuse_too_many_processes(recipe, frames, Many(processes))

@@ -13,6 +13,7 @@ from torch import nn
 
 from trainer.data.augmentation import Augmentation, BatchAugmentation
 from trainer.data.frames import FrameSet
+from trainer.errors import UsageError
 from trainer.learning import batch_statistics, training
 from trainer.learning.distillation import PseudoLabels
 from trainer.learning.processes import Hardware
@@ -34,6 +35,22 @@ def network_seeds(recipe: Recipe) -> dict[str, int]:
     numbers = {"student": 0} if recipe.trains_student else {}
     numbers |= {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
     return {name: recipe.seed * 1000 + number for name, number in numbers.items()}
+
+
+def refuse_too_many_processes(recipe: Recipe, frames: int, hardware: Hardware) -> None:
+    """Refuse more processes than a batch has pairs of frames: batch norm needs two frames in each.
+
+    Raises:
+        UsageError: with the number of processes that are possible.
+    """
+    batches = _hyperparameters(recipe, "teacher-1", 0).batches(frames)
+    smallest = frames // batches
+    most = max(1, smallest // 2)
+    if hardware.processes > most:
+        raise UsageError(
+            f"--devices and --nodes make {hardware.processes} processes, too many for batches of {smallest} "
+            f"frames, of which each needs two: use at most {most}, or a larger training.batch_size"
+        )
 
 
 class Networks:

@@ -115,6 +115,14 @@ class Hardware:
         """Return this process's share of a batch's rows. Shares differ by at most one row."""
         return rows.tensor_split(self.processes)[self._fabric.global_rank]
 
+    def weight(self, share: int, batch: int) -> float:
+        """Return the weight of the loss of ``share`` frames out of ``batch``.
+
+        Gradients of all processes are averaged alike. With this weight each frame counts alike, also if
+        shares are unequal.
+        """
+        return share * self.processes / batch
+
     def reseed(self, seed: int) -> None:
         """Give each process its own random numbers; until here, all draw the same."""
         if self.processes > 1:

@@ -24,8 +24,11 @@ class Hyperparameters(Training):
     int8_epochs: int = 0  # at the end, with weights rounded as int8 will round them
 
     def batches(self, frames: int) -> int:
-        """Return the number of batches in one pass over so many frames."""
-        return math.ceil(frames / self.frames_per_batch(frames))
+        """Return the number of batches in one pass over so many frames.
+
+        Every batch has at least two frames: batch norm refuses one frame with a last map of one pixel.
+        """
+        return max(1, min(math.ceil(frames / self.frames_per_batch(frames)), frames // 2))
 
     def rate(self, frames: int) -> float:
         """Return the learning rate: smaller batches take smaller steps (Goyal et al. 2017)."""

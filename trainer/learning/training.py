@@ -195,7 +195,8 @@ class Learner:
             views = as_input(self._augment(self._images[rows].to(self._hardware.device)))
             labels = self._train.labels[rows].to(self._hardware.device)
             start = time.monotonic()
-            logits, loss = self._step(views, labels, rounds_weights=rounds_weights)
+            weight = self._hardware.weight(len(rows), len(batch))
+            logits, loss = self._step(views, labels, weight=weight, rounds_weights=rounds_weights)
             right += int((logits.argmax(dim=1) == labels).sum())  # waits until a GPU has finished the step
             learning_seconds += time.monotonic() - start
             if not math.isfinite(loss):
@@ -224,8 +225,13 @@ class Learner:
             for rows in torch.randperm(frames).tensor_split(self._hyperparameters.batches(frames))
         ]
 
-    def _step(self, views: Tensor, labels: Tensor, *, rounds_weights: bool) -> tuple[Tensor, float]:
-        """Learn from one batch; return logits and loss. The weights change only if the loss is a number."""
+    def _step(
+        self, views: Tensor, labels: Tensor, *, weight: float, rounds_weights: bool
+    ) -> tuple[Tensor, float]:
+        """Learn from one batch; return logits and loss. The weights change only if the loss is a number.
+
+        ``weight`` is of this process's share of the batch (:meth:`Hardware.weight`).
+        """
         views, partners, share = mix(views, self._hyperparameters.mixup)
         with rounded_weights(self._network) if rounds_weights else nullcontext():
             with self._autocast():
@@ -237,7 +243,7 @@ class Learner:
             if not math.isfinite(loss):
                 return logits.detach(), loss
             self._optimizer.zero_grad()
-            self._hardware.backward(mean_loss)
+            self._hardware.backward(weight * mean_loss)
         self._optimizer.step()
         self._scheduler.step()
         if self._average:
