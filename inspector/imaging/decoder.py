@@ -55,6 +55,10 @@ MIN_SIDE: Final = 8  # pixels; a smaller image shows no weld, and enlarging it w
 _PADDING: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _MAX_PADDING: Final = 64
 
+_MAX_UNUSED_BITS: Final = (
+    2  # a fourth of the range is what a dark exposure uses; fewer levels are a wrong depth
+)
+
 # Pillow warns of odd metadata in sound files, and of faults that ImageError reports anyway.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -85,10 +89,13 @@ class Picture:
         pixels: uint8[h, w], writable, owning its memory.
         flaw: ``padded`` if bytes that belong to no pixel come before a JPEG's end mark; else None. All pixels
             are there, but a damaged scan may look so too, and people must look at such a frame.
+        unused_bits: number of the highest bits that no pixel of a file with 16-bit words uses, or that the
+            file itself says are unused (MaxSampleValue); None for other files.
     """
 
     pixels: NDArray[np.uint8]
     flaw: str | None = None
+    unused_bits: int | None = None
 
 
 def decode(
@@ -138,10 +145,15 @@ def decode_picture(
             word_bits = _word_bits(image, bit_depth)
             if found.jpeg:
                 return _from_jpeg(data, found.jpeg)
+            is_wide = _has_wide_words(image)
             if found.name == "PNG":
-                return Picture(_grey_from_png(data, image, word_bits))
-            image.load()
-            return Picture(_grey(image, word_bits))
+                pixels = _grey_from_png(data, image, word_bits)
+            else:
+                image.load()
+                pixels = _grey(image, word_bits)
+            return Picture(
+                pixels, None, _unused_bits(pixels, word_bits, found.max_sample) if is_wide else None
+            )
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -151,6 +163,22 @@ def decode_picture(
     except _DECODER_ERRORS as error:
         reason = "truncated" if "truncated" in str(error).lower() else "corrupt"
         raise ImageError(reason, f"cannot be decoded: {_one_line(error)}", retry=True) from None
+
+
+def unused_bits_warning(unused_bits: int | None, bit_depth: int) -> str | None:
+    """Return a line for people if frames in 16-bit words keep too few grey levels; else None.
+
+    Args:
+        unused_bits: of all frames that were seen; see :class:`Picture`.
+        bit_depth: as in :func:`decode`.
+    """
+    if unused_bits is None or unused_bits < _MAX_UNUSED_BITS:
+        return None
+    used = (bit_depth if bit_depth > 8 else 16) - unused_bits
+    depth = next((depth for depth in (10, 12, 14) if 8 < used <= depth), None)
+    cure = f"train with data.bit_depth={depth}" if depth else "let the camera write 8-bit files"
+    levels = f"{1 << (8 - unused_bits)} of 256 grey levels" if unused_bits < 8 else "no grey level"
+    return f"16-bit frames use only their lower {used} bits, so {levels} are left; {cure}"
 
 
 def read_image(
@@ -168,11 +196,26 @@ def read_image(
     Raises:
         ImageError: it cannot be read, or see :func:`decode`.
     """
+    return read_picture(path, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth).pixels
+
+
+def read_picture(
+    path: Path,
+    *,
+    formats: Sequence[str] = FORMATS,
+    max_pixels: int = MAX_PIXELS,
+    bit_depth: int = 8,
+) -> Picture:
+    """Do as :func:`read_image`, and return what :func:`decode_picture` returns.
+
+    Raises:
+        ImageError: it cannot be read, or see :func:`decode`.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {error.strerror}") from None
-    return decode(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth)
+    return decode_picture(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth)
 
 
 def _check_header(image: Image.Image, max_pixels: int) -> None:
@@ -196,6 +239,17 @@ def _word_bits(image: Image.Image, bit_depth: int) -> int:
         # Pillow keeps the high byte of 16-bit colour, so only four of 12 bits would be left.
         raise ImageError("unsupported", f"has 16-bit {image.mode} pixels with {bit_depth} significant bits")
     return bit_depth if bit_depth > 8 else 16
+
+
+def _has_wide_words(image: Image.Image) -> bool:
+    """Whether each sample takes 16 bits or more; call it before the image is loaded."""
+    raw_modes = str([tile.args for tile in getattr(image, "tile", [])])
+    return (image.mode[0] == "I" or ";16" in raw_modes) and image.format != "BMP" and "I;12" not in raw_modes
+
+
+def _unused_bits(pixels: NDArray[np.uint8], word_bits: int, max_sample: int | None) -> int:
+    unused = 8 - int(pixels.max()).bit_length()
+    return max(unused, word_bits - max_sample.bit_length()) if max_sample else unused
 
 
 def _grey(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:

@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from inspector.errors import ImageError, RowRefused, Unavailable
+from inspector.imaging.decoder import unused_bits_warning
 from inspector.imaging.source import TakenFile
 from inspector.ledger.store import Store
 from inspector.logs import IMAGES, json_fields
@@ -156,6 +157,8 @@ class Daemon:
                 self._postpone(arrival, "read_failed", str(error))
                 continue
             if isinstance(result, Frame):
+                if warning := unused_bits_warning(result.unused_bits, self.rules.limits.bit_depth):
+                    self.events.add_once("unused_bits", f"{arrival.source_name}: {warning}")
                 if result.flaw != "unfinished" or not self._retry_later(result.taken):
                     self._frames.add(result)
             elif result.error.reason == "vanished":

@@ -26,6 +26,7 @@ class Events:
 
     def __init__(self) -> None:
         self._waiting: deque[Event] = deque()
+        self._said: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -38,6 +39,12 @@ class Events:
         level = logging.INFO if kind in _EXPECTED_KINDS else logging.WARNING
         log.log(level, "%s: %s", kind, detail, extra=json_fields(event=kind))
         self._waiting.append(Event(kind, detail))
+
+    def add_once(self, kind: str, detail: str) -> None:
+        """Add an event unless there was one of its kind since the start."""
+        if kind not in self._said:
+            self._said.add(kind)
+            self.add(kind, detail)
 
     def drain(self, write: Callable[[str, str], None]) -> None:
         """Write each waiting event, those included that come meanwhile; one is dropped once it is written."""

@@ -49,6 +49,7 @@ class Frame:
     flaw: str | None
     wait_ms: float
     decode_ms: float
+    unused_bits: int | None = None  # of a frame in 16-bit words; see inspector.imaging.decoder.Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
         taken=TakenFile(arrival, file.source, file),
         prepared=prepared,
         flaw=flaw,
+        unused_bits=picture.unused_bits,
         wait_ms=(started - arrival.seen_monotonic) * 1000,
         decode_ms=(time.monotonic() - started) * 1000,
     )

@@ -6,25 +6,32 @@ quarantine, and the station's name in the database.
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Final
 
 import sqlalchemy as sa
 
 from inspector import file_names, filesystems, permissions
-from inspector.errors import FolderError, SettingsError, StationError, UsageError
+from inspector.errors import FolderError, ImageError, SettingsError, StationError, UsageError
+from inspector.imaging import decoder
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
-from inspector.network import artifact
+from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
 from inspector.settings import Settings
 from inspector.station import listing
 from inspector.station.archive import Archive
 from inspector.upkeep import clock
+
+_SAMPLE: Final = 8  # images of each folder that are decoded: half a second
 
 
 class Level(StrEnum):
@@ -72,6 +79,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         "clock": lambda: _clock(settings),
         "database": lambda: _database(settings),
         "names": lambda: _names(settings),
+        "pixels": lambda: _pixels(settings),
         "results": lambda: _results(settings),
     }
     for what, trial in trials.items():
@@ -211,6 +219,29 @@ def _names(settings: Settings) -> str:
     if timeless:
         raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(names)} names: {timeless[0]}")
     return f"name_pattern reads all {len(names)} names, such as {names[0]}"
+
+
+def _pixels(settings: Settings) -> str:
+    """Look at some images that wait, and at some of the newest that were judged."""
+    try:
+        bit_depth = metadata.read(settings.artifact).bit_depth
+    except StationError:
+        return "not looked at, since the artifact's metadata cannot be read"
+    waiting = listing.waiting_files(
+        settings.drop_folder, subfolders=settings.subfolders, ignore=settings.ignore
+    )
+    days = sorted((day for day in settings.archive_folder.glob("*-*-*") if day.is_dir()), reverse=True)
+    judged = (path for day in days[:1] for path in day.rglob("*") if listing.is_image_name(path.name))
+    unused: list[int | None] = []
+    for path in itertools.chain(itertools.islice(waiting, _SAMPLE), itertools.islice(judged, _SAMPLE)):
+        with contextlib.suppress(ImageError, OSError):
+            status = path.lstat()
+            if stat.S_ISREG(status.st_mode) and status.st_size <= settings.max_megabytes * 2**20:
+                unused.append(decoder.read_picture(path, bit_depth=bit_depth).unused_bits)
+    wide = [bits for bits in unused if bits is not None]
+    if warning := decoder.unused_bits_warning(min(wide, default=None), bit_depth):
+        raise _Note(warning)
+    return f"{len(unused)} images of drop folder and archive looked at, {len(wide)} of them in 16-bit words"
 
 
 def _results(settings: Settings) -> str:

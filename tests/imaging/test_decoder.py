@@ -184,6 +184,47 @@ def test_thirty_two_bit_integers_are_taken_if_they_hold_sixteen() -> None:
     assert refusal(encode(values << 8, "TIFF")).reason == "unsupported"
 
 
+@pytest.mark.parametrize("form", ["PNG", "TIFF"])
+@pytest.mark.parametrize(
+    ("top", "bit_depth", "unused", "cure"),
+    [
+        (4095, 8, 4, "data.bit_depth=12"),
+        (1023, 8, 6, "data.bit_depth=10"),
+        (16_383, 8, 2, "data.bit_depth=14"),
+        (255, 8, 8, "8-bit files"),
+        (65_535, 8, 0, None),
+        (40_000, 16, 0, None),
+        (4095, 12, 0, None),
+        (1023, 12, 2, "data.bit_depth=10"),
+    ],
+)
+def test_bits_that_no_pixel_uses_are_reported(
+    form: str, top: int, bit_depth: int, unused: int, cure: str | None
+) -> None:
+    """Frames in 16-bit words whose values stay low are named with the depth that suits them."""
+    words = np.linspace(0, top, FRAME.size).astype(np.uint16).reshape(FRAME.shape)
+    picture = decoder.decode_picture(encode(words, form), bit_depth=bit_depth)
+    assert picture.unused_bits == unused
+    warning = decoder.unused_bits_warning(picture.unused_bits, bit_depth)
+    assert (warning is None) == (cure is None)
+    assert cure is None or cure in str(warning)
+
+
+def test_a_tiff_may_say_which_bits_are_unused() -> None:
+    """MaxSampleValue counts even if the pixels alone prove nothing; frames of 8 bits have no such bits."""
+    words = FRAME.astype("<u2") << 8
+    data = tiff(16, 1, words.tobytes())
+    assert decoder.decode_picture(data).unused_bits == 0
+    count = int.from_bytes(data[8:10], "little")
+    entry = struct.pack("<HHII", 281, 4, 1, 4095)
+    moved = data[:8] + (count + 1).to_bytes(2, "little") + data[10 : 10 + 12 * count] + entry + bytes(4)
+    at = moved.index(struct.pack("<HHI", 273, 4, 1)) + 8
+    moved = moved[:at] + struct.pack("<I", len(moved)) + moved[at + 4 :] + words.tobytes()
+    assert decoder.decode_picture(moved).unused_bits == 4
+    assert decoder.decode_picture(encode(FRAME)).unused_bits is None
+    assert decoder.decode_picture(encode(FRAME, "BMP")).unused_bits is None
+
+
 def test_eight_bit_files_ignore_the_bit_depth() -> None:
     """A station set to 12 bits still takes an 8-bit frame as it is."""
     assert np.array_equal(decoder.decode(encode(FRAME), bit_depth=12), FRAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import resource
@@ -12,6 +13,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from managers import wait_until
 from PIL import Image
@@ -467,3 +469,15 @@ def test_a_file_whose_every_row_is_refused_stays_and_is_reported(tmp_path: Path,
     assert station.files(station.drop) == {"bad.png"}
     [row] = station.rows("SELECT detail FROM event WHERE kind = 'row_refused'")
     assert row.detail.startswith("bad.png: ") and "closed_for_today" in row.detail
+
+
+def test_frames_that_leave_their_upper_bits_unused_are_reported_once(on_sqlite: Station):
+    """12-bit frames in 16-bit words are judged, with one event that names the cure."""
+    for number in range(3):
+        words = frame(number).astype(np.uint16) << 4
+        stream = io.BytesIO()
+        Image.fromarray(words).save(stream, "TIFF")
+        on_sqlite.deliver(f"dim{number}.tif", stream.getvalue())
+    assert on_sqlite.once()["inspected"] == 3
+    [(detail,)] = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'unused_bits'")
+    assert "data.bit_depth=12" in detail

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from trainer_samples import class_folders
 
 from trainer.data import datasets, frames
@@ -97,3 +99,19 @@ def test_no_room_anywhere_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_available_memory_is_a_sensible_number() -> None:
     """The available memory is between a megabyte and an exabyte."""
     assert 1e6 < frames.available_memory() < 1e18
+
+
+def test_frames_that_leave_their_upper_bits_unused_are_counted(tmp_path: Path) -> None:
+    """A set keeps the number of the highest bits that none of its 16-bit frames uses."""
+    for name, top in (("a", 1000), ("b", 4095)):
+        (tmp_path / name).mkdir()
+        words = np.linspace(0, top, 80 * 80).astype(np.uint16).reshape(80, 80)
+        Image.fromarray(words).save(tmp_path / name / "x.png")
+    assert load(tmp_path, []).unused_bits == 4
+    Image.fromarray(words << 4).save(tmp_path / "b" / "y.png")
+    assert load(tmp_path, []).unused_bits == 0
+    for folder in ("a", "b"):
+        for file in (tmp_path / folder).iterdir():
+            file.unlink()
+        Image.fromarray((words >> 4).astype(np.uint8)).save(tmp_path / folder / "x.png")
+    assert load(tmp_path, []).unused_bits is None

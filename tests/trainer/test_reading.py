@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from tiny_runs import RECIPE, run
 from torch import nn
@@ -71,3 +73,21 @@ def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path)
     assert seen[False] == {(72, 72), (96, 96)}, "views that teachers label, and whole frames"
     written = metadata.read(tmp_path / "run" / pipeline.ARTIFACT_FILE)
     assert (written.height, written.width) == (96, 96)
+
+
+def test_unused_upper_bits_are_named_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """12-bit frames in 16-bit words are trained on, and one line names the depth that suits them."""
+    data = class_folders(tmp_path / "data")
+    for file in data.rglob("*.png"):
+        with Image.open(file) as image:
+            words = np.array(image.convert("L")).astype(np.uint16) << 4
+        Image.fromarray(words).save(file)
+    for depth, lines in ((8, 1), (12, 0)):
+        caplog.clear()
+        recipe = Recipe(**RECIPE | {"data": {"bit_depth": depth}})
+        listing = pipeline.list_frames(recipe, data)
+        progress = Progress(Console(file=io.StringIO()))
+        reading.Reader(recipe, RunFolder(tmp_path / str(depth)), progress).labelled(listing)
+        said = [record.getMessage() for record in caplog.records if "bit_depth" in record.getMessage()]
+        assert len(said) == lines
+        assert all("data.bit_depth=12" in line for line in said)

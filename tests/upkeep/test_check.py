@@ -11,8 +11,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 from sqlalchemy.engine import URL
 from stations import Station
 
@@ -52,6 +54,7 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "clock",
         "database",
         "names",
+        "pixels",
         "results",
     ]
     assert not [finding for finding in result.values() if finding.level is Level.WRONG]
@@ -170,3 +173,25 @@ def test_a_results_folder_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[
     (tmp_path / "results").mkdir()
     assert found(station)["results"].level is Level.OK
     assert list((tmp_path / "results").iterdir()) == []
+
+
+def test_frames_that_leave_their_upper_bits_unused_are_noted(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """A camera with 12 bits in 16-bit words is found by what waits and by what was judged, with the cure."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), min_free_gigabytes=0)
+    day = station.archive / "2026-11-27" / "PASS"
+    day.mkdir(parents=True)
+    dim = np.random.default_rng(0).integers(0, 4096, (40, 50)).astype(np.uint16)
+    for folder in (station.drop, day):
+        Image.fromarray(dim).save(folder / "dim.png")
+        finding = found(station)["pixels"]
+        assert finding.level is Level.NOTE
+        assert "12 bits" in finding.detail
+        assert "data.bit_depth=12" in finding.detail
+        Image.fromarray(dim << 4).save(folder / "bright.png")
+        assert found(station)["pixels"].level is Level.OK
+        for file in folder.iterdir():
+            file.unlink()
+    (station.drop / "note.png").write_bytes(b"no image")
+    assert found(station)["pixels"].level is Level.OK

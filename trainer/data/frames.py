@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from inspector.imaging.decoder import ImageError, read_image
+from inspector.imaging.decoder import ImageError, read_image, read_picture
 from trainer.data.datasets import Frame
 from trainer.errors import DataError, Problem, UsageError
 
@@ -37,12 +37,14 @@ class FrameSet:
     """Decoded frames: ``images`` uint8[N, 1, h, w], ``labels`` int64[N], ``frames`` as listed.
 
     ``hashes`` are the frames' content hashes (:func:`content_hash`), empty for a frame that cannot be read.
+    ``unused_bits`` is the number of the highest bits that no frame in 16-bit words uses; None without any.
     """
 
     images: Tensor
     labels: Tensor
     frames: list[Frame]
     hashes: list[str] = field(default_factory=list)
+    unused_bits: int | None = None
 
     @property
     def runs(self) -> list[str | None]:
@@ -133,12 +135,15 @@ def load(
     """
     images = _allocate(len(frames), size, spill_folder)
     hashes = [""] * len(frames)
+    unused_bits: list[int] = []
 
     def decode(row: int) -> Problem | None:
         try:
-            pixels = read_image(frames[row].path, bit_depth=bit_depth)
-            hashes[row] = content_hash(pixels)
-            images[row] = resize(torch.from_numpy(pixels)[None])
+            picture = read_picture(frames[row].path, bit_depth=bit_depth)
+            hashes[row] = content_hash(picture.pixels)
+            images[row] = resize(torch.from_numpy(picture.pixels)[None])
+            if picture.unused_bits is not None:
+                unused_bits.append(picture.unused_bits)
         except ImageError as error:
             return Problem("unreadable image", f"{frames[row].path} ({error})", frames[row].path)
         finally:
@@ -147,9 +152,8 @@ def load(
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow and torch release the GIL
         problems.extend(problem for problem in pool.map(decode, range(len(frames))) if problem)
-    return FrameSet(
-        images, torch.tensor([frame.label for frame in frames], dtype=torch.int64), list(frames), hashes
-    )
+    labels = torch.tensor([frame.label for frame in frames], dtype=torch.int64)
+    return FrameSet(images, labels, list(frames), hashes, min(unused_bits, default=None))
 
 
 def _allocate(count: int, size: tuple[int, int], spill_folder: Path | None) -> Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from inspector.imaging.decoder import unused_bits_warning
 from trainer.data import unlabelled
 from trainer.data.datasets import Frame, Listing
 from trainer.data.frames import FrameSet, choose_view_size, load, training_size
@@ -78,6 +79,8 @@ class Reader:
         log.info(
             "%d frames to train on, %d held out, %d classes", len(train), len(valid), len(listing.classes)
         )
+        if warning := unused_bits_warning(train.unused_bits, self._recipe.data.bit_depth):
+            log.warning("%s: %s", listing.source, warning)
         return train, valid
 
     def with_unlabelled(
