@@ -56,23 +56,29 @@ def prune(
     delete: Annotated[
         bool, typer.Option("--delete", help="remove the images; without this option they are only counted")
     ] = False,
+    trust_clock: Annotated[
+        bool, typer.Option("--trust-clock", help="also if no file was recorded for more than 30 days")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove old images from the disk; their rows stay. Without --delete, only count them."""
     from inspector.locks import upkeep_lock
     from inspector.records import Place
     from inspector.times import DAY_US
-    from inspector.upkeep.prune import REASONS_TO_KEEP, Policy
+    from inspector.upkeep.prune import REASONS_TO_KEEP, Policy, require_plausible_clock
     from inspector.upkeep.prune import prune as work
 
     settings = load(config)
+    now_us = time.time_ns() // 1000
     policy = Policy(
-        before_us=time.time_ns() // 1000 - round(older_than * DAY_US),
+        before_us=now_us - round(older_than * DAY_US),
         verdicts=frozenset(verdict_of(word.upper()) for word in verdict or ["PASS"]),
         unreviewed=unreviewed,
         places=(Place.ARCHIVE, Place.QUARANTINE) if quarantined else (Place.ARCHIVE,),
     )
     with upkeep_lock(settings.quarantine_folder), open_ledger(settings) as store:
+        if older_than and not trust_clock:
+            require_plausible_clock(settings.url, settings.station, policy, now_us)
         result = work(
             store,
             settings.url,

@@ -14,7 +14,11 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
@@ -25,7 +29,14 @@ from inspector.ledger.schema import arrival, audit_sample, inspection, review
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
 from inspector.records import Outcome, Place, Verdict
+from inspector.times import DAY_US
+from inspector.upkeep.folders import is_text, walk
+from inspector.upkeep.reconcile import known_paths
 
+MAX_QUIET_DAYS: Final = (
+    30  # longer than a shop's holidays; a clock that jumps less removes images that much early
+)
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 REASONS_TO_KEEP = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _reason_to_keep
 
 
@@ -63,12 +74,12 @@ def prune(
     archive_folder: Path,
     quarantine_folder: Path,
     delete: bool,
-    track: Callable[[list[Path]], Iterable[Path]] = iter,
+    track: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> Pruned:
     """Remove what a policy lets go from one station's folders, oldest day first.
 
-    Only files that stand where the daemon puts them, ``<day>/<verdict or reason>/<file>``, with a row that
-    tells of just this file (size and time of change): whatever else lies there stays, folders too.
+    Only files that are where the daemon puts them, ``<day>/<verdict or reason>/[<sub-folder>/]<file>``, with
+    a row of just this file (size and time of change). Everything else stays, folders too.
 
     Args:
         store: the station's ledger.
@@ -77,7 +88,7 @@ def prune(
         archive_folder: where the station's images lie.
         quarantine_folder: where its unreadable files lie; looked at if the policy says so.
         delete: False only counts.
-        track: told the folders, to show how far it has got.
+        track: is given the days, to show how far it has got.
 
     Raises:
         FolderError: a folder's files cannot be removed by this user; nothing of it was.
@@ -86,13 +97,15 @@ def prune(
     """
     result = Pruned()
     roots = {Place.ARCHIVE: archive_folder, Place.QUARANTINE: quarantine_folder}
-    folders = {folder: place for place in policy.places for folder in sorted(roots[place].glob("*/*/"))}
+    days = [(place, day) for place in policy.places for day in _days(roots[place])]
     with database.reading(url) as engine:
-        for folder in track(list(folders)):
-            place = folders[folder]
-            if delete and not os.access(folder, os.W_OK | os.X_OK):
-                raise FolderError(f"{folder}: this user may not remove files; run it as the station's user")
-            for files in _files_in(folder, roots[place]):
+        for place, day in track(days):
+            known = partial(known_paths, engine, store.station, place)
+            for folder, files in _files_in(day, roots[place], known):
+                if delete and not os.access(folder, os.W_OK | os.X_OK):
+                    raise FolderError(
+                        f"{folder}: this user may not remove files; run it as the station's user"
+                    )
                 with database.transaction(engine) as connection:
                     found = _latest(connection, store.station, files, place)
                 reasons = {p: _reason_to_keep(found.get(p), status, policy) for p, status in files.items()}
@@ -106,21 +119,55 @@ def prune(
     return result
 
 
-def _files_in(folder: Path, root: Path) -> Iterator[dict[str, os.stat_result]]:
-    """A folder's files by the path that a row would give them, some at a time.
+def require_plausible_clock(url: URL | str, station: str, policy: Policy, now_us: int) -> None:
+    """Refuse to go by a clock that has run ahead, as the ledger shows it.
 
-    What is a folder itself, hidden, or not UTF-8 is none of the daemon's.
+    Each file's row has the time of the clock. Between two rows, or between the newest row and now, either the
+    station stood still or the clock was set forward. In the second case, images are younger than they seem.
+
+    Raises:
+        StationError: a gap of more than ``MAX_QUIET_DAYS`` since the instant that the policy goes by.
     """
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    for some in database.batches(files):
+    here = sa.select(stations.c.id).where(stations.c.name == station).scalar_subquery()
+    seen = sa.select(arrival.c.recorded_us.op("/")(DAY_US)).where(
+        arrival.c.station_id == here, arrival.c.outcome.not_in([Outcome.PRUNED, Outcome.REQUEUED])
+    )
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        days = sorted({*connection.scalars(seen.distinct()), now_us // DAY_US})
+    for before, after in pairwise(days):
+        if (
+            after - before > MAX_QUIET_DAYS
+            and after * DAY_US >= policy.before_us
+            and before * DAY_US < now_us
+        ):
+            first, last = (date.fromordinal(_EPOCH + day).isoformat() for day in (before, after))
+            raise StationError(
+                f"no file was recorded between {first} and {last}: if this computer's clock was wrong, "
+                f"no file was recorded between {first} and {last}: if this computer's clock was wrong, "
+            )
+
+
+def _days(root: Path) -> list[Path]:
+    """Return the folders of the days, the oldest first."""
+    return sorted(path for path in root.glob("[!.]*/") if not path.is_symlink())
+
+
+def _files_in(
+    day: Path, root: Path, known: Callable[[list[str]], set[str]]
+) -> Iterator[tuple[Path, dict[str, os.stat_result]]]:
+    """Yield each folder of a day with its files, by the path that a row would give them, some at a time.
+
+    A file outside a folder of a verdict or reason is not the daemon's, and neither is a folder.
+    """
+    for folder, entries in walk(day, known, below=root):
         found = {}
-        for file in some:
-            path = str(file.relative_to(root))
+        for path, entry in entries.items() if folder != day else ():
             with contextlib.suppress(FileNotFoundError):
-                status = file.lstat()
-                if path.encode(errors="ignore").decode() == path and not stat.S_ISDIR(status.st_mode):
+                status = entry.stat(follow_symlinks=False)
+                if is_text(path) and not stat.S_ISDIR(status.st_mode):
                     found[path] = status
-        yield found
+        if found:
+            yield folder, dict(sorted(found.items()))
 
 
 def _unlink(files: Iterable[Path]) -> None:

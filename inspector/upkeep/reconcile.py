@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from inspector.ledger.schema import arrival, signed
 from inspector.ledger.schema import station as stations
 from inspector.records import Outcome, Place
 from inspector.reports.query import Query, run
+from inspector.upkeep.folders import is_text, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,28 +150,20 @@ def _unknown_files(engine: sa.Engine, station: str, folder: Path, place: Place) 
 
     A quarantined folder is one arrival: what is in it came with it.
     """
-    folders = [folder] if folder.is_dir() else []
-    while folders:
-        here = folders.pop()
-        with os.scandir(here) as entries:
-            for batch in database.batches(entries):
-                paths = {str(Path(entry.path).relative_to(folder)): entry for entry in batch}
-                with database.transaction(engine) as connection:
-                    known = _known_paths(connection, station, paths, place)
-                for path in paths.keys() - known:
-                    if paths[path].is_dir(follow_symlinks=False):
-                        folders.append(folder / path)
-                    elif not Path(path).name.startswith("."):  # the daemon's journal; no arrival is hidden
-                        yield file_names.to_text(folder / path)
+    known = partial(known_paths, engine, station, place)
+    for _, files in walk(folder, known):
+        for path in files.keys() - known(list(files)):
+            yield file_names.to_text(folder / path)
 
 
-def _known_paths(connection: sa.Connection, station: str, paths: Iterable[str], place: Place) -> set[str]:
-    # The archive gives safe names; one that is not UTF-8 is none of its own, and no text to ask with.
-    askable = [path for path in paths if path.encode(errors="ignore").decode() == path]
+def known_paths(engine: sa.Engine, station: str, place: Place, paths: Iterable[str]) -> set[str]:
+    """Return those paths in a station's archive or quarantine that an arrival names."""
+    askable = [path for path in paths if is_text(path)]
     column = arrival.c.quarantine_id if place is Place.QUARANTINE else arrival.c.inspection_id
     query = (
         sa.select(arrival.c.path)
         .join(stations)
         .where(stations.c.name == station, arrival.c.path.in_(askable), column.is_not(None))
     )
-    return set(connection.scalars(query))
+    with database.transaction(engine) as connection:
+        return set(connection.scalars(query))

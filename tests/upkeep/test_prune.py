@@ -41,9 +41,9 @@ def test_without_delete_nothing_goes(shelf: Shelf) -> None:
     """The dry run, which is the default, counts what would go, says so, and leaves disk and ledger alone."""
     for n in range(3):
         shelf.image(f"{n}.png")
-    done = say(shelf, "prune", "--older-than", "30")
+    done = say(shelf, "prune", "--trust-clock", "--older-than", "30")
     assert (done.exit_code, "dry run: nothing was removed" in done.stderr) == (0, True)
-    assert figures(shelf, "prune", "--older-than", "30")["pruned"] == 3
+    assert figures(shelf, "prune", "--trust-clock", "--older-than", "30")["pruned"] == 3
     assert len(shelf.files(shelf.archive)) == 3
     assert shelf.rows("SELECT 1 FROM arrival WHERE outcome = 'pruned'") == []
     assert shelf.rows("SELECT 1 FROM event") == []
@@ -53,8 +53,8 @@ def test_old_pass_images_go_and_their_rows_stay(shelf: Shelf) -> None:
     """With --delete the old go, each with its row, the young stay; reconcile, trace and event tell of it."""
     number = shelf.image("old.png", days=31)
     shelf.image("young.png", days=29)
-    dry = figures(shelf, "prune", "--older-than", "30")
-    done = figures(shelf, "prune", "--older-than", "30", "--delete")
+    dry = figures(shelf, "prune", "--trust-clock", "--older-than", "30")
+    done = figures(shelf, "prune", "--trust-clock", "--older-than", "30", "--delete")
     assert dry == done | {"dry_run": True}
     assert (done["pruned"], done["bytes"], done["kept_young"]) == (1, len("old.png"), 1)
     assert shelf.files(shelf.archive) == {"2026-01-05/PASS/young.png"}
@@ -64,7 +64,7 @@ def test_old_pass_images_go_and_their_rows_stay(shelf: Shelf) -> None:
     [life] = figures(shelf, "trace", "--id", str(number))["lives"]
     assert [file["now"] for file in life["files"]] == ["pruned"]
     assert [row.detail for row in shelf.rows("SELECT detail FROM event")] == ["1 files, 7 bytes"]
-    assert figures(shelf, "prune", "--older-than", "30", "--delete")["pruned"] == 0
+    assert figures(shelf, "prune", "--trust-clock", "--older-than", "30", "--delete")["pruned"] == 0
 
 
 def test_verdicts_are_those_that_count(shelf: Shelf) -> None:
@@ -76,9 +76,14 @@ def test_verdicts_are_those_that_count(shelf: Shelf) -> None:
         ("failed", Verdict.FAIL, Verdict.FAIL),
     ):
         shelf.review(shelf.image(f"{name}.png", station_said), person_said)
-    assert figures(shelf, "prune", "--older-than", "1", "--delete")["pruned"] == 2
+    assert figures(shelf, "prune", "--trust-clock", "--older-than", "1", "--delete")["pruned"] == 2
     assert {Path(file).stem for file in shelf.files(shelf.archive)} == {"escape", "failed"}
-    assert figures(shelf, "prune", "--older-than", "1", "--verdict", "fail", "--delete")["pruned"] == 2
+    assert (
+        figures(shelf, "prune", "--trust-clock", "--older-than", "1", "--verdict", "fail", "--delete")[
+            "pruned"
+        ]
+        == 2
+    )
     assert shelf.reconcile()["unaccounted"] == 0
 
 
@@ -103,7 +108,7 @@ def test_quarantined_files_stay_unless_told(shelf: Shelf) -> None:
     shelf.unreadable("old.png")
     shelf.unreadable("young.png", days=1)
     assert figures(shelf, "prune", *EVERYTHING, "--delete")["pruned"] == 0
-    told = ("prune", "--older-than", "30", "--quarantined", "--delete")
+    told = ("prune", "--trust-clock", "--older-than", "30", "--quarantined", "--delete")
     done = figures(shelf, *told)
     assert (done["pruned"], done["kept_young"]) == (1, 1)
     assert shelf.files(shelf.quarantine) == {"2026-01-05/truncated/young.png"}
@@ -135,7 +140,7 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls:
     """Killed -9 between rows and last file, nothing is missed; the next prune finishes, no row twice."""
     for n in range(6):
         shelf.image(f"{n}.png")
-    words = ("prune", "--older-than", "1", "--delete")
+    words = ("prune", "--trust-clock", "--older-than", "1", "--delete")
     assert killed(shelf, "pathlib.Path.unlink", calls, *words) == -signal.SIGKILL
     assert len(shelf.files(shelf.archive)) == 6 - calls
     assert shelf.reconcile() | {"unaccounted": 0, "seen": 6} == shelf.reconcile()
@@ -148,20 +153,67 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls:
 def test_a_file_that_stands_again_is_not_taken_for_the_pruned_one(shelf: Shelf) -> None:
     """Where a pruned image's path holds something else, it is nobody's that prune knows, and stays."""
     shelf.image("a.png")
-    assert figures(shelf, "prune", "--older-than", "1", "--delete")["pruned"] == 1
+    assert figures(shelf, "prune", "--trust-clock", "--older-than", "1", "--delete")["pruned"] == 1
     (shelf.archive / "2026-01-05" / "PASS" / "a.png").write_text("restored by hand, other bytes")
-    assert figures(shelf, "prune", "--older-than", "1", "--delete")["kept_unknown"] == 1
+    assert figures(shelf, "prune", "--trust-clock", "--older-than", "1", "--delete")["kept_unknown"] == 1
     assert len(shelf.files(shelf.archive)) == 1
+
+
+def test_files_of_cameras_with_folders_of_their_own_go_too(shelf: Shelf) -> None:
+    """A station with sub-folders has retention too, although its files are one folder deeper."""
+    shelf.image("cam1/old.png")
+    shelf.image("cam2/old.png")
+    shelf.image("cam1/young.png", days=1)
+    shelf.image("old.png")
+    shelf.unreadable("cam1/bad.png")
+    stranger = shelf.archive / "2026-01-05" / "PASS" / "cam1" / "deeper" / "stranger.png"
+    stranger.parent.mkdir()
+    stranger.write_text("x")
+    done = figures(shelf, "prune", "--trust-clock", "--older-than", "30", "--quarantined", "--delete")
+    assert (done["pruned"], done["kept_young"], done["kept_unknown"]) == (4, 1, 1)
+    assert shelf.files(shelf.archive) == {
+        "2026-01-05/PASS/cam1/young.png",
+        "2026-01-05/PASS/cam1/deeper/stranger.png",
+    }
+
+
+def test_no_link_leads_prune_out_of_the_archive(shelf: Shelf, tmp_path: Path) -> None:
+    """A folder that a link leads to is none of the archive's, whatever its files are called."""
+    shelf.image("old.png")
+    (shelf.archive / "2026-01-05").rename(tmp_path / "elsewhere")
+    (shelf.archive / "2026-01-05").symlink_to(tmp_path / "elsewhere")
+    assert figures(shelf, "prune", "--trust-clock", "--older-than", "30", "--delete")["pruned"] == 0
+    assert (tmp_path / "elsewhere" / "PASS" / "old.png").exists()
+
+
+@pytest.mark.parametrize("newest_days", [40, 0], ids=["no image since", "and new images since"])
+def test_a_clock_that_has_run_ahead_removes_nothing(shelf: Shelf, newest_days: float) -> None:
+    """More than 30 days without a row may be a clock that was set forward: prune asks a person."""
+    shelf.image("seconds-old.png", days=40)
+    shelf.image("newest.png", days=newest_days)
+    words = "prune", "--older-than", "35", "--delete"
+    with pytest.raises(StationError, match="no file was recorded between"):
+        say(shelf, *words)
+    assert len(shelf.files(shelf.archive)) == 2
+    assert shelf.rows("SELECT 1 FROM arrival WHERE outcome = 'pruned'") == []
+    assert figures(shelf, *words, "--trust-clock")["pruned"] == (2 if newest_days else 1)
+
+
+def test_a_station_without_gaps_is_pruned_by_the_clock(shelf: Shelf) -> None:
+    """A row at least every 30 days up to now is enough; an older gap does not matter."""
+    for days in (200, 100, 80, 60, 40, 20, 0):
+        shelf.image(f"{days}.png", days=days)
+    assert figures(shelf, "prune", "--older-than", "90", "--delete")["pruned"] == 2
 
 
 def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
     """An unknown verdict is a usage error, two such commands at once are refused, and an age is asked for."""
     with pytest.raises(UsageError, match="--verdict 'GOOD' is no verdict"):
-        say(shelf, "prune", "--older-than", "1", "--verdict", "good")
+        say(shelf, "prune", "--trust-clock", "--older-than", "1", "--verdict", "good")
     assert say(shelf, "prune").exit_code == 2
     by_whom = rf"another prune or requeue \(process {os.getpid()}\) is at work"
     with upkeep_lock(shelf.quarantine), pytest.raises(StationError, match=by_whom):
-        say(shelf, "prune", "--older-than", "1")
+        say(shelf, "prune", "--trust-clock", "--older-than", "1")
 
 
 def test_prune_beside_the_daemon_at_work(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> None:

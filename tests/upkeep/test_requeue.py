@@ -128,7 +128,10 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_requeue(shelf: Shelf, call
     assert len(list(shelf.drop.iterdir())) == calls
     found = shelf.reconcile()
     assert (found["seen"], found["quarantined"], found["pending"], found["unaccounted"]) == (5, 0, 5, 0)
-    assert figures(shelf, "prune", "--older-than", "0", "--quarantined", "--delete")["pruned"] == 0
+    assert (
+        figures(shelf, "prune", "--trust-clock", "--older-than", "0", "--quarantined", "--delete")["pruned"]
+        == 0
+    )
     assert figures(shelf, "requeue", "--reason", "none, only what was cut short")["requeued"] == 5 - calls
     assert (len(list(shelf.drop.iterdir())), shelf.files(shelf.quarantine)) == (5, set())
     assert len(shelf.rows("SELECT 1 FROM arrival WHERE outcome = 'requeued'")) == 5
