@@ -1,4 +1,6 @@
-"""Verdicts by people.
+"""Human verdicts.
 
-``verdicts`` records them and draws audit samples. ``export`` copies reviewed images into a training set.
+``verdicts`` checks them, reads them from CSV files, and draws audit samples. ``export`` copies reviewed
+images into a training set. Nothing is imported here, so that a command's ``--help`` does not wait for
+SQLAlchemy.
 """

@@ -1,4 +1,4 @@
-"""Reviewed images as a data set for ``weld-train --data``: copies, each with the class that a person gave."""
+"""Reviewed images as a data set for ``weld-train --data``: copies with the classes that people gave."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LABELS = "labels.csv"
 
 @dataclass(slots=True)
 class Exported:
-    """What became of the reviewed images; ``details`` names each that could not be copied."""
+    """Counts of the reviewed images; ``details`` has a line for each that could not be copied."""
 
     exported: int = 0
-    repeated: int = 0  # the same bytes again: one file, with the latest verdict
-    undecided: int = 0  # the person could not tell
-    unlabelled: int = 0  # decided, but of which class is not known
-    missing: int = 0  # the file is not where the ledger says
-    changed: int = 0  # its bytes are not those that were judged
+    repeated: int = 0  # the same bytes again: exported once, with the latest verdict
+    undecided: int = 0  # the person could not decide
+    unlabelled: int = 0  # decided, but the class is not known
+    missing: int = 0  # the file is not at the path in the ledger
+    changed: int = 0  # its bytes differ from those that were judged
     details: list[str] = field(default_factory=list)
 
 
@@ -51,29 +51,29 @@ def export(
 ) -> Exported:
     """Copy one station's reviewed images to a new folder with a ``labels.csv`` of ``path,label,run``.
 
-    The label is the class that the person named; where they named none, the station's class if they agreed
-    with it, or the one class that the shop accepts if they passed the image. The run keeps near-copies
-    together in a split: frames of one pass over a seam, else of one day. All or nothing: the folder
-    appears when it is complete.
+    The label is the class that the person named. If they named none, it is the station's class if they agreed
+    with it, or the accepted class if they passed the image and there is only one. The run keeps near-copies
+    together in a split: frames of one pass over a seam, else of one day. The folder appears only when it is
+    complete.
 
     Args:
         url: the quality database.
-        out: the folder to make; must not exist, or be empty.
-        station: whose images.
-        archive_folder: where the station's images lie.
-        since: of the judgement, see :func:`inspector.times.instants`.
+        out: the folder to create; it must be empty or not exist.
+        station: the station that judged the images.
+        archive_folder: the archive of that station.
+        since: begin of the judgements, see :func:`inspector.times.instants`.
         until: the same.
         part: only this one; None: all.
         zone: the station's time zone.
 
     Raises:
-        UsageError: a bad date, a folder that holds something, or nothing to export.
+        UsageError: a bad date, a folder that is not empty, or nothing to export.
         StoreUnavailable: the server does not answer.
         StationError: the copies cannot be written.
     """
     first, last = times.instants(since, until, zone)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out}: is there already; name a new folder")
+        raise UsageError(f"--out {out}: exists already; name a new folder")
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     result = Exported()
     try:
@@ -98,7 +98,7 @@ def export(
 
 
 def _reviewed(station: str, first: int, last: int, part: str | None) -> sa.Select[Any]:
-    """Reviewed images with their latest human verdict, the latest review first."""
+    """Return a query for reviewed images with their latest human verdict, the latest review first."""
     newest = sa.select(sa.func.max(review.c.id)).group_by(review.c.inspection_id)
     query = (
         sa.select(
@@ -124,7 +124,7 @@ def _reviewed(station: str, first: int, last: int, part: str | None) -> sa.Selec
 def _copied(
     rows: Sequence[sa.Row[Any]], archive_folder: Path, out: Path, result: Exported
 ) -> Iterator[tuple[str, str, str]]:
-    """Copy each image once; gives its row of the table."""
+    """Copy each image once, and give its row of the table."""
     seen: set[str] = set()
     for row in rows:
         if row.sha256 in seen:
@@ -140,14 +140,14 @@ def _copied(
         name = f"images/{row.id}-{row.sha256[:8]}{PurePosixPath(row.archive_path).suffix}"
         source = archive_folder / row.archive_path
         try:
-            content = source.read_bytes()  # once: what is hashed is what is written
+            content = source.read_bytes()  # read once: the hashed bytes are the written ones
         except OSError as error:
             result.missing += 1
             result.details.append(f"{source}: {error.strerror}")
             continue
         if hashlib.sha256(content).hexdigest() != row.sha256:
             result.changed += 1
-            result.details.append(f"{source}: other bytes than those that were judged")
+            result.details.append(f"{source}: its bytes differ from those that were judged")
             continue
         (out / name).write_bytes(content)
         result.exported += 1
@@ -155,7 +155,7 @@ def _copied(
 
 
 def label_of(row: Any) -> str | None:
-    """The class to teach, or None where the person's verdict does not tell it."""
+    """Return the class to teach, or None if the person's verdict does not determine it."""
     if row.human_verdict == Verdict.REVIEW:
         return None
     if row.human_label is not None:
@@ -171,7 +171,7 @@ def label_of(row: Any) -> str | None:
 
 
 def run_of(row: Any) -> str:
-    """What frames share that are near-copies of each other: station, part, seam and pass, else the day."""
+    """Return what near-copies have in common: station, part, seam and pass, else the day."""
     where = [row.camera, row.part, row.seam, f"pass {row.pass_no}"] if row.part else [row.local_day]
     return " ".join(" ".join(word.split()) for word in (f"station {row.station_id}", *where) if word)
 

@@ -1,4 +1,4 @@
-"""Human verdicts: what a person may say of an image, a whole CSV of it, and fair samples of what passed."""
+"""Human verdicts: their rules, verdicts from a CSV file, and random samples of PASS images to review."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
 from inspector.spreadsheets import from_cell
 
-ANSWER_COLUMNS = ("human_verdict", "human_label", "reviewer", "note")  # beside the id, what a person fills in
-# Of the report review_queue, so that its rows can be filled in and sent back.
+ANSWER_COLUMNS = ("human_verdict", "human_label", "reviewer", "note")  # a person fills these in
+# The columns of the report review_queue, so that its rows can be filled in and imported.
 _QUEUE_COLUMNS = (
     "why waiting station source_name part seam inspected verdict label confidence reason archive_path"
 )
@@ -40,7 +40,7 @@ class Draw:
 
 
 def roles(connection: sa.Connection) -> dict[str, set[str]]:
-    """Every class that an artifact of this database knows, with its roles: ``accept``, ``defect``."""
+    """Return every class that an artifact of this database knows, with its roles (accept, defect)."""
     found: dict[str, set[str]] = defaultdict(set)
     for metadata in connection.scalars(sa.select(model.c.metadata)):
         for known in metadata["classes"]:
@@ -49,12 +49,12 @@ def roles(connection: sa.Connection) -> dict[str, set[str]]:
 
 
 def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = False) -> list[str | None]:
-    """For each review what is wrong with it, or None.
+    """Return for each review what is wrong with it, or None.
 
     Args:
         url: the quality database.
-        reviews: what people say.
-        new_class: take classes that no artifact knows yet, as a class to learn.
+        reviews: human verdicts.
+        new_class: accept classes that no artifact knows yet, for the next artifact to learn.
 
     Raises:
         SchemaError: the database lacks the schema.
@@ -78,7 +78,7 @@ def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = Fal
 
 def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) -> str | None:
     if not review.reviewer.strip():
-        return "nobody is named as the reviewer"
+        return "the reviewer has no name"
     if review.label is None:
         return None
     if review.label not in known:
@@ -86,20 +86,20 @@ def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) 
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
         return None if new_class else f"no artifact knows a class {review.label!r}; {hint}"
     if review.verdict is Verdict.FAIL and known[review.label] == {"accept"}:
-        return f"FAIL and {review.label!r}, which the shop accepts, contradict each other"
+        return f"FAIL contradicts {review.label!r}, an accepted class"
     return None
 
 
 def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
-    """Verdicts of a CSV: for each filled-in row its line number with the review, or with what is wrong.
+    """Read verdicts from a CSV file: for each row its line number, and the review or what is wrong with it.
 
-    Columns ``id`` and ``human_verdict``, optionally ``human_label``, ``reviewer`` and ``note``; those of
-    ``weld-inspect review next --format csv`` may stay. Rows without a verdict are left out. See
-    :mod:`inspector.tables` for what spreadsheets may write.
+    The columns are ``id`` and ``human_verdict``, optionally ``human_label``, ``reviewer`` and ``note``. The
+    columns of ``weld-inspect review next --format csv`` may be there too. Rows without a verdict are left
+    out. :mod:`inspector.tables` describes the forms that spreadsheets write.
 
     Args:
         path: the file.
-        reviewer: who looked, where the column is missing or empty.
+        reviewer: name of the reviewer for rows without one.
 
     Raises:
         UsageError: the file cannot be read, or its columns are wrong.
@@ -123,7 +123,7 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
     unknown = [name for name in columns if name not in allowed]
     if unknown:
         near = difflib.get_close_matches(unknown[0], ANSWER_COLUMNS, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else "; take it out"
+        hint = f"; did you mean '{near[0]}'?" if near else "; remove it"
         raise UsageError(f"{path}: there is no column {unknown[0]!r}{hint}")
 
 
@@ -139,11 +139,11 @@ def _answers(
         elif not cells["human_verdict"]:
             continue
         elif not (cells["id"].isascii() and cells["id"].isdecimal() and len(cells["id"]) < 19):
-            yield line, f"{cells['id']!r} is no number of an inspection"
+            yield line, f"{cells['id']!r} is not the number of an inspection"
         elif cells["human_verdict"].upper() not in Verdict.__members__:
             yield line, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
         elif (inspection := int(cells["id"])) in seen:
-            yield line, f"inspection {inspection} stands in line {seen[inspection]} already"
+            yield line, f"inspection {inspection} is in line {seen[inspection]} already"
         else:
             seen[inspection] = line
             yield (
@@ -169,17 +169,17 @@ def draw(
     part: str | None = None,
     zone: tzinfo = UTC,
 ) -> Draw:
-    """Draw a random sample of the station's PASS images and record it, for people to look at.
+    """Draw a random sample of the station's PASS images, and record it for people to review.
 
-    Every image of the selection that is in no sample yet has the same chance, so the share of them that
-    people fail estimates the share of defects that are let through. The same seed draws the same images
-    from the same rows.
+    Every image of the selection that is in no sample yet has the same chance. The share of the sample that
+    people fail therefore estimates the share of defects among all PASS images. The same seed draws the same
+    images from the same rows.
 
     Args:
         store: the station's ledger.
         url: its database.
-        count: images to draw; all where there are fewer.
-        seed: of the draw.
+        count: number of images to draw; all if there are fewer.
+        seed: seed of the draw.
         since: see :func:`inspector.times.instants`.
         until: the same.
         part: only this one; None: all.
@@ -204,8 +204,8 @@ def draw(
     with database.reading(url) as engine, database.transaction(engine) as connection:
         population = connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
         if not population:
-            raise UsageError("no data: there is no PASS image to draw that is not in a sample already")
-        # Positions rather than ids: millions of ids need not be in memory for a few hundred of them.
+            raise UsageError("no data: every PASS image of the selection is in a sample already")
+        # Positions are drawn, not ids, so that millions of ids need not be in memory at once.
         positions = set(random.Random(seed).sample(range(population), min(count, population)))
         streamed = connection.execution_options(yield_per=10_000).execute(query.order_by(table.id)).scalars()
         chosen = [inspection for position, inspection in enumerate(streamed) if position in positions]

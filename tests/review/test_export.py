@@ -1,4 +1,4 @@
-"""Reviewed images become a data set that the trainer reads: copies, right labels, right bytes, or named."""
+"""Reviewed images as a data set for the trainer: labels, bytes, runs, and images that are left out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROLES = {"good": "accept", "fair": "accept", "pore": "defect", "crack": "defect"
 def taught(
     verdict: str, label: str, human_verdict: str, human_label: str | None = None, without: str = ""
 ) -> str | None:
-    """The class that this image teaches; the artifact lacks the class ``without``."""
+    """Return the class that this image teaches; the artifact lacks the class ``without``."""
     classes = [{"name": name, "role": role} for name, role in ROLES.items() if name != without]
     return label_of(
         SimpleNamespace(
@@ -39,21 +39,21 @@ def taught(
 
 
 def test_the_label_is_what_the_person_said_or_agreed_to() -> None:
-    """A named class wins; else what the station named if the person agreed; else nothing is made up."""
+    """A class that the person named wins, else the station's if they agreed; else there is no label."""
     assert taught("FAIL", "pore", "FAIL", "crack") == "crack"
     assert taught("FAIL", "pore", "FAIL", "undercut") == "undercut", "a class that the artifact lacks"
     assert taught("FAIL", "pore", "FAIL") == "pore"
     assert taught("PASS", "good", "PASS") == "good"
     assert taught("REVIEW", "fair", "PASS") == "fair"
-    assert taught("FAIL", "pore", "PASS") is None, "which of the two accepted classes is not known"
+    assert taught("FAIL", "pore", "PASS") is None, "there are two accepted classes"
     assert taught("FAIL", "pore", "PASS", without="fair") == "good"
-    assert taught("PASS", "good", "FAIL") is None, "a defect, but nobody said which"
+    assert taught("PASS", "good", "FAIL") is None, "the person did not name the defect"
     assert taught("REVIEW", "pore", "FAIL") is None
-    assert taught("FAIL", "pore", "REVIEW", "crack") is None, "they could not tell"
+    assert taught("FAIL", "pore", "REVIEW", "crack") is None, "the person could not decide"
 
 
 def test_the_run_keeps_near_copies_together() -> None:
-    """Frames of one pass over a seam are one run, whatever the names hold; without a part it is the day."""
+    """Frames of one pass over a seam are one run, with any names; frames without a part share their day."""
     row = {
         "station_id": 1,
         "camera": "c",
@@ -68,7 +68,7 @@ def test_the_run_keeps_near_copies_together() -> None:
 
 @pytest.fixture
 def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
-    """A station on each back end whose network passes everything; six images of two parts inspected."""
+    """Provide a station whose network passes everything, with six inspected images of two parts."""
     station = Station(
         tmp_path,
         tiny,
@@ -84,7 +84,7 @@ def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
 
 @pytest.fixture
 def weld_inspect(station: Station) -> Callable[..., Any]:
-    """Runs a command at the station; gives the finished run, or raises the error."""
+    """Provide a function that runs a command at the station; it returns the run, or raises the error."""
 
     def run(*words: object) -> Any:
         done = CliRunner().invoke(app, [*map(str, words), "--config", str(station.config)])
@@ -97,7 +97,7 @@ def weld_inspect(station: Station) -> Callable[..., Any]:
 
 
 def numbers(station: Station) -> dict[str, tuple[int, str]]:
-    """Inspection number and archive path by the number in the file's name."""
+    """Return inspection and archive path by the number in the file's name."""
     found = station.rows("SELECT source_name, id, archive_path FROM inspection")
     return {name.rpartition("_")[2].removesuffix(".png"): (number, path) for name, number, path in found}
 
@@ -105,7 +105,7 @@ def numbers(station: Station) -> dict[str, tuple[int, str]]:
 def test_the_trainer_reads_what_was_exported(
     station: Station, weld_inspect: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Each reviewed image is there with its class, run and bytes; the archive is as it was."""
+    """Each reviewed image is exported with its class, run and bytes; the archive does not change."""
     by_name, before = numbers(station), station.files(station.archive)
     labels = {"0": "good weld", "1": "burn through", "3": "contamination", "4": 'a "new"; class'}
     for name, label in labels.items():
@@ -126,20 +126,20 @@ def test_the_trainer_reads_what_was_exported(
     listing = datasets.read(out)
     assert not listing.problems
     found = {int(frame.path.name.partition("-")[0]): frame for frame in listing.frames}
-    for name, label in (labels | {"0": "contamination"}).items():  # the latest word counts
+    for name, label in (labels | {"0": "contamination"}).items():  # the latest verdict counts
         number, path = by_name[name]
         assert listing.classes[found[number].label] == label
         assert found[number].path.read_bytes() == (station.archive / path).read_bytes()
         assert found[number].run == f"station 1 it's; P{int(name) % 2} {int(name) // 4} pass 1"
     assert len(found) == 4
     assert station.files(station.archive) == before
-    assert not list(tmp_path.glob(".set*")), "nothing unfinished is left"
+    assert not list(tmp_path.glob(".set*")), "no unfinished folder is left"
 
 
 def test_changed_and_missing_files_are_left_out_and_named(
     station: Station, weld_inspect: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Other bytes than those that were judged teach nothing; what is gone is named; the rest is exported."""
+    """Changed and missing files are reported and left out; the others are exported."""
     by_name = numbers(station)
     for number, _ in by_name.values():
         weld_inspect("review", "set", number, "--verdict", "PASS", "--label", "good weld")
@@ -160,7 +160,7 @@ def test_changed_and_missing_files_are_left_out_and_named(
 def test_the_same_bytes_are_one_file(
     station: Station, weld_inspect: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """An image that came under two names, reviewed twice, is exported once, with the latest word."""
+    """An image with two names and two reviews is exported once, with the latest verdict."""
     station.put("it's; P9_1_100.png", seed=0)
     station.once()
     by_name = numbers(station)
@@ -175,13 +175,13 @@ def test_the_same_bytes_are_one_file(
 def test_an_export_is_whole_or_not_there(
     station: Station, weld_inspect: Callable[..., Any], tmp_path: Path
 ) -> None:
-    """Nothing to export, a folder that holds something or cannot be: one line, and no new folder."""
+    """If there is nothing to export or the folder is not usable, one line says so and no folder is made."""
     with pytest.raises(UsageError, match="no data: no reviewed image with a known class to export"):
         weld_inspect("export", "--out", tmp_path / "set")
     weld_inspect("review", "set", 1, "--verdict", "PASS", "--label", "good weld")
     with pytest.raises(UsageError, match="no data"):
         weld_inspect("export", "--out", tmp_path / "set", "--until", "2020-01-01")
-    with pytest.raises(UsageError, match="is there already; name a new folder"):
+    with pytest.raises(UsageError, match="exists already; name a new folder"):
         weld_inspect("export", "--out", station.archive)
     with pytest.raises(StationError, match="cannot be written"):
         weld_inspect("export", "--out", station.config / "set")

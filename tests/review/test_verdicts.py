@@ -1,4 +1,4 @@
-"""Human verdicts: added and never changed, a CSV whole or not at all, samples that are fair."""
+"""Human verdicts: added and never changed, imports of whole CSV files, fair random samples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CLASSES = [
 
 
 def force(store: Store) -> InForce:
-    """An artifact that knows :data:`CLASSES`."""
+    """Return an artifact that knows :data:`CLASSES`."""
     return store.in_force(
         metadata=json.dumps({"classes": CLASSES}),
         artifact_sha256=sha("artifact"),
@@ -44,7 +44,7 @@ def force(store: Store) -> InForce:
 
 
 def fill(store: Store, images: int = 12) -> None:
-    """Images of each verdict in turn, an hour apart: PASS, FAIL, REVIEW, PASS ..."""
+    """Record images an hour apart, with the verdicts PASS, FAIL, REVIEW, PASS and so on."""
     kinds = [Verdict.PASS, Verdict.FAIL, Verdict.REVIEW]
     items = [
         inspected(
@@ -60,14 +60,14 @@ def fill(store: Store, images: int = 12) -> None:
 
 
 def rows(url: URL, sql: str) -> list[tuple[Any, ...]]:
-    """Rows of a query."""
+    """Return the rows of a query."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
         return [tuple(row) for row in connection.execute(sa.text(sql))]
 
 
 @pytest.fixture
 def weld_inspect(tmp_path: Path, url: URL, store: Store) -> Callable[..., str]:
-    """Runs a command on a filled database of each back end; gives stdout, or raises the error."""
+    """Provide a function that runs a command on a filled database; it returns stdout or raises the error."""
     fill(store)
     station = Station(tmp_path, tmp_path / "none.pt", url)
 
@@ -85,7 +85,7 @@ def weld_inspect(tmp_path: Path, url: URL, store: Store) -> Callable[..., str]:
 
 
 def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], url: URL) -> None:
-    """A second word of a person is a second row, the same word again is none; the station's own stands."""
+    """A new verdict of a person is a new row, the same one again is none; the station's verdict stays."""
     before = rows(url, "SELECT * FROM inspection ORDER BY id")
     weld_inspect("review", "set", 2, "--verdict", "pass", "--reviewer", "Ann O'Hara", "--note", 'so "so"')
     said = ("review", "set", 2, "--verdict", "FAIL", "--label", "burn through", "--reviewer", "bob")
@@ -106,14 +106,14 @@ def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], 
         ((1, "--verdict", "MAYBE"), "'MAYBE' is no verdict; use PASS, FAIL or REVIEW"),
         ((1, "--verdict", "FAIL", "--label", "burn trough"), "did you mean 'burn through'?"),
         ((1, "--verdict", "FAIL", "--label", "x"), "no artifact knows a class 'x'; there are a \"hole\""),
-        ((1, "--verdict", "FAIL", "--label", "good weld"), "which the shop accepts, contradict each other"),
-        ((1, "--verdict", "PASS", "--reviewer", " "), "nobody is named as the reviewer"),
+        ((1, "--verdict", "FAIL", "--label", "good weld"), "FAIL contradicts 'good weld', an accepted class"),
+        ((1, "--verdict", "PASS", "--reviewer", " "), "the reviewer has no name"),
     ],
 )
 def test_a_wrong_verdict_is_one_line(
     weld_inspect: Callable[..., str], url: URL, words: tuple[object, ...], message: str
 ) -> None:
-    """What cannot be meant is refused with what would be right, and nothing is written."""
+    """A verdict that makes no sense is refused with a hint, and nothing is written."""
     with pytest.raises(UsageError) as caught:
         weld_inspect("review", "set", *words)
     assert message in str(caught.value)
@@ -122,16 +122,16 @@ def test_a_wrong_verdict_is_one_line(
 
 
 def test_a_new_class_is_taken_when_asked_for(weld_inspect: Callable[..., str], url: URL) -> None:
-    """A class that no artifact knows yet can be named on purpose: it is what the next one learns."""
+    """A class that no artifact knows yet can be named on purpose, for the next artifact to learn."""
     weld_inspect("review", "set", 2, "--verdict", "FAIL", "--label", "undercut", "--new-class")
     assert rows(url, "SELECT label FROM review") == [("undercut",)]
 
 
-# --- what waits ------------------------------------------------------------------------------------------
+# --- the queue -------------------------------------------------------------------------------------------
 
 
 def test_next_shows_what_waits(weld_inspect: Callable[..., str]) -> None:
-    """REVIEW first, then FAIL; a verdict takes an image off the list, 'cannot tell' puts it at the end."""
+    """REVIEW comes first, then FAIL; a verdict removes an image, a person's REVIEW moves it to the end."""
 
     def waiting(*words: object) -> list[tuple[str, int]]:
         content = json.loads(weld_inspect("review", "next", "--format", "json", "--limit", 100, *words))
@@ -150,7 +150,7 @@ def test_next_shows_what_waits(weld_inspect: Callable[..., str]) -> None:
 
 
 def test_what_waits_comes_back_filled_in(weld_inspect: Callable[..., str], url: URL, tmp_path: Path) -> None:
-    """The CSV of 'next' is the very CSV that 'import' takes, once somebody has filled in its columns."""
+    """The CSV of 'next' can be imported as soon as its columns are filled in."""
     table = list(csv.DictReader(io.StringIO(weld_inspect("review", "next", "--format", "csv"))))
     assert table[0]["human_verdict"] == "", "the station's verdict must not come back as a person's"
     for line, (verdict, label) in zip(
@@ -179,7 +179,7 @@ def test_what_waits_comes_back_filled_in(weld_inspect: Callable[..., str], url: 
 def test_one_wrong_line_and_nothing_is_imported(
     weld_inspect: Callable[..., str], url: URL, tmp_path: Path, store: Store
 ) -> None:
-    """Every mistake is named with its line, and the right lines beside them are not written either."""
+    """Every mistake is reported with its line, and then no line is written, not even a right one."""
     path = tmp_path / "some.csv"
     path.write_text(
         "id,human_verdict,human_label\n1,PASS,good weld\n99,PASS,\n2,OK,\n3,FAIL,good weld\nx,PASS,\n"
@@ -193,9 +193,9 @@ def test_one_wrong_line_and_nothing_is_imported(
     assert told == [
         "line 3: there is no inspection 99",
         "line 4: 'OK' is no verdict; use PASS, FAIL or REVIEW",
-        "line 5: FAIL and 'good weld', which the shop accepts, contradict each other",
-        "line 6: 'x' is no number of an inspection",
-        "line 7: inspection 1 stands in line 2 already",
+        "line 5: FAIL contradicts 'good weld', an accepted class",
+        "line 6: 'x' is not the number of an inspection",
+        "line 7: inspection 1 is in line 2 already",
         "line 8: has more cells than the header",
         "line 9: no artifact knows a class 'crack'; there are a \"hole\"; or two, burn through, good weld",
     ]
@@ -203,7 +203,7 @@ def test_one_wrong_line_and_nothing_is_imported(
 
 
 def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
-    """Semicolons, a byte order mark, CRLF and cells with blanks around them, as spreadsheets write them."""
+    """Semicolons, a byte order mark, CRLF and blanks around cells are accepted as in spreadsheets."""
     path = tmp_path / "sheet.csv"
     path.write_bytes('\ufeffid;human_verdict;reviewer;note\r\n 7 ;pass;;"a;b"\r\n'.encode())
     assert read_csv(path, "ann") == [(2, Review(7, "ann", Verdict.PASS, None, "a;b"))]
@@ -211,7 +211,7 @@ def test_a_spreadsheets_csv_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("separator", "encoding"), [("\t", "utf-16"), (";", "utf-8-sig"), (",", "utf-8")])
 def test_each_form_of_excel_is_read_with_its_names(tmp_path: Path, separator: str, encoding: str) -> None:
-    """Excel's Unicode text and both kinds of CSV keep every name; empty cells at the end are no mistake."""
+    """Excel's Unicode text and both kinds of CSV keep every name; empty cells at the end are accepted."""
     path = tmp_path / "sheet.csv"
     lines = ["id|human_verdict|human_label|reviewer|note", "7|FAIL||J\u00f6rg|'Pore 2 mm'|||", "||||"]
     path.write_bytes("\r\n".join(lines).replace("|", separator).replace("'", '"').encode(encoding))
@@ -219,7 +219,7 @@ def test_each_form_of_excel_is_read_with_its_names(tmp_path: Path, separator: st
 
 
 def test_text_that_a_csv_shows_as_text_is_read_as_it_was(tmp_path: Path) -> None:
-    """The apostrophe that keeps a spreadsheet from running a cell is no part of a class or a note."""
+    """The apostrophe that keeps a spreadsheet from running a cell is removed from classes and notes."""
     path = tmp_path / "a.csv"
     path.write_text("id,human_verdict,human_label,note\n7,FAIL,'=hole,'-3 mm\n8,PASS,'quoted',\n")
     assert read_csv(path, "ann") == [
@@ -234,7 +234,7 @@ def test_text_that_a_csv_shows_as_text_is_read_as_it_was(tmp_path: Path) -> None
         (b"", "lacks the column id and human_verdict"),
         (b"id,verdict\n1,PASS\n", "lacks the column human_verdict"),
         (b"id,human_verdict,human_lable\n", "no column 'human_lable'; did you mean 'human_label'?"),
-        (b"id,human_verdict,colour\n", "no column 'colour'; take it out"),
+        (b"id,human_verdict,colour\n", "no column 'colour'; remove it"),
         (b"id,human_verdict\n1,\xff\n", "save it as 'CSV UTF-8"),
         (b'id,human_verdict\n1,"PASS\n', "is no CSV"),
     ],
@@ -242,7 +242,7 @@ def test_text_that_a_csv_shows_as_text_is_read_as_it_was(tmp_path: Path) -> None
 def test_a_file_that_is_no_table_of_verdicts_is_one_line(
     tmp_path: Path, content: bytes, message: str
 ) -> None:
-    """Missing and misspelt columns, other encodings and broken quotes are named."""
+    """Missing and misspelt columns, other encodings and broken quotes are reported."""
     path = tmp_path / "odd.csv"
     path.write_bytes(content)
     with pytest.raises(UsageError) as caught:
@@ -259,7 +259,7 @@ def test_a_file_that_is_no_table_of_verdicts_is_one_line(
 def test_whatever_stands_in_the_file_there_is_no_traceback(
     tmp_path: Path, header: bytes, content: bytes
 ) -> None:
-    """Any bytes are verdicts, mistakes by line, or one clear line."""
+    """Any bytes give verdicts, mistakes by line, or one error message."""
     path = tmp_path / "wild.csv"
     path.write_bytes(header + content)
     try:
@@ -269,7 +269,7 @@ def test_whatever_stands_in_the_file_there_is_no_traceback(
 
 
 def test_a_thousand_verdicts_are_checked_and_written(store: Store, url: URL) -> None:
-    """More ids than one query takes: all are checked, and those that are wrong are found."""
+    """With more inspections than one query takes all are checked, and wrong ones are found."""
     store.record([inspected(f"{n}.png") for n in range(1001)], force(store))
     reviews = [Review(n + 1, "ann", Verdict.PASS) for n in range(1001)]
     assert mistakes(url, reviews) == [None] * 1001
@@ -282,12 +282,12 @@ def test_a_thousand_verdicts_are_checked_and_written(store: Store, url: URL) -> 
 
 
 def drawn(url: URL) -> list[int]:
-    """The images of all samples."""
+    """Return the images of all samples."""
     return [row[0] for row in rows(url, "SELECT inspection_id FROM audit_sample ORDER BY id")]
 
 
 def test_the_same_seed_draws_the_same_images_everywhere(url_of: Callable[[str], URL]) -> None:
-    """A draw can be repeated by its seed, on either back end; another seed draws others."""
+    """The same seed draws the same images on either back end; another seed draws others."""
     chosen = []
     for backend, seed in (("sqlite", 5), ("postgresql", 5), ("sqlite", 6)):
         url = url_of(backend)
@@ -301,7 +301,7 @@ def test_the_same_seed_draws_the_same_images_everywhere(url_of: Callable[[str], 
 
 
 def test_draws_meet_every_pass_image_once_and_nothing_else(store: Store, url: URL) -> None:
-    """Drawn until nothing is left, each PASS image of this station was in one sample; then it says so."""
+    """Repeated draws put each PASS image of this station into one sample; after the last one draw refuses."""
     fill(store, 30)
     with Store.open(url, "cell-2", seam_gap_s=300) as other:
         fill(other, 9)
@@ -318,14 +318,14 @@ def test_draws_meet_every_pass_image_once_and_nothing_else(store: Store, url: UR
 
 
 def test_every_image_has_the_same_chance(store: Store, url: URL) -> None:
-    """Over many seeds the places that are drawn are spread evenly: no corner of the day is left out."""
+    """Over many seeds every PASS image is drawn about equally often."""
     fill(store, 90)  # 30 PASS images
     counts = dict.fromkeys(
         (row[0] for row in rows(url, "SELECT id FROM inspection WHERE verdict = 'PASS'")), 0
     )
 
     class Noting(Store):
-        """A ledger that notes whom the draw chose in place of writing it, so that each draw is the first."""
+        """A ledger that counts the drawn images and records none, so that each draw is the first."""
 
         def record_sample(self, chosen: Any, *, seed: int, population: int) -> None:
             for number in chosen:
@@ -340,7 +340,7 @@ def test_every_image_has_the_same_chance(store: Store, url: URL) -> None:
 
 
 def test_a_sample_is_of_the_period_and_part(weld_inspect: Callable[..., str], url: URL) -> None:
-    """Only images of what was asked for are drawn and counted."""
+    """Only images of the given part and period are drawn and counted."""
     said = weld_inspect(
         "review", "sample", "--count", 5, "--seed", 1, "--json", "--part", "P1", "--since", "2026-01-05T09:00"
     )
