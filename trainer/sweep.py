@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from typing import Any
 import yaml
 
 from trainer import pipeline
-from trainer.errors import RecipeError, TrainingError
+from trainer.errors import DataError, Problem, RecipeError, TrainingError
 from trainer.learning.processes import Hardware
 from trainer.recipe_file import load
-from trainer.run.folder import RESULTS_FILE
+from trainer.run.folder import RESULTS_FILE, require_same_recipe
 from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,8 @@ def sweep(
 
     Raises:
         RecipeError: a change does not fit the recipe; no run has started.
+        RunError: a folder holds a finished run of another recipe.
+        DataError: the data is gone.
         KeyboardInterrupt: the user stopped the sweep; the same call resumes it.
     """
     planned = {
@@ -60,6 +63,11 @@ def sweep(
         for seed in seeds  # first, so that a sweep that is stopped has compared all changes on one seed
         for name, change in {UNCHANGED_RECIPE: [], **_changes(vary)}.items()
     }
+    if not data.exists():
+        raise DataError(data, [Problem("missing", "there is no such file or folder")])
+    for name, resolved in planned.items():
+        if (out / name / RESULTS_FILE).exists():
+            require_same_recipe(out / name, resolved)
     done: list[str] = []
     failed: dict[str, str] = {}
     for name, resolved in planned.items():
@@ -97,8 +105,13 @@ def finished(run: Path) -> dict[str, dict[str, Any]]:
 
 
 def _changes(vary: Sequence[str]) -> dict[str, list[str]]:
-    """Return the name and the override of each change."""
-    changes = {}
+    """Return the name and the override of each change.
+
+    A name has the last word of its key, or the whole key if two keys end alike.
+    """
+    changes: dict[str, list[str]] = {}
+    keys = {line.partition("=")[0] for line in vary}
+    last_words = Counter(key.rpartition(".")[2] for key in keys)
     for line in vary:
         key, _, text = line.partition("=")
         try:
@@ -111,6 +124,9 @@ def _changes(vary: Sequence[str]) -> dict[str, list[str]]:
             )
         for value in values:
             value_text = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
-            name = re.sub(r"[^\w.]+", "-", f"{key.rpartition('.')[2]}-{value_text}").strip("-")
-            changes[name] = [f"{key}={value_text}"]
+            last_word = key.rpartition(".")[2]
+            word = last_word if last_words[last_word] == 1 else key
+            name = re.sub(r"[^\w.]+", "-", f"{word}-{value_text}").strip("-")
+            if changes.setdefault(name, [f"{key}={value_text}"]) != [f"{key}={value_text}"]:
+                raise RecipeError(f"--vary {line}: two changes would write the folder {name}; run them apart")
     return changes

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -404,3 +405,18 @@ def test_more_processes_than_a_batch_can_feed_are_refused_with_the_number() -> N
             continue
         with pytest.raises(UsageError, match=f"use at most {most}, or a larger training.batch_size"):
             refuse_too_many_processes(recipe, frames, Many(processes))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 64, b"[]"])
+@pytest.mark.parametrize("name", ["run.json", "recipe.yaml", "checkpoints/teacher-1.pt"])
+def test_a_file_that_a_power_cut_damaged_is_named(
+    finished: Finished, tmp_path: Path, name: str, content: bytes
+) -> None:
+    """An empty or torn file of a run is one line with its name and a way out, and no traceback."""
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    (out / name).write_bytes(content)
+    with pytest.raises(RunError, match="damaged, as after a power cut") as caught:
+        run(finished.data, out)
+    assert str(out / name) in str(caught.value)
+    assert "\n" not in str(caught.value)

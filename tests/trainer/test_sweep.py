@@ -25,6 +25,7 @@ from trainer.recipe import Recipe
 from trainer.run.folder import RunFolder
 from trainer.run.identity import Identity
 from trainer.run.progress import Progress
+from trainer.sweep import _changes
 
 DECISIVE = ("split_fingerprint", "start", "git_commit", "environment")  # in run.json, besides the recipe
 VARY = ["--vary", "network.architecture=[mobilenet_v3_small]"]
@@ -76,6 +77,27 @@ def test_finished_runs_are_skipped(swept: Swept) -> None:
     status, stdout, stderr = weld_train(*swept.command("--seeds", "one"))
     assert (status, stdout) == (2, "")
     assert "'seed' Input should be a valid integer" in stderr
+
+
+def test_a_finished_run_of_another_recipe_is_not_taken_for_done(swept: Swept, tmp_path: Path) -> None:
+    """Another --set, or data that is gone, is refused by name instead of a list of finished runs."""
+    status, stdout, stderr = weld_train(*swept.command("--seeds", "0", "--set", "training.momentum=0.5"))
+    assert (status, stdout) == (2, "")
+    assert "recipe-seed0: holds another run (training.momentum is 0.9 there, 0.5 here)" in stderr
+    gone = replace(swept, data=tmp_path / "gone")
+    assert weld_train(*gone.command("--seeds", "0"))[0] == 2
+
+
+def test_changes_never_share_a_folder() -> None:
+    """Two keys that end alike are named whole, and values that make one name are refused."""
+    assert list(_changes(["training.mixup=[0]", "distillation.mixup=[0, 1]", "training.gamma=[1]"])) == [
+        "training.mixup-0",
+        "distillation.mixup-0",
+        "distillation.mixup-1",
+        "gamma-1",
+    ]
+    with pytest.raises(RecipeError, match="two changes would write the folder start-a-b"):
+        _changes(["network.start=[a b, a/b]"])
 
 
 def test_a_change_after_the_teachers_uses_their_files(swept: Swept) -> None:

@@ -7,6 +7,7 @@ checkpoint holds the weights, the optimizer and the schedule, but no state of a 
 from __future__ import annotations
 
 import math
+import pickle
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.data.frames import FrameSet
-from trainer.errors import TrainingError
+from trainer.errors import RunError, TrainingError
 from trainer.learning.processes import Hardware
 from trainer.learning.rounded_weights import rounded_weights
 from trainer.learning.schedule import Hyperparameters, autocast, moving_average, sgd
@@ -105,8 +106,19 @@ def epochs_done(checkpoint: Path) -> int:
 
 
 def _read(checkpoint: Path) -> dict[str, Any]:
-    """Read a checkpoint into the CPU's memory, so that a GPU's checkpoint resumes without a GPU."""
-    content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    """Read a checkpoint into the CPU's memory, so that a GPU's checkpoint resumes without a GPU.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    try:
+        content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        content["history"]
+    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
+        raise RunError(
+            f"{checkpoint}: is damaged, as after a power cut; remove it, and the same command trains this "
+            "network again"
+        ) from None
     return content
 
 

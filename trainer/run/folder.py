@@ -190,7 +190,10 @@ class RunFolder:
         path = self.path / name
         temporary = path.with_name(f".{path.name}.tmp")
         try:
-            temporary.write_text(text, encoding="utf-8", errors="surrogateescape")
+            with temporary.open("w", encoding="utf-8", errors="surrogateescape") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())  # else a power cut after the rename leaves an empty file
             temporary.replace(path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -208,18 +211,51 @@ class RunFolder:
         self.write(name, content if content.isascii() else f"\ufeff{content}")
 
 
+def require_same_recipe(run: Path, recipe: Recipe) -> None:
+    """Check that a finished run is one of this recipe.
+
+    Raises:
+        RunError: it is another one; the message names the differences.
+    """
+    ignored = {"network.grow"} | (
+        {"network.height", "network.width"} if recipe.network.height is None else set()
+    )
+    differences = [
+        line
+        for line in _differences(_read_recipe(run), recipe.resolved())
+        if line.partition(" ")[0] not in ignored  # the run took these from its frames
+    ]
+    if differences:
+        raise RunError(f"{run}: holds another run ({'; '.join(differences)}); give another --out")
+
+
 def _read_identity(run: Path) -> dict[str, Any] | None:
     """Return the identity of a run folder; None if the folder is not marked."""
     path = run / IDENTITY_FILE
     if not path.exists():
         return None
-    identity: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        identity = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        identity = None
+    if not isinstance(identity, dict) or "split_fingerprint" not in identity:
+        raise _damaged(path)
     return identity
 
 
 def _read_recipe(run: Path) -> dict[str, Any]:
-    recipe: dict[str, Any] = yaml.safe_load((run / RECIPE_FILE).read_text(encoding="utf-8"))
+    path = run / RECIPE_FILE
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        recipe = None
+    if not isinstance(recipe, dict):
+        raise _damaged(path)
     return recipe
+
+
+def _damaged(path: Path) -> RunError:
+    return RunError(f"{path}: is missing or damaged, as after a power cut; give another --out")
 
 
 def _differences(there: Any, here: Any, key: str = "") -> Iterable[str]:
