@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from inspector.network import metadata
 from inspector.network.metadata import ArtifactError, Thresholds
+from trainer.artifact.fitting import fit_ranges
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 
@@ -51,14 +52,47 @@ def test_temperature_softens_the_probabilities(tmp_path):
 
 
 def test_the_heat_map_shows_the_evidence(tmp_path):
-    """The heat map is the product of features and the top class's weights, scaled to 0 to 1."""
+    """The heat map is the top class's evidence beyond a black frame's, scaled to 0 to 1."""
     network = student()
     compiled(tmp_path / "a.pt", network, scheme="none")
     frame = frames(1, 72, 64)
     features = network.features(frame / 255)[0]
+    features = features - network.features(torch.zeros_like(frame) / 255)[0]
     evidence = torch.einsum("fhw,f->hw", features, network.head.weight[network(frame / 255).argmax()])
     expected = (evidence - evidence.min()) / (evidence.max() - evidence.min())
     torch.testing.assert_close(torch.jit.load(str(tmp_path / "a.pt"))(frame)[1][0], expected)
+
+
+@pytest.mark.parametrize("scheme", ["dynamic", "static", "none"])
+def test_a_black_frame_has_no_heat(tmp_path, scheme):
+    """A black frame has no heat, one with a trace of structure less than full, a usual one full heat."""
+    network = student()
+    compiled(tmp_path / "a.pt", network, scheme=scheme, ranges=fit_ranges(network, frames(8, 72, 64)))
+    module = torch.jit.load(str(tmp_path / "a.pt"))
+    usual = frames(1, 72, 64)
+    heat = module(torch.cat([torch.zeros_like(usual), usual // 64, usual]))[1].amax((1, 2))
+    assert float(heat[0]) == pytest.approx(0, abs=1e-3)
+    assert float(heat[1]) < 0.9
+    assert float(heat[2]) == 1
+
+
+def test_static_int8_that_was_calibrated_on_dark_frames_is_refused(tmp_path):
+    """Ranges of a tenth, as dark frames give them, clip the maps: other classes, and no file is written."""
+    network = student(seed=1)
+    dark = {name: reach / 10 for name, reach in fit_ranges(network, frames(8, 72, 64)).items()}
+    golden = [picture(seed) for seed in range(6)]
+    with pytest.raises(
+        ArtifactError, match=r"fp32 student's class on [0-4] of 6 frames only; use --scheme dynamic"
+    ):
+        compiled(tmp_path / "a.pt", network, scheme="static", ranges=dark, golden_images=golden)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_agreement_on_held_out_frames_decides(tmp_path):
+    """Int8 with the student's class on 85 of 100 held-out frames is refused, and with 95 of 100 it is not."""
+    with pytest.raises(ArtifactError, match="on 85 of 100 frames only; use --scheme none"):
+        compiled(tmp_path / "a.pt", agreement=(85, 100))
+    compiled(tmp_path / "a.pt", agreement=(95, 100))
 
 
 def test_frames_of_another_size_are_refused(tmp_path):

@@ -6,10 +6,10 @@ contract between the trainer and the inspector; see :mod:`inspector.network.meta
 
 # No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import io
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -29,25 +29,39 @@ from inspector.network.metadata import (
     WeldClass,
 )
 from inspector.network.metadata import read as read_metadata
+from trainer.artifact.publishing import publish
 from trainer.data.resizing import prepare
+from trainer.evaluation.metrics import wilson
 from trainer.evaluation.novelty import Novelty
 from trainer.int8.ranges import Ranges
-from trainer.int8.schemes import Compiled, Scheme, compile_network
+from trainer.int8.schemes import Compiled, Scheme, compile_network, same_top_class
 from trainer.network.weldnet import WeldNet
 
 MAX_GOLDEN_FRAMES = 3  # enough to check a network; more would turn a file of 3 MB into one of 5 MB
+FULL_SCALE_SHARE = 0.5  # of a usual frame's evidence: a frame that shows less is not stretched to full heat
+MIN_AGREEMENT = 0.95  # with the fp32 student's top class; int8 that is well calibrated reaches 97 to 100%
 MAX_GOLDEN_SIDE = 512  # pixels of the raw golden PNG: it checks decoder and resize, not a camera
 
 
 class ArtifactNetwork(nn.Module):
     """The methods of the artifact. A frame's answers never depend on the rest of its batch."""
 
-    def __init__(self, network: Compiled, student: WeldNet, novelty: Novelty) -> None:
+    def __init__(self, network: Compiled, student: WeldNet, novelty: Novelty, usual: Tensor) -> None:
+        """Take the parts, and ``usual`` frames, uint8[n, 1, H, W], which set the heat maps' full scale."""
         super().__init__()
         self.network = network
         self.class_weights = student.head.weight.detach().clone()
         self.novelty = novelty
         self.height, self.width = student.config.height, student.config.width
+        features = network(torch.zeros(1, 1, self.height, self.width, dtype=torch.uint8))[0][0]
+        self.black = torch.matmul(features, self.class_weights.t()).permute(2, 0, 1).contiguous()
+        self.full_scale = 1e-6  # a number, if even the usual frames show nothing
+        reaches: list[float] = []
+        for frame in torch.split(usual, 1):
+            features, _, logits = network(frame)
+            low, high = self.evidence(features[0], int(logits.argmax())).aminmax()
+            reaches.append(float(high - low))
+        self.full_scale = max(self.full_scale, FULL_SCALE_SHARE * sorted(reaches)[len(reaches) // 2])
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Prepared frames ``uint8[N, 1, H, W]``, N ≥ 1 → probabilities, heat maps and novelty.
@@ -73,17 +87,25 @@ class ArtifactNetwork(nn.Module):
     def heat_map(self, features: Tensor, label: int) -> Tensor:
         """The evidence for a class at each pixel of the features, ``float32[h, w]`` from 0 to 1.
 
-        The last layer is linear. So the product of its weights and a pixel's features is that pixel's part of
-        the class's logit, in the features' own unit and without the bias.
+        The scale is not stretched for a frame that shows less than usual frames do, so a blank frame has no
+        heat.
 
         Args:
             features: ``float32[h, w, F]``.
             label: number of the class.
         """
-        evidence = torch.matmul(features, self.class_weights[label])
+        evidence = self.evidence(features, label)
         low, high = evidence.aminmax()
         least, reach = float(low), float(high) - float(low)
-        return evidence.sub_(least).div_(max(reach, 1e-12))
+        return evidence.sub_(least).div_(max(reach, self.full_scale))
+
+    def evidence(self, features: Tensor, label: int) -> Tensor:
+        """How much more each pixel speaks for a class than a black frame's does, ``float32[h, w]``.
+
+        The last layer is linear. So the product of its weights and a pixel's features is that pixel's part of
+        the class's logit, in the features' own unit and without the bias.
+        """
+        return torch.matmul(features, self.class_weights[label]).sub_(self.black[label])
 
     @torch.jit.export
     def prepare(self, image: Tensor) -> Tensor:
@@ -109,6 +131,7 @@ def compile_artifact(
     calibrated: bool = False,
     ranges: Ranges | None = None,
     novelty: Novelty | None = None,
+    agreement: tuple[int, int] | None = None,
 ) -> Metadata:
     """Write the artifact, open it again, and move it to ``out`` only if its answers are right.
 
@@ -121,7 +144,7 @@ def compile_artifact(
             (fp32).
         classes: in the order of the network's outputs.
         golden_images: raw camera frames, uint8[h, w], at least one; the file contains a few of them.
-        metrics: of the fp32 student, with n, seeds and the split's fingerprint.
+        metrics: of the compiled network, with n, seeds and the split's fingerprint.
         recipe: of the training.
         name: of the model, for people and for every row of the database.
         version: of the model.
@@ -132,6 +155,8 @@ def compile_artifact(
         calibrated: True if ``temperature`` was fitted on held-out frames.
         ranges: of the student's maps; ``static`` needs them.
         novelty: fitted on the training frames; None: every frame has 0.
+        agreement: number of held-out frames with the fp32 student's top class, and number of held-out
+            frames; None: the golden frames have to show it.
 
     Raises:
         ArtifactError: student, classes or scheme do not fit, or the file's answers are wrong.
@@ -155,9 +180,16 @@ def compile_artifact(
         torch_version=torch.__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    module = _script(student, metadata, ranges, novelty or Novelty(student.head.in_features))
+    usual = torch.stack(
+        [
+            prepare(torch.from_numpy(np.array(pixels))[None], metadata.height, metadata.width)
+            for pixels in golden_images
+        ]
+    )
+    module = _script(student, metadata, ranges, novelty or Novelty(student.head.in_features), usual)
     png, frames = _golden_inputs(module, golden_images)
     golden = {"png": np.frombuffer(png, np.uint8), "frames": frames.numpy()} | _answers(module, frames)
+    _check_agreement(student, checked_scheme, usual, module, agreement)
     _publish(module, metadata, golden, out)
     return read_metadata(out)
 
@@ -191,11 +223,12 @@ def _check(
 
 
 def _script(
-    student: WeldNet, metadata: Metadata, ranges: Ranges | None, novelty: Novelty
+    student: WeldNet, metadata: Metadata, ranges: Ranges | None, novelty: Novelty, usual: Tensor
 ) -> torch.jit.ScriptModule:
     try:
         network = compile_network(student, metadata.quantization, ranges, metadata.temperature)
-        module = ArtifactNetwork(network, student, novelty).eval()
+        with torch.no_grad():
+            module = ArtifactNetwork(network, student, novelty, usual).eval()
         scripted: torch.jit.ScriptModule = torch.jit.script(module)
     except (RuntimeError, AttributeError) as error:  # this processor lacks an operator or a primitive
         reason = " ".join(str(error).split())[:200]
@@ -203,6 +236,28 @@ def _script(
             f"this machine cannot compile int8 ({reason}); use --scheme none, or an x86-64 machine"
         ) from None
     return scripted
+
+
+def _check_agreement(
+    student: WeldNet,
+    scheme: Scheme,
+    frames: Tensor,
+    module: torch.jit.ScriptModule,
+    agreement: tuple[int, int] | None,
+) -> None:
+    """Refuse int8 that answers other classes than the student, if that is no chance."""
+    if agreement is None:
+        with torch.no_grad():
+            exact = torch.cat([student(frame / 255) for frame in torch.split(frames, 1)])
+        answers = torch.from_numpy(_answers(module, frames)["probabilities"])
+        agreement = int(same_top_class(exact, answers).sum()), len(frames)
+    same, n = agreement
+    if wilson(same, n)[1] < MIN_AGREEMENT:
+        other = "dynamic" if scheme == "static" else "none"
+        raise ArtifactError(
+            f"scheme {scheme} has the fp32 student's class on {same} of {n} frames only; use --scheme "
+            f"{other}, or train on frames of the same exposure as the station's"
+        )
 
 
 def _golden_inputs(
@@ -239,18 +294,12 @@ def _publish(
     packed = io.BytesIO()
     np.savez_compressed(packed, **golden)  # type: ignore[arg-type]  # no key is allow_pickle
     extra = {METADATA_FILE: metadata.to_json(), GOLDEN_FILE: packed.getvalue()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    buffer = io.BytesIO()
+    torch.jit.save(module, buffer, _extra_files=extra)
     try:
-        torch.jit.save(module, str(temporary), _extra_files=extra)
-        _prove(temporary, golden)
-        _fsync(temporary)
-        temporary.replace(out)
-        _fsync(out.parent)
+        publish(buffer.getvalue(), out, partial(_prove, golden=golden))
     except OSError as error:
         raise ArtifactError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _prove(path: Path, golden: dict[str, NDArray[Any]]) -> None:
@@ -263,11 +312,3 @@ def _prove(path: Path, golden: dict[str, NDArray[Any]]) -> None:
             raise ArtifactError(
                 f"the saved network gives different {name} than before it was saved; compile it again"
             )
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

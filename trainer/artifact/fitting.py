@@ -25,15 +25,13 @@ from trainer.evaluation.novelty import Novelty, NoveltyThreshold, choose_thresho
 from trainer.evaluation.thresholds import Choice, choose_thresholds
 from trainer.int8 import ranges as map_ranges
 from trainer.int8.ranges import CALIBRATION_FRAMES, Ranges
-from trainer.int8.schemes import Compiled, Scheme, compile_network
+from trainer.int8.schemes import Compiled, Scheme, compile_network, same_top_class
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Thresholds as Wishes
 
 log = logging.getLogger(__name__)
 
 _NOVELTY_FRAMES = 2000  # at most, for the novelty's covariance of 512 features: some 40 s
-# A difference between two classes' probabilities that int8 may turn round: the tolerance of the golden frames
-_CLEAR_MARGIN = 0.05
 
 
 @dataclass(frozen=True)
@@ -110,13 +108,6 @@ def compiled_answers(network: Compiled, frames: Tensor) -> tuple[Tensor, Tensor]
     answers = [network(batch)[1:] for batch in torch.split(frames, network.at_once)]
     pooled, logits = (torch.cat(each) for each in zip(*answers, strict=True))
     return logits, pooled
-
-
-def same_top_class(exact: Tensor, compiled: Tensor) -> Tensor:
-    """Whether logits ``[N, C]`` have the exact ones' top class, or one nearly as likely, bool[N]."""
-    probabilities, answers = exact.softmax(dim=1), compiled.argmax(dim=1, keepdim=True)
-    margin = probabilities.amax(dim=1) - probabilities.gather(1, answers).squeeze(1)
-    return margin <= _CLEAR_MARGIN
 
 
 def _prepared(student: WeldNet, frames: Tensor) -> Tensor:

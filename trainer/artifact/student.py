@@ -38,6 +38,7 @@ class Fit:
     thresholds: Thresholds = field(default_factory=Thresholds)
     novelty: Novelty | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    agreement: tuple[int, int] | None = None  # of n held-out frames, those with the fp32 student's top class
 
     @classmethod
     def of(cls, fitted: SchemeFit) -> Fit:
@@ -59,6 +60,7 @@ class Fit:
                 "novelty": fitted.novelty_threshold.metadata,
                 "agreement_with_fp32": fitted.same_top_class / metrics["n"],
             },
+            (fitted.same_top_class, metrics["n"]),
         )
 
     def as_values(self) -> dict[str, Any]:
@@ -69,6 +71,7 @@ class Fit:
             "thresholds": self.thresholds.model_dump(),
             "novelty": self.novelty.state_dict() if self.novelty else None,
             "metrics": self.metrics,
+            "agreement": self.agreement,
         }
 
     @classmethod
@@ -84,6 +87,7 @@ class Fit:
             Thresholds(**values["thresholds"]),
             novelty,
             values["metrics"],
+            values["agreement"],
         )
 
 
@@ -145,6 +149,7 @@ class Student:
             calibrated=fit.calibrated,
             ranges=self.ranges,
             novelty=fit.novelty,
+            agreement=fit.agreement,
         )
 
     def _fit(self, scheme: str) -> Fit:
@@ -170,7 +175,9 @@ class Student:
             if "fits" in content:
                 fits = {scheme: Fit.from_values(each, features) for scheme, each in content["fits"].items()}
             else:
-                fits = dict.fromkeys(get_args(Scheme), Fit.from_values(content | {"metrics": {}}, features))
+                fits = dict.fromkeys(
+                    get_args(Scheme), Fit.from_values(content | {"metrics": {}, "agreement": None}, features)
+                )
             return cls(
                 network,
                 [WeldClass(**c) for c in content["classes"]],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -10,6 +12,8 @@ from torch.nn import functional as F
 
 from trainer.data.frames import FrameSet
 from trainer.data.resizing import prepare
+
+log = logging.getLogger(__name__)
 
 _HEIGHT, _WIDTH = 24, 40  # pixels
 _PENALTIES = tuple(10.0**exponent for exponent in range(-1, 5))  # for pixels of unit variance
@@ -19,27 +23,55 @@ _FOLDS = 5
 def ridge(train: FrameSet, valid: FrameSet, classes: int) -> Tensor:
     """Answers ``[N, classes]`` of a linear model, as shares that sum to one.
 
-    Its penalty is chosen by cross-validation over the training runs only. The shares are a softmax of the
+    Its penalty is chosen by cross-validation over the training runs only: most right answers, and of equal
+    penalties the one with the least squared error. A class of a single run is not counted, because the other
+    folds cannot know it. If no class has a second run, frames are the folds. The shares are a softmax of the
     regression's outputs. They give the top class, but are not probabilities.
     """
     pixels, unseen = _thumbnails(train), _thumbnails(valid)
     mean, spread = pixels.mean(dim=0), pixels.std().clamp_min(1e-6)
     pixels, unseen = (pixels - mean) / spread, (unseen - mean) / spread
     targets = F.one_hot(train.labels, classes).double()
-    folds = _folds(train)
-    right = [_right_answers(pixels, targets, folds, penalty) for penalty in _PENALTIES]
-    return _fit(pixels, targets, _PENALTIES[right.index(max(right))], unseen).softmax(dim=1).float()
+    penalty = choose_penalty(pixels, targets, train)
+    return _fit(pixels, targets, penalty, unseen).softmax(dim=1).float()
 
 
-def _right_answers(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: float) -> int:
-    """Count the frames that models of the other folds answer correctly."""
-    right = 0
+def choose_penalty(pixels: Tensor, targets: Tensor, train: FrameSet) -> float:
+    """Choose the penalty that answers the frames of other folds best.
+
+    Args:
+        pixels: ``float64[N, P]``.
+        targets: one-hot, ``float64[N, C]``.
+        train: the frames, with their runs.
+    """
+    runs = [run or frame.name for run, frame in zip(train.runs, train.frames, strict=True)]
+    folds = _folds(runs)
+    if not any(_known(folds, targets, fold).any() for fold in range(_FOLDS)):
+        log.warning(
+            "no class has frames of two training runs, so ridge's penalty is cross-validated on single frames"
+        )
+        folds = _folds([frame.name for frame in train.frames])
+    if not any(_known(folds, targets, fold).any() for fold in range(_FOLDS)):
+        return _PENALTIES[len(_PENALTIES) // 2]  # single frames of each class show nothing
+    return max(_PENALTIES, key=lambda penalty: _merit(pixels, targets, folds, penalty))
+
+
+def _merit(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: float) -> tuple[int, float]:
+    """Right answers of models of the other folds, and minus their squared error, which decides ties."""
+    right, error = 0, 0.0
     for fold in range(_FOLDS):
-        inside = folds == fold
-        if inside.any() and not inside.all():
-            answers = _fit(pixels[~inside], targets[~inside], penalty, pixels[inside]).argmax(1)
-            right += int((answers == targets[inside].argmax(1)).sum())
-    return right
+        known, outside = _known(folds, targets, fold), folds != fold
+        if known.any():
+            outputs = _fit(pixels[outside], targets[outside], penalty, pixels[known])
+            right += int((outputs.argmax(1) == targets[known].argmax(1)).sum())
+            error += float((outputs - targets[known]).square().sum())
+    return right, -error
+
+
+def _known(folds: Tensor, targets: Tensor, fold: int) -> Tensor:
+    """The frames of a fold with a class that other folds have, too, bool[N]."""
+    elsewhere = targets[folds != fold].sum(dim=0) > 0
+    return (folds == fold) & elsewhere[targets.argmax(dim=1)]
 
 
 def _fit(pixels: Tensor, targets: Tensor, penalty: float, unseen: Tensor) -> Tensor:
@@ -58,10 +90,9 @@ def _thumbnails(frames: FrameSet) -> Tensor:
     return torch.stack([prepare(image, _HEIGHT, _WIDTH).flatten() for image in frames.images]).double() / 255
 
 
-def _folds(frames: FrameSet) -> Tensor:
-    """The fold of each frame, int64[N]; frames of a run share a fold."""
-    runs = sorted({run or frame.name for run, frame in zip(frames.runs, frames.frames, strict=True)})
-    random.Random(0).shuffle(runs)
-    folds = {run: i % _FOLDS for i, run in enumerate(runs)}
-    named = zip(frames.runs, frames.frames, strict=True)
-    return torch.tensor([folds[run or frame.name] for run, frame in named])
+def _folds(groups: Sequence[str]) -> Tensor:
+    """The fold of each frame, int64[N]; frames of a group share a fold."""
+    names = sorted(set(groups))
+    random.Random(0).shuffle(names)
+    folds = {name: i % _FOLDS for i, name in enumerate(names)}
+    return torch.tensor([folds[name] for name in groups])

@@ -12,6 +12,9 @@ from trainer.int8.ranges import Ranges, pool_balances
 from trainer.int8.static import StaticWeldNet
 from trainer.network.weldnet import WeldNet
 
+# A difference between two classes' probabilities that int8 may turn round: the tolerance of the golden frames
+_CLEAR_MARGIN = 0.05
+
 Scheme = Literal["dynamic", "static", "none"]
 
 
@@ -57,3 +60,10 @@ def compile_network(
     if ranges is None:
         raise ValueError("static int8 needs the ranges that it was calibrated to")
     return StaticWeldNet(copy, ranges).eval()
+
+
+def same_top_class(exact: Tensor, compiled: Tensor) -> Tensor:
+    """Whether logits ``[N, C]`` have the exact ones' top class, or one nearly as likely, bool[N]."""
+    probabilities, answers = exact.softmax(dim=1), compiled.argmax(dim=1, keepdim=True)
+    margin = probabilities.amax(dim=1) - probabilities.gather(1, answers).squeeze(1)
+    return margin <= _CLEAR_MARGIN
