@@ -204,7 +204,7 @@ def draw(
     with database.reading(url) as engine, database.transaction(engine) as connection:
         population = connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
         if not population:
-            raise UsageError("no data: every PASS image of the selection is in a sample already")
+            raise UsageError("no data: there is no PASS image that is in no sample yet")
         # Positions are drawn, not ids, so that millions of ids need not be in memory at once.
         positions = set(random.Random(seed).sample(range(population), min(count, population)))
         streamed = connection.execution_options(yield_per=10_000).execute(query.order_by(table.id)).scalars()

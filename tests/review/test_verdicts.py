@@ -313,7 +313,7 @@ def test_draws_meet_every_pass_image_once_and_nothing_else(store: Store, url: UR
             url, "SELECT id FROM inspection WHERE verdict = 'PASS' AND station_id = 1 ORDER BY id"
         )
     ]
-    with pytest.raises(UsageError, match="no data: there is no PASS image to draw"):
+    with pytest.raises(UsageError, match="no data: there is no PASS image that is in no sample yet"):
         draw(store, url, 4, seed=9)
 
 
