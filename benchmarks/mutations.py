@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import random
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import imagecodecs
 import numpy as np
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 ODD_NUMBERS: Final = (
@@ -68,6 +72,51 @@ def bases(seed: int) -> list[tuple[str, bytes]]:
             image.save(stream, kind, **options)
             files.append((SUFFIXES[kind], stream.getvalue()))
     return files
+
+
+@functools.cache
+def unusual() -> tuple[Mutant, ...]:
+    """Sound files of unusual kinds; the kind says what has to become of each."""
+    grey = np.add.outer(np.arange(120), np.arange(100)).astype(np.uint8)
+    words, other = grey.astype(np.uint16), grey[::-1].copy()
+    png, jpg, bmp, plain = (_encoded(grey, kind) for kind in ("PNG", "JPEG", "BMP", "TIFF"))
+    tiffs = {
+        "planes.tif": (
+            _by_tifffile(np.stack([words] * 3), photometric="rgb", planarconfig="separate"),
+            "unsupported",
+        ),
+        "signed.tif": (_by_tifffile(grey.astype(np.int8)), "unsupported"),
+        "packed10.tif": (_by_tifffile(words, bitspersample=10), "unsupported"),
+        "bigtiff.tif": (_by_tifffile(words, bigtiff=True, byteorder=">"), "unsupported"),
+        "two.tif": (_by_tifffile(np.stack([grey, other])), "multi_frame"),
+        "dim.tif": (_by_tifffile(words, extratags=[(281, 3, 1, 4095, True)]), "judged"),
+    }
+    others = {
+        "12bit.jpg": (imagecodecs.jpeg8_encode(words << 4, bitspersample=12), "unsupported"),
+        "film.dcm": (bytes(128) + b"DICM" + bytes(1000), "unsupported"),
+        "padded.jpg": (jpg[:-2] + bytes(5) + jpg[-2:], "REVIEW"),
+        "blocks.jpg": (jpg + bytes(512), "judged"),
+        "two.png": (png + _encoded(other, "PNG"), "multi_frame"),
+        "two.jpg": (jpg + bytes(64) + _encoded(other, "JPEG"), "multi_frame"),
+        "two.bmp": (bmp + _encoded(other, "BMP"), "multi_frame"),
+        "twice.tif": (plain + _encoded(other, "TIFF"), "multi_frame"),
+        "again.bmp": (bmp[:3000] + bmp, "multi_frame"),
+    }
+    return tuple(
+        Mutant(name, content, f"unusual {outcome}") for name, (content, outcome) in (tiffs | others).items()
+    )
+
+
+def _encoded(pixels: NDArray[np.uint8], kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
+def _by_tifffile(pixels: NDArray[Any], **options: Any) -> bytes:
+    stream = io.BytesIO()
+    tifffile.imwrite(stream, pixels, **{"photometric": "minisblack", "metadata": None, **options})
+    return stream.getvalue()
 
 
 # --- damage to any file -------------------------------------------------------------------------------------
