@@ -14,11 +14,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inspector.imaging.decoder import read_image
 from inspector.network.metadata import WeldClass
+from trainer.artifact.artifact import MAX_GOLDEN_FRAMES, MAX_GOLDEN_SIDE
 from trainer.artifact.fitting import fit_ranges, fit_schemes
 from trainer.artifact.student import Fit, Student
 from trainer.data import datasets, duplicates, splits
@@ -42,7 +45,6 @@ log = logging.getLogger(__name__)
 
 ARTIFACT_FILE = "weldnet.pt"  # in the run folder; the name that a station's settings expect
 STUDENT_FILE = "student.pt"
-MAX_GOLDEN_FRAMES = 6  # one per class at most, because the artifact stores them
 
 
 class Stage(StrEnum):
@@ -233,10 +235,21 @@ def fit_student(
 
 
 def golden_frames(recipe: Recipe, train: FrameSet) -> list[Tensor]:
-    """Read the first training frame of each class as the camera wrote it, uint8[h, w]."""
+    """Read a training frame of some classes as the camera wrote it, uint8[h, w]; of a large one, the middle.
+
+    An artifact checks itself with a few frames, so the classes are spread over all of them.
+    """
     firsts = {frame.label: frame.path for frame in reversed(train.frames)}
-    paths = [firsts[label] for label in sorted(firsts)][:MAX_GOLDEN_FRAMES]
-    return [torch.from_numpy(read_image(path, bit_depth=recipe.data.bit_depth)) for path in paths]
+    labels = sorted(firsts)
+    spread = torch.linspace(0, len(labels) - 1, min(len(labels), MAX_GOLDEN_FRAMES)).round().int().tolist()
+    pixels = [read_image(firsts[labels[n]], bit_depth=recipe.data.bit_depth) for n in spread]
+    return [torch.from_numpy(_middle(each)) for each in pixels]
+
+
+def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = (min(side, MAX_GOLDEN_SIDE) for side in pixels.shape)
+    top, left = (pixels.shape[0] - height) // 2, (pixels.shape[1] - width) // 2
+    return pixels[top : top + height, left : left + width].copy()
 
 
 def write_results(folder: RunFolder, results: Results) -> None:

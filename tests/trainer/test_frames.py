@@ -60,6 +60,36 @@ def test_the_size_is_the_datas_within_limits(
     assert frames.choose_view_size(listing.frames, pixels, 8, enlarge) == size
 
 
+@pytest.mark.parametrize(
+    ("shapes", "pixels", "size", "said"),
+    [
+        ([(8, 8000)], 194_800, (64, 3042), "distorts shapes up to 21.0 times"),
+        ([(100, 2000)], 10_000, (64, 156), "distorts shapes up to 8.2 times"),
+        ([(100, 200), (200, 100)], 194_800, (150, 150), "100×200, 200×100 pixels become 150×150"),
+        ([(100, 120), (100, 125)], 194_800, (100, 122), ""),
+    ],
+)
+def test_the_pixels_are_a_bound_and_distortion_is_named(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    shapes: list[tuple[int, int]],
+    pixels: int,
+    size: tuple[int, int],
+    said: str,
+) -> None:
+    """Narrow frames keep within the pixels, and frames whose shape changes much are named."""
+    listed = []
+    for number, shape in enumerate(shapes):
+        Image.new("L", shape[::-1], number).save(tmp_path / f"{number}.png")
+        listed.append(datasets.Frame(tmp_path / f"{number}.png", f"{number}.png", 0))
+    with caplog.at_level(logging.WARNING):
+        chosen = frames.choose_view_size(listed, pixels, 8)
+    assert chosen == size
+    assert chosen[0] * chosen[1] <= pixels
+    assert said in caplog.text
+    assert bool(caplog.text) == bool(said)
+
+
 def test_every_unreadable_image_is_named(tmp_path: Path) -> None:
     """All damaged files are named with their reasons, and the other files are read."""
     class_folders(tmp_path)

@@ -19,12 +19,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from rich.console import Console
 from tiny_runs import RECIPE, epochs, read_csv, run, write_recipe
 from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector.network import metadata
 from trainer import pipeline
+from trainer.data.datasets import Frame
+from trainer.data.frames import FrameSet
 from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError, UsageError
 from trainer.evaluation import report
 from trainer.learning.networks import refuse_too_many_processes
@@ -420,3 +423,16 @@ def test_a_file_that_a_power_cut_damaged_is_named(
         run(finished.data, out)
     assert str(out / name) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_golden_frames_are_few_small_and_of_classes_from_first_to_last(tmp_path: Path) -> None:
+    """A student keeps three frames of at most 512 pixels a side, also of the last class."""
+    frames = []
+    for label in range(6):
+        path = tmp_path / f"{label}.png"
+        Image.new("L", (900, 700), 10 * label).save(path)
+        frames.append(Frame(path, path.name, label))
+    train = FrameSet(torch.zeros(6, 1, 64, 64, dtype=torch.uint8), torch.arange(6), frames)
+    golden = pipeline.golden_frames(Recipe(**RECIPE), train)
+    assert [tuple(frame.shape) for frame in golden] == [(512, 512)] * 3
+    assert [int(frame[0, 0]) for frame in golden][::2] == [0, 50]

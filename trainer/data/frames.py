@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ from trainer.errors import DataError, Problem, UsageError
 
 log = logging.getLogger(__name__)
 
+MIN_SIDE = 64  # pixels: WeldNet's stride
+MAX_STRETCH = 4 / 3  # of a frame's shape, without a warning: the largest that 'best' makes on purpose
 SIZE_SAMPLE_FRAMES = 20  # decoded to learn the data's size
 MAX_SHARE_OF_FREE_MEMORY = 0.6  # the rest is for networks, activations and other programs
 
@@ -106,7 +109,27 @@ def choose_view_size(
         raise DataError("the data", unreadable or [Problem("nothing to read", "there are no frames")])
     height, width = np.median(np.array(sides), axis=0)
     scale = min(enlarge, float(np.sqrt(max_pixels / (height * width))))
-    return max(64, round(height * scale / 2) * 2), max(64, round(width * scale / 2) * 2)
+    chosen = [max(MIN_SIDE, round(side * scale / 2) * 2) for side in (height, width)]
+    if math.prod(chosen) > max_pixels and min(chosen) == MIN_SIDE:  # a narrow frame, of which one side grew
+        chosen[chosen.index(max(chosen))] = max(MIN_SIDE, max_pixels // MIN_SIDE // 2 * 2)
+    _warn_of_distortion(sides, chosen[0], chosen[1])
+    return chosen[0], chosen[1]
+
+
+def _warn_of_distortion(sides: Sequence[tuple[int, ...]], height: int, width: int) -> None:
+    """Warn if frames change their shape by more than an augmentation would."""
+    stretches = [(width / height) / (side[1] / side[0]) for side in sides]
+    most = max(max(stretch, 1 / stretch) for stretch in stretches)
+    if most > MAX_STRETCH:
+        sizes = sorted({f"{side[1]}×{side[0]}" for side in sides})
+        log.warning(
+            "frames of %s pixels become %d×%d, which distorts shapes up to %.1f times; "
+            "use frames of one shape, or cut them first",
+            ", ".join(sizes[:5]) + (", …" if len(sizes) > 5 else ""),
+            width,
+            height,
+            most,
+        )
 
 
 def load(
