@@ -151,7 +151,9 @@ def _ours(network: WeldNet, scheme: Any, seen: Tensor, *, logits_alone: bool) ->
     if logits_alone:
         alone: Runtime = torch.jit.freeze(torch.jit.script(_Logits(compiled).eval())).forward
         return alone
-    module = ArtifactNetwork(compiled, network, Novelty(network.head.in_features)).eval()
+    with torch.no_grad():
+        novelty = Novelty(network.head.in_features)
+        module = ArtifactNetwork(compiled, network, novelty, seen[:1]).eval()
     forward = torch.jit.freeze(torch.jit.script(module)).forward  # the method that the station calls
     return lambda frames: forward(frames)[0]
 
