@@ -59,6 +59,11 @@ def once(config: Config, as_json: AsJson = False) -> None:
         },
         as_json,
     )
+    if totals.postponed:
+        raise StationError(
+            f"{totals.postponed} files stay in the drop folder, since the station could not read, record or "
+            "move them; fix what the log names, and run it again"
+        )
 
 
 @app.command()

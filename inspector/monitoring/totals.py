@@ -17,6 +17,7 @@ class Totals:
     duplicates: int = 0
     quarantined: int = 0
     pending: int = 0
+    postponed: int = 0  # of them, files that the station could not read, record or move
     seconds: float = 0.0
     inspecting_s: float = 0.0  # until the last image was moved, without the wait for broken files
     verdicts: Counter[str] = field(default_factory=Counter)

@@ -10,11 +10,13 @@ its file in the drop folder or its row in the ledger.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from inspector.errors import ImageError, RowRefused, Unavailable
 from inspector.imaging.decoder import unused_bits_warning
@@ -70,6 +72,9 @@ class Daemon:
         self._frames = WaitingFrames()
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
         self._artifact_trouble: str | None = None
+        self._unmoved: dict[
+            tuple[str, str | None], Path
+        ] = {}  # recorded in this run, and still in the folder
 
     def run(self) -> Totals:
         """Inspect until the stop flag is set or, in a single pass, nothing is left.
@@ -104,7 +109,7 @@ class Daemon:
         self.notifier.stopping()
         drain_until = time.monotonic() + self._pace.drain_s
         self._loop(until=lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
-        self.totals.pending = self.intake.pending()
+        self.totals.pending, self.totals.postponed = self._pending, self.intake.postponed()
         self.events.add("stop", self.totals.summary(self.totals.pending))
         self._record_events()
 
@@ -191,8 +196,7 @@ class Daemon:
                 fresh.append(frame)
             elif path := self.archive.unfilled_path(Place.ARCHIVE, entry.paths):
                 # It was recorded before a crash: the file moves to the path that its row names.
-                self._move(frame.taken, Place.ARCHIVE, path)
-                self.totals.inspected += 1
+                self.totals.inspected += self._move_late(frame.taken, Place.ARCHIVE, path)
             else:
                 duplicates.append((frame, self.rules.recorder.duplicate(frame, entry.inspection)))
         self._record_and_move(duplicates)
@@ -235,8 +239,7 @@ class Daemon:
             log.warning("quarantine: %s: %s", name, item.error, extra=extra)
             entry = known.get(item.taken.key)
             if entry and (path := self.archive.unfilled_path(Place.QUARANTINE, entry.paths)):
-                self._move(item.taken, Place.QUARANTINE, path)
-                self.totals.quarantined += 1
+                self.totals.quarantined += self._move_late(item.taken, Place.QUARANTINE, path)
             else:
                 rows.append((item, self.rules.recorder.quarantined(item)))
         self._record_and_move(rows)
@@ -254,7 +257,8 @@ class Daemon:
             return
         self.metrics.count_rows(rows)
         for item, row in recorded:
-            self._move(item.taken, row.place, row.final_path)
+            if not self._move(item.taken, row.place, row.final_path):
+                self._unmoved[item.taken.key] = item.taken.path
             if not isinstance(row, Quarantined):  # a warning has already named it
                 images_log.info("%s", line_about(row))
         self.totals.count(rows)
@@ -272,17 +276,26 @@ class Daemon:
             item.taken.close()
             self._postpone(item.taken.arrival, "row_refused", str(error))
 
-    def _move(self, taken: TakenFile, place: Place, path: str) -> None:
-        """Move a recorded file; one that cannot move stays, is read again later, and goes to that path."""
+    def _move_late(self, taken: TakenFile, place: Place, path: str) -> bool:
+        """Move a file that was recorded earlier; return whether this run has to count it now."""
+        is_counted = taken.key in self._unmoved
+        is_moved = self._move(taken, place, path)
+        if is_moved:
+            self._unmoved.pop(taken.key, None)
+        return is_moved and not is_counted
+
+    def _move(self, taken: TakenFile, place: Place, path: str) -> bool:
+        """Move a recorded file; return False if it stays, is read again later, and then goes to that path."""
         arrival = taken.arrival
         moved = self.outages.run(lambda: self.archive.deliver(taken, place, path))
         taken.close()
         if moved is Moved.FAILED:
             self._postpone(arrival, "move_failed", path)
-            return
+            return False
         if moved is not Moved.MOVED:
             self.events.add(f"move_{moved.value}", f"{arrival.source_name} to {path}")
         self.intake.release(arrival)
+        return True
 
     def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:
         """Try a file again after a growing pause, for as long as it takes; the first failure is an event."""
@@ -306,7 +319,7 @@ class Daemon:
             self._artifact_trouble = trouble
             self.events.add("artifact_file", trouble or f"{self.rules.artifact_file.path} is as it was")
         troubles = [*self.intake.troubles, *([trouble] if trouble else [])]
-        pending = self.intake.pending()
+        pending = self._pending
         self.notifier.status("; ".join([self.totals.summary(pending), *troubles]))
         self.metrics.set_waiting(pending, self.intake.oldest())
 
@@ -337,6 +350,11 @@ class Daemon:
     def _in_flight(self) -> int:
         """Files that are being read, wait for their batch, or are being judged."""
         return len(self._readings) + len(self._frames) + sum(map(len, self._judgings.values()))
+
+    @property
+    def _pending(self) -> int:
+        """Files that wait, without recorded ones that could not move; those are counted by their rows."""
+        return self.intake.pending() - sum(os.path.lexists(path) for path in self._unmoved.values())
 
     @property
     def _batches_under_judgement(self) -> int:

@@ -218,6 +218,10 @@ class Intake:
         )
         return self._only_first_scan and not self._beyond and all(hopeless)
 
+    def postponed(self) -> int:
+        """Number of files that wait because the station could not read, record or move them."""
+        return sum(file.failures > 0 for file in self._files.values())
+
     def _name_of(self, arrival: Arrival) -> str:
         return str(arrival.path.relative_to(self.folder))
 

@@ -143,7 +143,8 @@ def require_plausible_clock(url: URL | str, station: str, policy: Policy, now_us
             first, last = (date.fromordinal(_EPOCH + day).isoformat() for day in (before, after))
             raise StationError(
                 f"no file was recorded between {first} and {last}: if this computer's clock was wrong, "
-                f"no file was recorded between {first} and {last}: if this computer's clock was wrong, "
+                "images are younger than they seem; set the clock, or, if the station stood still, "
+                "give --trust-clock"
             )
 
 

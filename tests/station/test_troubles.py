@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,10 +16,14 @@ from managers import Manager, Worker, manager, wait_until, working
 from PIL import Image
 from sqlalchemy.engine import URL, make_url
 from stations import Station, frame
+from typer.testing import CliRunner
 
+from inspector.commands.cli import app
+from inspector.errors import StationError
 from inspector.ledger import database
 from inspector.ledger.store import migrate
-from inspector.station import outages
+from inspector.station import outages, renames
+from inspector.station.intake import Intake
 
 
 @pytest.fixture
@@ -156,8 +163,11 @@ def test_one_file_that_cannot_move_holds_nothing_up(on_sqlite: Station):
     for day in (0, 86_400):  # the test may run across midnight
         (on_sqlite.archive / time.strftime("%Y-%m-%d", time.gmtime(time.time() + day))).touch()
     (on_sqlite.drop / "bad.png").write_text("no picture")
-    totals = on_sqlite.once()
-    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (1, 1, 1)
+    with pytest.raises(StationError, match="1 files stay in the drop folder"):
+        on_sqlite.once()
+    [stop] = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'stop'")
+    assert (stop.detail[:12], stop.detail[-27:]) == ("1 inspected ", "s, 1 quarantined, 0 pending")
+    assert not on_sqlite.is_idle()
     assert [row.kind for row in on_sqlite.rows("SELECT kind FROM event")].count("move_failed") == 1
     for path in on_sqlite.archive.iterdir():
         path.unlink()
@@ -184,3 +194,39 @@ def test_a_bitmap_whose_tail_is_still_zero_is_read_again(
     [row] = on_sqlite.rows("SELECT archive_path, reason FROM inspection WHERE source_name = 'w.bmp'")
     assert (on_sqlite.archive / row.archive_path).read_bytes() == whole
     assert row.reason != "unfinished"
+
+
+# --- counts of a single pass --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moves_at_last", [True, False])
+def test_a_file_that_could_not_move_at_first_is_counted_once(
+    on_sqlite: Station, monkeypatch: pytest.MonkeyPatch, moves_at_last: bool
+):
+    """It is inspected, and not pending as well; while it stays, the single pass ends with status 1."""
+    out_of = renames.out_of
+
+    def refuse(folder_fd: int, name: str, target: Path) -> None:
+        if name == "w.png":
+            if moves_at_last:
+                monkeypatch.setattr(renames, "out_of", out_of)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        out_of(folder_fd, name, target)
+
+    monkeypatch.setattr(renames, "out_of", refuse)
+    if moves_at_last:  # the pause after a failure ends while another file is still being waited for
+        monkeypatch.setattr(Intake, "exhausted", property(lambda intake: not intake.pending()))
+    on_sqlite.put("w.png", seed=1)
+    on_sqlite.put("v.png", seed=2)
+    done = CliRunner().invoke(app, ["once", "--json", "--config", str(on_sqlite.config)])
+    figures = json.loads(done.stdout)
+    assert [figures[key] for key in ("seen", "inspected", "duplicates", "pending")] == [2, 2, 0, 0]
+    if moves_at_last:
+        assert (done.exit_code, on_sqlite.is_idle()) == (0, True)
+    else:
+        assert isinstance(done.exception, StationError)
+        assert "1 files stay in the drop folder" in str(done.exception)
+    monkeypatch.setattr(renames, "out_of", out_of)
+    left = 0 if moves_at_last else 1
+    figures = on_sqlite.once()
+    assert [figures[key] for key in ("seen", "inspected", "duplicates", "pending")] == [left, left, 0, 0]
