@@ -36,6 +36,7 @@ _FIX_PREPARED = "; remove prepare_threshold from database_url: a pooler that sha
 _OUTAGE_ADVICE: dict[str | None, str] = {  # by SQLSTATE
     "42P05": _FIX_PREPARED,  # a statement is prepared already
     "26000": _FIX_PREPARED,  # a statement is not prepared
+    "55P03": "; end the report or station that holds the table, then run it again",  # lock_not_available
     "57014": "; the server is overloaded, or a migration holds the tables",  # query_canceled
 }
 
@@ -178,6 +179,8 @@ def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> No
         SchemaError: the schema is missing, old, or made by a newer program.
     """
     where = display(connection.engine.url)
+    if connection.dialect.name == "postgresql":
+        postgresql.require_utf8(connection, where)
     current, known = _revision(connection), revisions()
     if current is not None and current not in known:
         raise SchemaError(

@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector.errors import UsageError
+from inspector.errors import SchemaError, UsageError
 
 _DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
     "connect_timeout": "5",  # s: the status has to name an outage within 10 s
@@ -81,8 +81,12 @@ def engine(url: URL, shown: str, *, read_only: bool) -> sa.Engine:
         raise UsageError(
             f"{shown}: PostgreSQL needs its driver: pip install 'weldnet-station[postgres]'"
         ) from None
+    except sa.exc.ArgumentError as error:  # SQLAlchemy reads hosts and ports itself
+        said = " ".join(str(error).split())
+        raise UsageError(f"{shown}: database_url is wrong ({said}); correct it") from None
     in_force = [f"SET LOCAL {setting}" for setting in (_READER_SETTINGS if read_only else _WRITER_SETTINGS)]
-    begin = "; ".join([*(["SET TRANSACTION READ ONLY"] if read_only else []), *in_force])
+    if read_only:
+        in_force.insert(0, "SET TRANSACTION READ ONLY")
 
     @sa.event.listens_for(engine, "do_connect")
     def _connect(dialect: sa.Dialect, _record: Any, words: Any, named: Any) -> Any:
@@ -96,9 +100,24 @@ def engine(url: URL, shown: str, *, read_only: bool) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
+        for statement in in_force:
+            connection.exec_driver_sql(statement)
 
     return engine
+
+
+def require_utf8(connection: sa.Connection, shown: str) -> None:
+    """Refuse a database whose encoding cannot store every file name, or does not check what it stores.
+
+    Raises:
+        SchemaError: the encoding is not UTF8, and how to make a database that has it.
+    """
+    encoding = connection.exec_driver_sql("SHOW server_encoding").scalar()
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"{shown}: its encoding is {encoding}, which cannot store every file name; "
+            "CREATE DATABASE quality ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0, and name that one"
+        )
 
 
 def _prepare_threshold(url: URL, shown: str) -> int | None:

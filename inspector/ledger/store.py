@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ from sqlalchemy.engine import URL
 from inspector.ledger import database, schema, statements
 from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
 
+log = logging.getLogger("weldnet")
+
+_MAX_TABLE_LOCK_WAIT_S = 10  # a batch holds its locks for milliseconds; a long report is to be ended first
 _MIGRATION_LOCK_ID = 0x57454C44  # "WELD": PostgreSQL's advisory lock, held by one migrating station at a time
 
 
@@ -38,13 +42,26 @@ def migrate(url: URL | str) -> None:
     try:
         with database.transaction(engine) as connection:
             if connection.dialect.name == "postgresql":
-                # Filling a column of millions of rows takes longer than the 30 s that a batch may take.
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK_ID)))
+                _take_migration_lock(connection)
             database.require_schema(connection, may_be_old=True)
             command.upgrade(database.alembic_config(connection), "head")
     finally:
         engine.dispose()
+
+
+def _take_migration_lock(connection: sa.Connection) -> None:
+    """Wait for another station's migration as long as it takes; for a lock on a table only a moment.
+
+    While a migration waits for a table, everything that comes after it waits, too: stations and reports.
+    """
+    # Filling a column of millions of rows takes longer than the 30 s that a batch may take.
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    if not connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_MIGRATION_LOCK_ID))):
+        log.warning(
+            "%s: another migration is at work; waiting for its end", database.display(connection.engine.url)
+        )
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK_ID)))
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{_MAX_TABLE_LOCK_WAIT_S}s'")
 
 
 class Store:

@@ -14,7 +14,7 @@ from typing import Any
 
 from inspector import file_names, locks, permissions, times
 from inspector import settings as settings_file
-from inspector.errors import ArtifactError, SettingsError, StationError
+from inspector.errors import ArtifactError, RowRefused, SettingsError, StationError
 from inspector.ledger.store import Store
 from inspector.monitoring.endpoint import serving
 from inspector.monitoring.health import FAULTS, DatabaseProbe, Health
@@ -94,7 +94,12 @@ def _record_last_events(events: Events, settings: Settings) -> None:
             suppress(StationError),
             Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store,
         ):
-            events.drain(store.record_event)
+            events.drain(partial(_record_if_taken, store))
+
+
+def _record_if_taken(store: Store, kind: str, detail: str) -> None:
+    with suppress(RowRefused):  # by a constraint of the shop's own; the log has the event
+        store.record_event(kind, detail)
 
 
 def daemon(

@@ -308,7 +308,10 @@ class Daemon:
         self.events.drain(self._record_event)
 
     def _record_event(self, kind: str, detail: str) -> None:
-        self.outages.run(lambda: self.store.record_event(kind, detail))
+        try:
+            self.outages.run(lambda: self.store.record_event(kind, detail))
+        except RowRefused as error:  # a constraint of the shop's own; the log has the event
+            log.warning("event %s is not in the database: %s", kind, error)
         self.metrics.count_event(kind)
 
     def _report(self) -> None:

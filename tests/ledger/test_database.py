@@ -18,7 +18,7 @@ from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
 
 from inspector import filesystems
-from inspector.errors import SchemaError, StoreUnavailable, UsageError
+from inspector.errors import SchemaError, StoreRefused, StoreUnavailable, UsageError
 from inspector.ledger import database, sqlite
 from inspector.ledger.store import Store, migrate
 
@@ -137,6 +137,49 @@ def test_a_wrong_option_in_the_url_is_a_usage_error() -> None:
     """An option that the driver does not know is the user's mistake, not an outage."""
     with pytest.raises(UsageError, match="sslmod"):
         Store.open("postgresql+psycopg://me@127.0.0.1:9/quality?sslmod=require", "c", seam_gap_s=1)
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("prepare_threshold=often", "prepare_threshold in database_url must be a whole number"),
+        ("autocommit=true", "database_url must not set autocommit"),
+        ("row_factory=x", "database_url must not set row_factory"),
+        ("client_encoding=latin1", "database_url must not set client_encoding"),
+        ("connect_timeout=soon", "connect_timeout"),
+        ("port=soon", "port"),
+    ],
+)
+def test_an_option_with_a_wrong_value_is_one_line(query: str, says: str) -> None:
+    """What psycopg reads itself, and wants as a number, is named without a traceback or a password."""
+    with pytest.raises((UsageError, StoreRefused), match=says) as caught:
+        Store.open(f"postgresql+psycopg://me:secret@127.0.0.1:9/quality?{query}", "c", seam_gap_s=1)
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_of_another_encoding_is_refused(own_server: Any, encoding: str) -> None:
+    """Store and migrate name the encoding, and the statement that makes a right database."""
+    server = postgresql_url(own_server)
+    create = f"CREATE DATABASE other ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+    administrator = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    with administrator.connect() as connection:
+        connection.exec_driver_sql(create)
+    for use in (migrate, lambda url: Store.open(url, "c", seam_gap_s=1)):
+        with pytest.raises(SchemaError, match=rf"its encoding is {encoding}.*ENCODING 'UTF8'"):
+            use(server.set(database="other"))
+
+
+def test_text_is_utf8_whatever_the_environment_says(
+    url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Chinese file name is stored and found with PGCLIENTENCODING set to something else."""
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    url, name = url_of("postgresql"), "焊缝-7.png"
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        [number] = store.record([inspected(name)], in_force(store))
+        assert store.known([(name, sha(name))])[name, sha(name)].inspection == number
 
 
 @pytest.fixture

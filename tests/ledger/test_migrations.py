@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,13 @@ from alembic.script import ScriptDirectory
 from catalogues import catalogue, change
 from ledger_samples import START_US, in_force, inspected
 from sqlalchemy.engine import URL
+from waiting import HANG_S, wait_for
 
 import inspector
 from inspector import resources
-from inspector.errors import SchemaError
+from inspector.errors import SchemaError, StoreUnavailable
 from inspector.ledger import database
+from inspector.ledger import store as store_module
 from inspector.ledger.store import Store, migrate
 from inspector.reports.query import Query, run
 
@@ -177,6 +182,28 @@ def test_stations_that_migrate_at_once_do_not_disturb_each_other(empty_url: URL)
         thread.join()
     assert not failures
     Store.open(empty_url, "cell-1", seam_gap_s=300).close()
+
+
+def test_a_migration_waits_for_another_one_and_not_for_ever_for_a_table(
+    url_of: Callable[..., URL], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another migration is waited for, with a line in the log; a table in use is named after a moment."""
+    monkeypatch.setattr(store_module, "_MAX_TABLE_LOCK_WAIT_S", 1)
+    url = url_of("postgresql")
+    change(url, lambda connection: command.downgrade(database.alembic_config(connection), "0003"))
+    other = sa.create_engine(url, poolclass=sa.NullPool)
+    with other.begin() as connection:
+        connection.exec_driver_sql("LOCK TABLE inspection IN ACCESS SHARE MODE")  # as a report does
+        with pytest.raises(StoreUnavailable, match="end the report or station that holds the table"):
+            migrate(url)
+    with ThreadPoolExecutor(1) as worker, caplog.at_level(logging.WARNING):
+        with other.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(store_module._MIGRATION_LOCK_ID)))
+            migrating = worker.submit(migrate, url)
+            wait_for(lambda: "another migration is at work" in caplog.text)
+        migrating.result(HANG_S)
+    other.dispose()
+    Store.open(url, "cell-1", seam_gap_s=300).close()
 
 
 def test_no_schema_an_unknown_and_a_missing_file_are_one_line(empty_url: URL, tmp_path: Path) -> None:

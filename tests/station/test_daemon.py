@@ -34,6 +34,13 @@ REFUSE_P13 = {
     ],
     "postgresql": ["ALTER TABLE inspection ADD CONSTRAINT no_unlucky_parts CHECK (part <> 'P13')"],
 }
+REFUSE_START = {  # for each back end
+    "postgresql": ["ALTER TABLE event ADD CONSTRAINT no_starts CHECK (kind <> 'start')"],
+    "sqlite": [
+        "CREATE TRIGGER no_starts BEFORE INSERT ON event WHEN NEW.kind = 'start'"
+        " BEGIN SELECT RAISE(ABORT, 'no_starts'); END"
+    ],
+}
 REFUSE_QUARANTINE = {
     "sqlite": [
         "CREATE TRIGGER theirs BEFORE INSERT ON quarantine BEGIN SELECT RAISE(ABORT, 'closed_for_today'); END"
@@ -452,6 +459,19 @@ def test_a_row_that_the_database_refuses_keeps_no_other_out(tmp_path: Path, tiny
     assert (row.source_name, row.reason) == ("P13_0.png", "row_refused")
     assert "no_unlucky_parts" in row.detail
     assert station.reconcile()["unaccounted"] == 0
+
+
+def test_an_event_that_the_database_refuses_stops_nothing(tmp_path: Path, tiny: Path, url: URL):
+    """A shop's own constraint on the events leaves one out, with a log line; images are inspected."""
+    station = Station(tmp_path, tiny, url)
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        for statement in REFUSE_START[url.get_backend_name()]:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+    station.put("good.png", seed=1)
+    assert station.once()["inspected"] == 1
+    assert [row.kind for row in station.rows("SELECT kind FROM event")] == ["stop"]
 
 
 def test_a_file_whose_every_row_is_refused_stays_and_is_reported(tmp_path: Path, tiny: Path, url: URL):

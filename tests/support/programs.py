@@ -10,6 +10,7 @@ _PACKAGES = {
     "chromium": "chromium",
     "flock": "util-linux",
     "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
     "pdftotext": "poppler-utils",
     "promtool": "prometheus",
     "sqlite3": "sqlite3",
