@@ -95,7 +95,7 @@ def run(
     start = initial_weights.read(recipe.network, len(listing.part("train")))
     identity = identify(recipe, listing, start.sha256, hardware)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
-        folder.check_identity(recipe, identity)
+        identity = folder.check_identity(recipe, identity)
         if teachers_from:
             folder.link_teachers(teachers_from, recipe, identity)
             hardware.wait()
@@ -120,7 +120,9 @@ def run(
         results = Results(identity, parameter_count(teachers[0]), models)
         if network:
             about = run_metrics(identity, frames.hashes)
-            student, results.student = fit_student(recipe, network, classes, train, valid, about=about)
+            student, results.student = fit_student(
+                recipe, network, classes, train, valid, about=about, commit=identity.git_commit
+            )
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
                 return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
@@ -205,10 +207,12 @@ def fit_student(
     valid: FrameSet,
     *,
     about: dict[str, Any],
+    commit: str | None,
 ) -> tuple[Student, StudentFit]:
     """Compile the student for each scheme, fit the compiled networks, and return the student with the fits.
 
-    ``about`` are the metrics that all schemes share. The second value is the fit of the recipe's scheme.
+    ``about`` are the metrics that all schemes share, ``commit`` is of the run. The second
+    value is the fit of the recipe's scheme.
     """
     assert isinstance(network, WeldNet)  # noqa: S101 - no other network becomes a student
     ranges = fit_ranges(network, train.images)
@@ -219,7 +223,7 @@ def fit_student(
         golden_frames(recipe, train),
         about,
         recipe.resolved(),
-        git_commit(),
+        commit,
         ranges,
         {scheme: Fit.of(each) for scheme, each in fits.items()},
     )

@@ -436,3 +436,12 @@ def test_golden_frames_are_few_small_and_of_classes_from_first_to_last(tmp_path:
     golden = pipeline.golden_frames(Recipe(**RECIPE), train)
     assert [tuple(frame.shape) for frame in golden] == [(512, 512)] * 3
     assert [int(frame[0, 0]) for frame in golden][::2] == [0, 50]
+
+
+def test_a_run_that_another_version_resumes_names_both(finished: Finished, tmp_path: Path) -> None:
+    """Results of a run that another commit began have both commits."""
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    mark = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps(mark | {"git_commit": "0ld"}))
+    assert run(finished.data, out)["git_commit"] == f"0ld, resumed by {mark['git_commit']}"

@@ -25,7 +25,7 @@ import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,18 @@ class RunFolder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def check_identity(self, recipe: Recipe, identity: Identity) -> None:
+    def check_identity(self, recipe: Recipe, identity: Identity) -> Identity:
         """Check that the folder is new, or holds the run of this recipe and this split.
+
+        Returns:
+            The identity; if another commit of the program began the run, with both commits.
 
         Raises:
             RunError: it holds another run; the message names the differences.
         """
         before = _read_identity(self.path)
         if before is None:
-            return
+            return identity
         differences = list(_differences(_read_recipe(self.path), recipe.resolved()))
         there, here = before["split_fingerprint"], identity.split_fingerprint
         if there != here:
@@ -108,6 +111,11 @@ class RunFolder:
         changed = list(_differences(before["environment"], identity.environment))
         if changed:
             log.warning("the run began elsewhere (%s): last digits may differ", "; ".join(changed))
+        began, now = before.get("git_commit"), identity.git_commit
+        if began == now:
+            return identity
+        log.warning("the run began with another version (%s, now %s)", began, now)
+        return replace(identity, git_commit=f"{began}, resumed by {now}")
 
     def link_teachers(self, finished: Path, recipe: Recipe, identity: Identity) -> None:
         """Start a new run with the teachers of a finished run, if its own would be the same to the bit.
