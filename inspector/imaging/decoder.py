@@ -136,8 +136,8 @@ def decode_picture(
     Raises:
         ImageError: nothing else; see the module's table.
     """
-    found = file_formats.check(data, formats)
     try:
+        found = file_formats.check(data, formats)
         with Image.open(io.BytesIO(data), formats=[found.name]) as image:
             if found.page:
                 image.seek(found.page)

@@ -10,7 +10,11 @@ from typing import Final
 
 from inspector.errors import FolderError
 
-IMAGE_SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+# Endings of images, also of formats that are not read: such a file is refused at once, by name.
+IMAGE_SUFFIXES: Final = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".btf", ".dcm", ".dicom"),
+    *(".gif", ".webp", ".jp2", ".j2k", ".jxl", ".jls", ".heic", ".heif", ".avif", ".pgm", ".ppm", ".pnm"),
+)
 
 
 # Names under which uploaders, browsers and editors write before they rename.

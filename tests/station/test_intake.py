@@ -1059,6 +1059,16 @@ def test_an_unknown_ending_is_taken_only_after_it_has_not_changed_for_long(
     assert name in names(intake.take(9))
 
 
+@pytest.mark.parametrize("name", ["x.png", "X.JPEG", "x.tiff", "weld.dcm", "x.gif", "x.jp2"])
+def test_the_name_of_an_image_is_taken_at_its_close(
+    drop: Path, start: Callable[..., Intake], clock: Clock, name: str
+) -> None:
+    """A close is enough for a name that ends like an image, also one of a format that is refused."""
+    intake = start()
+    (drop / name).write_bytes(b"data")
+    assert names(take_after_events(intake)) == [name]
+
+
 def test_an_upload_that_is_renamed_is_taken_once(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
