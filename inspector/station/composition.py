@@ -25,6 +25,7 @@ from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
 from inspector.settings import Settings
+from inspector.station import open_files
 from inspector.station.archive import Archive
 from inspector.station.crash_journal import CrashJournal
 from inspector.station.daemon import Daemon
@@ -165,6 +166,8 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     """
     if not settings.others_may_write:
         permissions.require_protected(settings.artifact, "set others_may_write: true")
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    open_files.require(settings.batch_size, threads)
     file = _installed_file(settings.artifact)  # before it is read, so that a later change is noticed
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     opened.warm_up(settings.batch_size)
@@ -202,7 +205,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
         pace=Pace(
             batch_size=settings.batch_size,
             batch_wait_s=settings.batch_wait_ms / 1000,
-            threads=settings.threads or len(os.sched_getaffinity(0)),
+            threads=threads,
             drain_s=settings.drain_s,
         ),
         register=register,

@@ -32,6 +32,7 @@ from inspector.station.batches import WaitingFrames
 from inspector.station.crash_journal import CrashJournal
 from inspector.station.events import Events
 from inspector.station.intake import Intake
+from inspector.station.open_files import max_in_flight
 from inspector.station.outages import Outages
 from inspector.station.reading import Frame, Unreadable, read
 from inspector.station.recording import line_about
@@ -369,8 +370,7 @@ class Daemon:
         """Files that may be taken: this bounds memory, and new rules wait until no file is in work."""
         if self.reload.is_loaded:
             return 0
-        # A batch for each worker, one that is recorded, one that fills, and the files being read.
-        bound = self._pace.batch_size * (self._pace.threads + 2) + self._pace.threads
+        bound = max_in_flight(self._pace.batch_size, self._pace.threads)
         return bound - self._in_flight - len(self._suspects)
 
     def _pause_s(self) -> float:

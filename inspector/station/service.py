@@ -135,11 +135,13 @@ class Notifier:
         if not self._address:
             return False
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-            try:
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
                 channel.settimeout(wait_s)
                 channel.connect(address)
                 channel.sendall(message.encode())
-            except OSError:
-                return False  # the manager restarts, or its queue is full; the inspection goes on
+        except (
+            OSError
+        ):  # the manager restarts, its queue is full, or no descriptor is free; inspection goes on
+            return False
         return True

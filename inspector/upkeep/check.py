@@ -27,7 +27,7 @@ from inspector.ledger.store import Store
 from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
 from inspector.settings import Settings
-from inspector.station import listing
+from inspector.station import listing, open_files
 from inspector.station.archive import Archive
 from inspector.upkeep import clock
 
@@ -75,6 +75,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         "file system": lambda: _file_system(settings),
         "camera": lambda: _camera(config, settings, camera_user),
         "disk": lambda: _disk(settings),
+        "open files": lambda: _open_files(settings),
         "artifact": lambda: _artifact(settings),
         "clock": lambda: _clock(settings),
         "database": lambda: _database(settings),
@@ -140,6 +141,11 @@ def _disk(settings: Settings) -> str:
             f"{settings.min_free_gigabytes:g}; prune, or give it more room"
         )
     return f"{free:.0f} GiB left for {settings.archive_folder}"
+
+
+def _open_files(settings: Settings) -> str:
+    threads = settings.threads or len(os.sched_getaffinity(0))
+    return f"{open_files.require(settings.batch_size, threads)} are enough, and this user may open as many"
 
 
 def _artifact(settings: Settings) -> str:

@@ -153,7 +153,12 @@ def _unknown_files(engine: sa.Engine, station: str, folder: Path, place: Place) 
     known = partial(known_paths, engine, station, place)
     for _, files in walk(folder, known):
         for path in files.keys() - known(list(files)):
-            yield file_names.to_text(folder / path)
+            yield _line(folder / path)
+
+
+def _line(path: Path) -> str:
+    """Return a path as it is on the disk; only one that would break a line or is no UTF-8 is escaped."""
+    return str(path) if is_text(str(path)) and str(path).isprintable() else file_names.to_text(path)
 
 
 def known_paths(engine: sa.Engine, station: str, place: Place, paths: Iterable[str]) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, tzinfo
@@ -107,7 +108,8 @@ def _of_file(connection: sa.Connection, folders: Folders, file: Path) -> tuple[l
         if path.is_relative_to(root.resolve()):
             matching = sa.select(column).where(
                 arrival.c.station_id.in_(every.where(stations.c.name == folders.station)),
-                arrival.c.path == file_names.to_text(path.relative_to(root.resolve())),
+                # A recorded path is text as it is: the names in it were escaped when it was made.
+                arrival.c.path == os.fsencode(path.relative_to(root.resolve())).decode(errors="replace"),
                 column.is_not(None),
             )
             found.update(connection.scalars(matching))

@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from stations import Station, frame
 from waiting import HANG_S
 
+from inspector.errors import StationError
 from inspector.ledger import database
 from inspector.ledger.store import migrate
 from inspector.records import Arrival
@@ -484,9 +485,11 @@ def test_a_file_whose_every_row_is_refused_stays_and_is_reported(tmp_path: Path,
     engine.dispose()
     (station.drop / "bad.png").write_text("no picture")
     station.put("good.png", seed=1)
-    totals = station.once()
-    assert (totals["inspected"], totals["quarantined"], totals["pending"]) == (1, 0, 1)
+    with pytest.raises(StationError, match="1 files stay in the drop folder"):
+        station.once()
     assert station.files(station.drop) == {"bad.png"}
+    assert len(station.rows("SELECT id FROM inspection")) == 1
+    assert not station.rows("SELECT id FROM quarantine")
     [row] = station.rows("SELECT detail FROM event WHERE kind = 'row_refused'")
     assert row.detail.startswith("bad.png: ") and "closed_for_today" in row.detail
 

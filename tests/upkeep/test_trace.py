@@ -211,3 +211,26 @@ def test_people_read_it_as_lines(station: Station) -> None:
         "files",
     ]
     assert r"note 'two\nlines'" in done.stdout
+
+
+def test_a_file_is_found_by_its_place_whatever_its_name_holds(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+) -> None:
+    """A percent sign is escaped once, on the way into the archive, and not again when a file is looked up."""
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    station.put("weld 50% größer.png", seed=1)
+    (station.drop / "bad 10%.png").write_text("no picture")
+    station.once()
+    for folder, kind in ((station.archive, "inspection"), (station.quarantine, "quarantine")):
+        [path] = station.files(folder)
+        assert "%25" in path
+        (folder / path).write_bytes(b"other bytes")
+        done = CliRunner().invoke(
+            app, ["trace", str(folder / path), "--json", "--config", str(station.config)]
+        )
+        assert done.exit_code == 0, done.exception
+        [life] = json.loads(done.stdout)["lives"]
+        assert kind in life
+        (folder / path).rename(folder / "50%25.png")
+    done = CliRunner().invoke(app, ["reconcile", "--config", str(station.config)])
+    assert f"unaccounted: {station.archive / '50%25.png'}: the ledger knows no such file" in done.stderr
