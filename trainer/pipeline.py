@@ -82,7 +82,7 @@ def run(
     """Run or resume a recipe up to a stage; if several processes learn, only their leader has results.
 
     ``unlabelled`` is a folder of more frames for the student. ``teachers_from`` is a finished run: its
-    teachers are used if this run's teachers would be the same.
+    teachers are used if this run's teachers would be the same. The function is long, because it is the story.
 
     Raises:
         TrainerError: see :mod:`trainer.errors`; a UsageError comes before any training.

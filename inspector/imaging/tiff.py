@@ -3,7 +3,8 @@
 Pillow reads many layouts, and some of them wrongly without a word: 16-bit colour in separate planes becomes
 noise, and signed bytes are read as unsigned. So this module lists what is known to be right and refuses
 everything else by name. ``tests/imaging/test_tiff.py`` proves the list: it writes thousands of layouts and
-compares each frame with another decoder's.
+compares each frame with another decoder's. It is one long module, because the tags and the list of their
+allowed values are read side by side.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Rows are only ever added. A batch is one transaction, and sending it again after a lost answer changes
 nothing. ``pass_no`` and ``duplicate_of`` are computed inside the INSERT by look-ups with an index, so that a
-row costs the same in a large table as in an empty one.
+row costs the same in a large table as in an empty one. The module is long, because every write is here.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The main thread runs one loop. In each round it takes ready files from the intak
 threads for decoding, hands decoded frames to them in batches for judgement, writes each judged batch in one
 transaction, and only then moves the files. Pillow and torch release the GIL while they work, so the workers
 keep all cores busy and the main thread is idle most of the time. Whenever the program stops, each image has
-its file in the drop folder or its row in the ledger.
+its file in the drop folder or its row in the ledger. The module is long, because the story is read from top
+to bottom in one place.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ The scan finds every file; the watch only wakes it early. :mod:`inspector.statio
 is ready. A reading that comes too early costs nothing, because :meth:`Intake.retry` follows.
 
 However many files wait, at most ``_MAX_KNOWN_FILES`` of them are known by name: those with the oldest mtimes,
-and the ones that the watch reports meanwhile. The rest is counted, and later scans enter it.
+and the ones that the watch reports meanwhile. The rest is counted, and later scans enter it. The module is
+long, because all of it changes one table of waiting files.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ def reconcile(
     Unaccounted for are files in the archive or quarantine without an arrival, and arrivals whose file is
     neither where they say, nor pruned or put back, nor (recorded, not yet moved) still in the drop folder.
     What a requeue has recorded and not yet moved back is pending.
+    The function is long by its description of the arguments; its code fits a screen.
 
     Args:
         url: the quality database.

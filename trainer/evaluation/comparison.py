@@ -23,6 +23,7 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
     """Judge both artifacts on the same labelled frames; each prepares the frames in its own way.
 
     Frames that one of them learnt from are left out.
+    The function is long by its description of the arguments; its code fits a screen.
 
     Args:
         old: the artifact in service.

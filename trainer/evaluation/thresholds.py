@@ -74,6 +74,7 @@ def choose_thresholds(
     higher one only sends more frames to people. If no threshold can show that, because there are too few
     frames or runs, it is the lowest of those that show most. ``defect`` is the highest threshold with at most
     ``review`` reviews; a lower one only scraps more good parts.
+    The function is long by its description of the arguments; its code fits a screen.
 
     Args:
         probabilities: calibrated, ``[N, C]``, of frames that no network was trained on.
