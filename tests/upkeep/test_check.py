@@ -50,6 +50,7 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "file system",
         "camera",
         "disk",
+        "open files",
         "artifact",
         "clock",
         "database",
