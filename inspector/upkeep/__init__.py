@@ -1,5 +1,6 @@
-"""Commands that look after a station.
+"""The work behind the commands that look after a station.
 
-``check`` before the first shift; ``status``, ``reconcile`` and ``trace`` to look; ``prune`` and
-``requeue`` to move files; ``bench`` to measure; ``clock`` for the checks of the system clock.
+``check`` finds mistakes before the first shift. ``status``, ``reconcile`` and ``trace`` show what is there.
+``prune`` and ``requeue`` move files. ``bench`` measures the speed. ``clock`` checks the system clock, and
+``folders`` walks over archive and quarantine. Nothing is imported here, so that ``--help`` is instant.
 """

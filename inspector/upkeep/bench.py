@@ -1,8 +1,8 @@
-"""This machine's speed with an artifact: each stage alone, and the whole station from files to rows.
+"""This machine's speed with an artifact: each stage by itself, and the whole station from files to rows.
 
-The pipeline is the daemon itself, composed as ``weld-inspect once`` composes it, over a backlog of files in a
-temporary station with a SQLite database. The ideal is what the cores would do if they did nothing but decode,
-prepare and judge: hashing included, the database, the moves and all waiting left out.
+The pipeline is the daemon itself, built as for ``weld-inspect once``, with a backlog of files in a temporary
+station with a SQLite database. The ideal speed is that of cores which only hash, decode, prepare and judge,
+without the database, the moves and all waiting.
 """
 
 from __future__ import annotations
@@ -38,57 +38,55 @@ from inspector.settings import Settings
 from inspector.station import composition
 from inspector.station.service import ReloadFlag, StopFlag
 
-FRAMES_PER_BATCH = 8  # frames: the daemon's default batch
-ROUNDS = 15  # of the single stages: their median is steady to a few percent
-PASSES = 3  # of the pipeline; the rounds are spread over them, so that what slows one slows the other
-FRAMES_PER_PASS = (
-    1000  # files in a pass: seven seconds on two quick cores, so that start and end weigh little
-)
-NOISE_SD_LEVELS = 4.5  # grey levels: gives PNGs of some 440 KiB, as a weld camera does
+FRAMES_PER_BATCH = 8  # the daemon's default
+ROUNDS = 15  # of each stage: its median is then steady to a few percent
+PASSES = 3  # of the pipeline; the rounds are spread over them, so that both meet the same disturbances
+FRAMES_PER_PASS = 1000  # seven seconds on two fast cores, so that start and end hardly count
+NOISE_SD_LEVELS = 4.5  # of grey: gives PNGs of some 440 KiB, like those of a weld camera
 
 Values = dict[str, list[float]]
 
-ROWS = (  # field, and what people read
-    ("decode_ms", "read, hash and decode, ms a frame, one thread"),
-    ("prepare_ms", "prepare, ms a frame, one thread"),
-    ("batch1_ms", "network, batches of 1, ms a frame, one thread"),
-    ("batch8_ms", "network, batches of 8, ms a frame, one thread"),
-    ("batch1_all_threads_ms", "network, batches of 1, ms a frame, {threads} threads in one call"),
-    ("batch8_all_threads_ms", "network, batches of 8, ms a frame, {threads} threads in one call"),
+ROWS = (  # field, and its name in the table
+    ("decode_ms", "read, hash and decode, ms per frame, one thread"),
+    ("prepare_ms", "prepare, ms per frame, one thread"),
+    ("batch1_ms", "network, batches of 1, ms per frame, one thread"),
+    ("batch8_ms", "network, batches of 8, ms per frame, one thread"),
+    ("batch1_all_threads_ms", "network, batches of 1, ms per frame, {threads} threads in one call"),
+    ("batch8_all_threads_ms", "network, batches of 8, ms per frame, {threads} threads in one call"),
     ("images_per_second", "files to committed rows, images/s, {threads} workers"),
-    ("processor_ms", "the same, processor time, ms a frame"),
-    ("stages_processor_ms", "of it for decode, prepare and batches of 8 alone, one thread"),
+    ("processor_ms", "the same, processor time, ms per frame"),
+    ("stages_processor_ms", "of it decode, prepare and batches of 8, one thread"),
 )
 
 
 def bench(
     artifact: Path, directory: Path | None = None, *, rounds: int = ROUNDS, frames: int = FRAMES_PER_PASS
 ) -> dict[str, Any]:
-    """Measure, with files that the system has in memory.
+    """Measure with files that the system has in memory.
 
     Args:
         artifact: the network.
-        directory: image files to measure with, repeated as needed; noise of 800×974 pixels where None.
-        rounds: how often each stage is timed alone, a batch at a time; one for each pass at least.
+        directory: image files to measure with, repeated as needed; None: noise of 800×974 pixels.
+        rounds: how often each stage is timed, one batch at a time; at least once per pass.
         frames: files in each of the ``PASSES`` of the pipeline.
 
     Returns:
-        Each is a median, with its quartiles under ``spread``. One frame on one thread: ``decode_ms`` (read,
-        hash, decode, look for flaws), ``prepare_ms``, ``batch1_ms`` and ``batch8_ms`` (the network in batches
-        of 1 and 8); ``…_all_threads_ms`` with torch's threads on all cores. ``images_per_second`` is the
-        station on ``threads`` workers, from files on ``file_system`` to committed rows and moved files;
-        ``processor_ms`` all that it costs a frame in user and system time, and ``stages_processor_ms`` what
-        the three stages alone cost: on a busy machine their ratio says more than ``efficiency``.
-        ``ideal_images_per_second`` is ``threads`` over the sum of decode, prepare and batch8, ``efficiency``
-        the share of it that was reached. ``memory_mb`` is the most that this process has held resident, in
-        10⁶ bytes.
+        Medians, with their quartiles in ``spread``. Per frame on one thread: ``decode_ms`` (read, hash,
+        decode, look for flaws), ``prepare_ms``, ``batch1_ms`` and ``batch8_ms`` (the network in batches of 1
+        and 8). ``…_all_threads_ms`` is with torch's threads on all cores. ``images_per_second`` is the speed
+        of the station on ``threads`` workers, from files on ``file_system`` to committed rows and moved
+        files. ``processor_ms`` is its user and system time per frame, and ``stages_processor_ms`` that of
+        the three stages alone. On a busy machine the ratio of these two says more than ``efficiency``.
+        ``ideal_images_per_second`` is ``threads`` divided by the sum of decode, prepare and batch8, and
+        ``efficiency`` is the share of it that was reached. ``memory_mb`` is the largest resident memory of
+        this process, in 10⁶ bytes.
 
     Raises:
         ArtifactError: see :func:`inspector.network.artifact.open`.
         FolderError: the directory is missing or holds no image.
     """
     opened = artifacts.open(artifact)
-    opened.warm_up(FRAMES_PER_BATCH)  # from here on one thread for each worker
+    opened.warm_up(FRAMES_PER_BATCH)  # from now on one thread per worker
     threads = len(os.sched_getaffinity(0))
     values: Values = {name: [] for name, _ in ROWS}
     with tempfile.TemporaryDirectory(prefix="weld-bench-") as temporary:
@@ -116,7 +114,7 @@ def bench(
 
 
 def table(result: dict[str, Any]) -> str:
-    """The figures of :func:`bench` for people."""
+    """Return the figures of :func:`bench` as a table."""
     printed = Table(title=f"{result['artifact']} on {result['machine']}; {PASSES} × {result['frames']} files")
     printed.add_column("what")
     printed.add_column("median", justify="right")
@@ -132,7 +130,7 @@ def table(result: dict[str, Any]) -> str:
     return text.getvalue().rstrip()
 
 
-# --- what is measured with ------------------------------------------------------------------------------
+# --- the files to measure with --------------------------------------------------------------------------
 
 
 def _readable(directory: Path) -> list[Path]:
@@ -151,7 +149,7 @@ def _readable(directory: Path) -> list[Path]:
 
 
 def _noise(folder: Path) -> list[Path]:
-    """Frames of the camera's size that cost a decoder what real ones cost."""
+    """Make frames of the camera's size that take as long to decode as real ones."""
     random = np.random.default_rng(0)
     glow = 110 + 60 * np.sin(np.linspace(0, 3, 974))[:, None] * np.sin(np.linspace(0, 3, 800))
     files = [folder / f"noise-{number}.png" for number in range(FRAMES_PER_BATCH)]
@@ -160,7 +158,7 @@ def _noise(folder: Path) -> list[Path]:
     return files
 
 
-# --- each stage alone -----------------------------------------------------------------------------------
+# --- each stage by itself -------------------------------------------------------------------------------
 
 
 def _time_stages(
@@ -213,13 +211,13 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _time_station(values: Values, artifact: Path, files: Sequence[Path], folder: Path, frames: int) -> None:
-    """One pass of the daemon over copies of the files, in a folder of its own that goes at the end."""
+    """Time one pass of the daemon over copies of the files, in a temporary folder."""
     drop = folder / "drop"
     drop.mkdir(parents=True)
     for number in range(frames):
         file = files[number % len(files)]
         shutil.copyfile(file, drop / f"{number:06d}{file.suffix}")
-    # Built past the checks and so past the environment, which may name the real station's database.
+    # Built without validation, and so without the environment, which may name the real station's database.
     settings = Settings.model_construct(
         station="bench",
         drop_folder=drop,
@@ -227,7 +225,7 @@ def _time_station(values: Values, artifact: Path, files: Sequence[Path], folder:
         quarantine_folder=folder / "quarantine",
         database_url=f"sqlite:///{folder / 'quality.db'}",
         artifact=artifact,
-        settle_s=0.0,  # nobody writes to these copies: as a backlog, they wait for nothing
+        settle_s=0.0,  # no writer is at work on these copies, so they are ready at once
     )
     store.migrate(settings.url)
     station = composition.daemon(folder, settings, stop=StopFlag(), reload=ReloadFlag(), only_present=True)

@@ -1,7 +1,7 @@
-"""Finds an installer's mistakes before the first shift; each finding says what to do about it.
+"""Checks for mistakes of an installation before the first shift; each finding says how to fix it.
 
-Tried in the order in which the daemon would need them. Nothing is left behind but the folders for archive and
-quarantine, and the station's name in the database.
+The checks run in the order in which the daemon needs their subjects. They leave nothing behind except the
+folders of archive and quarantine, and the station's name in the database.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ from inspector.station import listing, open_files
 from inspector.station.archive import Archive
 from inspector.upkeep import clock
 
-_SAMPLE: Final = 8  # images of each folder that are decoded: half a second
+_SAMPLE: Final = 8  # images of each folder to decode, which takes half a second
 
 
 class Level(StrEnum):
-    """How a trial ended."""
+    """The result of a check."""
 
     OK = "ok"
-    NOTE = "note"  # the station works; a person should know
-    WRONG = "WRONG"  # it does not, or will not for long
+    NOTE = "note"  # the station works, but a person should know this
+    WRONG = "WRONG"  # the station does not work, or will not for long
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was tried, and what to do about it."""
+    """One check with its result."""
 
     what: str
     level: Level
@@ -52,23 +52,23 @@ class Finding:
 
 
 class _Note(Exception):
-    """The trial went well, but a person should know this."""
+    """The check passed, but a person should know this."""
 
 
 def findings(config: Path, settings: Settings, camera_user: str | None = None) -> Iterator[Finding]:
-    """Try everything.
+    """Run every check.
 
     Args:
         config: the settings file.
-        settings: what it says.
-        camera_user: the account that the camera software writes as, where it is not this one.
+        settings: its content.
+        camera_user: the account of the camera software, if it is another one.
     """
     if user := permissions.owner_to_run_as(settings.quarantine_folder):
         told = (
             f"the station's folders belong to {user}, and this is another user; run it as the service does: "
         )
         yield Finding("user", Level.WRONG, f"{told}runuser -u {user} -- weld-inspect check --config {config}")
-        return  # whatever else this user finds is not what the service will find
+        return  # the other checks could have other results as the service's user
     trials: dict[str, Callable[[], str]] = {
         "settings": lambda: _settings(config, settings),
         "folders": lambda: _folders(settings),
@@ -106,15 +106,13 @@ def _file_system(settings: Settings) -> str:
     kind = filesystems.file_system(settings.drop_folder)
     if filesystems.is_remote(kind):
         raise _Note(
-            f"{settings.drop_folder} is {kind}: nothing tells of new files there, so each is found by a scan "
-            f"every {settings.scan_s:g} s (scan_s); better share a local folder of this machine"
+            f"{settings.drop_folder} is on {kind}, which does not report new files, so a scan every "
+            f"{settings.scan_s:g} s (scan_s) finds them; better share a local folder of this machine"
         )
     if kind in filesystems.FOREIGN:
-        raise _Note(
-            f"{settings.drop_folder} is {kind}, which knows no owners; ext4 or XFS keeps rights apart"
-        )
+        raise _Note(f"{settings.drop_folder} is on {kind}, which has no file owners; use ext4 or XFS")
     if filesystems.file_system(settings.archive_folder) in filesystems.VOLATILE:
-        raise _Note(f"{settings.archive_folder} lies in memory (tmpfs): gone with the power; use a disk")
+        raise _Note(f"{settings.archive_folder} is in memory (tmpfs) and lost without power; use a disk")
     return f"{kind}, on this machine"
 
 
@@ -122,7 +120,7 @@ def _camera(config: Path, settings: Settings, user: str | None) -> str:
     drop = settings.drop_folder
     permissions.may_move_from(drop)
     if user is None:
-        raise _Note(f"not tried: --camera-user NAME tries whether the camera's account may write to {drop}")
+        raise _Note(f"not checked: --camera-user NAME checks that the camera's account can write to {drop}")
     permissions.may_deliver(user, drop)
     database_file = settings.url.database if settings.url.drivername == "sqlite" else None
     permissions.may_not_change(
@@ -130,15 +128,15 @@ def _camera(config: Path, settings: Settings, user: str | None) -> str:
         (settings.archive_folder, settings.quarantine_folder),
         (config, settings.artifact, *([Path(database_file)] if database_file else [])),
     )
-    return f"{user} may write to {drop}, and this user may read and move what comes"
+    return f"{user} can write to {drop}, and this user can read and move the files"
 
 
 def _disk(settings: Settings) -> str:
     free = filesystems.free_gigabytes(settings.archive_folder)
     if free < settings.min_free_gigabytes:
         raise FolderError(
-            f"{settings.archive_folder}: {free:.1f} GiB left, min_free_gigabytes asks for "
-            f"{settings.min_free_gigabytes:g}; prune, or give it more room"
+            f"{settings.archive_folder}: {free:.1f} GiB left, min_free_gigabytes is "
+            f"{settings.min_free_gigabytes:g}; prune, or use a larger disk"
         )
     return f"{free:.0f} GiB left for {settings.archive_folder}"
 
@@ -163,7 +161,7 @@ def _artifact(settings: Settings) -> str:
 def _clock(settings: Settings) -> str:
     clock.is_not_before(settings.artifact)
     if not clock.clock_is_synchronized():
-        raise _Note("no time source: the rows' times drift; 'timedatectl set-ntp true', or install chrony")
+        raise _Note("no time source: times in rows will drift; 'timedatectl set-ntp true', or install chrony")
     return f"synchronized; the calendar is {settings.timezone}"
 
 
@@ -177,14 +175,14 @@ def _database(settings: Settings) -> str:
         owner = _rights(connection, where)
     if owner:
         raise _Note(
-            f"{where}: this user owns the tables, so it may change history; "
+            f"{where}: this user owns the tables, so it can change history; "
             "give the service a user of role weldnet_daemon (roles.sql)"
         )
-    return f"{where} answers, schema is up to date, this user may add rows and change none"
+    return f"{where} answers, schema is up to date, this user can add rows and change none"
 
 
 def _rights(connection: sa.Connection, where: str) -> bool:
-    """Refuse a user that may not read and add rows; True where it may change them, too."""
+    """Refuse a user without the right to read and add rows; return whether it may also change them."""
 
     def may(table: str, right: str) -> bool:
         return bool(connection.scalar(sa.select(sa.func.has_table_privilege(table, right))))
@@ -203,12 +201,10 @@ def _names(settings: Settings) -> str:
     waiting = listing.waiting_files(drop, subfolders=settings.subfolders, ignore=settings.ignore)
     names = [file_names.to_text(path.relative_to(drop)) for path in waiting]
     if settings.name_pattern is None:
-        return "name_pattern is not set: rows tell no camera, part or seam"
+        return "name_pattern is not set: rows have no camera, part or seam"
     pattern = re.compile(settings.name_pattern)
     if not names:
-        raise _Note(
-            "no file in the drop folder to try name_pattern on; check again when the camera has written"
-        )
+        raise _Note("the drop folder has no file to try name_pattern on; check again after the first image")
     unread = [name for name in names if pattern.search(name) is None]
     if len(unread) == len(names):
         raise SettingsError(
@@ -223,16 +219,16 @@ def _names(settings: Settings) -> str:
         and file_names.parse(name, pattern, settings.zone).camera_time_us is None
     ]
     if timeless:
-        raise _Note(f"the group 'time' gives no time in {len(timeless)} of {len(names)} names: {timeless[0]}")
+        raise _Note(f"the group 'time' reads no time in {len(timeless)} of {len(names)} names: {timeless[0]}")
     return f"name_pattern reads all {len(names)} names, such as {names[0]}"
 
 
 def _pixels(settings: Settings) -> str:
-    """Look at some images that wait, and at some of the newest that were judged."""
+    """Decode some waiting images and some of the latest day in the archive."""
     try:
         bit_depth = metadata.read(settings.artifact).bit_depth
     except StationError:
-        return "not looked at, since the artifact's metadata cannot be read"
+        return "not checked, because the artifact's metadata cannot be read"
     waiting = listing.waiting_files(
         settings.drop_folder, subfolders=settings.subfolders, ignore=settings.ignore
     )
@@ -247,13 +243,13 @@ def _pixels(settings: Settings) -> str:
     wide = [bits for bits in unused if bits is not None]
     if warning := decoder.unused_bits_warning(min(wide, default=None), bit_depth):
         raise _Note(warning)
-    return f"{len(unused)} images of drop folder and archive looked at, {len(wide)} of them in 16-bit words"
+    return f"{len(unused)} images of drop folder and archive checked, {len(wide)} of them in 16-bit words"
 
 
 def _results(settings: Settings) -> str:
     folder = settings.results_folder
     if folder is None:
-        return "results_folder is not set: no PLC or MES is told"
+        return "results_folder is not set: no results for a PLC or MES"
     probe = folder / f".{os.getpid()}.tmp"
     try:
         probe.write_bytes(b"{}")

@@ -15,15 +15,15 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def clock_is_synchronized() -> bool:
-    """Whether somebody keeps the kernel's clock (adjtimex(2)): systemd-timesyncd, chrony or ntpd."""
-    return int(_libc.adjtimex(ctypes.create_string_buffer(512))) != _TIME_ERROR  # zeroed: only asks
+    """Return whether systemd-timesyncd, chrony, ntpd or the like keeps the kernel's clock (adjtimex(2))."""
+    return int(_libc.adjtimex(ctypes.create_string_buffer(512))) != _TIME_ERROR  # zeros change nothing
 
 
 def is_not_before(file: Path) -> None:
-    """Refuse a clock that stands before a file was made.
+    """Refuse a clock that shows a time before a file was made.
 
     Raises:
-        UsageError: it does.
+        UsageError: the clock is more than a minute behind the file.
     """
     try:
         made = file.stat().st_mtime

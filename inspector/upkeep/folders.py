@@ -1,4 +1,4 @@
-"""The one walk over archive and quarantine, for all commands that compare the disk with the ledger."""
+"""Walk over archive and quarantine, for the commands that compare the disk with the ledger."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from inspector.ledger import database
 def walk(
     root: Path, known: Callable[[list[str]], set[str]], *, below: Path | None = None
 ) -> Iterator[tuple[Path, dict[str, os.DirEntry[str]]]]:
-    """Yield each folder from ``root`` on with its files, some at a time, by the paths that rows give them.
+    """Yield ``root`` and each folder in it with some of its files at a time, by their paths in rows.
 
-    Hidden names are the daemon's own (journal, locks), and no arrival has one. A link is never followed. A
-    folder that the ledger knows is a quarantined one: it counts as one file, and what is in it came with it.
+    Hidden names are the daemon's own (journal, locks), and no arrival has one. Links are not followed. A
+    folder that the ledger knows is a quarantined one: it counts as one file, together with its content.
 
     Args:
-        root: where to begin; nothing is yielded if it does not exist.
-        known: which of some paths the ledger knows.
-        below: the archive or the quarantine folder that paths count from; by default ``root``.
+        root: the first folder; if it does not exist, nothing is yielded.
+        known: returns those of some paths that the ledger knows.
+        below: the archive or quarantine folder that paths are relative to; by default ``root``.
     """
     origin, folders = below or root, [root] if root.is_dir() else []
     while folders:
@@ -38,5 +38,5 @@ def walk(
 
 
 def is_text(path: str) -> bool:
-    """Whether a path is UTF-8; the archive gives no other names, and the ledger cannot be asked for them."""
+    """Return whether a path is UTF-8; the archive uses no other names, and queries cannot hold them."""
     return path.encode(errors="ignore").decode() == path

@@ -1,9 +1,9 @@
 """Retention: old images leave the disk, their rows stay.
 
-The order is row, then unlink: a file's ``pruned`` arrival is committed before the file goes. A crash in
-between leaves a file whose latest row says ``pruned``: reconcile misses nothing, and the next prune finds the
-file and finishes. The disk is read before the ledger: the daemon commits a file's row before it moves the
-file, so whatever stands without a row is a stranger's, and is never touched.
+A file's ``pruned`` arrival is committed before the file is removed. A crash in between leaves a file whose
+latest row says ``pruned``: reconcile does not miss it, and the next prune removes it. The disk is read before
+the ledger. The daemon commits a file's row before it moves the file, so a file without a row is not the
+station's, and prune never touches it.
 """
 
 from __future__ import annotations
@@ -33,22 +33,21 @@ from inspector.times import DAY_US
 from inspector.upkeep.folders import is_text, walk
 from inspector.upkeep.reconcile import known_paths
 
-MAX_QUIET_DAYS: Final = (
-    30  # longer than a shop's holidays; a clock that jumps less removes images that much early
-)
+# Longer than a shop's holidays. After a smaller jump of the clock, images are removed so many days early.
+MAX_QUIET_DAYS: Final = 30
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-REASONS_TO_KEEP = ("young", "verdict", "unreviewed", "unknown")  # why a file stays; see _reason_to_keep
+REASONS_TO_KEEP = ("young", "verdict", "unreviewed", "unknown")  # see _reason_to_keep
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What may go.
+    """The files that may be removed.
 
     Attributes:
-        before_us: only what was recorded before this instant, UTC epoch microseconds.
-        verdicts: only images of these: by a person's verdict, where one decided, else by the station's.
-        unreviewed: also what waits for a person: FAIL and REVIEW, and audit samples, without a decision.
-        places: whose files: the archive's, or also the quarantine's.
+        before_us: only files recorded before this instant, UTC epoch microseconds.
+        verdicts: only images with these verdicts: a person's PASS or FAIL, else the station's verdict.
+        unreviewed: also images that wait for a person: FAIL, REVIEW and audit samples without a decision.
+        places: the archive, or also the quarantine.
     """
 
     before_us: int
@@ -59,7 +58,7 @@ class Policy:
 
 @dataclass(slots=True)
 class Pruned:
-    """What went, or would; and why the rest stays."""
+    """Counts of the files that were or would be removed, and of those that stay."""
 
     files: int = 0
     size_bytes: int = 0
@@ -76,24 +75,25 @@ def prune(
     delete: bool,
     track: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> Pruned:
-    """Remove what a policy lets go from one station's folders, oldest day first.
+    """Remove the files that a policy allows from one station's folders, the oldest day first.
 
-    Only files that are where the daemon puts them, ``<day>/<verdict or reason>/[<sub-folder>/]<file>``, with
-    a row of just this file (size and time of change). Everything else stays, folders too.
+    A file is removed only from the path where the daemon puts it,
+    ``<day>/<verdict or reason>/[<sub-folder>/]<file>``, and only if a row has its path, size and time of
+    change. Everything else stays, folders too.
 
     Args:
         store: the station's ledger.
-        url: the same database, to read.
-        policy: what may go.
-        archive_folder: where the station's images lie.
-        quarantine_folder: where its unreadable files lie; looked at if the policy says so.
-        delete: False only counts.
-        track: is given the days, to show how far it has got.
+        url: the same database, for reading.
+        policy: the files that may be removed.
+        archive_folder: the station's archive.
+        quarantine_folder: the station's quarantine; read if the policy includes it.
+        delete: if False, files are only counted.
+        track: gets the list of days and gives them back one by one, to show progress.
 
     Raises:
-        FolderError: a folder's files cannot be removed by this user; nothing of it was.
-        StationError: a file could not be removed after all; its row stands, and the next prune tries again.
-        StoreUnavailable: an outage; what was not recorded still stands.
+        FolderError: this user cannot remove files from a folder; all of its files are still there.
+        StationError: a file could not be removed; its row is written, and the next prune tries again.
+        StoreUnavailable: an outage; files that were not recorded are still there.
     """
     result = Pruned()
     roots = {Place.ARCHIVE: archive_folder, Place.QUARANTINE: quarantine_folder}
@@ -120,13 +120,14 @@ def prune(
 
 
 def require_plausible_clock(url: URL | str, station: str, policy: Policy, now_us: int) -> None:
-    """Refuse to go by a clock that has run ahead, as the ledger shows it.
+    """Refuse a clock that was set forward, if the ledger shows that.
 
-    Each file's row has the time of the clock. Between two rows, or between the newest row and now, either the
-    station stood still or the clock was set forward. In the second case, images are younger than they seem.
+    Each row has the time of the clock. During a gap between two rows, or between the newest row and now,
+    either the station was off or the clock was set forward. In the second case images are younger than they
+    seem.
 
     Raises:
-        StationError: a gap of more than ``MAX_QUIET_DAYS`` since the instant that the policy goes by.
+        StationError: there is a gap of more than ``MAX_QUIET_DAYS`` after the policy's ``before_us``.
     """
     here = sa.select(stations.c.id).where(stations.c.name == station).scalar_subquery()
     seen = sa.select(arrival.c.recorded_us.op("/")(DAY_US)).where(
@@ -143,7 +144,7 @@ def require_plausible_clock(url: URL | str, station: str, policy: Policy, now_us
             first, last = (date.fromordinal(_EPOCH + day).isoformat() for day in (before, after))
             raise StationError(
                 f"no file was recorded between {first} and {last}: if this computer's clock was wrong, "
-                "images are younger than they seem; set the clock, or, if the station stood still, "
+                "images are younger than they seem; set the clock, or, if the station was off, "
                 "give --trust-clock"
             )
 
@@ -156,9 +157,9 @@ def _days(root: Path) -> list[Path]:
 def _files_in(
     day: Path, root: Path, known: Callable[[list[str]], set[str]]
 ) -> Iterator[tuple[Path, dict[str, os.stat_result]]]:
-    """Yield each folder of a day with its files, by the path that a row would give them, some at a time.
+    """Yield each folder of a day with some of its files at a time, by the paths that rows give them.
 
-    A file outside a folder of a verdict or reason is not the daemon's, and neither is a folder.
+    A file outside the folder of a verdict or reason is not the daemon's. Folders are left out.
     """
     for folder, entries in walk(day, known, below=root):
         found = {}
@@ -176,13 +177,13 @@ def _unlink(files: Iterable[Path]) -> None:
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
-            raise StationError(f"{file}: {error.strerror}; mend that and prune again") from None
+            raise StationError(f"{file}: {error.strerror}; fix this and prune again") from None
 
 
 def _latest(
     connection: sa.Connection, station: str, paths: Iterable[str], place: Place
 ) -> dict[str, sa.RowMapping]:
-    """The latest arrival of each path, with what station and people said of the image."""
+    """Return the latest arrival of each path, with the verdicts of the station and of people."""
     other = review.alias()
     latest_review = sa.select(sa.func.max(other.c.id)).where(other.c.inspection_id == inspection.c.id)
     is_sample = sa.exists().where(audit_sample.c.inspection_id == inspection.c.id)
@@ -204,11 +205,11 @@ def _latest(
 
 
 def _reason_to_keep(row: sa.RowMapping | None, status: os.stat_result, policy: Policy) -> str | None:
-    """Why a file stays, one of :data:`REASONS_TO_KEEP`; None where it may go."""
+    """Return why a file stays, one of :data:`REASONS_TO_KEEP`; None if it may be removed."""
     if row is None or not _is_of(row, status) or row["outcome"] == Outcome.REQUEUED:
-        return "unknown"  # to the ledger, or on its way back into the drop folder
+        return "unknown"  # not in the ledger, or going back into the drop folder
     if row["outcome"] == Outcome.PRUNED:
-        return None  # an earlier prune was cut short
+        return None  # an earlier prune was interrupted
     if row["recorded_us"] >= policy.before_us:
         return "young"
     if row["outcome"] == Outcome.QUARANTINED:
@@ -221,5 +222,5 @@ def _reason_to_keep(row: sa.RowMapping | None, status: os.stat_result, policy: P
 
 
 def _is_of(row: sa.RowMapping, status: os.stat_result) -> bool:
-    """Whether the file is the one that was recorded, as far as its status tells; a restored copy is, too."""
+    """Return whether size and time are those that were recorded, as also for a restored copy."""
     return (row["size_bytes"], row["mtime_us"]) == (status.st_size, status.st_mtime_ns // 1000)

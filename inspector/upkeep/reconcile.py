@@ -1,4 +1,4 @@
-"""Is every file accounted for? Compares one station's ledger with its disk, both ways; only ever reads."""
+"""Comparison of one station's ledger with its disk, in both directions. It only reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inspector.upkeep.folders import is_text, walk
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """Every file of one station accounted for, or named; ``seen`` = what the ledger counts + ``pending``."""
+    """Counts of one station's files; ``seen`` is the files that the ledger counts plus ``pending``."""
 
     seen: int
     inspected: int
@@ -43,20 +43,20 @@ def reconcile(
     quarantine_folder: Path,
     pending: Iterable[Path],
 ) -> Reconciliation:
-    """Compare one station's ledger with its disk, both ways.
+    """Compare one station's ledger with its disk, in both directions.
 
-    Unaccounted for are files in the archive or quarantine without an arrival, and arrivals whose file is
-    neither where they say, nor pruned or put back, nor (recorded, not yet moved) still in the drop folder.
-    What a requeue has recorded and not yet moved back is pending.
-    The function is long by its description of the arguments; its code fits a screen.
+    A file in the archive or quarantine is unaccounted for if it has no arrival. An arrival is unaccounted for
+    if its file is not at its path, was neither pruned nor put back, and is not in the drop folder any more
+    (after a crash it may still be there). A file that a requeue has recorded and not moved yet is pending.
+    The function is long because of its arguments' descriptions; its code fits a screen.
 
     Args:
         url: the quality database.
-        station: whose.
-        drop_folder: what source names count from.
-        archive_folder: what the paths of inspected files and duplicates count from.
-        quarantine_folder: what the paths of quarantined files count from.
-        pending: the intake that waits in the drop folder.
+        station: the station's name.
+        drop_folder: source names are relative to it.
+        archive_folder: paths of inspected files and duplicates are relative to it.
+        quarantine_folder: paths of quarantined files are relative to it.
+        pending: the files that wait in the drop folder.
 
     Raises:
         SchemaError: the database lacks the schema.
@@ -74,17 +74,15 @@ def reconcile(
             for place, folder in folders.items()
             for path in _unknown_files(engine, station, folder, place)
         ]
-    unfinished_requeues = sum(
-        os.path.lexists(quarantine_folder / row.path) for row in requeued
-    )  # a requeue was cut short
+    # Requeued files that are still in quarantine: that requeue was interrupted.
+    unfinished_requeues = sum(os.path.lexists(quarantine_folder / row.path) for row in requeued)
     being_moved = {
         row.source_name for row in missing if _is_same_file(waiting.get(row.source_name), row.inode)
     }
-    lost = [
+    lost = [  # the disk is asked again, because the daemon may have moved a file meanwhile
         f"{folders[_place(row)] / row.path}: {row.source_name} was recorded there"
         for row in missing
-        if row.source_name not in being_moved
-        and not _is_on_disk(row, folders)  # it may have been moved meanwhile
+        if row.source_name not in being_moved and not _is_on_disk(row, folders)
     ]
     still_waiting = len(waiting) - len(being_moved) + unfinished_requeues
     counts = _counts(url, station)
@@ -100,7 +98,7 @@ def reconcile(
 
 
 def _counts(url: URL | str, station: str) -> Mapping[str, Any]:
-    """The station's row of the report ``reconcile``; without one, zeros."""
+    """Return the station's row of the report ``reconcile``, or zeros if it has none."""
     report = run(url, Query("reconcile"))
     for row in report.rows:
         if row[0] == station:
@@ -109,7 +107,7 @@ def _counts(url: URL | str, station: str) -> Mapping[str, Any]:
 
 
 def _arrivals_on_disk(connection: sa.Connection, station: str) -> Iterator[Any]:
-    """Arrivals whose file should stand in the archive or quarantine: not pruned, not put back."""
+    """Read the arrivals whose file must be in the archive or quarantine: neither pruned nor put back."""
     removal = arrival.alias("removal")
     removed = sa.exists().where(
         removal.c.station_id == arrival.c.station_id,
@@ -147,9 +145,9 @@ def _is_same_file(path: Path | None, inode: int) -> bool:
 
 
 def _unknown_files(engine: sa.Engine, station: str, folder: Path, place: Place) -> Iterator[str]:
-    """Files below ``folder`` that no arrival says are there; read in parts, however many there are.
+    """Find the files in ``folder`` that no arrival names; read in parts, so that any number is possible.
 
-    A quarantined folder is one arrival: what is in it came with it.
+    A quarantined folder is one arrival, and its content belongs to it.
     """
     known = partial(known_paths, engine, station, place)
     for _, files in walk(folder, known):

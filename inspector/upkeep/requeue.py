@@ -1,9 +1,9 @@
-"""Quarantined files go back into the drop folder, to be judged or set aside anew.
+"""Quarantined files go back into the drop folder, to be inspected again.
 
-The order is row, then rename: the ``requeued`` arrival is committed before the file moves. The other way
-round the daemon, which takes a file within milliseconds, could find its quarantine row without a file and put
-it back there. A crash in between leaves a file in quarantine whose latest row says ``requeued``: reconcile
-counts it as pending, and the next requeue, whatever it is asked for, finishes it.
+The ``requeued`` arrival is committed before the file moves. In the other order, the daemon, which takes a
+file within milliseconds, could find the quarantine row without its file and move the file back there. A
+crash in between leaves a file in quarantine whose latest row says ``requeued``: reconcile counts it as
+pending, and the next requeue moves it, with any options.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from inspector.station.archive import Archive
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Which quarantined files: those that fit all that is given.
+    """A choice of quarantined files: those that match every attribute.
 
     Attributes:
-        rows: quarantine rows, by their numbers; None: any.
-        reason: why they were set aside; None: any.
-        period_us: when they were, first instant and end (not included), UTC epoch microseconds.
+        rows: numbers of quarantine rows; None: any.
+        reason: reason of the quarantine; None: any.
+        period_us: first instant and end (exclusive) of the quarantine, UTC epoch microseconds.
     """
 
     rows: Sequence[int] | None
@@ -44,7 +44,7 @@ class Chosen:
 
 @dataclass(slots=True)
 class Requeued:
-    """What went back, or would; ``left`` has a line for each that stays, and why."""
+    """Number of files that went or would go back; ``left`` has a line for each that stays, and why."""
 
     files: int = 0
     left: list[str] = field(default_factory=list)
@@ -61,23 +61,23 @@ def requeue(
     move: bool = True,
     track: Callable[[list[Any]], Iterable[Any]] = iter,
 ) -> Requeued:
-    """Move one station's quarantined files back into the drop folder under the names that they came with.
+    """Move one station's quarantined files back into the drop folder under their original names.
 
-    A name that is taken there is never overwritten: the file stays in quarantine.
+    If another file in the drop folder has the name, the file stays in quarantine.
 
     Args:
         store: the station's ledger.
-        url: the same database, to read.
-        chosen: which files.
-        archive: moves them.
-        drop_folder: where they came from.
-        quarantine_folder: where they are.
-        move: False only counts.
-        track: told what is to be moved, to show how far it has got.
+        url: the same database, for reading.
+        chosen: the files to move.
+        archive: moves the files.
+        drop_folder: the station's drop folder.
+        quarantine_folder: the station's quarantine.
+        move: if False, files are only counted.
+        track: gets the list of batches and gives them back one by one, to show progress.
 
     Raises:
-        UsageError: a row that was named is none of this station, or its file has gone back or been pruned.
-        StoreUnavailable: an outage; what was not recorded still stands.
+        UsageError: a row is not of this station, or its file has gone back or was pruned.
+        StoreUnavailable: an outage; files that were not recorded are still in quarantine.
     """
     result = Requeued()
     with database.reading(url) as engine:
@@ -94,9 +94,8 @@ def requeue(
     ]
     for batch in track([unfinished, *database.batches(free)]):
         if move and batch:
-            store.record_removals(
-                [row.id for row in batch], Outcome.REQUEUED
-            )  # adds nothing for what was cut short
+            # This adds no row for the files of an interrupted requeue, which have theirs.
+            store.record_removals([row.id for row in batch], Outcome.REQUEUED)
         for row in batch:
             refusal = archive.give_back(row.path, _target(row, drop_folder)) if move else None
             if refusal is None:
@@ -107,10 +106,10 @@ def requeue(
 
 
 def _unfinished(engine: sa.Engine, station: str, quarantine_folder: Path) -> list[Any]:
-    """Files that an earlier call recorded and did not move.
+    """Return the files that an earlier call recorded and did not move.
 
-    The disk is read before the ledger's last word: the daemon may have brought such a file back meanwhile,
-    and it commits its row first.
+    The ledger is read again after the disk: the daemon may have moved such a file back meanwhile, and it
+    commits its row before it moves a file.
     """
 
     def recorded() -> dict[int, Any]:
@@ -123,7 +122,7 @@ def _unfinished(engine: sa.Engine, station: str, quarantine_folder: Path) -> lis
 
 
 def _quarantined(station: str, chosen: Chosen) -> sa.Select[Any]:
-    """Arrivals of the chosen files that are neither back nor pruned, oldest first."""
+    """Return a query for the chosen arrivals that are neither requeued nor pruned, the oldest first."""
     removal = arrival.alias("removal")
     removed = sa.exists().where(
         removal.c.quarantine_id == arrival.c.quarantine_id,
@@ -151,12 +150,12 @@ def _quarantined(station: str, chosen: Chosen) -> sa.Select[Any]:
 def _can_go_back(
     row: Any, drop_folder: Path, quarantine_folder: Path, taken_targets: set[Path], left: list[str]
 ) -> bool:
-    """Whether a file is there and its name in the drop folder is free; else a line says what is wrong."""
+    """Return whether a file exists and its name is free; if not, add a line that says what is wrong."""
     source, target = quarantine_folder / row.path, _target(row, drop_folder)
     if not os.path.lexists(source):
-        left.append(f"{source}: is not there; 'weld-inspect reconcile' tells more")
+        left.append(f"{source}: is missing; see 'weld-inspect reconcile'")
     elif not target.parent.is_dir():
-        left.append(f"{source}: there is no folder {target.parent.name} in {drop_folder} any more; make it")
+        left.append(f"{source}: there is no folder {target.parent.name} in {drop_folder} any more; create it")
     elif os.path.lexists(target) or target in taken_targets:
         left.append(f"{source}: another file waits as {row.source_name}; requeue again when it is gone")
     else:

@@ -1,4 +1,4 @@
-"""How the running station does, on one screen; what the database and the health page tell anybody."""
+"""The state of the running station on one screen, from the database, the folders and the health page."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from inspector.settings import Settings
 from inspector.station import listing
 from inspector.times import DAY_US
 
-_MAX_ANSWER_S: Final = 5.0  # for the page, which is on this host
-_MAX_ANSWER_BYTES: Final = 1 << 20  # a page has some hundred; another program may send anything
-_MAX_EVENTS = 5  # the latest ones, on a screen of 24 lines
+_MAX_ANSWER_S: Final = 5.0  # for the health page, which is on this machine
+_MAX_ANSWER_BYTES: Final = 1 << 20  # the health page has some hundred; another program may send more
+_MAX_EVENTS = 5  # the latest events; the screen has 24 lines
 
 
 class Line(NamedTuple):
@@ -33,11 +33,11 @@ class Line(NamedTuple):
 
     name: str
     text: str
-    is_wrong: bool = False  # it tells of something that a person must fix
+    is_wrong: bool = False  # a person must fix this
 
 
 def lines(settings: Settings) -> Iterator[Line]:
-    """Say how the station does; what cannot be found out says why, and the rest goes on."""
+    """Yield the state of the station line by line; a failed question is a line with its reason."""
     yield Line("station", settings.station)
     yield from _daemon(settings)
     try:
@@ -68,14 +68,14 @@ def _daemon(settings: Settings) -> Iterator[Line]:
         yield Line("daemon", "running")
     elif not os.access(lock.parent, os.X_OK) and lock.parent.is_dir():
         yield Line(
-            "daemon", f"not known: this user may not look into {lock.parent}; ask as the service's user"
+            "daemon", f"not known: this user may not read {lock.parent}; run this as the service's user"
         )
     else:
         yield Line("daemon", "not running: systemctl status weldnet-inspector", is_wrong=True)
     if settings.metrics_port is None:
         yield Line("health", "not asked: metrics_port is not set")
     elif about is None:
-        yield Line("health", f"nobody answers on port {settings.metrics_port}", is_wrong=True)
+        yield Line("health", f"no answer on port {settings.metrics_port}", is_wrong=True)
     elif not is_ours:
         other = f"station {about['station']}" if isinstance(about.get("station"), str) else "another program"
         text = f"{other} answers on port {settings.metrics_port}; choose another metrics_port"
@@ -89,13 +89,13 @@ def _daemon(settings: Settings) -> Iterator[Line]:
 
 
 def _ask(port: int) -> dict[str, Any] | None:
-    """Return what the port's page says; empty if that is no station's page, None if nothing answers."""
-    # A proxy of the environment would send the question for this host to another one.
+    """Return the health page; empty if it is not a station's page, None without an answer."""
+    # A proxy from the environment would send the request for this machine to another one.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(f"http://{HOST}:{port}/healthz", timeout=_MAX_ANSWER_S) as answer:
             content = answer.read(_MAX_ANSWER_BYTES)
-    except urllib.error.HTTPError as error:  # 503: it says what is wrong
+    except urllib.error.HTTPError as error:  # 503: the page says what is wrong
         content = error.read(_MAX_ANSWER_BYTES)
     except http.client.HTTPException:  # it does not speak HTTP
         return {}
@@ -114,7 +114,7 @@ def _is_station_page(page: dict[str, Any]) -> bool:
 
 
 def _review_backlog(settings: Settings) -> str:
-    """Return how many images wait for a person, by kind; the report's own figures."""
+    """Return how many images wait for a person, by kind, from the report ``review_queue``."""
     report = reports.run(settings.url, reports.Query("review_queue", station=settings.station))
     why, waiting = (report.columns.index(name) for name in ("why", "waiting"))
     counts = {row[why]: row[waiting] for row in report.rows}

@@ -1,4 +1,4 @@
-"""One image's whole life: file, times, artifact, settings, verdicts, and its bytes today; only ever reads."""
+"""The life of one image: file, times, artifact, settings, verdicts, and its bytes today. It only reads."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from inspector.ledger.schema import station as stations
 from inspector.records import Json, Outcome
 from inspector.times import iso
 
-MATCHES = "stands there, its bytes match"
-CHANGED = "stands there, but its BYTES HAVE CHANGED"
+MATCHES = "is there, its bytes match"
+CHANGED = "is there, but its BYTES HAVE CHANGED"
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where one station's files are: the only ones that this machine can look at."""
+    """The folders of one station: this machine can read only its files."""
 
     station: str
     drop: Path
@@ -45,13 +45,13 @@ def trace(
     part: str | None = None,
     inspection: int | None = None,
 ) -> list[Json]:
-    """Every life that fits, oldest first; give exactly one of ``file``, ``part`` and ``inspection``.
+    """Return every life that matches, the oldest first. Give one of ``file``, ``part`` and ``inspection``.
 
     Args:
         url: the quality database.
-        folders: the station whose files are looked at.
-        file: an image: found by its bytes, whatever its name is now, and by its place in the archive or
-            quarantine, whatever its bytes are now.
+        folders: the station whose files are read.
+        file: an image. It is found by its bytes under any name, and by its path in the archive or quarantine
+            with any bytes.
         part: every image of this part.
         inspection: one image.
 
@@ -87,7 +87,7 @@ def _ids(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> list[i
 
 
 def _of_file(connection: sa.Connection, folders: Folders, file: Path) -> tuple[list[int], list[int]]:
-    """Inspections and quarantine rows of a file's bytes, and of the place where it lies."""
+    """Return the inspections and quarantine rows with a file's bytes or with its path."""
     try:
         digest = _sha256(file)
     except OSError as error:
@@ -179,7 +179,7 @@ def _life_of_quarantined(connection: sa.Connection, folders: Folders, quarantine
 def _files(
     connection: sa.Connection, folders: Folders, condition: sa.ColumnElement[bool], row: sa.RowMapping
 ) -> list[Json]:
-    """Every file that arrived as this image, and what has become of it by now."""
+    """Return every file that arrived as this image, with its state now."""
     here = arrival.c.station_id == row["station_id"]  # the index on names begins with the station
     named = arrival.c.source_name == row["source_name"]
     query = sa.select(arrival).where(here, named, condition).order_by(arrival.c.id)
@@ -187,7 +187,7 @@ def _files(
     removals = [a for a in arrivals if a["outcome"] in (Outcome.PRUNED, Outcome.REQUEUED)]
 
     def removed(a: sa.RowMapping) -> Outcome | None:
-        """How a file left its place, which may have been given to another one since."""
+        """Return how a file left its path, which another file may have got since."""
         later = (r["outcome"] for r in removals if r["path"] == a["path"] and r["id"] > a["id"])
         return Outcome(found) if (found := next(later, None)) else None
 
@@ -204,7 +204,7 @@ def _files(
 
 
 def _now(folders: Folders, row: sa.RowMapping, a: sa.RowMapping, removed: Outcome | None) -> str:
-    """Where a file is, and whether its bytes are those that were read."""
+    """Return where a file is, and whether its bytes are those that were read."""
     if removed:
         return removed.value
     if row["station"] != folders.station:
@@ -221,7 +221,7 @@ def _compared(path: Path, sha256: str | None) -> str:
     try:
         return MATCHES if sha256 is None or _sha256(path) == sha256 else CHANGED
     except OSError as error:
-        return f"stands there, but cannot be read: {error.strerror}"
+        return f"is there, but cannot be read: {error.strerror}"
 
 
 def _sha256(path: Path) -> str:
@@ -235,7 +235,7 @@ _TRAINING_KEYS = ("created", "recipe", "metrics", "quantization", "git_commit", 
 
 
 def render(lives: Sequence[Json]) -> str:
-    """The lives as text, a paragraph each; of the training record and the settings, what people ask for."""
+    """Return the lives as text, one paragraph each, with a part of the training record."""
     return "\n\n".join("\n".join(_lines(life)) for life in lives)
 
 
@@ -252,7 +252,7 @@ def _lines(life: Json) -> Iterator[str]:
 
 
 def _value_text(value: Any) -> str:
-    """One value as people read it; of what is nested, its own figures (--json has the rest)."""
+    """Return a value as text; of nested values only their plain fields (--json has all)."""
     if isinstance(value, dict):
         plain = {key: one for key, one in value.items() if not isinstance(one, dict | list)}
         return f"({', '.join(f'{key} {_value_text(one)}' for key, one in plain.items())})"

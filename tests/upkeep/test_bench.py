@@ -1,4 +1,4 @@
-"""The bench measures what it says, on images of the user's or its own."""
+"""The bench: its figures agree with each other, on the user's images or its own."""
 
 import json
 import tempfile
@@ -13,14 +13,14 @@ from inspector.upkeep import bench
 
 @pytest.fixture(scope="module")
 def artifact(tmp_path_factory):
-    """A tiny artifact."""
+    """Provide a tiny artifact."""
     out = tmp_path_factory.mktemp("bench") / "tiny.pt"
     compiled(out)
     return out
 
 
 def test_figures_agree_with_each_other(artifact, tmp_path):
-    """The ideal follows from threads and stages, efficiency is the share of it, quartiles hold the median."""
+    """The ideal follows from threads and stages, efficiency from the ideal; medians are between quartiles."""
     for seed in range(3):
         Image.fromarray(picture(seed)).save(tmp_path / f"{seed}.png")
     (tmp_path / "notes.txt").write_text("no image")
@@ -44,14 +44,14 @@ def test_figures_agree_with_each_other(artifact, tmp_path):
     assert result["efficiency"] == pytest.approx(
         result["images_per_second"] / result["ideal_images_per_second"], rel=0.02
     )
-    assert result["memory_mb"] > 50  # torch alone takes that
+    assert result["memory_mb"] > 50  # torch alone takes so much
     for name, (low, high) in result["spread"].items():
         assert 0 < low <= high, name
         assert low * 0.99 <= result[name] <= high * 1.01, name
 
 
 def test_table_tells_every_stage(artifact, tmp_path):
-    """The table for people names the artifact and shows each stage's figure."""
+    """The table names the artifact and shows the figure of each stage."""
     Image.fromarray(picture(0)).save(tmp_path / "a.png")
     result = bench.bench(artifact, tmp_path, rounds=1, frames=2)
     text = bench.table(result)
@@ -61,7 +61,7 @@ def test_table_tells_every_stage(artifact, tmp_path):
 
 
 def test_without_images_it_makes_some(artifact, monkeypatch, tmp_path):
-    """Without a folder, frames of the camera's size are made, measured and taken away."""
+    """Without a folder, frames of the camera's size are made, measured and removed."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     result = bench.bench(artifact, rounds=1, frames=4)
     assert result["frames"] == 4
@@ -70,7 +70,7 @@ def test_without_images_it_makes_some(artifact, monkeypatch, tmp_path):
 
 
 def test_it_keeps_off_the_real_station(artifact, monkeypatch, tmp_path):
-    """Settings in the environment, such as the real station's database, are not the bench's."""
+    """The bench ignores settings in the environment, such as the real station's database."""
     Image.fromarray(picture(0)).save(tmp_path / "a.png")
     monkeypatch.setenv("WELD_DATABASE_URL", f"sqlite:///{tmp_path / 'quality.db'}")
     monkeypatch.setenv("WELD_DROP_FOLDER", str(tmp_path))
@@ -79,7 +79,7 @@ def test_it_keeps_off_the_real_station(artifact, monkeypatch, tmp_path):
 
 
 def test_a_folder_without_images_is_refused(artifact, tmp_path):
-    """A folder that is not there, or holds no image, is one line."""
+    """A folder that is missing or has no image gives one line."""
     with pytest.raises(FolderError, match="no image"):
         bench.bench(artifact, tmp_path)
     with pytest.raises(FolderError, match="no folder"):
@@ -87,6 +87,6 @@ def test_a_folder_without_images_is_refused(artifact, tmp_path):
 
 
 def test_a_wrong_artifact_is_refused(tmp_path):
-    """A missing artifact is one line, before anything is measured."""
+    """A missing artifact gives one line before anything is measured."""
     with pytest.raises(ArtifactError, match="no such file"):
         bench.bench(tmp_path / "missing.pt")

@@ -1,4 +1,4 @@
-"""Each mistake that an installer makes is found by a real trial, and the line says what to do about it."""
+"""``weld-inspect check``: a real trial finds each mistake of an installation, and says how to fix it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OTHER = "nobody"  # an account that every Linux has
 
 @pytest.fixture
 def drop() -> Iterator[Path]:
-    """A drop folder that other accounts can reach, which pytest's own folders are not."""
+    """Provide a drop folder that other accounts can reach, unlike pytest's own folders."""
     folder = Path(tempfile.mkdtemp(prefix="weldnet-check-"))
     folder.chmod(0o755)
     (folder / "drop").mkdir()
@@ -37,12 +37,12 @@ def drop() -> Iterator[Path]:
 
 
 def found(station: Station, camera_user: str | None = None) -> dict[str, Finding]:
-    """Findings by what was tried."""
+    """Return the findings by check."""
     return {finding.what: finding for finding in findings(station.config, load(station.config), camera_user)}
 
 
 def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
-    """Every trial of a sound station ends well, or with a note on what this machine lacks."""
+    """Every check of a sound station passes, or has a note about what this machine lacks."""
     result = found(Station(tmp_path, tiny, url_of("sqlite"), min_free_gigabytes=0))
     assert list(result) == [
         "settings",
@@ -67,13 +67,13 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         (r"cam(?P<camera>\d)_(?P<part>P\d+)", Level.OK, "reads all 2 names"),
         (r"(?P<part>Q\d+)", Level.WRONG, "matches none of 2 names, such as cam"),
         (r"(?P<part>P1)_", Level.NOTE, "does not match 1 of 2 names, such as cam2_P2_99.png"),
-        (r"(?P<part>P\d+)_(?P<time>\d+)", Level.NOTE, "gives no time in 2 of 2 names"),
+        (r"(?P<part>P\d+)_(?P<time>\d+)", Level.NOTE, "reads no time in 2 of 2 names"),
     ],
 )
 def test_the_pattern_is_tried_on_the_names_that_are_there(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], pattern: str, level: Level, says: str
 ):
-    """A pattern that reads all names is right, one that reads none is wrong, one that reads some is noted."""
+    """A pattern that reads all names is right, one that reads some gets a note, that reads none is wrong."""
     station = Station(tmp_path, tiny, url_of("sqlite"), name_pattern=pattern)
     station.put("cam1_P1_99.png", seed=1)
     station.put("cam2_P2_99.png", seed=2)
@@ -85,13 +85,13 @@ def test_the_pattern_is_tried_on_the_names_that_are_there(
 def test_a_full_disk_and_a_clock_that_stands_behind_are_wrong(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
-    """Less space than the settings ask for, and a clock before the artifact's own time, are told."""
+    """Too little disk space and a clock before the artifact's time are reported."""
     later = tmp_path / "later.pt"
     shutil.copy(tiny, later)
     os.utime(later, (4e9, 4e9))
     result = found(Station(tmp_path, later, url_of("sqlite"), min_free_gigabytes=1e9))
     assert result["disk"].level is Level.WRONG
-    assert "GiB left, min_free_gigabytes asks for 1e+09" in result["disk"].detail
+    assert "GiB left, min_free_gigabytes is 1e+09" in result["disk"].detail
     assert result["clock"].level is Level.WRONG
     assert "timedatectl" in result["clock"].detail
 
@@ -99,7 +99,7 @@ def test_a_full_disk_and_a_clock_that_stands_behind_are_wrong(
 def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
-    """The owner is noted, the daemon's role is right, and a reader is told which rights it lacks."""
+    """The tables' owner gets a note, the daemon's role is right, and missing rights are reported."""
     url = url_of("postgresql")
     owner = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with owner.connect() as connection:
@@ -109,7 +109,7 @@ def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
             connection.exec_driver_sql(f"CREATE USER {user} IN ROLE {role}")
     for user, level, says in (
         (None, Level.NOTE, "weldnet_daemon"),
-        ("check_daemon", Level.OK, "may add rows and change none"),
+        ("check_daemon", Level.OK, "can add rows and change none"),
         ("check_reader", Level.WRONG, "database"),
     ):
         station = Station(tmp_path, tiny, url.set(username=user) if user else url)
@@ -119,7 +119,7 @@ def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
 
 
 def test_the_camera_may_write_where_group_and_bits_are_right(drop: Path):
-    """Another account may deliver where it may write, and where what it writes takes the folder's group."""
+    """Another account can deliver if it can write and its files get the folder's group."""
     drop.chmod(0o2777)
     permissions.may_deliver(_OTHER, drop)
     drop.chmod(0o0777)
@@ -136,11 +136,11 @@ def test_the_camera_may_write_where_group_and_bits_are_right(drop: Path):
 
 
 def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
-    """To a user who is not root a sticky drop folder, and a private file in it, are told with the cure."""
+    """A sticky drop folder and a private file in it are reported with the fix to a user who is not root."""
     if os.geteuid() != 0:
         pytest.skip("only root can try as another user")
     (drop / "private.png").touch(mode=0o600)
-    # It changes its user after the imports: another user may not be let in to where this Python lies.
+    # It changes its user after the imports, because another user may not be able to read this Python.
     program = (
         "import os, sys, pathlib\nfrom inspector.permissions import may_move_from as it\n"
         "os.setgroups([]); os.setuid(int(sys.argv[2])); it(pathlib.Path(sys.argv[1]))"
@@ -157,14 +157,14 @@ def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
 
 
 def test_the_kind_of_a_file_system_is_the_kernels(tmp_path: Path):
-    """The kind agrees with what the system's own tool says."""
+    """The kind of file system is that of the system's own tool."""
     told = subprocess.run(["stat", "-f", "-c", "%T", "/proc"], capture_output=True, text=True, check=True)
     assert filesystems.file_system(Path("/proc/self")) == told.stdout.strip() == "proc"
     assert filesystems.file_system(tmp_path) != "unknown"
 
 
 def test_a_results_folder_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
-    """Where results are asked for, their folder must take a file; nothing is left there."""
+    """If results are wanted, their folder must accept a file; the check leaves no file there."""
     station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
     finding = found(station)["results"]
     assert (finding.level, "No such file or directory; mount or create it" in finding.detail) == (
@@ -179,7 +179,7 @@ def test_a_results_folder_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[
 def test_frames_that_leave_their_upper_bits_unused_are_noted(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
-    """A camera with 12 bits in 16-bit words is found by what waits and by what was judged, with the cure."""
+    """A camera with 12 bits in 16-bit words is found by waiting and by judged images, with the fix."""
     station = Station(tmp_path, tiny, url_of("sqlite"), min_free_gigabytes=0)
     day = station.archive / "2026-11-27" / "PASS"
     day.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Retention: what may go, that nothing else does, and that neither a kill nor the daemon at work matter."""
+"""Retention: which files are removed and which stay, also after a kill and beside a working daemon."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ EVERYTHING = (
 
 @pytest.fixture
 def shelf(tmp_path: Path, url: URL) -> Shelf:
-    """A station that has worked, on each back end in turn."""
+    """Provide a station with inspected files, on each back end."""
     return Shelf(tmp_path, url)
 
 
 def test_without_delete_nothing_goes(shelf: Shelf) -> None:
-    """The dry run, which is the default, counts what would go, says so, and leaves disk and ledger alone."""
+    """By default prune only counts, says so, and changes neither disk nor ledger."""
     for n in range(3):
         shelf.image(f"{n}.png")
     done = say(shelf, "prune", "--trust-clock", "--older-than", "30")
@@ -50,7 +50,7 @@ def test_without_delete_nothing_goes(shelf: Shelf) -> None:
 
 
 def test_old_pass_images_go_and_their_rows_stay(shelf: Shelf) -> None:
-    """With --delete the old go, each with its row, the young stay; reconcile, trace and event tell of it."""
+    """With --delete old files are removed with a row each; reconcile, trace and an event report it."""
     number = shelf.image("old.png", days=31)
     shelf.image("young.png", days=29)
     dry = figures(shelf, "prune", "--trust-clock", "--older-than", "30")
@@ -68,7 +68,7 @@ def test_old_pass_images_go_and_their_rows_stay(shelf: Shelf) -> None:
 
 
 def test_verdicts_are_those_that_count(shelf: Shelf) -> None:
-    """A person's verdict goes before the station's: what they called FAIL is no PASS, and vice versa."""
+    """A person's verdict replaces the station's: an image that they failed is no PASS, and vice versa."""
     shelf.image("passed.png")
     for name, station_said, person_said in (
         ("escape", Verdict.PASS, Verdict.FAIL),
@@ -88,7 +88,7 @@ def test_verdicts_are_those_that_count(shelf: Shelf) -> None:
 
 
 def test_what_waits_for_a_person_stays_unless_told(shelf: Shelf) -> None:
-    """FAIL, REVIEW and audit samples without a decision stay whatever verdicts are asked for."""
+    """FAIL, REVIEW and audit samples without a decision stay, with any choice of verdicts."""
     for name, verdict in (("f", Verdict.FAIL), ("r", Verdict.REVIEW), ("p", Verdict.PASS)):
         shelf.image(f"{name}.png", verdict)
     undecided = shelf.image("u.png", Verdict.FAIL)
@@ -104,7 +104,7 @@ def test_what_waits_for_a_person_stays_unless_told(shelf: Shelf) -> None:
 
 
 def test_quarantined_files_stay_unless_told(shelf: Shelf) -> None:
-    """Unreadable files go only with --quarantined, by their age; their rows say so."""
+    """Unreadable files are removed only with --quarantined, by their age, with a row each."""
     shelf.unreadable("old.png")
     shelf.unreadable("young.png", days=1)
     assert figures(shelf, "prune", *EVERYTHING, "--delete")["pruned"] == 0
@@ -116,7 +116,7 @@ def test_quarantined_files_stay_unless_told(shelf: Shelf) -> None:
 
 
 def test_an_image_without_its_row_never_goes(shelf: Shelf) -> None:
-    """Strangers, other bytes under a known path, another station's rows, folders and hidden files stay."""
+    """Unknown files, other bytes under a known path, other stations' files, folders and hidden files stay."""
     shelf.image("known.png")
     folder = shelf.archive / "2026-01-05" / "PASS"
     (folder / "stranger.png").write_text("x")
@@ -137,7 +137,7 @@ def test_an_image_without_its_row_never_goes(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("calls", [0, 3])
 def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls: int) -> None:
-    """Killed -9 between rows and last file, nothing is missed; the next prune finishes, no row twice."""
+    """After a kill -9 between the rows and the last file, the next prune finishes without a second row."""
     for n in range(6):
         shelf.image(f"{n}.png")
     words = ("prune", "--trust-clock", "--older-than", "1", "--delete")
@@ -151,7 +151,7 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls:
 
 
 def test_a_file_that_stands_again_is_not_taken_for_the_pruned_one(shelf: Shelf) -> None:
-    """Where a pruned image's path holds something else, it is nobody's that prune knows, and stays."""
+    """Another file at the path of a pruned image is unknown to prune, and stays."""
     shelf.image("a.png")
     assert figures(shelf, "prune", "--trust-clock", "--older-than", "1", "--delete")["pruned"] == 1
     (shelf.archive / "2026-01-05" / "PASS" / "a.png").write_text("restored by hand, other bytes")
@@ -160,7 +160,7 @@ def test_a_file_that_stands_again_is_not_taken_for_the_pruned_one(shelf: Shelf) 
 
 
 def test_files_of_cameras_with_folders_of_their_own_go_too(shelf: Shelf) -> None:
-    """A station with sub-folders has retention too, although its files are one folder deeper."""
+    """Retention finds the files of a station with sub-folders, which are one folder deeper."""
     shelf.image("cam1/old.png")
     shelf.image("cam2/old.png")
     shelf.image("cam1/young.png", days=1)
@@ -178,7 +178,7 @@ def test_files_of_cameras_with_folders_of_their_own_go_too(shelf: Shelf) -> None
 
 
 def test_no_link_leads_prune_out_of_the_archive(shelf: Shelf, tmp_path: Path) -> None:
-    """A folder that a link leads to is none of the archive's, whatever its files are called."""
+    """Files behind a link do not belong to the archive, with any names."""
     shelf.image("old.png")
     (shelf.archive / "2026-01-05").rename(tmp_path / "elsewhere")
     (shelf.archive / "2026-01-05").symlink_to(tmp_path / "elsewhere")
@@ -188,7 +188,7 @@ def test_no_link_leads_prune_out_of_the_archive(shelf: Shelf, tmp_path: Path) ->
 
 @pytest.mark.parametrize("newest_days", [40, 0], ids=["no image since", "and new images since"])
 def test_a_clock_that_has_run_ahead_removes_nothing(shelf: Shelf, newest_days: float) -> None:
-    """More than 30 days without a row may be a clock that was set forward: prune asks a person."""
+    """After more than 30 days without a row, prune asks a person to check the clock."""
     shelf.image("seconds-old.png", days=40)
     shelf.image("newest.png", days=newest_days)
     words = "prune", "--older-than", "35", "--delete"
@@ -200,14 +200,14 @@ def test_a_clock_that_has_run_ahead_removes_nothing(shelf: Shelf, newest_days: f
 
 
 def test_a_station_without_gaps_is_pruned_by_the_clock(shelf: Shelf) -> None:
-    """A row at least every 30 days up to now is enough; an older gap does not matter."""
+    """A row at least every 30 days up to now is enough; a gap before the period does not count."""
     for days in (200, 100, 80, 60, 40, 20, 0):
         shelf.image(f"{days}.png", days=days)
     assert figures(shelf, "prune", "--older-than", "90", "--delete")["pruned"] == 2
 
 
 def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
-    """An unknown verdict is a usage error, two such commands at once are refused, and an age is asked for."""
+    """An unknown verdict or a missing age is a usage error, and a second command at once is refused."""
     with pytest.raises(UsageError, match="--verdict 'GOOD' is no verdict"):
         say(shelf, "prune", "--trust-clock", "--older-than", "1", "--verdict", "good")
     assert say(shelf, "prune").exit_code == 2
@@ -217,7 +217,7 @@ def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
 
 
 def test_prune_beside_the_daemon_at_work(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> None:
-    """While images stream in, prune takes what was just archived: all are judged, none is missed."""
+    """While images come in, prune removes those just archived; all are judged and none is missed."""
     station, number = Station(tmp_path, tiny, url_of("sqlite")), 40
     with running(station.start()) as daemon:
         for n in range(number):

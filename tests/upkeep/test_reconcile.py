@@ -1,4 +1,4 @@
-"""Reconciliation: every file accounted for, or named."""
+"""Reconciliation: every file is accounted for, or reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Station:
             folder.mkdir()
 
     def put(self, item: Any) -> Path:
-        """The file of a record, where the record says."""
+        """Return the path of a record's file."""
         root = self.quarantine if isinstance(item, Quarantined) else self.archive
         path = root / item.final_path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,14 +35,14 @@ class Station:
         return path
 
     def record(self, *items: Any, moved: bool = True) -> list[int]:
-        """Record and, unless the power goes in between, move."""
+        """Record a file, and move it unless a power cut comes in between."""
         ids = self.store.record(items, in_force(self.store))
         for item in items if moved else ():
             self.put(item)
         return ids
 
     def add_arrival(self, **values: Any) -> None:
-        """A later row of the ledger, as retention and requeue write them."""
+        """Add a later row to the ledger, as retention and requeue do."""
         engine = database.immediate(database.engine(self.url))
         stamp = {"size_bytes": 1, "inode": 1, "mtime_us": 0, "seen_us": START_US, "recorded_us": START_US}
         with engine.begin() as connection:
@@ -64,12 +64,12 @@ class Station:
 
 @pytest.fixture
 def station(url: URL, store: Store, tmp_path: Path) -> Station:
-    """Station cell-1 with empty folders."""
+    """Provide station cell-1 with empty folders."""
     return Station(url, tmp_path, store)
 
 
 def test_a_station_in_order_has_nothing_unaccounted(station: Station) -> None:
-    """Inspected, duplicate, quarantined and waiting files are counted; seen is their sum."""
+    """Inspected, duplicate, quarantined and waiting files are counted, and seen is their sum."""
     first, *_ = station.record(inspected(), inspected("b.png"), quarantined())
     station.record(duplicate(first))
     for name in ("c.png", "d.png"):
@@ -91,7 +91,7 @@ def test_an_empty_station_reconciles(station: Station) -> None:
 
 
 def test_a_file_that_no_row_tells_of_is_named(station: Station) -> None:
-    """Strangers in archive and quarantine are unaccounted for, whatever their names and depth."""
+    """Unknown files in archive and quarantine are unaccounted for, with any name and at any depth."""
     station.record(inspected(), quarantined())
     strange = [
         station.archive / "stray.png",
@@ -110,7 +110,7 @@ def test_a_file_that_no_row_tells_of_is_named(station: Station) -> None:
 
 
 def test_the_two_folders_are_not_mixed_up(station: Station) -> None:
-    """A file in the archive is not accounted for by a row that puts its path into the quarantine."""
+    """A row with the same path in the quarantine does not account for a file in the archive."""
     station.record(quarantined(path="2026-01-05/x.png"))
     (station.archive / "2026-01-05").mkdir()
     (station.archive / "2026-01-05" / "x.png").touch()
@@ -118,7 +118,7 @@ def test_the_two_folders_are_not_mixed_up(station: Station) -> None:
 
 
 def test_a_row_whose_file_is_gone_is_named(station: Station) -> None:
-    """Recorded files that somebody removed are unaccounted for: they are neither archived nor pruned."""
+    """Recorded files that were removed by hand are unaccounted for."""
     item, bad = inspected(), quarantined()
     station.record(item, bad, inspected("b.png"))
     (station.archive / item.final_path).unlink()
@@ -130,7 +130,7 @@ def test_a_row_whose_file_is_gone_is_named(station: Station) -> None:
 
 
 def test_a_file_on_its_way_is_counted_once(station: Station) -> None:
-    """A crash between commit and move leaves a file in the drop folder: it is its row's, not pending."""
+    """A file that a crash left in the drop folder after its commit belongs to its row, and is not pending."""
     waiting = station.drop / "a.png"
     waiting.touch()
     station.record(inspected(inode=waiting.stat().st_ino), moved=False)
@@ -139,7 +139,7 @@ def test_a_file_on_its_way_is_counted_once(station: Station) -> None:
 
 
 def test_another_file_of_that_name_does_not_excuse_the_missing_one(station: Station) -> None:
-    """A new file under the name of a lost one waits; the lost one stays unaccounted for."""
+    """A new file with the name of a lost one is pending; the lost one stays unaccounted for."""
     waiting = station.drop / "a.png"
     waiting.touch()
     station.record(inspected(inode=waiting.stat().st_ino + 1), moved=False)
@@ -148,7 +148,7 @@ def test_another_file_of_that_name_does_not_excuse_the_missing_one(station: Stat
 
 
 def test_pruned_files_are_accounted_for(station: Station) -> None:
-    """A file that retention removed, with its row, is not missed, and still counts as seen."""
+    """A file that retention removed is accounted for, and still counts as seen."""
     item: Inspected = inspected()
     [number] = station.record(item)
     (station.archive / item.final_path).unlink()
@@ -158,7 +158,7 @@ def test_pruned_files_are_accounted_for(station: Station) -> None:
 
 
 def test_requeued_files_are_counted_once(station: Station) -> None:
-    """A quarantined file that was put back waits again: it is pending, and no longer quarantined."""
+    """A quarantined file that was put back is pending again, and no longer counts as quarantined."""
     bad = quarantined()
     [number] = station.record(bad)
     (station.quarantine / bad.final_path).rename(station.drop / "bad.png")
@@ -169,7 +169,7 @@ def test_requeued_files_are_counted_once(station: Station) -> None:
 
 
 def test_a_quarantined_folder_is_one_arrival(station: Station) -> None:
-    """What lies in a folder that was quarantined as a whole needs no rows of its own."""
+    """The content of a folder that was quarantined as a whole needs no rows of its own."""
     station.record(quarantined("x.png", None, path="2026-01-05/folder/x.png"), moved=False)
     inside = station.quarantine / "2026-01-05" / "folder" / "x.png"
     inside.mkdir(parents=True)
@@ -178,7 +178,7 @@ def test_a_quarantined_folder_is_one_arrival(station: Station) -> None:
 
 
 def test_other_stations_do_not_count(station: Station, url: URL) -> None:
-    """Rows of another station in the same database neither count nor excuse a stranger here."""
+    """Rows of another station in the same database do not count, and account for no file here."""
     with Store.open(url, "cell-2", seam_gap_s=300) as other:
         other.record([inspected("theirs.png")], in_force(other))
     station.put(inspected("theirs.png"))
@@ -187,7 +187,7 @@ def test_other_stations_do_not_count(station: Station, url: URL) -> None:
 
 
 def test_many_files_are_compared_in_parts(station: Station) -> None:
-    """More files in one folder than one query may bind: all are found, and the one stranger among them."""
+    """With more files in a folder than one query may bind, the one unknown file is found."""
     station.record(*(inspected(f"{n}.png") for n in range(1200)))
     (station.archive / "2026-01-05" / "PASS" / "600-1.png").touch()
     result = station.reconcile()

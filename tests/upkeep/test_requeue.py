@@ -1,4 +1,4 @@
-"""Requeue: quarantined files get another chance, are counted once, and never overwrite."""
+"""Requeue: quarantined files go back, are counted once, and never overwrite another file."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from inspector.errors import FolderError, UsageError
 
 @pytest.fixture
 def shelf(tmp_path: Path, url: URL) -> Shelf:
-    """A station that has worked, on each back end in turn."""
+    """Provide a station with inspected files, on each back end."""
     return Shelf(tmp_path, url)
 
 
 def outcomes(station: Station, name: str) -> list[str]:
-    """What became of the files of a name, in order."""
+    """Return the outcomes of the files with a name, in order."""
     return [
         row.outcome
         for row in station.rows(f"SELECT outcome FROM arrival WHERE source_name = '{name}' ORDER BY id")
@@ -33,7 +33,7 @@ def outcomes(station: Station, name: str) -> list[str]:
 
 
 def test_a_file_goes_back_under_its_name(shelf: Shelf) -> None:
-    """By its row's number a file returns to the drop folder, whatever its name; it waits, and counts once."""
+    """By the number of its row a file with any name goes back, waits there, and counts once."""
     number = shelf.unreadable("weld 50%25 %FF.png")
     shelf.unreadable("other.png")
     assert figures(shelf, "requeue", "--id", str(number), "--dry-run") == {
@@ -51,7 +51,7 @@ def test_a_file_goes_back_under_its_name(shelf: Shelf) -> None:
 
 
 def test_reason_and_period_choose(shelf: Shelf) -> None:
-    """All of a reason, or of a period, or of both, go back; nothing is chosen by default."""
+    """All files of a reason, of a period or of both go back; by default none is chosen."""
     for name, reason, days in (("a", "truncated", 9), ("b", "truncated", 1), ("c", "too_large", 1)):
         shelf.unreadable(f"{name}.png", reason, days=days)
     assert figures(shelf, "requeue", "--reason", "nothing such")["requeued"] == 0
@@ -67,7 +67,7 @@ def test_reason_and_period_choose(shelf: Shelf) -> None:
 
 
 def test_nothing_is_overwritten(shelf: Shelf) -> None:
-    """A name that is taken in the drop folder stays as it is; the file stays quarantined (exit 1)."""
+    """If another file in the drop folder has the name, the file stays in quarantine (exit 1)."""
     first, second = shelf.unreadable("x.png"), shelf.unreadable("x.png", "too_large")
     (shelf.drop / "x.png").write_text("a new one")
     done = say(shelf, "requeue", "--id", str(first))
@@ -82,7 +82,7 @@ def test_nothing_is_overwritten(shelf: Shelf) -> None:
 
 
 def test_a_file_goes_back_into_its_sub_folder(shelf: Shelf) -> None:
-    """A file of a camera's own sub-folder goes back there; where that is gone it stays, without a row."""
+    """A file of a sub-folder goes back there; if the sub-folder is gone it stays, without a row."""
     shelf.unreadable("cam1/x.png")
     done = say(shelf, "requeue", "--reason", "truncated")
     assert (done.exit_code, "there is no folder cam1" in done.stderr) == (1, True)
@@ -93,13 +93,13 @@ def test_a_file_goes_back_into_its_sub_folder(shelf: Shelf) -> None:
 
 
 def test_what_is_not_there_is_told(shelf: Shelf) -> None:
-    """A row that is unknown or whose file has gone back is a usage error; a missing file gets no row."""
+    """An unknown row or a file that has gone back is a usage error; a missing file gets no row."""
     number = shelf.unreadable("x.png")
     with pytest.raises(UsageError, match=f"no file of quarantine row {number + 1}"):
         say(shelf, "requeue", "--id", str(number + 1))
     (shelf.quarantine / "2026-01-05" / "truncated" / "x.png").unlink()
     done = say(shelf, "requeue", "--id", str(number))
-    assert (done.exit_code, "is not there" in done.stderr) == (1, True)
+    assert (done.exit_code, "is missing; see" in done.stderr) == (1, True)
     assert outcomes(shelf, "x.png") == ["quarantined"]
     shelf.unreadable("y.png")
     say(shelf, "requeue", "--reason", "truncated")
@@ -108,7 +108,7 @@ def test_what_is_not_there_is_told(shelf: Shelf) -> None:
 
 
 def test_without_a_drop_folder_no_row_is_written(shelf: Shelf) -> None:
-    """An unmounted drop folder is told before the ledger is."""
+    """An unmounted drop folder is reported before anything is written to the ledger."""
     shelf.unreadable("x.png")
     shelf.drop.rmdir()
     with pytest.raises(FolderError, match="there is no such folder"):
@@ -118,7 +118,7 @@ def test_without_a_drop_folder_no_row_is_written(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("calls", [0, 2])
 def test_a_kill_in_the_middle_is_finished_by_the_next_requeue(shelf: Shelf, calls: int) -> None:
-    """Killed -9 between rows and renames, each file is pending once; the next call finishes, no row twice."""
+    """After a kill -9 between rows and renames, each file is pending once, and the next call finishes."""
     for n in range(5):
         shelf.unreadable(f"{n}.png")
     status = killed(
@@ -141,7 +141,7 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_requeue(shelf: Shelf, call
 def test_the_daemon_judges_or_sets_aside_anew(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ) -> None:
-    """Back before the daemon at work, what is still broken is quarantined anew, and counted once."""
+    """Beside a working daemon, a file that is still broken is quarantined again, and counts once."""
     station = Station(tmp_path, tiny, url_of("postgresql"))
     with running(station.start()) as daemon:
         station.deliver("broken.png", b"no image at all")
@@ -158,12 +158,12 @@ def test_the_daemon_judges_or_sets_aside_anew(
     assert (found["seen"], found["quarantined"], found["pending"], found["unaccounted"]) == (1, 1, 0, 0)
     lives = figures(station, "trace", str(station.quarantine / next(iter(station.files(station.quarantine)))))
     assert [life["files"][0]["now"] for life in lives["lives"]] == ["requeued"] * 2 + [
-        "stands there, its bytes match"
+        "is there, its bytes match"
     ]
 
 
 def test_a_file_that_can_be_read_now_is_inspected(tmp_path: Path, tiny: Path, url: URL) -> None:
-    """What was too large for the settings is inspected after they have changed and it was requeued."""
+    """A file that was too large is inspected after the settings changed and it was requeued."""
     station = Station(tmp_path, tiny, url, max_megapixels=0.001)
     Image.fromarray(frame(1)).save(station.drop / "w.png")
     assert station.once()["quarantined"] == 1
@@ -180,16 +180,15 @@ def test_a_file_that_can_be_read_now_is_inspected(tmp_path: Path, tiny: Path, ur
 
 
 def test_a_crash_after_the_new_row_is_replayed_to_its_place(tmp_path: Path, tiny: Path, url: URL) -> None:
-    """Requeued, recorded anew for the same place, not moved: the replay moves it and adds no row."""
+    """A requeued file that was recorded again and not moved is moved after the restart, without a new row."""
     station = Station(tmp_path, tiny, url)
     (station.drop / "broken.png").write_bytes(b"no image at all")
     assert station.once()["quarantined"] == 1
     [place] = station.files(station.quarantine)
     assert figures(station, "requeue", "--reason", "not_an_image")["requeued"] == 1
     assert station.once()["quarantined"] == 1
-    (station.quarantine / place).rename(
-        station.drop / "broken.png"
-    )  # as if the power had gone before the move
+    # As after a power cut before the move:
+    (station.quarantine / place).rename(station.drop / "broken.png")
     assert station.reconcile()["unaccounted"] == 0
     assert station.once()["quarantined"] == 1
     assert station.files(station.quarantine) == {place}

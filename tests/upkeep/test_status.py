@@ -1,4 +1,4 @@
-"""``weld-inspect status``: one screen that tells how a real station does, running or not."""
+"""``weld-inspect status``: one screen about a real station, running or not."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from inspector.upkeep import status
 
 
 def screen(station: Station) -> dict[str, str]:
-    """The lines by name; of several events the oldest."""
+    """Return the lines by name; of several events the oldest."""
     return {line.name: line.text for line in status.lines(load(station.config))}
 
 
 def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
-    """It tells process, health, artifact, what waits, verdicts, quarantine and the latest events."""
+    """The screen shows process, health, artifact, waiting files, verdicts, quarantine and last events."""
     station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=free_port(), min_free_gigabytes=0)
     with running(station.start()) as daemon:
         for n in range(3):
@@ -67,14 +67,14 @@ def test_a_polled_folder_is_told(
 def test_a_stopped_station_and_a_missing_database_are_told(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
-    """Where nothing runs, what waits is told with its age, and a database that is not there in one line."""
+    """Without a daemon the screen shows the age of waiting files, and a missing database in one line."""
     station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=free_port())
     assert screen(station)["database"] == "the station has never opened it"
     station.put("w.png", seed=1)
     Path(str(station.url.database)).unlink()
     told = screen(station)
     assert told["daemon"].startswith("not running")
-    assert told["health"].startswith("nobody answers on port")
+    assert told["health"].startswith("no answer on port")
     assert told["waiting"].startswith("1 files, the oldest for ")
     assert "there is no database yet" in told["database"]
     done = station.command("status")
@@ -97,7 +97,7 @@ def test_a_stopped_station_and_a_missing_database_are_told(
 def test_another_program_on_the_port_is_told(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], answer: bytes, says: str
 ):
-    """Whatever answers on the port, the screen names it in one line and goes on."""
+    """Any other program that answers on the port is named in one line, and the screen goes on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=server.getsockname()[1])
 

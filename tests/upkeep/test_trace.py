@@ -1,4 +1,4 @@
-"""One image's life is told whole: from its bytes, its place, its part or its number, to where it is now."""
+"""The life of one image, found by its bytes, its path, its part or its number."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inspector.network.metadata import read
 
 @pytest.fixture
 def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
-    """A station on each back end: two images of a part inspected, one delivered twice, one unreadable."""
+    """Provide a station with two images of a part, one of them delivered twice, and an unreadable file."""
     station = Station(
         tmp_path,
         tiny,
@@ -43,7 +43,7 @@ def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
 
 @pytest.fixture
 def trace(station: Station) -> Callable[..., list[dict[str, Any]]]:
-    """Runs ``weld-inspect trace --json``; gives the lives, or raises the error."""
+    """Provide a function that runs ``weld-inspect trace --json``; it returns lives or raises the error."""
 
     def run(*words: object) -> list[dict[str, Any]]:
         done = CliRunner().invoke(app, ["trace", *map(str, words), "--json", "--config", str(station.config)])
@@ -57,7 +57,7 @@ def trace(station: Station) -> Callable[..., list[dict[str, Any]]]:
 
 
 def archived(station: Station, name: str) -> Path:
-    """The file in the archive of the first image by this name."""
+    """Return the archived file of the first image with this name."""
     [path] = [
         row[0]
         for row in station.rows("SELECT archive_path, source_name FROM inspection")
@@ -67,14 +67,14 @@ def archived(station: Station, name: str) -> Path:
 
 
 def states(life: dict[str, Any]) -> list[str]:
-    """Where each of the image's files is now."""
+    """Return the state of each of the image's files."""
     return [file["now"] for file in life["files"]]
 
 
 def test_a_life_is_whole(
     station: Station, trace: Callable[..., list[dict[str, Any]]], tiny: Path, tmp_path: Path
 ) -> None:
-    """A renamed copy of the image finds its life: hash, times, artifact and record, settings, verdicts."""
+    """A renamed copy finds the image's life: hash, times, artifact and record, settings, verdicts."""
     [(number, digest)] = station.rows(
         "SELECT id, sha256 FROM inspection WHERE source_name LIKE '%0.png' ORDER BY id"
     )
@@ -103,19 +103,19 @@ def test_a_life_is_whole(
     ]
     [drawn] = life["audit_samples"]
     assert (drawn["seed"], drawn["population"]) == (3, 2)
-    assert states(life) == ["stands there, its bytes match"] * 2
+    assert states(life) == ["is there, its bytes match"] * 2
     assert [file["outcome"] for file in life["files"]] == ["inspected", "duplicate"]
 
 
 def test_a_file_that_was_tampered_with_is_found_by_its_place(
     station: Station, trace: Callable[..., list[dict[str, Any]]]
 ) -> None:
-    """Other bytes in the archive are told from those that were judged; a lost file is missing."""
+    """Changed bytes in the archive are reported, and so is a missing file."""
     path = archived(station, "_1.png")
     path.write_bytes(path.read_bytes() + b"\0")
     [life] = trace(path)
     assert life["inspection"]["source_name"] == "it's a part_7_1.png"
-    assert states(life) == ["stands there, but its BYTES HAVE CHANGED"]
+    assert states(life) == ["is there, but its BYTES HAVE CHANGED"]
     path.unlink()
     [life] = trace("--id", life["inspection"]["id"])
     assert states(life) == ["MISSING"]
@@ -124,7 +124,7 @@ def test_a_file_that_was_tampered_with_is_found_by_its_place(
 def test_a_pruned_file_is_no_missing_one(
     station: Station, trace: Callable[..., list[dict[str, Any]]], url: URL
 ) -> None:
-    """A file that retention removed is told as pruned, and its life stays."""
+    """A file that retention removed is shown as pruned, and its life stays."""
     path = archived(station, "_1.png")
     path.unlink()
     engine = database.immediate(database.engine(url))
@@ -140,7 +140,7 @@ def test_a_pruned_file_is_no_missing_one(
 
 
 def test_a_recorded_file_may_still_wait(station: Station, trace: Callable[..., list[dict[str, Any]]]) -> None:
-    """A crash between commit and move leaves the file in the drop folder: said so, and not missing."""
+    """A file that a crash left in the drop folder after its commit is shown there, not as missing."""
     archived(station, "_1.png").rename(station.drop / "it's a part_7_1.png")
     [life] = trace(station.drop / "it's a part_7_1.png")
     assert states(life) == ["waits in the drop folder to be moved"]
@@ -149,7 +149,7 @@ def test_a_recorded_file_may_still_wait(station: Station, trace: Callable[..., l
 def test_a_part_is_all_its_images(
     station: Station, trace: Callable[..., list[dict[str, Any]]], url: URL
 ) -> None:
-    """Each image of the part has its life; another station's files are not looked for on this machine."""
+    """Each image of the part has its life; files of another station are not searched on this machine."""
     with Store.open(url, "elsewhere", seam_gap_s=300) as store:
         force = store.in_force(
             metadata=json.dumps({"classes": []}),
@@ -169,15 +169,15 @@ def test_a_part_is_all_its_images(
 def test_an_unreadable_file_has_a_life_too(
     station: Station, trace: Callable[..., list[dict[str, Any]]]
 ) -> None:
-    """A quarantined file tells why, by its bytes and by its place."""
+    """A quarantined file is found by its bytes and by its path, with the reason."""
     [name] = station.files(station.quarantine)
     [life] = trace(station.quarantine / name)
     assert life["quarantine"]["reason"] == "not_an_image"
-    assert states(life) == ["stands there, its bytes match"]
+    assert states(life) == ["is there, its bytes match"]
 
 
 def test_what_is_unknown_is_one_line(trace: Callable[..., list[dict[str, Any]]]) -> None:
-    """No selector, two of them, an unknown number, part or file: one clear line."""
+    """No selector, two of them, or an unknown number, part or file gives one clear line."""
     cases: list[tuple[tuple[object, ...], str]] = [
         ((), "give an image file, or --part, or --id, and only one of them"),
         (("--part", "P", "--id", 1), "only one of them"),
@@ -192,7 +192,7 @@ def test_what_is_unknown_is_one_line(trace: Callable[..., list[dict[str, Any]]])
 
 
 def test_people_read_it_as_lines(station: Station) -> None:
-    """Without --json each thing is one line with its name in front, odd text and all."""
+    """Without --json each subject is one line that begins with its name, with odd text escaped."""
     said = ["review", "set", "1", "--verdict", "PASS", "--note", "two\nlines", "--reviewer", "ann"]
     for words in (said, ["trace", "--id", "1"]):
         done = CliRunner().invoke(app, [*words, "--config", str(station.config)])
