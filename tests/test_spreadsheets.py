@@ -1,4 +1,4 @@
-"""inspector.spreadsheets: a CSV for people shows text as text, in a spreadsheet too."""
+"""inspector.spreadsheets.cells: a CSV for people shows text as text, in a spreadsheet too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inspector.spreadsheets import as_cell, from_cell
+from inspector.spreadsheets.cells import as_cell, from_cell
 
 
 @pytest.mark.parametrize("start", [*"=+-@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])

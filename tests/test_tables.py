@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inspector.tables import TableError, has_columns, read_rows
+from inspector.spreadsheets.tables import TableError, has_columns, read_rows
 
 COLUMNS = ("path", "label")
 TEXT = 'path{0}label{0}note\r\nbild\\Gr\u00fcn, 1.png{0}good{0}"a ""b"""\r\n{0}{0}\r\nb.png{0}bad{0}\r\n'

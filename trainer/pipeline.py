@@ -94,8 +94,9 @@ def run(
     recipe = with_frame_size(recipe, listing)
     start = initial_weights.read(recipe.network, len(listing.part("train")))
     identity = identify(recipe, listing, start.sha256, hardware)
+    names = splits.fingerprint_of_names(listing.frames, listing.classes)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
-        identity = folder.check_identity(recipe, identity)
+        identity = folder.check_identity(recipe, identity, names)
         if teachers_from:
             folder.link_teachers(teachers_from, recipe, identity)
             hardware.wait()

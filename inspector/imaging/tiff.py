@@ -36,6 +36,7 @@ _PHOTOMETRIC, _FILL_ORDER, _DESCRIPTION, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP
 _STRIP_OFFSETS, _STRIP_BYTES, _MAX_SAMPLE, _PLANES, _PREDICTOR = 273, 279, 281, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _SUB_PAGES, _INK_SET = 322, 323, 324, 325, 330, 332
 _EXTRA, _SAMPLE_FORMAT, _COEFFICIENTS, _SUBSAMPLING, _BLACK_WHITE = 338, 339, 529, 530, 532
+_JPEG_START, _JPEG_BYTES = 513, 514
 _IMAGE_DEPTH, _TILE_DEPTH, _RAW_VERSION = 32997, 32998, 50706
 _OTHER_DIRECTORIES: Final = (34665, 34853)  # of EXIF and GPS
 
@@ -179,6 +180,18 @@ class _Page:
         return bool(self.one(_SUBFILE_TYPE, 0) & 1) or self.one(_OLD_SUBFILE_TYPE, 1) == 2
 
     @property
+    def end_of_blocks(self) -> int:
+        """Where the last byte that the directory names ends: values, strips, tiles or a JPEG thumbnail."""
+        end = self.end
+        places = ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES), (_JPEG_START, _JPEG_BYTES))
+        for starts, counts in places:
+            if starts in self.tags and counts in self.tags:
+                number = min(len(self.tags[starts]), len(self.tags[counts]))
+                pairs = (self.tags[tag][:number].astype(np.int64) for tag in (starts, counts))
+                end = max(end, int(np.max(np.add(*pairs), initial=0)))
+        return end
+
+    @property
     def is_mask(self) -> bool:
         """Whether it says that it is a transparency mask of another page."""
         return bool(self.one(_SUBFILE_TYPE, 0) & 4)
@@ -201,7 +214,7 @@ def check(tiff: bytes) -> Picture:
     if any(not (other.is_mask or _is_smaller(other, page)) for other in copies):
         raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
     _check_layout(page, reader.order)
-    end = max(other.end for other in (page, *copies))
+    end = max(other.end_of_blocks for other in (page, *copies))
     end = max([end, *(reader.page(page.one(tag, 0)).end for tag in _OTHER_DIRECTORIES if page.one(tag, 0))])
     return Picture(number, max(end, _end_of_pixels(page, tiff)), page.one(_MAX_SAMPLE, 0) or None)
 

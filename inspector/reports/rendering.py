@@ -14,7 +14,7 @@ from rich.text import Text
 
 from inspector.errors import UsageError
 from inspector.reports.query import Report
-from inspector.spreadsheets import as_cell
+from inspector.spreadsheets.cells import as_cell
 
 BYTE_ORDER_MARK = "\ufeff"
 _CONSOLE_COLUMNS = 10_000  # wide enough for every row: a table cut to the window would hide figures

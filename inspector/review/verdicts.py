@@ -13,7 +13,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import tables, times
+from inspector import times
 from inspector.errors import UsageError
 from inspector.ledger import database
 from inspector.ledger.schema import audit_sample, model
@@ -21,7 +21,8 @@ from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
-from inspector.spreadsheets import from_cell
+from inspector.spreadsheets import tables
+from inspector.spreadsheets.cells import from_cell
 
 ANSWER_COLUMNS = ("human_verdict", "human_label", "reviewer", "note")  # a person fills these in
 # The columns of the report review_queue, so that its rows can be filled in and imported.
@@ -95,7 +96,7 @@ def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
 
     The columns are ``id`` and ``human_verdict``, optionally ``human_label``, ``reviewer`` and ``note``. The
     columns of ``weld-inspect review next --format csv`` may be there too. Rows without a verdict are left
-    out. :mod:`inspector.tables` describes the forms that spreadsheets write.
+    out. :mod:`inspector.spreadsheets.tables` describes the forms that spreadsheets write.
 
     Args:
         path: the file.

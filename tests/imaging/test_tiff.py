@@ -120,6 +120,7 @@ def test_the_main_picture_is_read_whether_its_thumbnail_comes_before_or_after(bi
         pages((FRAME, {}), THUMBNAIL, bigtiff=big),
         pages(THUMBNAIL, (FRAME, {}), bigtiff=big),
         pages((FRAME, {"subifds": 1}), THUMBNAIL, bigtiff=big),
+        pages((FRAME, {}), (THUMBNAIL[0], {"subfiletype": 1, "compression": "jpeg"}), bigtiff=big),
     ):
         assert np.array_equal(decoder.decode(data), FRAME)
 

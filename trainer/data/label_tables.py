@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 
-from inspector import tables
+from inspector.spreadsheets import tables
 from trainer.data.files import is_system_name
 from trainer.errors import DataError, Problem
 

@@ -69,8 +69,16 @@ def fingerprint(frames: Iterable[Frame], classes: Sequence[str]) -> str:
 
     Equal ones make two results comparable. A run resumes only with an equal one.
     """
-    lines = sorted(f"{f.part}\t{classes[f.label]}\t{f.name}\t{f.sha256}\n" for f in frames)
-    return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+    return _digest(f"{f.part}\t{classes[f.label]}\t{f.name}\t{f.sha256}\n" for f in frames)
+
+
+def fingerprint_of_names(frames: Iterable[Frame], classes: Sequence[str]) -> str:
+    """Return a SHA-256 over every frame's part, class and name, as runs up to November 2026 have it."""
+    return _digest(f"{f.part}\t{classes[f.label]}\t{f.name}\n" for f in frames)
+
+
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(lines)).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _refuse_shared_runs(frames: Sequence[Frame], allowed: Sequence[str]) -> None:

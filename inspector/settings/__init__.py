@@ -21,8 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from inspector import setting_mistakes
 from inspector.errors import SettingsError
+from inspector.settings.mistakes import in_words, refuse, unknown
 
 ENV_PREFIX = "WELD_"
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # where systemd puts what the unit's LoadCredential= names
@@ -243,18 +243,16 @@ def load(path: Path) -> Settings:
         for name, value in os.environ.items()
         if name.startswith(ENV_PREFIX)
     ]
-    mistakes = [
-        (source, setting_mistakes.unknown(key, known)) for key, _, source in given if key not in known
-    ]
+    mistakes = [(source, unknown(key, known)) for key, _, source in given if key not in known]
     values = {key: _parsed(key, value, source, mistakes) for key, value, source in given if key in known}
     sources = {key: source for key, _, source in given}
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
-        mistakes += [(sources.get(key, str(path)), text) for key, text in setting_mistakes.in_words(error)]
-    setting_mistakes.refuse(mistakes)
+        mistakes += [(sources.get(key, str(path)), text) for key, text in in_words(error)]
+    refuse(mistakes)
     settings = _with_password(settings.anchored(path.resolve().parent))
-    setting_mistakes.refuse((str(path), text) for text in _misplaced(settings, path))
+    refuse((str(path), text) for text in _misplaced(settings, path))
     return settings
 
 
