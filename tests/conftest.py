@@ -26,6 +26,61 @@ settings.load_profile("ci")  # the same examples in every run, and no time limit
 os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
 _MIGRATED = "quality_template"  # copied for each test: quicker than to migrate again
+# Files that train, run daemons, start servers or sweep thousands of files: `make test-fast` leaves them out.
+_SLOW_FILES = [
+    "test_contract",
+    "test_demo",
+    "test_legacy",
+    "test_proofs",
+    "deploy/test_accounts",
+    "imaging/test_tiff",
+    "ledger/test_pgbouncer",
+    "ledger/test_postgresql",
+    "ledger/test_shift_day",
+    "ledger/test_transactions",
+    "monitoring/test_metrics",
+    "network/test_artifact",
+    "reports/test_models",
+    "reports/test_page_html",
+    "reports/test_production",
+    "reports/test_query",
+    "review/test_verdicts",
+    "station/test_daemon",
+    "station/test_lost_ledger",
+    "station/test_reload",
+    "station/test_results",
+    "station/test_troubles",
+    "station/test_watchdog",
+    "trainer/test_artifact",
+    "trainer/test_cli",
+    "trainer/test_comparison",
+    "trainer/test_convolution",
+    "trainer/test_dynamic",
+    "trainer/test_judging",
+    "trainer/test_novelty",
+    "trainer/test_pipeline",
+    "trainer/test_processes",
+    "trainer/test_sweep",
+    "trainer/test_synthetic",
+    "trainer/test_textures",
+    "trainer/test_thresholds",
+    "trainer/test_training",
+    "trainer/test_unlabelled",
+    "trainer/test_ways_to_end",
+    "upkeep/test_bench",
+    "upkeep/test_prune",
+    "upkeep/test_requeue",
+    "upkeep/test_trace",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the slow tests: those of the slow files, and every test that needs PostgreSQL."""
+    folder = Path(__file__).parent
+    for item in items:
+        file = item.path.relative_to(folder).with_suffix("").as_posix()
+        if file in _SLOW_FILES or "postgresql" in item.nodeid:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)
