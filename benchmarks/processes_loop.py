@@ -26,7 +26,7 @@ TINY = {
     "network.stem": 8,
     "network.plan": [[1, 1], [2, 2]],
     "ensemble.teachers": 1,
-    "training.batch_size": 4,
+    "training.batch_size": 8,
     "training.epochs": 1,
     "distillation.epochs": 1,
 }

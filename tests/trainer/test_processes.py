@@ -21,7 +21,7 @@ from waiting import wait_for
 from trainer.errors import UsageError
 from trainer.learning.processes import launch
 
-QUICK = {"training": RECIPE["training"] | {"epochs": 3}, "distillation": {"epochs": 2}}
+QUICK = {"training": RECIPE["training"] | {"epochs": 3, "batch_size": 8}, "distillation": {"epochs": 2}}
 
 STEP = """
 import json, torch

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from tiny_runs import epochs, write_recipe
+from tiny_runs import RECIPE, write_recipe
 from trainer_samples import class_folders
 from waiting import HANG_S
 
@@ -137,7 +137,11 @@ def test_a_leader_that_is_ended_by_a_signal_takes_the_follower_along(
 
 def recipe_and_data(folder: Path) -> tuple[Path, Path]:
     """Make a training that lasts until it is stopped."""
-    recipe = write_recipe(folder / "recipe.yaml", **epochs(100_000))
+    training = RECIPE["training"] | {
+        "epochs": 100_000,
+        "batch_size": 8,
+    }  # batches that two processes can share
+    recipe = write_recipe(folder / "recipe.yaml", training=training)
     return recipe, class_folders(folder / "data", runs=4, frames=3)
 
 
