@@ -21,6 +21,7 @@ from inspector.errors import FolderError, StationError
 
 DAEMON_LOCK: Final = ".daemon.lock"  # in the quarantine folder; hidden, so it is no quarantined file
 UPKEEP_LOCK: Final = ".upkeep.lock"
+_FULL_DISK_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_LOCKS_ERRNOS: Final = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # some network file systems
 
 log = logging.getLogger("weldnet")
@@ -64,6 +65,10 @@ def _held(file: Path) -> Iterator[str | None]:
     try:
         descriptor = _opened(file)
     except OSError as error:
+        if error.errno in _FULL_DISK_ERRNOS:  # a full disk must not keep a station from starting
+            log.warning("%s cannot be made (%s): a second process would not be noticed", file, error.strerror)
+            yield None
+            return
         raise FolderError(
             f"{file}: {error.strerror}; create the folder, or run this as the service's user"
         ) from None
