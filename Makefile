@@ -23,7 +23,7 @@ help: ## list the targets
 demo: $(VENV)/.installed ## inspect synthetic frames and print a report, in half a minute
 	$(BIN)/python deploy/demo/demo.py
 
-test: lint ## everything that CI runs: static checks and all tests (12 minutes on 2 cores)
+test: lint ## everything that CI runs: static checks and all tests (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest $(WORKERS)
 
 # No server, no training, no crash loop: for the minute after an edit.

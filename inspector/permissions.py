@@ -1,10 +1,11 @@
-"""Who may write what: files that somebody else could have written, and drop folders that accounts share.
+"""File rights: files that another account could have written, and drop folders that accounts share.
 
 TorchScript is code, and the settings name it, so a file that another account can write is refused.
 
-Somebody else is everybody but root and the user who runs this program. A file can be replaced by whoever may
-write to a folder on its way, so each of them counts, but for folders with the sticky bit, where nobody may
-rename another's files. A group that holds nobody else (the private groups of most systems) is no somebody.
+Another account is any but root and the user who runs this program. An account that may write to a folder on
+the path of a file can replace the file, so each of these folders counts. A folder with the sticky bit is
+safe: there an account may rename only its own files. A group without other members, as most systems make one
+for each user, is safe, too.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def may_not_change(user: str, folders: Iterable[Path], files: Iterable[Path]) ->
     """Refuse folders of the station's that another account can enter, and files of it that it can read.
 
     A judged file still belongs to the account that wrote it, so in a folder that it can enter the account can
-    change it. Whoever can read a SQLite file can lock it.
+    change it. An account that can read a SQLite file can lock it.
 
     Raises:
         UsageError: there is no such account.

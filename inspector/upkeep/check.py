@@ -64,10 +64,12 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         camera_user: the account of the camera software, if it is another one.
     """
     if user := permissions.owner_to_run_as(settings.quarantine_folder):
-        told = (
+        advice = (
             f"the station's folders belong to {user}, and this is another user; run it as the service does: "
         )
-        yield Finding("user", Level.WRONG, f"{told}runuser -u {user} -- weld-inspect check --config {config}")
+        yield Finding(
+            "user", Level.WRONG, f"{advice}runuser -u {user} -- weld-inspect check --config {config}"
+        )
         return  # the other checks could have other results as the service's user
     trials: dict[str, Callable[[], str]] = {
         "settings": lambda: _settings(config, settings),
