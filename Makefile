@@ -11,8 +11,9 @@ TORCH := 2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BUNDLE := dist/weldnet-bundle
-# One test process per core; a file's tests stay together, since they share what is costly to make.
-WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile
+# One test process per core; a file's tests stay together, since they share what is costly to make. The files keep the
+# order of tests/conftest.py: slow ones first.
+WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak latency clean

@@ -72,15 +72,20 @@ _SLOW_FILES = [
     "upkeep/test_requeue",
     "upkeep/test_trace",
 ]
+_TWO_PROCESSES = ["trainer/test_ways_to_end", "trainer/test_processes"]  # the slowest of all
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests: those of the slow files, and every test that needs PostgreSQL."""
-    folder = Path(__file__).parent
+    """Mark the slow tests: those of the slow files, and every test that needs PostgreSQL. They run first."""
     for item in items:
-        file = item.path.relative_to(folder).with_suffix("").as_posix()
-        if file in _SLOW_FILES or "postgresql" in item.nodeid:
+        if _file(item) in _SLOW_FILES or "postgresql" in item.nodeid:
             item.add_marker(pytest.mark.slow)
+    # A worker takes a whole file: a slow one that began last would leave the other cores idle.
+    items.sort(key=lambda item: (_file(item) not in _TWO_PROCESSES, _file(item) not in _SLOW_FILES))
+
+
+def _file(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).with_suffix("").as_posix()
 
 
 @pytest.fixture(autouse=True)
