@@ -1,4 +1,4 @@
-"""Every error a user can meet, as one tree; each message is one line: what is wrong, and how to mend it.
+"""Every error that a user can meet, as one tree. Each message is one line: what is wrong, how to fix it.
 
 StationError                exit status 1: the work failed, nothing is lost
 ├── UsageError              exit status 2: wrong usage or installation; trying again will not help
@@ -22,7 +22,7 @@ class StationError(Exception):
 
 
 class UsageError(StationError):
-    """Something the user must change: trying again will not help."""
+    """A mistake that the user must correct: trying again will not help."""
 
     exit_status = 2
 
@@ -44,7 +44,7 @@ class FolderError(UsageError):
 
 
 class Unavailable(StationError):
-    """Something that the station stands on is not there for now: an outage."""
+    """An outage: something that the station needs is not available for now."""
 
 
 class StoreUnavailable(Unavailable):
@@ -58,14 +58,14 @@ class ArchiveUnavailable(Unavailable):
 class StoreRefused(StoreUnavailable):
     """The database server answers, and refuses: a wrong password, no such role or database, a missing right.
 
-    A mistake that a person has to mend, here or on the server; ``run`` says it, and waits for that.
+    A person must correct the mistake, here or on the server. ``run`` logs it, and waits until that is done.
     """
 
     exit_status = 2
 
 
 class RowRefused(StationError):
-    """The database answers, and refuses what a row says; no other row has to wait for it."""
+    """The database answers, but a constraint refuses one row. Other rows do not have to wait for it."""
 
 
 class ImageError(StationError):
@@ -74,7 +74,7 @@ class ImageError(StationError):
     Attributes:
         reason: short word for the quarantine table, for instance ``truncated``.
         detail: one line for people.
-        retry: True where a writer may still be at work (empty, truncated), so another look may help.
+        retry: True if a writer may still be at work (empty, truncated), so another look may help.
     """
 
     def __init__(self, reason: str, detail: str, *, retry: bool = False) -> None:

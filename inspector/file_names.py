@@ -1,4 +1,4 @@
-"""What a file's name tells: a safe text form of its bytes, and camera, part, seam and time by pattern."""
+"""Names of files: a safe text form of their bytes, and camera, part, seam and time by a pattern."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ MAX_NAME_BYTES: Final = 255  # of a file name, on Linux file systems and on shar
 _UNSAFE_CHARACTER = re.compile(r"[%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COMPACT_TIME = re.compile(r"(\d{4}-?\d\d-?\d\d)[T_-]?(\d\d-?\d\d-?\d\d)", re.ASCII)
 _UNIX_SECONDS = re.compile(r"\d{9,10}(\.\d{1,9})?", re.ASCII)
-_PLAUSIBLE_YEARS = range(1970, 2100)  # a camera's clock may be unset, but what it wrote is no other era
+_PLAUSIBLE_YEARS = range(1970, 2100)  # an unset clock begins in 1970; digits of another year are no time
 
 
 def to_text(path: PurePath) -> str:
-    """A path's bytes as UTF-8 text with ``/`` separators; bytes that are not, ``%`` and controls as ``%XX``.
+    """Return a path as UTF-8 text with ``/`` separators; other bytes, ``%`` and controls become ``%XX``.
 
     >>> to_text(PurePath("weld 50%.png"))
     'weld 50%25.png'
@@ -33,12 +33,12 @@ def to_text(path: PurePath) -> str:
 
 
 def to_path(source_name: str) -> PurePath:
-    """The path whose text a source name is: :func:`to_text` undone."""
+    """Return the path of a source name: the inverse of :func:`to_text`."""
     return PurePath(os.fsdecode(unquote_to_bytes(source_name)))
 
 
 def shorten(name: str, max_bytes: int) -> str:
-    """Cut a name to so many bytes of UTF-8, between two characters.
+    """Cut a name to at most ``max_bytes`` bytes of UTF-8, between two characters.
 
     >>> shorten("weldön", 5)
     'weld'
@@ -55,15 +55,15 @@ def _escape(text: str) -> str:
 def parse(
     source_name: str, pattern: re.Pattern[str] | None, zone: tzinfo, seen_us: int | None = None
 ) -> NameParts:
-    """Camera, part, seam and camera time from a name, by the groups of ``name_pattern``.
+    """Read camera, part, seam and camera time from a name, by the groups of ``name_pattern``.
 
-    Where they tell no camera, the sub-folder that the file stood in is one.
+    If no group gives a camera, the camera is the sub-folder that the file was in. A name that the pattern
+    does not match is no error: the image is inspected without part, seam and time.
 
-    A name that the pattern does not match tells nothing, which is no error: the image is inspected all
-    the same. ``time`` may be Unix seconds, ISO 8601, or a compact form such as ``20260105-134501``;
-    without an offset it is in the station's ``zone``. A local clock shows an hour of autumn twice, and one of
-    spring never. Such a time has two readings; the one nearest to ``seen_us``, when the file was seen, is
-    taken.
+    The group ``time`` may be Unix seconds, ISO 8601, or a compact form such as ``20260105-134501``. Without
+    an offset it is local time in ``zone``. Local clocks show one hour of autumn twice, and skip one hour of
+    spring. A time in such an hour has two readings. The result is the one nearest to ``seen_us``, the time
+    at which the station saw the file.
     """
     folder = source_name.rpartition("/")[0] or None
     match = pattern.search(source_name) if pattern else None
@@ -94,8 +94,8 @@ def _epoch_us(moment: datetime) -> int:
 
 
 def _moment(text: str) -> datetime | None:
-    # strptime takes one digit where it asks for two and would read Unix seconds as a day of the year 1767, so
-    # the number of digits decides first.
+    # strptime accepts one digit where it asks for two. It would read Unix seconds as a day of the year 1767,
+    # so the number of digits is checked first.
     if _UNIX_SECONDS.fullmatch(text):
         return datetime.fromtimestamp(float(text), UTC)
     compact = _COMPACT_TIME.fullmatch(text)

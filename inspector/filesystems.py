@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from inspector.errors import FolderError
 
-# Kinds as /proc/self/mountinfo names them.
+# Kinds of file system, as /proc/self/mountinfo writes them.
 NETWORK: Final = (
     "nfs",
     "nfs4",
@@ -32,7 +32,7 @@ FOREIGN: Final = ("vfat", "exfat", "msdos", "ntfs", "ntfs3", "fuseblk")
 VOLATILE: Final = ("tmpfs", "ramfs")
 
 _MOUNTS = Path("/proc/self/mountinfo")  # proc(5)
-_OCTAL_ESCAPE = re.compile(r"\\(\d{3})")  # how blanks and line ends stand in it
+_OCTAL_ESCAPE = re.compile(r"\\(\d{3})")  # how it writes blanks and line ends
 
 
 class Mount(NamedTuple):
@@ -44,7 +44,7 @@ class Mount(NamedTuple):
 
 
 def mount_of(path: PurePath) -> Mount:
-    """Which mount a path lies on; kind and source are ``unknown`` where the kernel does not tell."""
+    """Return the mount that holds a path; kind and source are ``unknown`` if the kernel does not list it."""
     where, best = Path(path).resolve(), Mount(Path("/"), "unknown", "unknown")
     with contextlib.suppress(OSError):
         for line in _MOUNTS.read_text().splitlines():
@@ -56,18 +56,18 @@ def mount_of(path: PurePath) -> Mount:
 
 
 def file_system(path: PurePath) -> str:
-    """What kind of file system a folder lies on, as the kernel names it; ``unknown`` where it does not."""
+    """Return the kind of file system that holds a folder, as the kernel names it, or ``unknown``."""
     return mount_of(path).kind
 
 
 def is_remote(kind: str) -> bool:
-    """Whether somebody else may write to such a file system, of which this kernel reports nothing."""
+    """Whether other machines or programs may write to such a file system without a report by this kernel."""
     is_fuse = kind.startswith("fuse") and kind != "fuse.fuse-overlayfs"  # the disk of a rootless container
     return is_fuse or kind in (*NETWORK, *_SHARED)
 
 
 def free_gigabytes(folder: Path) -> float:
-    """GiB that this user may still write.
+    """Return the GiB that this user may still write.
 
     Raises:
         FolderError: the folder is not there.
@@ -79,19 +79,19 @@ def free_gigabytes(folder: Path) -> float:
 
 
 def is_open_for_writing(path: Path) -> bool:
-    """Whether a program has a file open for writing, as far as the kernel tells this process.
+    """Whether a program has a file open for writing, as far as this process can know.
 
-    A read lease is granted only while nobody has the file open for writing (F_SETLEASE in fcntl(2)). It is
-    given back at once. Only the owner of the file and a process with CAP_LEASE get one; for others the answer
-    is False.
+    The kernel grants a read lease only while no program has the file open for writing (F_SETLEASE in
+    fcntl(2)). The lease is given back at once. Only the owner of the file and a process with CAP_LEASE get
+    one; for others the answer is False.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
-        # A writer that opens the file now sends the lease's signal. Its own would end this process; SIGURG
-        # does not.
+        # If a program opens the file for writing now, the kernel signals this process. The default signal,
+        # SIGIO, would end it; SIGURG does not.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)

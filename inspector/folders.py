@@ -1,8 +1,8 @@
 """Folders opened by descriptor, so that a link cannot lead a read or a move to another place.
 
 A camera's account owns its sub-folder of the drop folder. It can rename that folder and put a link in its
-place, between any two steps of the station. A path that leads through the sub-folder would then lead to
-wherever the link points, with the rights of the station. A descriptor keeps its folder.
+place, between any two steps of the station. A path through the sub-folder would then follow the link, with
+the rights of the station. A descriptor still leads to the folder that was opened.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def open_below(folder_fd: int, name: str) -> int:
-    """Open a folder in an open folder, and return its descriptor; a link is not followed.
+    """Open a folder in an open folder and return its descriptor; a link is not followed.
 
     Raises:
         FileNotFoundError: there is no such folder, or a link or a file has its name.
@@ -36,11 +36,11 @@ def open_below(folder_fd: int, name: str) -> int:
 def parent(path: Path, root: Path) -> Iterator[int]:
     """Open the folder that holds ``path`` for the block, and yield its descriptor.
 
-    Links are followed up to ``root``, since a setting names it, and not below.
+    Links in the path of ``root`` are followed, because a setting names it. Links below it are not.
 
     Raises:
         FileNotFoundError: a folder on the way is missing, or a link has its name.
-        OSError: it cannot be opened.
+        OSError: a folder cannot be opened.
     """
     fd = os.open(root, _FOLDER_FLAGS)
     try:

@@ -1,8 +1,8 @@
 """One process at a time: locks on files that only the service can open, and the process that holds one.
 
-A lock on the drop folder itself would be in reach of everyone who may read that folder: the camera's account
-could take it, and keep the daemon from starting. So the files are in the quarantine folder. The daemon locks
-the drop folder too, but only to notice a second daemon of its own account with another quarantine folder.
+Any account that may read the drop folder can lock it. The camera's account could take such a lock and keep
+the daemon from starting. So the lock files are in the quarantine folder. The daemon locks the drop folder
+too, but only to notice a second daemon of its own account with another quarantine folder.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger("weldnet")
 
 @contextmanager
 def daemon_lock(quarantine_folder: Path) -> Iterator[None]:
-    """Be the one daemon of these folders within the block; it ends with the process, however that ends.
+    """Hold the lock of the one daemon during the block; the lock ends with the process, also after a kill.
 
     Raises:
         FolderError: another daemon is at work, or the file cannot be opened.
@@ -45,7 +45,7 @@ def daemon_lock(quarantine_folder: Path) -> Iterator[None]:
 
 @contextmanager
 def upkeep_lock(quarantine_folder: Path) -> Iterator[None]:
-    """Be the one command that removes or requeues files within the block.
+    """Hold the lock of the one command that removes or requeues files, during the block.
 
     Raises:
         FolderError: there is no such folder, or the file cannot be opened.
@@ -65,7 +65,7 @@ def _held(file: Path) -> Iterator[str | None]:
     try:
         descriptor = _opened(file)
     except OSError as error:
-        if error.errno in _FULL_DISK_ERRNOS:  # a full disk must not keep a station from starting
+        if error.errno in _FULL_DISK_ERRNOS:  # a station must start on a full disk, too
             log.warning("%s cannot be made (%s): a second process would not be noticed", file, error.strerror)
             yield None
             return
@@ -89,7 +89,7 @@ def _held(file: Path) -> Iterator[str | None]:
 
 
 def _opened(file: Path) -> int:
-    """Open a lock file, which is made if it is missing, for its folder's owner alone."""
+    """Open a lock file, and create it if it is missing; only its folder's owner may open it."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with contextlib.suppress(OSError):
         if os.geteuid() == 0:  # the service must be able to open a file that an administrator's command made
@@ -99,7 +99,7 @@ def _opened(file: Path) -> int:
 
 
 def holder(path: Path) -> int | None:
-    """Find the process that holds the lock of a file or folder, without taking it; None if it is unknown."""
+    """Find the process that holds the lock of a file or folder; None if it is unknown."""
     with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         try:
@@ -114,7 +114,7 @@ def holder(path: Path) -> int | None:
 
 
 def _device(descriptor: int) -> str:
-    """Return the device as ``/proc/locks`` writes it; btrfs and overlays give ``stat`` another number."""
+    """Return the device as ``/proc/locks`` writes it; on btrfs and overlays ``stat`` has another number."""
     about = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
     mount = next(line.split()[1] for line in about if line.startswith("mnt_id:"))
     table = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -123,7 +123,7 @@ def _device(descriptor: int) -> str:
 
 
 def is_trusted(process: int | None) -> bool:
-    """Whether a process belongs to this user or to root; not if it is unknown or hidden."""
+    """Whether a process belongs to this user or to root; False if it is unknown or hidden."""
     with contextlib.suppress(OSError):
         return process is not None and Path(f"/proc/{process}").stat().st_uid in (0, os.geteuid())
     return False

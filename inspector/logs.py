@@ -1,4 +1,4 @@
-"""The log on stderr: plain lines for journald, or one JSON object a line for a log collector."""
+"""The log on stderr: plain lines for journald, or one JSON object per line for a log collector."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 Format = Literal["text", "json"]
 
-# syslog's numbers (sd-daemon(3)): journald reads them from the line's beginning and takes them off.
+# syslog's numbers (sd-daemon(3)): journald reads the number at the start of a line and removes it.
 _PRIORITIES = {
     logging.DEBUG: 7,
     logging.INFO: 6,
@@ -21,24 +21,24 @@ _PRIORITIES = {
 }
 
 
-IMAGES: Final = "weldnet.images"  # a line for each image
+IMAGES: Final = "weldnet.images"  # the logger that writes a line for each image
 
 
 def set_up(form: Format) -> None:
-    """Send the program's log to stderr in this form; a log that is set up already stays as it is.
+    """Send the program's log to stderr in this form, unless logging is set up already.
 
-    Each image has its own line only in a terminal. A station's journal would get a hundred lines per second.
+    Only a terminal shows a line for each image: a station's journal would get a hundred of them per second.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress is not the user's business
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its progress does not concern users
     is_for_people = form == "text" and sys.stderr.isatty()
     logging.getLogger(IMAGES).setLevel(logging.INFO if is_for_people else logging.WARNING)
 
 
 def json_fields(**named: Any) -> dict[str, dict[str, Any]]:
-    """``extra=`` for a log call: what the JSON form says beside the message."""
+    """Return ``extra=`` for a log call: fields that the JSON form adds to the message."""
     return {"fields": named}
 
 

@@ -1,11 +1,12 @@
 """File rights: files that another account could have written, and drop folders that accounts share.
 
-TorchScript is code, and the settings name it, so a file that another account can write is refused.
+TorchScript is code, and the settings name its file. So an artifact or a settings file that another account
+can write is refused.
 
-Another account is any but root and the user who runs this program. An account that may write to a folder on
-the path of a file can replace the file, so each of these folders counts. A folder with the sticky bit is
-safe: there an account may rename only its own files. A group without other members, as most systems make one
-for each user, is safe, too.
+Another account is any account except root and the user who runs this program. An account that may write to a
+folder on the path of a file can replace the file, so each of these folders counts. A folder with the sticky
+bit is safe: in it, an account may rename only its own files. A group without other members is safe, too; most
+systems create one for each user.
 """
 
 from __future__ import annotations
@@ -22,28 +23,28 @@ from inspector.errors import FolderError, UsageError
 
 _OTHERS_MAY_WRITE: Final = "WELD_OTHERS_MAY_WRITE"
 _CAMERA_GROUP: Final = "camera"  # owns the drop folder, as deploy/sysusers.conf makes it
-_OVERFLOW_ID: Final = 65_534  # who stands for all that a user namespace does not know
+_OVERFLOW_ID: Final = 65_534  # the number of every account that a user namespace does not know
 
 
 def require_protected_settings(path: Path) -> None:
-    """Refuse a settings file that others can write: its own word on whether that is allowed is void.
+    """Refuse a settings file that other accounts can write. Its own ``others_may_write`` cannot allow that.
 
     Raises:
-        UsageError: they can, and the environment does not allow it.
+        UsageError: another account can, and the environment does not allow it.
     """
     if os.environ.get(_OTHERS_MAY_WRITE, "").lower() not in ("1", "true", "yes", "on"):
         require_protected(path, f"set {_OTHERS_MAY_WRITE}=true in the environment")
 
 
 def require_protected(path: Path, fix: str) -> None:
-    """Refuse a file that others can write, or replace.
+    """Refuse a file that other accounts can write or replace.
 
     Args:
         path: an existing file.
-        fix: what to do if that is meant.
+        fix: advice for a file that others may write on purpose.
 
     Raises:
-        UsageError: they can, or it is not there.
+        UsageError: another account can, or the file is missing.
     """
     given, real = path.absolute(), path.resolve()
     for component in dict.fromkeys([real, *real.parents, *given.parents]):
@@ -52,7 +53,7 @@ def require_protected(path: Path, fix: str) -> None:
         except OSError as error:
             raise UsageError(f"{component}: {error.strerror}") from None
         if problem:
-            raise UsageError(f"{path} is not to be trusted: {problem}; or, if that is meant, {fix}")
+            raise UsageError(f"{path} is not safe: {problem}; or, if that is intended, {fix}")
 
 
 def _other_writer(component: Path) -> str | None:
@@ -72,7 +73,7 @@ def _holds_others(group: int) -> bool:
         return group == _OVERFLOW_ID
     try:
         members = {pwd.getpwnam(name).pw_uid for name in grp.getgrgid(group).gr_mem}
-    except KeyError:  # without a name: it is known to nobody, or to nobody here
+    except KeyError:  # this machine has no name for the group
         return group != os.getegid()
     members |= {user.pw_uid for user in pwd.getpwall() if user.pw_gid == group}
     return bool(members - {0, os.geteuid()})
@@ -93,7 +94,7 @@ def _group(number: int) -> str:
 
 
 def may_move_from(drop: Path) -> None:
-    """Refuse a drop folder from which this user could not take what others put into it.
+    """Refuse a drop folder from which this user could not move the files of other accounts.
 
     Raises:
         FolderError: a sticky bit, or files that this user cannot read.
@@ -106,7 +107,7 @@ def may_move_from(drop: Path) -> None:
             f"drop_folder {drop}: {error.strerror}; create it, or correct the setting"
         ) from None
     if about.st_mode & stat.S_ISVTX and os.geteuid() not in (0, about.st_uid):
-        raise FolderError(f"{drop} has the sticky bit: nobody may move another's files; chmod -t {drop}")
+        raise FolderError(f"{drop} has the sticky bit: it keeps other users' files there; chmod -t {drop}")
     unreadable = [path.name for path in files if not os.access(path, os.R_OK)]
     if unreadable:
         raise FolderError(
@@ -120,7 +121,7 @@ def may_deliver(user: str, drop: Path) -> None:
 
     Raises:
         UsageError: there is no such account.
-        FolderError: it may not reach or write to the folder, or its files would keep its own group.
+        FolderError: the account may not reach or write to the folder, or its files would keep its own group.
     """
     account, groups = _account(user)
     if folder := _barrier(drop.resolve(), account.pw_uid, groups):
@@ -139,14 +140,14 @@ def may_deliver(user: str, drop: Path) -> None:
 
 
 def may_not_change(user: str, folders: Iterable[Path], files: Iterable[Path]) -> None:
-    """Refuse folders of the station's that another account can enter, and files of it that it can read.
+    """Refuse folders of the station that another account can enter, and files that it can read.
 
-    A judged file still belongs to the account that wrote it, so in a folder that it can enter the account can
-    change it. An account that can read a SQLite file can lock it.
+    A judged file still belongs to the account that wrote it. If that account can enter the file's folder, it
+    can change the file. An account that can read a SQLite file can lock it.
 
     Raises:
         UsageError: there is no such account.
-        FolderError: it can.
+        FolderError: the account can enter a folder or read a file.
     """
     account, groups = _account(user)
     if account.pw_uid in (0, os.geteuid()):
@@ -181,7 +182,7 @@ def _account(user: str) -> tuple[pwd.struct_passwd, set[int]]:
 
 
 def _barrier(place: Path, user: int, groups: set[int]) -> Path | None:
-    """Return the first folder on the way to a place that an account may not pass; None if it may."""
+    """Return the first folder on the way to a place that an account may not pass through, or None."""
     for folder in reversed(place.parents):
         if not _may(folder, user, groups, stat.S_IXOTH):
             return folder
@@ -189,9 +190,9 @@ def _barrier(place: Path, user: int, groups: set[int]) -> Path | None:
 
 
 def _share(drop: Path, about: os.stat_result, user: str) -> str:
-    """Return how an account and this user can share a drop folder: by a group for that purpose alone.
+    """Return how an account and this user can share a drop folder: by a group for this purpose only.
 
-    A group of the system's, or the service's own, would give the account more than the drop folder.
+    A group of the system, or the service's own group, would give the account access to more than this folder.
     """
     group, fix = _group(about.st_gid), f"chmod 2770 {drop}"
     if group == _CAMERA_GROUP:
@@ -201,7 +202,7 @@ def _share(drop: Path, about: os.stat_result, user: str) -> str:
 
 
 def _may(folder: Path, user: int, groups: set[int], bits: int) -> bool:
-    """Whether an account has these rights (as of others: rwx in the last three bits) by the folder's mode."""
+    """Whether the folder's mode gives an account these rights; ``bits`` are the last three, as for others."""
     about = folder.stat()
     if user == 0:
         return True

@@ -1,7 +1,7 @@
-"""One frozen type for each arrow in the daemon's story: intake → decode → classify → record → archive.
+"""Records that the daemon's stages pass on: intake → decode → classify → record → archive. All are frozen.
 
-Times ending in ``_us`` are UTC epoch microseconds; ``*_monotonic`` are seconds on ``time.monotonic``;
-durations ending in ``_ms`` are milliseconds.
+Times that end in ``_us`` are UTC epoch microseconds. ``*_monotonic`` are seconds on ``time.monotonic``.
+Durations that end in ``_ms`` are milliseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 
 class Verdict(StrEnum):
-    """What the station says of one image; an error or a timeout is never a PASS."""
+    """The station's verdict on one image. An error or a timeout is never a PASS."""
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     FAIL = "FAIL"
@@ -32,7 +32,7 @@ class Place(StrEnum):
 
 
 class Outcome(StrEnum):
-    """Why a file left the drop folder (or the archive): the ``arrival`` table's vocabulary."""
+    """Why a file left the drop folder (or the archive): the values of ``arrival.outcome``."""
 
     INSPECTED = "inspected"
     DUPLICATE = "duplicate"
@@ -42,7 +42,7 @@ class Outcome(StrEnum):
 
     @property
     def place(self) -> Place | None:
-        """Where the file is afterwards; None if it has left the station's folders."""
+        """The folder that holds the file afterwards; None if it has left the station's folders."""
         if self in (Outcome.REQUEUED, Outcome.PRUNED):
             return None
         return Place.QUARANTINE if self is Outcome.QUARANTINED else Place.ARCHIVE
@@ -52,9 +52,9 @@ class Outcome(StrEnum):
 class Arrival:
     """A file in the drop folder that is ready to be read (intake → decode).
 
-    ``path`` may hold surrogate escapes (file names are bytes); ``source_name`` is what the database
-    stores: relative to the drop folder, valid UTF-8, ``%XX`` for bytes that are not.
-    ``seen_*`` is the instant of its close where that was seen, else of first sight.
+    ``path`` may hold surrogate escapes, because file names are bytes. ``source_name`` is the database's form
+    of it: relative to the drop folder, valid UTF-8, ``%XX`` for other bytes. ``seen_*`` is the time at which
+    the file was closed, or first seen if the close was not observed.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """Which file was read: if any of these differ later, it is another file or other bytes."""
+    """The identity of a file that was read. If any field differs later, the file or its bytes are others."""
 
     device: int
     inode: int
@@ -80,21 +80,21 @@ class FileStamp:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """What ``stat`` tells of a file."""
+        """Return the stamp of a file with this ``stat``."""
         return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """The file as it was read: bytes hashed and decoded are the same bytes."""
+    """The file as it was read: hash and pixels come from the same bytes."""
 
     stamp: FileStamp
-    sha256: str | None  # None where there are no bytes to hash (FIFO, directory, link)
+    sha256: str | None  # None if there are no bytes to hash (FIFO, directory, link)
 
 
 @dataclass(frozen=True, slots=True)
 class NameParts:
-    """What the settings' ``name_pattern`` reads from a file name; None where it says nothing."""
+    """The parts of a file name that the setting ``name_pattern`` finds; None for the others."""
 
     camera: str | None = None
     part: str | None = None
@@ -104,11 +104,11 @@ class NameParts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The classifier's word on one frame (classify → record).
+    """The classifier's answer on one frame (classify → record).
 
-    ``label`` is the class that decided, ``confidence`` its probability;
-    ``probabilities`` in class order, sums to 1; ``heat`` uint8[h, w] for FAIL and REVIEW, else None;
-    ``reason`` says why a REVIEW is one (``uncertain``, ``novel``, ``blank``, ``saturated``), else None.
+    ``label`` is the class that decided, ``confidence`` its probability. ``probabilities`` are in class order
+    and sum to 1. ``heat`` is uint8[h, w] for FAIL and REVIEW, else None. ``reason`` says why the verdict is
+    REVIEW (``uncertain``, ``novel``, ``blank``, ``saturated``), else None.
     """
 
     verdict: Verdict
@@ -122,7 +122,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds of one image: wait (close → reading), decode with prepare, inference share, total."""
+    """Milliseconds of one image: wait (close → reading), decode and prepare, share of inference, total."""
 
     wait_ms: float
     decode_ms: float
@@ -150,7 +150,7 @@ class Inspected:
 
 @dataclass(frozen=True, slots=True)
 class Duplicate:
-    """A file delivered again: same name, same bytes; its first judgement stands."""
+    """A file delivered again, with the same name and bytes. Its first judgement stays the valid one."""
 
     arrival: Arrival
     source: SourceFile
@@ -177,10 +177,10 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the ledger already holds on ``(station, source_name, sha256)``.
+    """The ledger's earlier entries for ``(station, source_name, sha256)``.
 
-    ``paths`` are the final paths its arrivals recorded, oldest first: one that has no file yet is the
-    place this file was on its way to when the daemon died.
+    ``paths`` are the final paths in its arrivals, oldest first. A path without a file is the place to which
+    the daemon was moving this file when it died.
     """
 
     inspection: int | None  # None: the earlier arrivals were quarantined
@@ -189,7 +189,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class ArtifactInUse:
-    """Which network judges, for people and for the metrics."""
+    """The network that judges, described for people and for the metrics."""
 
     name: str
     version: str
@@ -201,7 +201,7 @@ class ArtifactInUse:
 
 @dataclass(frozen=True, slots=True)
 class InForce:
-    """Rows that say what judged: written at start and on reload, referred to by each inspection."""
+    """Station, network and settings in force: rows written at start and on reload, for each inspection."""
 
     station: str
     model_id: int
@@ -210,12 +210,12 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A person's word on one inspected image."""
+    """A person's verdict on one inspected image."""
 
     inspection: int
     reviewer: str
-    verdict: Verdict  # REVIEW: they could not tell
-    label: str | None = None  # the class, where they named one
+    verdict: Verdict  # REVIEW: the person could not decide
+    label: str | None = None  # the class, if the person named one
     note: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Finds ``sql/`` and ``deploy/`` from an installed wheel and from a checkout alike."""
+"""Paths of ``sql/`` and ``deploy/``, in an installed wheel and in a checkout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def folder(name: str) -> Path:
-    """Path of a top-level data folder (``sql`` or ``deploy``).
+    """Return the path of a top-level data folder (``sql`` or ``deploy``).
 
     The wheel carries it inside the package (pyproject's force-include); an editable install and a plain
     checkout have it beside the package.

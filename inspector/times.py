@@ -16,16 +16,16 @@ _END_OF_TIME_US = 1 << 62  # beyond every instant that a clock can show, within 
 class DayAndShift(NamedTuple):
     """The place of an instant in a shop's calendar; days are ISO dates."""
 
-    day: str  # the calendar's, also after midnight: the date that people check against a clock
+    day: str  # the date on the calendar, also for the hours of a night shift after midnight
     shift: str  # the name in the settings
-    shift_day: str  # the day on which this shift began: the day before for a night's hours after midnight
+    shift_day: str  # the day on which this shift began: for those hours, the day before
 
 
 def local_day_and_shift(instant_us: int, zone: tzinfo, shifts: Mapping[str, time]) -> DayAndShift:
     """Return the local day, the shift and the day on which that shift began.
 
     A shift runs from its start to the start of the next one. Before the first start of a day, the last shift
-    of the day before is still on.
+    of the day before still runs.
 
     Args:
         instant_us: UTC epoch microseconds.
@@ -44,17 +44,17 @@ def local_day_and_shift(instant_us: int, zone: tzinfo, shifts: Mapping[str, time
 def instants(
     since: str | None, until: str | None, zone: tzinfo, prefix: str = "", end_us: int = _END_OF_TIME_US
 ) -> tuple[int, int]:
-    """A period in UTC epoch microseconds, the end exclusive.
+    """Return a period in UTC epoch microseconds, the end exclusive.
 
     Args:
-        since: ISO date or datetime, in ``zone`` where it has no offset. None: from the beginning.
+        since: ISO date or datetime, in ``zone`` if it has no offset. None: from the beginning.
         until: the same. None: to ``end_us``.
         zone: the station's time zone.
-        prefix: of the options' names in messages.
+        prefix: text before the options' names in messages.
         end_us: see ``until``.
 
     Raises:
-        UsageError: no date, or the period is empty.
+        UsageError: a text is not a date, or the period is empty.
     """
     first = _instant_us(f"--{prefix}since", since, zone, -_END_OF_TIME_US)
     last = _instant_us(f"--{prefix}until", until, zone, end_us)
@@ -73,15 +73,15 @@ def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> in
         aware = moment if moment.tzinfo else moment.replace(tzinfo=zone)
         return (aware - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
-        raise UsageError(f"{option} '{text}' is no date such as 2026-01-31 or 2026-01-31T14:00") from None
+        raise UsageError(f"{option} '{text}' is not a date such as 2026-01-31 or 2026-01-31T14:00") from None
 
 
 def iso(instant_us: int | None, zone: tzinfo) -> str | None:
-    """UTC epoch microseconds as ISO 8601 text in a zone."""
+    """Return UTC epoch microseconds as ISO 8601 text in a zone; None for None."""
     if instant_us is None:
         return None
     try:
         moment = (_EPOCH + timedelta(microseconds=instant_us)).astimezone(zone)
     except OverflowError:
-        return f"{instant_us} µs"  # a clock gone mad: the row must still be readable
+        return f"{instant_us} µs"  # from a wrong clock: the row must still be readable
     return moment.isoformat(timespec="seconds")

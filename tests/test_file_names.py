@@ -27,7 +27,7 @@ file_names = st.binary(min_size=1, max_size=255).filter(
 @example(b"\xc2\x85\xe2\x80\xa8.png")
 @example(b"%41.png")
 def test_any_name_becomes_one_line_of_utf8_that_can_be_undone(raw: bytes) -> None:
-    """Whatever bytes a name has, its text is valid one-line UTF-8 and gives the bytes back."""
+    """A name of any bytes has a text of one line of valid UTF-8, and the text gives the bytes back."""
     text = to_text(PurePath(os.fsdecode(raw)))
     assert len(text.splitlines()) == 1
     assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in text)
@@ -40,12 +40,12 @@ def test_a_name_in_plain_utf8_stays_as_it_is() -> None:
 
 
 def test_bytes_that_are_not_utf8_are_spelt_out() -> None:
-    """A Latin-1 name does not stop anything and stays readable."""
+    """A name in Latin-1 is no error and stays readable."""
     assert to_text(PurePath(os.fsdecode(b"weld_\xe4\xff 5%.jpg"))) == "weld_%E4%FF 5%25.jpg"
 
 
 def test_the_pattern_gives_camera_part_seam_and_time() -> None:
-    """Named groups of the pattern land in the fields of the same names."""
+    """Named groups of the pattern become the fields of the same names."""
     pattern = re.compile(r"(?P<camera>cam\d)-(?P<part>\w+)-s(?P<seam>\d)-(?P<time>\d+)")
     parts = parse("cam1-P77-s2-1767620701.png", pattern, UTC)
     assert parts == NameParts(camera="cam1", part="P77", seam="2", camera_time_us=MOMENT_US)
@@ -59,7 +59,7 @@ def test_a_name_that_does_not_match_tells_nothing(name: str) -> None:
 
 
 def test_a_subfolder_is_the_camera_where_the_name_tells_none() -> None:
-    """A camera that writes into a folder of its own needs no name; one that the pattern finds wins."""
+    """The sub-folder is the camera, unless the pattern finds a camera in the name."""
     pattern = re.compile(r"(?P<camera>cam\d)?_(?P<part>P\d+)")
     assert parse("left/_P42.png", pattern, BERLIN) == NameParts(camera="left", part="P42")
     assert parse("left/cam1_P42.png", pattern, BERLIN) == NameParts(camera="cam1", part="P42")
@@ -101,7 +101,7 @@ def test_camera_time_is_read_in_every_usual_form(text: str) -> None:
     ],
 )
 def test_of_two_readings_the_one_nearest_to_the_sight_counts(text: str, seen: str, taken: str) -> None:
-    """A local time that clocks show twice in autumn, or skip in spring, is read by when it was seen."""
+    """A local time that clocks show twice, or skip, is read as the instant nearest to when it was seen."""
     seen_us, taken_us = (
         int(datetime.fromisoformat(f"{moment}+00:00").timestamp()) * 1_000_000 for moment in (seen, taken)
     )
@@ -112,20 +112,20 @@ def test_of_two_readings_the_one_nearest_to_the_sight_counts(text: str, seen: st
     "text", ["20261305134501", "frame", "99991231T235959", "0001-01-01", "176", "٣" * 10]
 )
 def test_a_time_that_is_none_is_left_out(text: str) -> None:
-    """A date that does not exist, another era or plain text gives no time, and no error."""
+    """A date that does not exist, an impossible year or plain text gives no time, and no error."""
     assert parse(f"a_{text}.png", TIME, BERLIN).camera_time_us is None
 
 
 @given(st.text(max_size=40), st.sampled_from(["UTC", "Europe/Berlin", "Pacific/Kiritimati"]))
 def test_no_text_in_a_times_place_raises(text: str, zone: str) -> None:
-    """Whatever stands where the time should, the image is inspected all the same."""
-    told = parse(f"a_{text}.png", TIME, ZoneInfo(zone)).camera_time_us
-    assert told is None or abs(told) < 2**63
+    """Any text in the place of the time is read without an error, so that the image is inspected."""
+    time_us = parse(f"a_{text}.png", TIME, ZoneInfo(zone)).camera_time_us
+    assert time_us is None or abs(time_us) < 2**63
 
 
 @given(st.datetimes(datetime(1970, 1, 2), datetime(2099, 12, 30)).map(lambda d: d.replace(microsecond=0)))
 def test_every_second_survives_the_compact_form(moment: datetime) -> None:
-    """A compact time stamp gives back the very second that was written."""
-    told = parse(f"a_{moment:%Y%m%d-%H%M%S}.png", TIME, UTC).camera_time_us
-    assert told is not None
-    assert datetime.fromtimestamp(told / 1e6, UTC).replace(tzinfo=None) == moment
+    """A compact time stamp gives back the second that was written."""
+    time_us = parse(f"a_{moment:%Y%m%d-%H%M%S}.png", TIME, UTC).camera_time_us
+    assert time_us is not None
+    assert datetime.fromtimestamp(time_us / 1e6, UTC).replace(tzinfo=None) == moment

@@ -1,4 +1,4 @@
-"""Locks refuse a second daemon and a second upkeep command, and another account's process stops neither."""
+"""Locks refuse a second daemon and a second upkeep command; other accounts' processes stop neither."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def locked_drop() -> Iterator[tuple[Path, int]]:
 
 
 def opened(drop: Path, events: Events) -> DropFolder:
-    """A drop folder, open."""
+    """Return a drop folder that is open."""
     folder = DropFolder(
         drop, events, subfolders=False, wake=lambda: None, wall_us=lambda: 0, monotonic=lambda: 0.0
     )
@@ -56,7 +56,7 @@ def test_a_lock_of_another_account_keeps_no_daemon_from_its_folder(locked_drop: 
 
 
 def test_only_the_owner_can_open_the_lock_files(tmp_path: Path) -> None:
-    """A file that an administrator's command made belongs to the folder's owner, who alone can open it."""
+    """A lock file that root's command made belongs to the folder's owner, and only the owner may open it."""
     require_root()
     os.chown(tmp_path, SERVICE, SERVICE)
     for lock in (locks.daemon_lock, locks.upkeep_lock):
@@ -68,7 +68,7 @@ def test_only_the_owner_can_open_the_lock_files(tmp_path: Path) -> None:
 
 
 def test_a_second_daemon_of_the_same_folders_is_refused_with_the_first_ones_number(tmp_path: Path) -> None:
-    """It is a wrong setting; after the first one's end the folders are free."""
+    """The second one gets an error of the settings; when the first one has ended, the folders are free."""
     with locks.daemon_lock(tmp_path):
         assert locks.holder(tmp_path / locks.DAEMON_LOCK) == os.getpid()
         second = rf"another daemon \(process {os.getpid()}\)"
@@ -83,7 +83,7 @@ def test_a_second_daemon_of_the_same_folders_is_refused_with_the_first_ones_numb
 
 
 def test_a_link_in_the_place_of_a_lock_file_is_refused(tmp_path: Path) -> None:
-    """The lock is taken on no other file."""
+    """A lock file is never opened through a link, so no other file is locked or made."""
     (tmp_path / locks.DAEMON_LOCK).symlink_to(tmp_path / "made")
     with pytest.raises(FolderError), locks.daemon_lock(tmp_path):
         pass

@@ -1,4 +1,4 @@
-"""inspector.permissions: what somebody else could have written is refused, with who and how to mend it."""
+"""inspector.permissions: a file that another account could write is refused in a line that says the fix."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from inspector.upkeep.check import Level, findings
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file in a folder, both this user's own."""
+    """A file in a folder; both belong to this user."""
     path = tmp_path / "etc" / "config.yaml"
     path.parent.mkdir(mode=0o755)
     path.touch(mode=0o644)
@@ -31,7 +31,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def refusal(path: Path) -> str:
-    """The line that refuses it."""
+    """Return the line that refuses a file."""
     with pytest.raises(UsageError) as caught:
         permissions.require_protected(path, "allow it")
     assert caught.value.exit_status == 2
@@ -39,7 +39,7 @@ def refusal(path: Path) -> str:
 
 
 def test_ones_own_file_is_trusted(file: Path) -> None:
-    """Readable to all and writable by its owner alone is the normal case, also through one's own link."""
+    """A file that all may read and only its owner may write is accepted, also through the owner's link."""
     permissions.require_protected(file, "allow it")
     link = file.with_name("link")
     link.symlink_to(file)
@@ -48,23 +48,23 @@ def test_ones_own_file_is_trusted(file: Path) -> None:
 
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_what_everybody_may_write_is_refused(file: Path, place: str) -> None:
-    """The file itself, or a folder in which it could be replaced; the line says what to do about it."""
+    """A file that everybody may write or replace is refused, in a line that says how to fix it."""
     loose = file if place == "file" else file.parent
     loose.chmod(0o777)
     assert refusal(file) == (
-        f"{file} is not to be trusted: everybody may write to {loose}; chmod o-w {loose}; "
-        "or, if that is meant, allow it"
+        f"{file} is not safe: everybody may write to {loose}; chmod o-w {loose}; "
+        "or, if that is intended, allow it"
     )
 
 
 def test_a_folder_where_nobody_may_rename_anothers_files_is_trusted(file: Path) -> None:
-    """As /tmp, by its sticky bit."""
+    """A folder that everybody may write is accepted if it has the sticky bit, as /tmp has."""
     file.parent.chmod(0o1777)
     permissions.require_protected(file, "allow it")
 
 
 def test_the_folder_that_a_link_leads_to_counts_too(tmp_path: Path, file: Path) -> None:
-    """A link in a safe place to a file in an unsafe one is not safe."""
+    """A link in a safe folder to a file in an unsafe folder is refused."""
     link = tmp_path / "link"
     link.symlink_to(file)
     file.parent.chmod(0o777)
@@ -72,7 +72,7 @@ def test_the_folder_that_a_link_leads_to_counts_too(tmp_path: Path, file: Path) 
 
 
 def test_another_users_file_is_refused(file: Path) -> None:
-    """Its owner may write it, whatever its mode says."""
+    """Another user's file is refused with any mode, because its owner can change the mode."""
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
     os.chown(file, 12345, -1)
@@ -81,7 +81,7 @@ def test_another_users_file_is_refused(file: Path) -> None:
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_a_group_counts_where_it_holds_somebody_else(file: Path, shared: bool) -> None:
-    """A private group is its owner; one with another account in it is not."""
+    """A group that may write is accepted only if it holds no other account."""
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
     others = [user for user in pwd.getpwall() if user.pw_gid not in (0, os.getgid()) and user.pw_uid != 0]
@@ -96,7 +96,7 @@ def test_a_group_counts_where_it_holds_somebody_else(file: Path, shared: bool) -
 
 
 def test_a_missing_file_is_one_line(file: Path) -> None:
-    """What is not there is said so."""
+    """A missing file is refused with the system's own words."""
     assert "No such file" in refusal(file.with_name("missing"))
 
 
@@ -112,12 +112,12 @@ def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station
 
 
 def test_a_station_refuses_an_artifact_that_others_can_write(station: Station) -> None:
-    """By run and check alike; the setting allows it."""
+    """The daemon and ``check`` both refuse such an artifact, unless the setting allows it."""
     (station.folder / "weldnet.pt").chmod(0o666)
-    with pytest.raises(UsageError, match=r"weldnet\.pt is not to be trusted: everybody may write to"):
+    with pytest.raises(UsageError, match=r"weldnet\.pt is not safe: everybody may write to"):
         station.once()
-    told = {finding.what: finding.level for finding in findings(station.config, load(station.config))}
-    assert told["artifact"] is Level.WRONG
+    levels = {finding.what: finding.level for finding in findings(station.config, load(station.config))}
+    assert levels["artifact"] is Level.WRONG
     station.config.write_text(station.config.read_text() + "others_may_write: true\n")
     station.once()
 
@@ -125,7 +125,7 @@ def test_a_station_refuses_an_artifact_that_others_can_write(station: Station) -
 def test_a_station_refuses_settings_that_others_can_write(
     station: Station, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their own word does not count, for whoever wrote them could have written it; the environment's does."""
+    """Such settings cannot allow themselves, because another account may have written that."""
     station.config.write_text(station.config.read_text() + "others_may_write: true\n")
     station.config.chmod(0o666)
     with pytest.raises(UsageError, match="set WELD_OTHERS_MAY_WRITE=true in the environment"):
@@ -136,10 +136,10 @@ def test_a_station_refuses_settings_that_others_can_write(
     station.once()
 
 
-def test_an_artifact_that_goes_away_stops_nothing_and_is_told(
+def test_an_artifact_that_goes_away_stops_nothing_and_is_reported(
     station: Station, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The network is in memory: inspection goes on, and the status says what a restart would meet."""
+    """Inspection goes on with the network in memory, and the status says what a restart would find."""
     with manager(tmp_path) as systemd:
         monkeypatch.setenv("NOTIFY_SOCKET", str(systemd.path))
         with working(station.config) as daemon:
@@ -158,13 +158,13 @@ def test_an_artifact_that_goes_away_stops_nothing_and_is_told(
 
 
 def expect_status(systemd: Manager, text: str) -> None:
-    """Wait for a status that says so."""
+    """Wait for a status that holds this text."""
     while text not in systemd.expect("STATUS="):
         pass
 
 
 def artifact_events(station: Station) -> list[str]:
-    """What the event table tells of the artifact's file."""
+    """Return the events of the artifact's file."""
     return [
         row.detail
         for row in station.rows("SELECT detail FROM event WHERE kind = 'artifact_file' ORDER BY id")
@@ -187,7 +187,7 @@ def shared() -> Iterator[Path]:
 
 @pytest.mark.parametrize("group", [0, "adm", "daemon"])
 def test_no_group_of_the_system_is_proposed_to_the_camera(shared: Path, group: int | str) -> None:
-    """A drop folder of any other group is to be given to a group for this purpose."""
+    """For a drop folder of another group, the line proposes a group for this purpose only."""
     drop = shared / "drop"
     os.chown(drop, -1, group if isinstance(group, int) else grp.getgrnam(group).gr_gid)
     with pytest.raises(FolderError) as caught:
@@ -199,14 +199,14 @@ def test_no_group_of_the_system_is_proposed_to_the_camera(shared: Path, group: i
 
 
 def test_a_folder_that_the_camera_cannot_pass_is_named(shared: Path) -> None:
-    """The drop folder has to be where the camera may go."""
+    """If the camera's account cannot reach the drop folder, the line names the folder that stops it."""
     shared.chmod(0o750)
     with pytest.raises(FolderError, match=f"nobody may not pass through {shared}; put the drop folder"):
         permissions.may_deliver("nobody", shared / "drop")
 
 
 def test_an_archive_that_the_camera_can_enter_is_refused(shared: Path) -> None:
-    """So is a SQLite file that it can read, and so lock; with the shipped modes neither is."""
+    """An archive that the camera can enter, or a SQLite file that it can read, is refused by its path."""
     archive, ledger = shared / "archive", shared / "quality.db"
     archive.chmod(0o755)
     ledger.chmod(0o640)
@@ -222,7 +222,7 @@ def test_an_archive_that_the_camera_can_enter_is_refused(shared: Path) -> None:
 
 
 def test_a_member_of_the_stations_group_is_to_leave_it(shared: Path) -> None:
-    """An account in the group that owns the archive can enter it, as earlier installations had it."""
+    """If the camera's account is in the archive's group, the line says to take it out of the group."""
     os.chown(shared / "archive", SERVICE, pwd.getpwnam("nobody").pw_gid)
     (shared / "archive").chmod(0o2750)
     with pytest.raises(FolderError, match="chmod 0750; take it out of the group"):
@@ -230,7 +230,7 @@ def test_a_member_of_the_stations_group_is_to_leave_it(shared: Path) -> None:
 
 
 def test_check_by_another_user_says_which_user_to_run_it_as(tmp_path: Path, tiny: Path, url: URL) -> None:
-    """Nothing else is tried: root would call a right installation wrong."""
+    """``check`` by another user tries nothing else: root would find faults in a correct installation."""
     require_root()
     station = Station(tmp_path, tiny, url)
     station.quarantine.mkdir()

@@ -1,4 +1,4 @@
-"""Settings: one frozen object out of YAML and environment; mistakes are one clear line each."""
+"""Settings: YAML and the environment give one frozen object; all mistakes are reported in one line."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from inspector.station.listing import has_intake_name
 
 @pytest.fixture
 def write(tmp_path: Path):
-    """Writes a settings file and gives its path."""
+    """Return a function that writes a settings file and returns its path."""
 
     def _write(text: str) -> Path:
         path = tmp_path / "config.yaml"
@@ -31,7 +31,7 @@ def test_only_the_station_is_required(write):
 
 
 def test_relative_paths_count_from_the_file(write, tmp_path, monkeypatch):
-    """Folders, artifact and SQLite file are found beside the settings, whatever the working directory is."""
+    """Folders, artifact and SQLite file are found beside the settings, from any working directory."""
     monkeypatch.chdir("/")
     settings = load(write("station: a\ndrop_folder: in\ndatabase_url: sqlite:///q.db"))
     assert settings.drop_folder == tmp_path / "in"
@@ -58,14 +58,14 @@ def test_environment_wins(write, monkeypatch):
         ("station: a\nbatch_size: 0", "'batch_size'"),
         ("station: a\nbatch_size: many", "'batch_size'"),
         ("station: a b", "'station'"),
-        ("station: a\ntimezone: Mars/Base", "no IANA time zone"),
+        ("station: a\ntimezone: Mars/Base", "not an IANA time zone"),
         ("station: a\nshifts: {late: 14:00}", "in quotes"),
         ("station: a\nshifts: {}", "'shifts'"),
-        ("station: a\nname_pattern: '('", "no regular expression"),
+        ("station: a\nname_pattern: '('", "not a regular expression"),
         ("station: a\nname_pattern: '(?P<weld>.)'", "camera, part, seam, time"),
         ("station: a\ndatabase_url: mysql://u@h/d", "speaks 'mysql'"),
         ("station: a\ndatabase_url: 'sqlite://'", "names no file"),
-        ("station: a\ndatabase_url: nonsense", "no database URL"),
+        ("station: a\ndatabase_url: nonsense", "not a database URL"),
         ("station: a\nformats: [GIF]", "formats"),
         ("station: a\nseam_k: 4\nseam_n: 3", "'seam_n' must be at least seam_k"),
         ("station: a\narchive_folder: drop/archive", "must not be inside drop_folder"),
@@ -75,8 +75,8 @@ def test_environment_wins(write, monkeypatch):
         ('station: a\nshifts: {early: "06:00+01:00"}', "'early' begins at '06:00+01:00'"),
         ('station: a\nshifts: {early: "24:00"}', 'such as "06:00"'),
         ('station: a\nshifts: {early: "06:00", late: "06:00"}', "begin together"),
-        ('station: a\nshifts: {early: "06:00", early: "14:00"}', "'early' is there twice"),
-        ("station: a\nstation: b", "'station' is there twice"),
+        ('station: a\nshifts: {early: "06:00", early: "14:00"}', "'early' appears twice"),
+        ("station: a\nstation: b", "'station' appears twice"),
         ("station: a\nbatch_size: yes", "'batch_size' must not be true, false, yes"),
         ("station: a\nthresholds: {accept: yes}", "'thresholds' must not be true, false, yes"),
         ("station: a\nmin_free_gigabytes: .inf", "'min_free_gigabytes' must be a finite number"),
@@ -98,7 +98,7 @@ def test_environment_wins(write, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_file_and_the_key(write, text, says):
-    """Every wrong settings file is refused with a single line that tells what and where."""
+    """Every wrong settings file is refused with a single line that names the mistake and its place."""
     path = write(text)
     with pytest.raises(SettingsError) as caught:
         load(path)
@@ -108,7 +108,7 @@ def test_a_mistake_is_one_line_that_names_the_file_and_the_key(write, text, says
 
 
 def test_all_mistakes_are_reported_at_once_by_their_source(write, credentials, monkeypatch):
-    """Every wrong value is in the line, in plain words, beside the place where it was written."""
+    """The line holds every wrong value, in plain words, with the place where it was written."""
     monkeypatch.setenv("WELD_SCAN_S", "soon")
     monkeypatch.setenv("WELD_THRESHOLDS", "0.9")
     monkeypatch.setenv("WELD_SCAN", "2")
@@ -124,7 +124,7 @@ def test_all_mistakes_are_reported_at_once_by_their_source(write, credentials, m
         f"{path}: 'station' must be 1 to 64 letters, digits, '.', '_' or '-' (it is 'a b')",
         f"{path}: 'batch_size' must be a whole number (it is 'many')",
         f"{path}: 'log_format' must be 'text' or 'json' (it is 'yaml')",
-        f"{path}: 'timezone' 'Mars' is no IANA time zone such as Europe/Berlin",
+        f"{path}: 'timezone' 'Mars' is not an IANA time zone such as Europe/Berlin",
         "environment WELD_SCAN_S: 'scan_s' must be a number (it is 'soon')",
         "environment WELD_THRESHOLDS: 'thresholds' must be pairs such as {name: value} (it is 0.9)",
         "credential weld_threads: 'threads' must be at most 256 (it is '999')",
@@ -134,7 +134,7 @@ def test_all_mistakes_are_reported_at_once_by_their_source(write, credentials, m
 
 
 def test_a_link_does_not_hide_a_file_in_the_drop_folder(write, tmp_path):
-    """A database in the drop folder is refused also if the settings reach it by another path."""
+    """A database or folder in the drop folder is also refused if the settings name it by another path."""
     (tmp_path / "drop").mkdir()
     (tmp_path / "elsewhere").symlink_to("drop")
     with pytest.raises(SettingsError, match="must not be inside drop_folder"):
@@ -144,27 +144,27 @@ def test_a_link_does_not_hide_a_file_in_the_drop_folder(write, tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    """A settings file that is not there is said to be missing, by its path."""
+    """The line for a missing settings file holds its path."""
     with pytest.raises(SettingsError, match=r"nowhere\.yaml.*No such file"):
         load(tmp_path / "nowhere.yaml")
 
 
 def test_an_unknown_environment_key_is_an_error(write, monkeypatch):
-    """A typo in the environment is refused like one in the file: it would silently not work."""
+    """A wrong name in the environment is refused like one in the file, because it would have no effect."""
     monkeypatch.setenv("WELD_SCAN", "2")
     with pytest.raises(SettingsError, match="WELD_SCAN"):
         load(write("station: a"))
 
 
 def test_a_bad_environment_value_is_one_line(write, monkeypatch):
-    """A mapping in the environment that is no JSON is refused without a traceback."""
+    """A mapping in the environment that is not JSON is refused without a traceback."""
     monkeypatch.setenv("WELD_SHIFTS", "06:00")
     with pytest.raises(SettingsError, match="shifts"):
         load(write("station: a"))
 
 
 def test_a_wrong_url_does_not_show_its_password(write):
-    """A refused database URL is not repeated: it may hold a password."""
+    """A refused database URL is not shown, because it may hold a password."""
     with pytest.raises(SettingsError) as caught:
         load(write("station: a\ndatabase_url: mysql://u:secret@h/d"))
     assert "secret" not in str(caught.value)
@@ -178,7 +178,7 @@ def test_the_url_is_masked_when_printed(write):
 
 
 def test_the_example_names_every_setting_and_holds_the_defaults(tmp_path):
-    """deploy/config.example.yaml is complete and true: each key, each default."""
+    """deploy/config.example.yaml has each key with its default."""
     text = (resources.folder("deploy") / "config.example.yaml").read_text()
     assert set(yaml.safe_load(text)) == set(Settings.model_fields)
     example = tmp_path / "example.yaml"
@@ -195,7 +195,7 @@ _ON_POSTGRESQL = "station: a\nbatch_size: 5\ndatabase_url: postgresql+psycopg://
 
 @pytest.fixture
 def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder where systemd puts what LoadCredential= names."""
+    """The folder in which systemd puts the files of LoadCredential=."""
     folder = tmp_path / "credentials"
     folder.mkdir()
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
@@ -214,7 +214,7 @@ def test_a_credential_gives_any_setting(write, credentials, monkeypatch):
 
 
 def test_a_password_alone_may_be_a_credential(write, credentials, monkeypatch):
-    """The credential pgpassword completes a URL that has none; SQLite, URL and PGPASSWORD go without it."""
+    """The credential pgpassword is used on PostgreSQL if neither the URL nor PGPASSWORD has a password."""
     (credentials / "pgpassword").write_text("p@ss/w#rd%\n")
     assert load(write(_ON_POSTGRESQL)).url.password == "p@ss/w#rd%"  # noqa: S105
     assert load(write("station: a")).url.password is None
@@ -224,7 +224,7 @@ def test_a_password_alone_may_be_a_credential(write, credentials, monkeypatch):
 
 
 def test_a_wrong_credential_is_one_line(write, credentials):
-    """A credential that is named as no setting, or cannot be read as text, is refused and not shown."""
+    """A credential that is not named like a setting, or is not text, is refused and not shown."""
     (credentials / "weld_database_urll").write_text("secret")
     with pytest.raises(SettingsError, match=r"credential weld_database_urll: .*did you mean 'database_url'"):
         load(write(_ON_POSTGRESQL))
@@ -239,11 +239,11 @@ def test_a_wrong_credential_is_one_line(write, credentials):
     ("url", "says"),
     [
         ("postgresql+psycopg://u:secret@ord@h/d", "write one that is part of the password as %40"),
-        ("postgresql+psycopg://u@h:secret/d", "is no database URL"),
+        ("postgresql+psycopg://u@h:secret/d", "is not a database URL"),
     ],
 )
-def test_a_password_that_breaks_the_url_is_told_without_it(write, url, says):
-    """A password with an @, or in the port's place, is one line that does not show it."""
+def test_a_password_that_breaks_the_url_is_reported_without_it(write, url, says):
+    """A password that holds an @, or is in the port's place, gives one line that does not show it."""
     with pytest.raises(SettingsError, match=says) as caught:
         load(write(f"station: a\ndatabase_url: '{url}'"))
     assert "secret" not in str(caught.value)
@@ -251,12 +251,12 @@ def test_a_password_that_breaks_the_url_is_told_without_it(write, url, says):
 
 
 def test_settings_do_not_show_the_password(write):
-    """Whoever prints the settings as a whole prints no database URL."""
+    """The printed form of the settings holds no database URL."""
     assert "secret" not in repr(load(write(_ON_POSTGRESQL.replace("u@h", "u:secret@h"))))
 
 
 def test_certificates_count_from_the_file(write, tmp_path):
-    """Relative paths in the URL's query count from the settings file's folder; the word 'system' stays."""
+    """Relative paths in the URL's query count from the settings file's folder; the word 'system' is kept."""
     query = "?sslmode=verify-full&sslrootcert=ca.pem&sslkey=/etc/key"
     assert load(write(_ON_POSTGRESQL + query)).url.query == {
         "sslmode": "verify-full",
@@ -267,7 +267,7 @@ def test_certificates_count_from_the_file(write, tmp_path):
 
 
 def test_companions_of_images_are_ignored_by_default_and_images_never(tmp_path: Path) -> None:
-    """The default patterns cover what is put beside images, and no name of an image."""
+    """The default patterns match the files that come beside images, and no image."""
     file = tmp_path / "config.yaml"
     file.write_text("station: cell-3\n")
     ignore = load(file).ignore
@@ -279,10 +279,10 @@ def test_companions_of_images_are_ignored_by_default_and_images_never(tmp_path: 
 
 @pytest.mark.parametrize("pattern", ["*", "*.*", "", "cam1/*.json", "*-*g", "?*"])
 def test_a_pattern_that_would_hide_every_image_is_refused(tmp_path: Path, pattern: str) -> None:
-    """A station that ignores every image would look healthy and inspect nothing."""
+    """A pattern that ignores every image is refused: the station would look healthy and inspect nothing."""
     file = tmp_path / "config.yaml"
     file.write_text(f"station: cell-3\nignore: ['*.json', '{pattern}']\n")
-    if pattern == "*-*g":  # only some images: that may be meant
+    if pattern == "*-*g":  # matches only some images, which may be intended
         assert load(file).ignore == ["*.json", pattern]
         return
     with pytest.raises(SettingsError, match="ignore"):

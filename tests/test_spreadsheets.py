@@ -11,7 +11,7 @@ from inspector.spreadsheets.cells import as_cell, from_cell
 
 @pytest.mark.parametrize("start", [*"=+-@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
 def test_text_that_begins_like_a_formula_is_shown_as_text(start: str) -> None:
-    """Each beginning that OWASP names is preceded by an apostrophe."""
+    """An apostrophe goes before each beginning that OWASP names."""
     assert as_cell(f"{start}cmd|' /C calc'!A0") == f"'{start}cmd|' /C calc'!A0"
 
 
@@ -23,5 +23,5 @@ def test_all_else_stays_as_it_is(value: object) -> None:
 
 @given(st.text(alphabet="=+-@ab1", max_size=6))
 def test_a_cell_that_comes_back_is_the_text_again(text: str) -> None:
-    """A person's cell gives the text that was written."""
+    """A cell that comes back from a person gives the text that was written."""
     assert from_cell(as_cell(text)) == text

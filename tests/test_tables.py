@@ -1,4 +1,4 @@
-"""Tables that people bring, in the forms of spreadsheets."""
+"""CSV tables from people, in the forms of spreadsheets."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_commas_separate_if_they_separate_the_columns(tmp_path: Path) -> None:
     ids=["cp1252", "unmarked", "utf-32", "workbook"],
 )
 def test_another_encoding_is_refused_with_how_to_save(tmp_path: Path, content: bytes) -> None:
-    """Text that cannot be read for sure is refused in one line that says how to save the file."""
+    """Text in an unknown encoding is refused in one line that says how to save the file."""
     path = tmp_path / "table.csv"
     path.write_bytes(content)
     with pytest.raises(TableError, match="save it as 'CSV UTF-8") as caught:
@@ -66,10 +66,10 @@ def test_another_encoding_is_refused_with_how_to_save(tmp_path: Path, content: b
 
 
 def test_a_missing_file_and_a_broken_quote_are_one_line(tmp_path: Path) -> None:
-    """Other mistakes are named with their reason, or their line."""
+    """Each other mistake is reported with its reason, or with its line."""
     with pytest.raises(TableError, match="cannot be read: No such file"):
         read_rows(tmp_path / "none.csv", COLUMNS)
     path = tmp_path / "table.csv"
     path.write_text('path,label\n"a"b,good\n')
-    with pytest.raises(TableError, match="line 2: is no CSV"):
+    with pytest.raises(TableError, match="line 2: is not CSV"):
         read_rows(path, COLUMNS)

@@ -1,4 +1,4 @@
-"""The shop's calendar: local day and shift of an instant."""
+"""inspector.times: the local day and shift of an instant."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -27,13 +27,13 @@ def _us(text: str, zone: str = "UTC") -> int:
     ],
 )
 def test_a_shift_lasts_until_the_next_begins(moment, expected):
-    """Starts are inclusive; after midnight the night shift goes on, on a new day, and keeps its shift day."""
+    """Starts are inclusive; after midnight the night shift has a new local day and keeps its shift day."""
     assert local_day_and_shift(_us(moment), UTC, SHIFTS) == expected
 
 
 @pytest.mark.parametrize(("hour", "shift_day"), [("05:59", "2026-01-04"), ("06:00", "2026-01-05")])
 def test_a_shift_of_24_hours_begins_every_day(hour, shift_day):
-    """A shop with one shift has a new one each day, at its start."""
+    """If there is only one shift, a new one begins each day at its start."""
     found = local_day_and_shift(_us(f"2026-01-05T{hour}"), UTC, {"all": time(6)})
     assert found == ("2026-01-05", "all", shift_day)
 
@@ -45,7 +45,7 @@ def test_the_local_zone_decides():
 
 
 def test_the_hour_that_comes_twice_in_autumn_is_night_both_times():
-    """When summer time ends both 02:30s belong to the same day and shift."""
+    """When summer time ends, both times 02:30 belong to the same day and shift."""
     berlin = ZoneInfo("Europe/Berlin")
     first = _us("2026-10-25T02:30:00", "Europe/Berlin")
     results = {local_day_and_shift(first + hour * 3_600_000_000, berlin, SHIFTS) for hour in (0, 1)}
@@ -57,7 +57,7 @@ def test_the_hour_that_comes_twice_in_autumn_is_night_both_times():
     zone=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu", "America/St_Johns", "Pacific/Apia"]),
 )
 def test_every_instant_has_a_day_and_a_shift(instant, zone):
-    """In every zone, at every change of the clocks, an instant has a shift of its day or the day before."""
+    """In every zone, also when clocks change, an instant belongs to a shift of its day or the day before."""
     day, shift, shift_day = local_day_and_shift(instant, ZoneInfo(zone), SHIFTS)
     assert shift in SHIFTS
     assert day == datetime.fromtimestamp(instant / 1e6, ZoneInfo(zone)).date().isoformat()

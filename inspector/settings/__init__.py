@@ -1,7 +1,8 @@
-"""YAML and ``WELD_*`` environment become one frozen ``Settings``; an unknown key is an error by name.
+"""The settings of a station: a YAML file and the ``WELD_*`` environment become one frozen ``Settings``.
 
-Precedence: environment over systemd's credentials over file over default. Relative paths, SQLite's too, count
-from the settings file's own folder, so that the daemon behaves alike whatever its working directory is.
+An unknown key is an error that names the key. The environment wins over systemd's credentials, these win
+over the file, and the file wins over the defaults. Relative paths, SQLite's too, count from the settings
+file's own folder, so the working directory makes no difference.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from inspector.errors import SettingsError
 from inspector.settings.mistakes import in_words, refuse, unknown
 
 ENV_PREFIX = "WELD_"
-_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # where systemd puts what the unit's LoadCredential= names
-_PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - the credential's name: a password for a database_url without one
+_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd's folder for the files that LoadCredential= names
+_PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - a name: the password for a database_url without one
 _URL_FILE_KEYS = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
 )  # files in a URL's query
@@ -41,7 +42,7 @@ Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
 class Settings(BaseModel):
-    """Everything a station can be told. Units stand in the names or beside the field."""
+    """All settings of a station. Units are in the names or beside the field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
@@ -54,24 +55,24 @@ class Settings(BaseModel):
     results_folder: Path | None = None  # one JSON file for each image, for a PLC or MES; None: none
     database_url: str = Field("sqlite:///quality.db", repr=False)  # may hold a password
     artifact: Path = Path("weldnet.pt")
-    # True: take an artifact that other users can write; for the settings file only the environment counts
+    # True: accept an artifact that other users can write; for the settings file only the environment counts
     others_may_write: bool = False
     artifact_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # 'accept', 'defect' or a class name
     batch_size: Annotated[int, Field(ge=1, le=256)] = (
-        8  # frames: past 8 a frame costs the same and waits longer
+        8  # frames: in a larger batch a frame takes as long and waits longer
     )
-    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 50  # only while the classifier is busy anyway
+    batch_wait_ms: Annotated[float, Field(ge=0, le=10_000)] = 50  # counts only while the classifier is busy
     settle_s: Seconds = 0.5  # longer than the pauses of a camera's own writes
-    give_up_s: Seconds = 10  # an unreadable file may be half of a two-step write: look again this long
-    scan_s: Seconds = 2  # the scan is the truth where the watch has missed something
-    subfolders: bool = False  # True: folders in the drop folder, one for each camera, are intake as well
-    # shell patterns of names, in either case: files that come with images, and are none, stay where they are
+    give_up_s: Seconds = 10  # an unreadable file may be half written: it is read again for this long
+    scan_s: Seconds = 2  # the scan finds files that the watch missed
+    subfolders: bool = False  # True: sub-folders of the drop folder, one for each camera, are read as well
+    # shell patterns of names, upper and lower case alike: files that accompany images stay where they are
     ignore: list[str] = [
         *("*.json", "*.xml", "*.txt", "*.csv", "*.log", "*.ini", "*.md5", "*.sha256", "*.xmp"),
         *("Thumbs.db", "ehthumbs.db", "*.lnk", "*.url"),
     ]
-    drain_s: Seconds = 8  # at SIGTERM: finish what was taken within this; systemd's TimeoutStopSec is longer
+    drain_s: Seconds = 8  # at SIGTERM, for files in progress; systemd's TimeoutStopSec is longer
     threads: Annotated[int, Field(ge=0, le=256)] = 0  # 0: all cores this process may use
     formats: Annotated[list[Literal["PNG", "JPEG", "BMP", "TIFF"]], Field(min_length=1)] = [
         "PNG",
@@ -91,11 +92,11 @@ class Settings(BaseModel):
     }
     name_pattern: str | None = None
     seam_gap_s: Seconds = 300  # a longer pause on the same part and seam starts its next pass
-    # frames: a seam fails where seam_k of any seam_n in a row fail: one bad frame may be spatter
+    # frames: a seam fails if seam_k of any seam_n in a row fail; a single bad frame may be spatter
     seam_k: Annotated[int, Field(ge=1, le=1000)] = 3
     seam_n: Annotated[int, Field(ge=1, le=1000)] = 5
     seam_min_frames: Annotated[int, Field(ge=1, le=1000)] = 5  # of a pass: one full window of seam_n frames
-    # TCP port on 127.0.0.1 for /metrics and /healthz; None: no port is opened that nobody asked for
+    # TCP port on 127.0.0.1 for /metrics and /healthz; None: no port is opened
     metrics_port: Annotated[int, Field(ge=1024, le=65_535)] | None = None
     min_free_gigabytes: Annotated[float, Field(ge=0)] = (
         2  # GiB on the archive's file system: about 5000 of the paper's PNGs
@@ -147,7 +148,7 @@ class Settings(BaseModel):
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"'{value}' is no IANA time zone such as Europe/Berlin") from None
+            raise ValueError(f"'{value}' is not an IANA time zone such as Europe/Berlin") from None
         return value
 
     @field_validator("name_pattern")
@@ -158,17 +159,17 @@ class Settings(BaseModel):
         try:
             groups = set(re.compile(value).groupindex)
         except re.error as error:
-            raise ValueError(f"is no regular expression: {error}") from None
+            raise ValueError(f"is not a regular expression: {error}") from None
         unknown = sorted(groups - {"camera", "part", "seam", "time"})
         if unknown or not groups:
-            raise ValueError(f"needs groups out of camera, part, seam, time; it has {sorted(groups)}")
+            raise ValueError(f"must have groups out of camera, part, seam, time; it has {sorted(groups)}")
         return value
 
     @field_validator("seam_n")
     @classmethod
     def _seam_can_fail(cls, value: int, info: ValidationInfo) -> int:
         if value < info.data.get("seam_k", 1):
-            raise ValueError("must be at least seam_k: of fewer frames than that none can fail")
+            raise ValueError("must be at least seam_k: with fewer frames no seam can fail")
         return value
 
     @field_validator("database_url")
@@ -176,14 +177,14 @@ class Settings(BaseModel):
     def _url_is_known(cls, value: str) -> str:
         try:
             url = make_url(value)
-        except (ArgumentError, ValueError):  # a port that is none: the word may be part of a password
-            raise ValueError("is no database URL such as sqlite:///quality.db") from None
+        except (ArgumentError, ValueError):  # not shown: the text in the port's place may be a password
+            raise ValueError("is not a database URL such as sqlite:///quality.db") from None
         if url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise ValueError(
                 f"speaks '{url.drivername}'; use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
             )
         if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
-            raise ValueError("names no file; a quality database must outlive the process")
+            raise ValueError("names no file; write one, such as sqlite:///quality.db")
         if "@" in (url.host or ""):
             raise ValueError("has two @: write one that is part of the password as %40")
         return value
@@ -204,10 +205,10 @@ class Settings(BaseModel):
         files = {key: str(url.query[key]) for key in url.query.keys() & _URL_FILE_KEYS}
         if url.drivername == "sqlite":
             files["file"] = str(url.database)
-        return {key: file for key, file in files.items() if file != "system"}  # libpq: the system's own ones
+        return {key: file for key, file in files.items() if file != "system"}  # libpq's word, not a file
 
     def anchored(self, base: Path) -> Self:
-        """A copy whose relative paths, SQLite's too, count from ``base``."""
+        """Return a copy whose relative paths, SQLite's too, count from ``base``."""
         url = self.url
         for key, file in self.url_files().items():
             anchored = str(base / Path(file).expanduser())
@@ -223,10 +224,10 @@ class Settings(BaseModel):
 
 
 def load(path: Path) -> Settings:
-    """Read, merge with the environment, check and anchor the settings.
+    """Read the settings, add the environment, check them, and make their paths absolute.
 
     Raises:
-        SettingsError: one line with every mistake, where it was written, and how to correct it.
+        SettingsError: one line with every mistake, its source, and how to correct it.
     """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
@@ -257,19 +258,19 @@ def load(path: Path) -> Settings:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML in which a key appears once: of two equal keys the first would silently not count."""
+    """A YAML loader that refuses a key that appears twice; PyYAML would silently drop the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
         if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
             raise yaml.YAMLError(
-                f"'{twice[0]}' is there twice; remove one, line {node.start_mark.line + 1} on"
+                f"'{twice[0]}' appears twice, from line {node.start_mark.line + 1} on; remove one"
             )
         return super().construct_mapping(node, deep)
 
 
 def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) -> Any:
-    """A list or mapping from the environment or a credential is JSON."""
+    """Return a setting's value; a list or mapping from the environment or a credential is JSON."""
     is_compound = get_origin(Settings.model_fields[key].annotation) in (dict, list)
     if not is_compound or not isinstance(value, str):
         return value
@@ -284,7 +285,7 @@ def _from_credentials() -> list[tuple[str, Any, str]]:
     """Return key, value and source of each credential ``weld_<key>``; other files belong to other programs.
 
     Raises:
-        SettingsError: a credential is no text.
+        SettingsError: a credential is not text.
     """
     found, folder = [], _credentials()
     for file in sorted(folder.iterdir()) if folder else ():
@@ -308,7 +309,7 @@ def _credentials() -> Path | None:
 
 
 def _with_password(settings: Settings) -> Settings:
-    """The same, with the password of systemd's credential where neither URL nor environment gives one."""
+    """Return the settings with the password of systemd's credential, if URL and environment give none."""
     url, folder = settings.url, _credentials()
     given = url.password or "password" in url.query or "PGPASSWORD" in os.environ
     if url.drivername == "sqlite" or given or folder is None or not (folder / _PASSWORD_CREDENTIAL).exists():
@@ -319,7 +320,7 @@ def _with_password(settings: Settings) -> Settings:
 
 
 def _misplaced(settings: Settings, path: Path) -> Iterator[str]:
-    """Yield the folders that are inside one another, and files that the station would take for images."""
+    """Yield the mistakes: folders inside one another, and files that the station would take for images."""
     names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
     folders = {name: Path(os.path.realpath(it)) for name in names if (it := getattr(settings, name))}
     for name, folder in folders.items():

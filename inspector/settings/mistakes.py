@@ -1,4 +1,4 @@
-"""Mistakes in settings: pydantic's findings in this project's own words, each with what to write instead."""
+"""Mistakes in settings: pydantic's findings in this project's words, each with a correct form."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from inspector.errors import SettingsError
 
-_MUST_BE = {  # by pydantic's kind of error; the names in braces are its own
+_MUST_BE = {  # by pydantic's kind of error; the names in braces are pydantic's, except key
     "missing": "is missing; add a line '{key}: …'",
     "string_type": "must be text; put it in quotes",
     "path_type": "must be a path; put it in quotes",
@@ -35,26 +35,26 @@ _PATTERNS = {  # of text fields
     "station": "must be 1 to 64 letters, digits, '.', '_' or '-'",
     "artifact_sha256": "must be 64 hex digits in lower case, as sha256sum prints them",
 }
-_SECRET = "database_url"  # noqa: S105 - the setting that may hold a password and is never repeated
+_SECRET = "database_url"  # noqa: S105 - the setting that may hold a password: its value is never shown
 
 
 def unknown(key: str, known: Collection[str]) -> str:
-    """Describe a key that is no setting, with the nearest one that is."""
+    """Describe an unknown key, with the setting whose name is nearest."""
     near = difflib.get_close_matches(key, known, n=1)
     advice = f"did you mean '{near[0]}'?" if near else "remove it"
     return f"there is no setting '{key}'; {advice}"
 
 
 def in_words(error: ValidationError) -> list[tuple[str, str]]:
-    """Return for each mistake the setting, and what is wrong with it."""
+    """Return the setting and the description of each mistake."""
     return [(str(one["loc"][0]), _in_words(one)) for one in error.errors()]
 
 
 def refuse(mistakes: Iterable[tuple[str, str]]) -> None:
-    """Raise all mistakes as one line, each with its source; return if there is none.
+    """Raise all mistakes as one line, each with its source; return if there are none.
 
     Args:
-        mistakes: where the value was written, and what is wrong.
+        mistakes: the source and the description of each.
     """
     lines = [f"{source}: {text}" for source, text in dict.fromkeys(mistakes)]
     if len(lines) > 1:

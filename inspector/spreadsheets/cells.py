@@ -1,7 +1,7 @@
-"""Text cells of a CSV that a person opens in a spreadsheet, which must show them and never run them.
+"""Text cells of a CSV for spreadsheets, which must show the text and never run it as a formula.
 
-A spreadsheet takes a cell that begins like a formula for one, and a file's name or a note is somebody else's
-text. By OWASP's rule (owasp.org/www-community/attacks/CSV_Injection) such a cell begins with an apostrophe.
+A spreadsheet runs a cell that begins like a formula, and file names and notes come from other people. By
+OWASP's rule (owasp.org/www-community/attacks/CSV_Injection) an apostrophe goes before such a text.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _SHOWN_AS_TEXT: Final = "'"
 
 
 def as_cell(value: Any) -> Any:
-    """Return what a CSV for people holds of a value; numbers stay numbers, negative ones too.
+    """Return the cell for a value in a CSV for people; numbers stay numbers, negative ones too.
 
     >>> as_cell("=1+1.png"), as_cell("a=b"), as_cell(-0.5)
     ("'=1+1.png", 'a=b', -0.5)
@@ -23,7 +23,7 @@ def as_cell(value: Any) -> Any:
 
 
 def from_cell(text: str) -> str:
-    """Return the text of a cell that a person sent back: :func:`as_cell` undone.
+    """Return the text of a cell that a person sent back: the inverse of :func:`as_cell`.
 
     >>> from_cell("'=1+1.png"), from_cell("'quoted'")
     ('=1+1.png', "'quoted'")

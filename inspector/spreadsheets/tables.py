@@ -1,8 +1,8 @@
-"""Tables that a person brings as CSV, in the forms that spreadsheets write.
+"""CSV tables from people, in all the forms that spreadsheets write.
 
 Cells are separated by commas, semicolons or tabs. The text is UTF-8, or UTF-16 with a byte-order mark. Any
-other encoding is refused, because a wrong guess would change names without a word. The trainer reads its
-label tables with this module, too. So both programs take the same files.
+other encoding is refused, because a wrong guess would silently change names. The trainer reads its label
+tables with this module, too, so both programs accept the same files.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Row = tuple[int, list[str]]  # number of the row's last line, and its cells
 
 
 class TableError(ValueError):
-    """A file that is no table. The message says why, and how to save it. The caller names the file."""
+    """A file that is not a table. The message says why and how to save it; the caller adds the name."""
 
 
 def read_rows(path: Path, columns: Iterable[str]) -> list[Row]:
@@ -33,7 +33,7 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[Row]:
         columns: names that a header row has; they decide which character separates the cells.
 
     Raises:
-        TableError: the file is missing, in another encoding, or no CSV.
+        TableError: the file is missing, in another encoding, or not CSV.
     """
     try:
         content = path.read_bytes()
@@ -44,7 +44,7 @@ def read_rows(path: Path, columns: Iterable[str]) -> list[Row]:
     except UnicodeDecodeError:
         raise TableError(f"is neither UTF-8 nor UTF-16 text: {HOW_TO_SAVE}") from None
     if "\0" in text:
-        raise TableError(f"is no text: {HOW_TO_SAVE}")
+        raise TableError(f"is not text: {HOW_TO_SAVE}")
     return _parse(text, columns)
 
 
@@ -79,12 +79,12 @@ def _parse(text: str, columns: Iterable[str]) -> list[Row]:
             if any(cell.strip() for cell in cells) and not (named and reader.line_num == 1):
                 rows.append((reader.line_num, cells))
     except csv.Error as error:
-        raise TableError(f"line {reader.line_num}: is no CSV: {error}") from None
+        raise TableError(f"line {reader.line_num}: is not CSV: {error}") from None
     return rows
 
 
 def _separator(text: str, columns: set[str]) -> str:
-    """Return the separator with which the first line has the columns, else its most frequent one."""
+    """Return the separator that gives the first line these columns, else its most frequent one."""
     first_line = text.partition("\n")[0]
     for separator in _SEPARATORS:
         cells = {cell.strip().strip('"').strip().lower() for cell in first_line.split(separator)}

@@ -404,7 +404,7 @@ def test_a_reference_is_for_reports_that_compare(url: URL) -> None:
         run(url, Query("agreement", reference_since="2026-01-01"))
     with pytest.raises(UsageError, match="--reference-since 2026-02-01 is not before --reference-until 2026"):
         run(url, Query("drift", reference_since="2026-02-01", reference_until="2026-01-01"))
-    with pytest.raises(UsageError, match="--reference-until 'x' is no date"):
+    with pytest.raises(UsageError, match="--reference-until 'x' is not a date"):
         run(url, Query("drift", reference_until="x"))
 
 

@@ -210,7 +210,7 @@ def test_a_clock_gone_mad_does_not_hide_its_rows(store: Store, url: URL) -> None
 @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-01-32", "", "05.01.2026", "999999"])
 def test_a_bad_date_is_one_line(url: URL, text: str) -> None:
     """A text that is no ISO date is refused, with an example of one."""
-    with pytest.raises(UsageError, match=r"--until '.*' is no date such as 2026-01-31"):
+    with pytest.raises(UsageError, match=r"--until '.*' is not a date such as 2026-01-31"):
         run(url, Query("summary", until=text))
 
 

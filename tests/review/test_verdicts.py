@@ -236,7 +236,7 @@ def test_text_that_a_csv_shows_as_text_is_read_as_it_was(tmp_path: Path) -> None
         (b"id,human_verdict,human_lable\n", "no column 'human_lable'; did you mean 'human_label'?"),
         (b"id,human_verdict,colour\n", "no column 'colour'; remove it"),
         (b"id,human_verdict\n1,\xff\n", "save it as 'CSV UTF-8"),
-        (b'id,human_verdict\n1,"PASS\n', "is no CSV"),
+        (b'id,human_verdict\n1,"PASS\n', "is not CSV"),
     ],
 )
 def test_a_file_that_is_no_table_of_verdicts_is_one_line(
@@ -347,5 +347,5 @@ def test_a_sample_is_of_the_period_and_part(weld_inspect: Callable[..., str], ur
     assert json.loads(said) == {"drawn": 2, "population": 2, "seed": 1}
     assert sorted(drawn(url)) == [4, 10]
     assert json.loads(weld_inspect("review", "sample", "--json"))["drawn"] == 2
-    with pytest.raises(UsageError, match="--since 'soon' is no date"):
+    with pytest.raises(UsageError, match="--since 'soon' is not a date"):
         weld_inspect("review", "sample", "--since", "soon")

@@ -30,7 +30,7 @@ class Period:
             now: the present time, with a time zone.
 
         Raises:
-            UsageError: a text is no date, the period is empty, or ``days`` comes with a date.
+            UsageError: a text is not a date, the period is empty, or ``days`` comes with a date.
         """
         if days is not None and (since or until):
             raise UsageError("--days is instead of --since and --until; leave it or them out")
@@ -55,7 +55,7 @@ class Period:
         """Return the reference period that the options name; None if neither option is given.
 
         Raises:
-            UsageError: a text is no date, the period is empty, or it has an end but no begin.
+            UsageError: a text is not a date, the period is empty, or it has an end but no start.
         """
         if since is None and until is None:
             return None
