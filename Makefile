@@ -27,7 +27,7 @@ demo: $(VENV)/.installed ## inspect synthetic frames and print a report, in half
 test: lint ## everything that CI runs: static checks and all tests (10 to 15 minutes on 2 cores)
 	$(BIN)/python -m pytest $(WORKERS)
 
-# No server, no training, no crash loop: for the minute after an edit.
+# Without the tests that start a server, train or crash a daemon: for the minute after an edit.
 test-fast: $(VENV)/.installed ## the quick tests (under 90 seconds on 2 cores)
 	$(BIN)/python -m pytest -q $(WORKERS) -m "not slow"
 
@@ -37,7 +37,7 @@ lint: $(VENV)/.installed ## ruff, mypy and the import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# A broken link or any other warning stops it.
+# A broken link or any other warning stops the build.
 docs: $(VENV)/.installed ## build the documentation as a site, in site/index.html
 	$(PIP) install --editable ".[docs]"
 	rm -rf site
@@ -59,8 +59,8 @@ schema: $(VENV)/.installed ## write sql/schema.*.sql from the models
 reference: $(VENV)/.installed ## write docs/reference from the code
 	$(BIN)/python docs/reference_pages.py
 
-# Everything that a station without a network needs: the wheels of this program and of all it stands on, for this
-# machine's Python and processor, and the files to install. INSTALL.md in it says how.
+# Everything that a station without a network needs: the wheels of this program and of its dependencies, for this
+# machine's Python and processor, and the files to install. INSTALL.md in the bundle says how.
 bundle: $(VENV)/.installed ## pack all that a station without a network needs into one .tar
 	rm -rf $(BUNDLE) $(BUNDLE).tar
 	mkdir -p $(BUNDLE)/wheelhouse
@@ -97,7 +97,7 @@ soak: $(VENV)/.installed ## 100,000 frames through one daemon: memory, handles a
 latency: $(VENV)/.installed ## 1,000 files, one at a time: from the close to the committed row (on a quiet machine)
 	$(BIN)/python benchmarks/latency.py
 
-# CPU build first where the configured index offers one, then PyTorch's own CPU index, then whatever there is.
+# Tries the CPU build of the configured index, then that of PyTorch's own index, then any build.
 $(VENV)/.installed: pyproject.toml
 	@echo "Installing into $(VENV) (a few minutes, once) ..."
 	$(PYTHON) -m venv $(VENV)

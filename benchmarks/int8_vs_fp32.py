@@ -2,8 +2,8 @@
 
     python benchmarks/int8_vs_fp32.py [--student RUN/student.pt] [--rounds 40] [--json]
 
-The frames have the paper's size, whatever size the student was trained at: WeldNet takes any. Without a
-student, the paper's network has random weights, because time and size do not depend on them.
+The frames have the paper's size, also for a student trained at another size: WeldNet takes any size. Without
+a student, the paper's network has random weights, because time and size do not depend on them.
 
 A round times every candidate once, so that other work on the machine affects all of them. The ratio is the
 median of the ratios of the rounds. The artifact with and without heat map has its own rounds, because this

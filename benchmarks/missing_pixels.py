@@ -13,7 +13,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 
 def missing_pixels(content: bytes) -> str | None:
-    """The missing or broken part; None if all pixels are there, or if the format cannot tell."""
+    """The missing or broken part; None if all pixels are there, or if the format cannot show it."""
     if content.startswith(b"\x89PNG"):
         return _png(content)
     if content.startswith(b"\xff\xd8"):

@@ -2,8 +2,8 @@
 
     python benchmarks/peers.py [--student RUN/student.pt] [--frames DIR --calibrate DIR] [--rounds 40]
 
-It needs the extra ``bench``. Frames have the paper's size, whatever size the student was trained at. With
-``--own-size`` they have the student's size, at which its answers on real frames mean something. All runtimes
+It needs the extra ``bench``. Frames have the paper's size, also for a student trained at another size. With
+``--own-size`` they have the student's size, at which its answers on real frames are useful. All runtimes
 take the same bytes, as at a station. Ours give probabilities, heat map and novelty, and the others give
 logits, so ours are also timed with logits alone, which is the same work. Static runtimes are calibrated on
 the same frames. Times are processor times, which for one thread equal wall time on an idle machine.

@@ -132,8 +132,8 @@ def _made_before(server: URL, name: str) -> bool:
 def _time_reports(url: URL, names: list[str]) -> int:
     """Print the seconds of each report, with connecting: a month (median of 3), and all time (once).
 
-    In brackets are the processor seconds of this process. On SQLite they are all of the work, whatever else
-    the machine does.
+    In brackets are the processor seconds of this process. On SQLite they are all of the work, and other
+    processes of the machine do not change them.
     """
     backend, missed = url.get_backend_name(), 0
     say(f"\n{backend}: seconds per report\n{'report':<28} {'a month':>8} {'':>8} {'all time':>8}")

@@ -75,12 +75,12 @@ def verdict_of(text: str) -> Verdict:
     """The verdict that ``--verdict`` names, in lower or upper case.
 
     Raises:
-        UsageError: the text is no verdict.
+        UsageError: the text is not a verdict.
     """
     from inspector.records import Verdict
 
     if text.upper() not in Verdict.__members__:
-        raise UsageError(f"--verdict {text!r} is no verdict; use PASS, FAIL or REVIEW")
+        raise UsageError(f"--verdict {text!r} is not a verdict; use PASS, FAIL or REVIEW")
     return Verdict(text.upper())
 
 

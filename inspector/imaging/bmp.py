@@ -24,7 +24,7 @@ _MASKS: Final = {  # red, green, blue, alpha
 
 
 def check(bmp: bytes) -> int:
-    """Return where the pixels end; refuse a layout that is not known to be read rightly.
+    """Return where the pixels end; refuse a layout that is not known to be read correctly.
 
     Raises:
         ImageError: ``unsupported``, ``truncated`` or ``corrupt``.

@@ -1,14 +1,14 @@
 """Turns bytes into a grey uint8 frame: the one decoder of training and inspection.
 
-:func:`decode` raises nothing but :class:`ImageError`, whatever the bytes are. These are its reasons. "retry"
-marks those that may pass, since a writer may still be at work:
+:func:`decode` raises only :class:`ImageError`, for any bytes. These are its reasons. "retry" marks the ones
+that may pass, because a writer may still be at work:
 
 =====================  =====  ===========================================================================
 ``empty``              retry  no bytes yet
 ``zero_filled``        retry  space was reserved, the first bytes are not written yet
 ``truncated``          retry  the image ends before its own end mark or its own stated size
 ``corrupt``            retry  the decoder refuses it; parts may be written out of order (SMB, NFS)
-``no_memory``          retry  a present trouble of the station
+``no_memory``          retry  the station has too little memory now
 ``not_an_image``              the first bytes are those of no image format
 ``format_not_allowed``        an image, of a format that is not in the list
 ``multi_frame``               several pictures in one file: judging the first would pass the others

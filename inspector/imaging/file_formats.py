@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, whether it is whole, and whether a second picture follows."""
+"""Formats of image files: recognized by their first bytes, checked for missing parts and second pictures."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _SECOND: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """What a file is.
+    """The format of a file, and how to check it.
 
     Attributes:
         name: ``PNG``, ``JPEG``, ``BMP`` or ``TIFF``.

@@ -1,7 +1,7 @@
 """JPEG: which processes are read, and where the picture ends.
 
-A camera that stores a smaller copy or a phone's gain map behind the picture says so in an MPF segment
-(CIPA DC-007). Those are no second picture. Another view of the scene is one.
+A camera that stores a smaller copy, or a phone's gain map, behind the picture names it in an MPF segment
+(CIPA DC-007). Such a copy or map does not count as a second picture. Another view of the scene does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GAIN_MAP: Final = re.compile(rb"hdrgm|HDRGainMap|urn:iso:std:iso:ts:21496")
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """What the markers of a JPEG say.
+    """The structure of a JPEG, from its markers.
 
     Attributes:
         end: where the picture and its copies end.

@@ -152,7 +152,7 @@ def read_source(path: Path, *, root: Path | None = None, max_bytes: int = MAX_FI
         raise ImageError("vanished", "it was taken away before it was read") from None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # replaced by a link or a socket
-            raise ImageError("not_a_file", "it is no regular file") from None
+            raise ImageError("not_a_file", "it is not a regular file") from None
         if error.errno in _STATION_ERRNOS:
             raise
         raise ImageError("unreadable", f"cannot be read: {error.strerror}", retry=True) from None
@@ -210,4 +210,4 @@ def _check_regular(status: os.stat_result) -> None:
             stat.S_IFSOCK: "a socket",
         }
         what = kinds.get(stat.S_IFMT(status.st_mode), "a device")
-        raise ImageError("not_a_file", f"it is {what}, no regular file")
+        raise ImageError("not_a_file", f"it is {what}, not a regular file")

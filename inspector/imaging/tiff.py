@@ -97,13 +97,13 @@ _ITU_R_601: Final = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """What is known to be read rightly of one photometric interpretation and number of bits.
+    """The layouts that are read correctly, for one photometric interpretation and number of bits.
 
     Attributes:
         compressions: the compressions.
         extras: the extra samples (alpha, or unspecified) in one plane; JPEG takes none.
         orders: the byte orders of the file.
-        in_planes: whether the colours may lie in separate planes, without extra samples.
+        in_planes: whether the colours may be in separate planes, without extra samples.
     """
 
     compressions: tuple[int, ...] = _LOSSLESS

@@ -1,7 +1,7 @@
 """PostgreSQL for the ledger: time limits on everything that could hang, and nothing that a pooler refuses.
 
-What is in force is set within each transaction, and no statement is prepared on the server. So PgBouncer may
-stand in between, also with ``pool_mode=transaction``. A writer takes only a server that accepts writes: if
+Options are set within each transaction, and no statement is prepared on the server. So PgBouncer may be in
+between, also with ``pool_mode=transaction``. A writer takes only a server that accepts writes: if
 ``database_url`` names several hosts, the one that is not a standby.
 """
 
@@ -67,7 +67,7 @@ def engine(url: URL, shown: str, *, read_only: bool) -> sa.Engine:
     """
     defaults = _DEFAULTS if read_only else _DEFAULTS | _WRITER_DEFAULTS
     arguments: dict[str, Any] = {key: value for key, value in defaults.items() if key not in url.query}
-    # A file name may hold any character, whatever PGCLIENTENCODING or the locale say.
+    # A file name may hold any character, so PGCLIENTENCODING and the locale must not choose the encoding.
     arguments |= {"client_encoding": "utf8", "prepare_threshold": _prepare_threshold(url, shown)}
     if mistakes := sorted(_OUR_OWN & url.query.keys()):
         raise UsageError(f"{shown}: database_url must not set {', '.join(mistakes)}; remove it")

@@ -1,7 +1,7 @@
 """The tables of the quality database; a test compares the migrations in ``sql/migrations`` with them.
 
-Times that end in ``_us`` are UTC epoch microseconds. They mean the same on both back ends, whatever the
-session's time zone is, and the views show them as timestamps. Days are ISO text, because SQLite has no date
+Times that end in ``_us`` are UTC epoch microseconds. They mean the same on both back ends and in every time
+zone of a session, and the views show them as timestamps. Days are ISO text, because SQLite has no date
 type, and text sorts and compares alike on both. History is append-only: a correction is a new row, never an
 update. The triggers of :mod:`inspector.ledger.views` enforce this.
 """
@@ -23,7 +23,7 @@ metadata = sa.MetaData(
 
 # SQLite assigns row numbers by itself only to INTEGER keys.
 _Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-# Bytewise order, on PostgreSQL too: reports then sort names alike on both, whatever the server's locale is.
+# Bytewise order, on PostgreSQL too: reports then sort names alike on both, with any locale of the server.
 _Name = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 

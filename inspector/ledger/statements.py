@@ -1,6 +1,6 @@
 """Rows of the ledger from the daemon's records, and the look-ups for the columns that depend on other rows.
 
-Every look-up uses an index and reads a limited number of rows, whatever the size of the table.
+Every look-up uses an index and reads a limited number of rows, also in a large table.
 """
 
 from __future__ import annotations

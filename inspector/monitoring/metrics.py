@@ -57,7 +57,7 @@ class Metrics:
             "When an image was last judged; before the first one, when the station started",
             registry=registry,
         )
-        self._latest.set(time.time())  # at 0 an idle station would look as if it had stood still since 1970
+        self._latest.set(time.time())  # at 0 a new station would look as if it had been idle since 1970
         self._pending = Gauge("weldnet_pending_files", "Files that wait or are in work", registry=registry)
         Gauge(
             "weldnet_oldest_pending_seconds",

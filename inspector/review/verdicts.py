@@ -142,7 +142,7 @@ def _answers(
         elif not (cells["id"].isascii() and cells["id"].isdecimal() and len(cells["id"]) < 19):
             yield line, f"{cells['id']!r} is not the number of an inspection"
         elif cells["human_verdict"].upper() not in Verdict.__members__:
-            yield line, f"{cells['human_verdict']!r} is no verdict; use PASS, FAIL or REVIEW"
+            yield line, f"{cells['human_verdict']!r} is not a verdict; use PASS, FAIL or REVIEW"
         elif (inspection := int(cells["id"])) in seen:
             yield line, f"inspection {inspection} is in line {seen[inspection]} already"
         else:
@@ -205,7 +205,7 @@ def draw(
     with database.reading(url) as engine, database.transaction(engine) as connection:
         population = connection.scalar(sa.select(sa.func.count()).select_from(query.subquery())) or 0
         if not population:
-            raise UsageError("no data: there is no PASS image that is in no sample yet")
+            raise UsageError("no data: there is no PASS image outside the earlier samples")
         # Positions are drawn, not ids, so that millions of ids need not be in memory at once.
         positions = set(random.Random(seed).sample(range(population), min(count, population)))
         streamed = connection.execution_options(yield_per=10_000).execute(query.order_by(table.id)).scalars()

@@ -160,7 +160,7 @@ class DropFolder:
         return None
 
     def has_writer(self, name: str) -> bool:
-        """Whether a program still has a file open for writing; False if nothing on this machine can tell.
+        """Whether a program still has a file open for writing; False if this machine cannot know it.
 
         The watch knows of files that were created while it ran; the kernel is asked about the others.
         """

@@ -130,7 +130,7 @@ class Results:
     # --- the thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Write results after each commit, and what is left once the end is asked for."""
+        """Write results after each commit, and the remaining ones when the end is requested."""
         self._woken.set()  # for results that the last run left
         while not self._ending.is_set():
             self._woken.wait()
@@ -202,7 +202,7 @@ class Results:
         return recorded_us is None or at.recorded_us not in (0, recorded_us)
 
     def _start_again(self) -> None:
-        """Go on with what was recorded after the last result, whatever its number is.
+        """Continue with the rows that were recorded after the last result, with any number.
 
         If the clock was ahead at the last result, go on from now.
         """

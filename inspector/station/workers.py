@@ -24,7 +24,7 @@ class Workers:
 
     def __init__(self, threads: int, progress: Progress, wake: Callable[[], None]) -> None:
         self._pool = ThreadPoolExecutor(threads, "worker")
-        self._plenty = 4 * threads  # tasks: with half as many a thread stood idle now and then
+        self._plenty = 4 * threads  # tasks: with half as many, a thread was sometimes idle
         self._progress = progress
         self._wake = wake
 

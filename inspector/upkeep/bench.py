@@ -135,7 +135,7 @@ def table(result: dict[str, Any]) -> str:
 
 def _readable(directory: Path) -> list[Path]:
     if not directory.is_dir():
-        raise FolderError(f"{directory}: is no folder; --dir wants a folder of images")
+        raise FolderError(f"{directory}: is not a folder; give --dir a folder of images")
     files = []
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         try:

@@ -103,7 +103,7 @@ def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], 
     ("words", "message"),
     [
         ((99, "--verdict", "PASS"), "there is no inspection 99"),
-        ((1, "--verdict", "MAYBE"), "'MAYBE' is no verdict; use PASS, FAIL or REVIEW"),
+        ((1, "--verdict", "MAYBE"), "'MAYBE' is not a verdict; use PASS, FAIL or REVIEW"),
         ((1, "--verdict", "FAIL", "--label", "burn trough"), "did you mean 'burn through'?"),
         ((1, "--verdict", "FAIL", "--label", "x"), "no artifact knows a class 'x'; there are a \"hole\""),
         ((1, "--verdict", "FAIL", "--label", "good weld"), "FAIL contradicts 'good weld', an accepted class"),
@@ -149,7 +149,9 @@ def test_next_shows_what_waits(weld_inspect: Callable[..., str]) -> None:
         waiting("--why", "new")
 
 
-def test_what_waits_comes_back_filled_in(weld_inspect: Callable[..., str], url: URL, tmp_path: Path) -> None:
+def test_the_list_of_waiting_images_comes_back_filled_in(
+    weld_inspect: Callable[..., str], url: URL, tmp_path: Path
+) -> None:
     """The CSV of 'next' can be imported as soon as its columns are filled in."""
     table = list(csv.DictReader(io.StringIO(weld_inspect("review", "next", "--format", "csv"))))
     assert table[0]["human_verdict"] == "", "the station's verdict must not come back as a person's"
@@ -189,10 +191,10 @@ def test_one_wrong_line_and_nothing_is_imported(
     done = CliRunner().invoke(app, ["review", "import", str(path), "--config", str(station.config)])
     assert isinstance(done.exception, UsageError)
     assert "7 mistakes, so nothing was imported" in str(done.exception)
-    told = [line.removeprefix(f"{path}: ") for line in done.stderr.splitlines()]
-    assert told == [
+    lines = [line.removeprefix(f"{path}: ") for line in done.stderr.splitlines()]
+    assert lines == [
         "line 3: there is no inspection 99",
-        "line 4: 'OK' is no verdict; use PASS, FAIL or REVIEW",
+        "line 4: 'OK' is not a verdict; use PASS, FAIL or REVIEW",
         "line 5: FAIL contradicts 'good weld', an accepted class",
         "line 6: 'x' is not the number of an inspection",
         "line 7: inspection 1 is in line 2 already",
@@ -256,9 +258,7 @@ def test_a_file_that_is_no_table_of_verdicts_is_one_line(
     header=st.sampled_from([b"id,human_verdict\n", b"id;human_verdict;note\n", b""]),
     content=st.binary() | st.text(alphabet='id,human_verdict\n"1;PASS\r\0').map(str.encode),
 )
-def test_whatever_stands_in_the_file_there_is_no_traceback(
-    tmp_path: Path, header: bytes, content: bytes
-) -> None:
+def test_no_content_of_the_file_gives_a_traceback(tmp_path: Path, header: bytes, content: bytes) -> None:
     """Any bytes give verdicts, mistakes by line, or one error message."""
     path = tmp_path / "wild.csv"
     path.write_bytes(header + content)
@@ -313,7 +313,7 @@ def test_draws_meet_every_pass_image_once_and_nothing_else(store: Store, url: UR
             url, "SELECT id FROM inspection WHERE verdict = 'PASS' AND station_id = 1 ORDER BY id"
         )
     ]
-    with pytest.raises(UsageError, match="no data: there is no PASS image that is in no sample yet"):
+    with pytest.raises(UsageError, match="no data: there is no PASS image outside the earlier samples"):
         draw(store, url, 4, seed=9)
 
 

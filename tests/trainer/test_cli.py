@@ -124,7 +124,7 @@ def test_mistakes_are_one_line_with_status_2(folder: Path, tmp_path: Path) -> No
         (["run", "ss304", "--data", data, "--out", out, "--set", "sed=1"], "did you mean 'seed'?"),
         (["run", "ss304", "--data", tmp_path / "no", "--out", out], "no such file or folder"),
         (["compile", tmp_path / "no.pt", "--scheme", "none", "--out", out], "no such file"),
-        (["compile", folder / "tiny.yaml", "--scheme", "none", "--out", out], "is no student.pt"),
+        (["compile", folder / "tiny.yaml", "--scheme", "none", "--out", out], "is not a student.pt"),
         (["evaluate", tmp_path / "no.pt", "--data", data], "no such file"),
         (["evaluate", folder / "tiny.yaml", "--data", data], "is not an artifact"),
         (["evaluate", folder / "out" / "student.pt", "--data", data], "lacks metadata.json"),

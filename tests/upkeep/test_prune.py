@@ -87,7 +87,7 @@ def test_verdicts_are_those_that_count(shelf: Shelf) -> None:
     assert shelf.reconcile()["unaccounted"] == 0
 
 
-def test_what_waits_for_a_person_stays_unless_told(shelf: Shelf) -> None:
+def test_images_that_wait_for_a_person_stay_by_default(shelf: Shelf) -> None:
     """FAIL, REVIEW and audit samples without a decision stay, with any choice of verdicts."""
     for name, verdict in (("f", Verdict.FAIL), ("r", Verdict.REVIEW), ("p", Verdict.PASS)):
         shelf.image(f"{name}.png", verdict)
@@ -103,13 +103,13 @@ def test_what_waits_for_a_person_stays_unless_told(shelf: Shelf) -> None:
     assert shelf.reconcile()["unaccounted"] == 0
 
 
-def test_quarantined_files_stay_unless_told(shelf: Shelf) -> None:
+def test_quarantined_files_stay_by_default(shelf: Shelf) -> None:
     """Unreadable files are removed only with --quarantined, by their age, with a row each."""
     shelf.unreadable("old.png")
     shelf.unreadable("young.png", days=1)
     assert figures(shelf, "prune", *EVERYTHING, "--delete")["pruned"] == 0
-    told = ("prune", "--trust-clock", "--older-than", "30", "--quarantined", "--delete")
-    done = figures(shelf, *told)
+    command = ("prune", "--trust-clock", "--older-than", "30", "--quarantined", "--delete")
+    done = figures(shelf, *command)
     assert (done["pruned"], done["kept_young"]) == (1, 1)
     assert shelf.files(shelf.quarantine) == {"2026-01-05/truncated/young.png"}
     assert shelf.reconcile() | {"unaccounted": 0, "quarantined": 2} == shelf.reconcile()
@@ -150,7 +150,7 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_prune(shelf: Shelf, calls:
     assert shelf.reconcile() | {"unaccounted": 0, "seen": 6} == shelf.reconcile()
 
 
-def test_a_file_that_stands_again_is_not_taken_for_the_pruned_one(shelf: Shelf) -> None:
+def test_another_file_at_the_path_of_a_pruned_one_stays(shelf: Shelf) -> None:
     """Another file at the path of a pruned image is unknown to prune, and stays."""
     shelf.image("a.png")
     assert figures(shelf, "prune", "--trust-clock", "--older-than", "1", "--delete")["pruned"] == 1
@@ -208,7 +208,7 @@ def test_a_station_without_gaps_is_pruned_by_the_clock(shelf: Shelf) -> None:
 
 def test_mistakes_are_one_line(shelf: Shelf, tmp_path: Path) -> None:
     """An unknown verdict or a missing age is a usage error, and a second command at once is refused."""
-    with pytest.raises(UsageError, match="--verdict 'GOOD' is no verdict"):
+    with pytest.raises(UsageError, match="--verdict 'GOOD' is not a verdict"):
         say(shelf, "prune", "--trust-clock", "--older-than", "1", "--verdict", "good")
     assert say(shelf, "prune").exit_code == 2
     by_whom = rf"another prune or requeue \(process {os.getpid()}\) is at work"

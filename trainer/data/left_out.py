@@ -1,6 +1,6 @@
-"""What a listing leaves out: one line for each kind of file, with its number.
+"""Files that a listing leaves out: one line for each kind of file, with their number.
 
-A frame that is not used without a word is a frame that a shop believes to be used.
+Without these lines, the user would believe that every frame is used.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
 
     Returns:
         ``n``; ``accuracy`` with interval of each artifact; ``only_old`` and ``only_new``, the frames that
-        only one of them has right; ``p``, McNemar's exact p-value, over runs where runs are known;
+        only one of them has right; ``p``, McNemar's exact p-value, over runs if runs are known;
         ``verdict``; the same by class in ``per_class``, with p-values corrected for the number of classes;
         ``changed``, the frames that the old artifact has right and the new one wrong; ``learnt_from``, the
         number of frames left out, null if an artifact does not record its training frames.

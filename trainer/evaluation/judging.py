@@ -133,7 +133,7 @@ def judge_frames(
 
 
 def warn_of_learnt_frames(judged: Judged, n: int) -> None:
-    """Name the frames that were left out of n, or log that nobody can tell."""
+    """Log the frames that were left out of n, or that the artifact does not record them."""
     names = judged.learnt_from
     if names is None:
         log.warning(

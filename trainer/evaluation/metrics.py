@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 import torch
 from torch import Tensor
 
-import trainer.network.torchvision  # noqa: F401 - before torchmetrics, which imports torchvision wherever there is one
+import trainer.network.torchvision  # noqa: F401 - before torchmetrics, which imports torchvision if it can
 
 from torchmetrics.functional.classification import (  # isort: skip
     multiclass_calibration_error,

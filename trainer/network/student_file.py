@@ -37,4 +37,4 @@ def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
 
 def not_a_student(path: Path) -> UsageError:
     """Build the error for a file that this trainer did not write as a student."""
-    return UsageError(f"{path}: is no student.pt of this program's trainer")
+    return UsageError(f"{path}: is not a student.pt of this program's trainer")

@@ -2,7 +2,7 @@
 
 A class is a program drawn at random: a ground, marks on it (scratches, pits, patches, rings), and light.
 Frames of a class share only the program. So a network has to learn grain, direction, outline and place to
-tell classes apart. No texture imitates real frames. Networks can learn useful features from such programs:
+distinguish classes. No texture imitates real frames. Networks can learn useful features from such programs:
 this is known for fractals (Kataoka et al. 2020) and for noise (Baradad et al. 2021).
 """
 
