@@ -139,7 +139,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
 
 @pytest.fixture
 def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., URL]]:
-    """Makes databases on the back end that is named, migrated unless told otherwise."""
+    """Return a function that makes a database on the named back end, by default migrated."""
     made: list[Iterator[URL]] = []
 
     def make(backend: str, *, migrated: bool = True) -> URL:
@@ -195,7 +195,7 @@ def _administer(server: URL, *statements: str) -> None:
 
 
 @pytest.fixture(scope="session", params=[1, 2, 3])
-def told(
+def history_urls(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, URL]]:
     """One of the seeded histories (``histories.HISTORIES``) on both back ends; for tests that only read."""

@@ -1,4 +1,4 @@
-"""The contract between the two programs: a file that stands alone, and frames that stand alone in it."""
+"""The contract between the two programs: a file that needs no model code, and frames judged independently."""
 
 import json
 import os
@@ -72,8 +72,8 @@ def test_a_processor_without_vnni_agrees(tmp_path, scheme, instructions):
     shape = WeldNetConfig(classes=3, stem=32, plan=((1, 1), (2, 2), (1, 1)), height=72, width=64)
     network, batch = student(shape), frames(8, 72, 64)
     compiled(tmp_path / "a.pt", network, scheme=scheme, ranges=calibrate(network, batch))
-    told = _at_a_station(tmp_path / "a.pt", batch, tmp_path, ONEDNN_MAX_CPU_ISA=instructions)
-    answer = torch.tensor(told["probabilities"])
+    answers = _at_a_station(tmp_path / "a.pt", batch, tmp_path, ONEDNN_MAX_CPU_ISA=instructions)
+    answer = torch.tensor(answers["probabilities"])
     expected = artifact.open(tmp_path / "a.pt").forward(batch)[0]
     assert len(set(expected.argmax(1).tolist())) > 1
     assert torch.equal(answer.argmax(1), expected.argmax(1))
@@ -85,9 +85,9 @@ def test_metadata_reads_with_the_standard_library(opened):
     """The file is a zip archive whose metadata.json is plain JSON."""
     with zipfile.ZipFile(opened.path) as archive:
         [entry] = [name for name in archive.namelist() if name.endswith("/extra/metadata.json")]
-        told = json.loads(archive.read(entry))
-    assert told["schema"] == 1
-    assert [c["name"] for c in told["classes"]] == opened.metadata.class_names
+        metadata = json.loads(archive.read(entry))
+    assert metadata["schema"] == 1
+    assert [c["name"] for c in metadata["classes"]] == opened.metadata.class_names
 
 
 FRAMES = frames(6, 72, 64)
@@ -97,8 +97,8 @@ FRAMES = frames(6, 72, 64)
 @given(
     batches=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=9), min_size=1, max_size=4),
 )
-def test_a_frame_stands_alone(opened, batches):
-    """A frame's answers are the same bits whatever shares its batch and whatever came before."""
+def test_a_frame_is_judged_independently(opened, batches):
+    """A frame's answers are the same bits in any batch and after any other frames."""
     alone = [opened.forward(frame) for frame in FRAMES.split(1)]
     for batch in batches:
         answers = opened.forward(FRAMES[batch])

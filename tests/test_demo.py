@@ -10,7 +10,7 @@ from trainer.synthetic.frames import CLASSES, frames
 ARTIFACT = resources.folder("deploy") / "demo" / "weldnet-synthetic.pt"
 
 
-def test_the_demo_artifact_opens_and_tells_its_origin():
+def test_the_demo_artifact_opens_and_states_its_origin():
     """It proves itself with its golden frames, and says by which recipe, on how many frames, how well."""
     opened = artifact.open(ARTIFACT)
     recipe = load("synthetic")

@@ -52,13 +52,13 @@ def test_the_pattern_gives_camera_part_seam_and_time() -> None:
 
 
 @pytest.mark.parametrize("name", ["other.png", ""])
-def test_a_name_that_does_not_match_tells_nothing(name: str) -> None:
+def test_a_name_that_does_not_match_is_no_error(name: str) -> None:
     """A name outside the pattern, or no pattern at all, is no error."""
     assert parse(name, TIME, UTC) == NameParts()
     assert parse(name, None, UTC) == NameParts()
 
 
-def test_a_subfolder_is_the_camera_where_the_name_tells_none() -> None:
+def test_a_subfolder_is_the_camera_if_the_name_has_none() -> None:
     """The sub-folder is the camera, unless the pattern finds a camera in the name."""
     pattern = re.compile(r"(?P<camera>cam\d)?_(?P<part>P\d+)")
     assert parse("left/_P42.png", pattern, BERLIN) == NameParts(camera="left", part="P42")

@@ -180,7 +180,7 @@ def test_the_settings_are_accepted(station: OldStation) -> None:
 
 
 def test_a_station_goes_on_with_its_files(station: OldStation) -> None:
-    """It takes a review, knows a file of then, adds rows for new ones, and accounts for every file."""
+    """An old station takes a review, knows its old files, adds rows for new ones, and accounts for all."""
     migrated(station)
     done = say(station, "review", "set", "5", "--verdict", "PASS", "--reviewer", "ben")
     assert done.exit_code == 0, done.output

@@ -47,7 +47,7 @@ def test_ones_own_file_is_trusted(file: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
-def test_what_everybody_may_write_is_refused(file: Path, place: str) -> None:
+def test_a_file_that_everybody_may_write_is_refused(file: Path, place: str) -> None:
     """A file that everybody may write or replace is refused, in a line that says how to fix it."""
     loose = file if place == "file" else file.parent
     loose.chmod(0o777)
@@ -57,7 +57,7 @@ def test_what_everybody_may_write_is_refused(file: Path, place: str) -> None:
     )
 
 
-def test_a_folder_where_nobody_may_rename_anothers_files_is_trusted(file: Path) -> None:
+def test_a_folder_with_the_sticky_bit_is_trusted(file: Path) -> None:
     """A folder that everybody may write is accepted if it has the sticky bit, as /tmp has."""
     file.parent.chmod(0o1777)
     permissions.require_protected(file, "allow it")

@@ -22,9 +22,9 @@ def run(program: str, *words: str) -> str:
 
 @pytest.mark.timeout(LONGEST_S + 20)
 def test_no_fault_loses_or_doubles_a_file(tiny: Path):
-    """Whatever is done to a station, each delivery ends in one row and one file with the bytes sent."""
-    told = run("chaos.py", "--rounds", "1", "--seed", "1", "--artifact", str(tiny))
-    assert "kill-postgresql" in told
+    """After any fault of ``make chaos`` each delivery has one row and one file with the bytes sent."""
+    output = run("chaos.py", "--rounds", "1", "--seed", "1", "--artifact", str(tiny))
+    assert "kill-postgresql" in output
 
 
 def test_damaged_files_are_accounted_for_and_never_judged_in_part(tiny: Path):

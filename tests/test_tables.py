@@ -23,7 +23,9 @@ TEXT = 'path{0}label{0}note\r\nbild\\Gr\u00fcn, 1.png{0}good{0}"a ""b"""\r\n{0}{
     ],
 )
 @pytest.mark.parametrize("separator", ";\t")
-def test_what_spreadsheets_write_is_read(tmp_path: Path, encoding: str, mark: bytes, separator: str) -> None:
+def test_every_form_of_spreadsheets_is_read(
+    tmp_path: Path, encoding: str, mark: bytes, separator: str
+) -> None:
     """Semicolons and tabs, in UTF-8 or UTF-16, give the same cells; empty rows are left out."""
     path = tmp_path / "table.csv"
     for first in ("", f"sep={separator}\r\n"):

@@ -35,9 +35,9 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE], ids=["station", "report", "prune"])
 def test_the_unit_is_hardened(unit: Path):
     """systemd-analyze rates the exposure of the unit at 1.5 or less."""
-    told = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
-    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", told.stdout)
-    assert exposure, told
+    done = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
+    exposure = re.search(r"Overall exposure level for \S+: ([\d.]+)", done.stdout)
+    assert exposure, done
     assert float(exposure[1]) <= 1.5
 
 
@@ -51,8 +51,8 @@ def test_the_unit_is_sound(tmp_path: Path, unit: Path):
         text = each.read_text()
         assert each.suffix == ".timer" or "ExecStart=/opt/weldnet/venv/bin/weld-inspect " in text
         (tmp_path / each.name).write_text(text.replace("/opt/weldnet/venv/bin/weld-inspect", str(program)))
-    told = tool("systemd-analyze", "verify", "--man=no", tmp_path / unit.name)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    done = tool("systemd-analyze", "verify", "--man=no", tmp_path / unit.name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_drop_ins_of_the_notes_are_sound(tmp_path: Path):
@@ -66,8 +66,8 @@ def test_the_drop_ins_of_the_notes_are_sound(tmp_path: Path):
     assert any("LoadCredential=pgpassword:/etc/weldnet/pgpassword" in one for one in drop_ins)
     assert any("RequiresMountsFor=/mnt/mes" in one for one in drop_ins)
     (tmp_path / UNIT.name).write_text(text + "\n" + "\n".join(drop_ins).replace("    ", ""))
-    told = tool("systemd-analyze", "verify", "--man=no", tmp_path / UNIT.name)
-    assert (told.returncode, told.stdout, told.stderr) == (0, "", "")
+    done = tool("systemd-analyze", "verify", "--man=no", tmp_path / UNIT.name)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_prune_unit_removes_old_images(tmp_path: Path, url_of: Callable[[str], URL]):
@@ -158,7 +158,7 @@ def test_users_and_folders_can_be_made(tmp_path: Path):
 
 _ALERTS = DEPLOY / "alerts.yaml"
 _DASHBOARD = DEPLOY / "grafana-dashboard.json"
-_SERIES = {  # for each alert the series that shall raise it, in promtool's notation, and after how long
+_SERIES = {  # for each alert a series that must raise it, in promtool's notation, and after how long
     "WeldnetNoImage": ("weldnet_last_inspection_timestamp_seconds", "0x120", "40m"),
     "WeldnetOldestPending": ("weldnet_oldest_pending_seconds", "0+60x120", "10m"),
     "WeldnetQuarantineRising": ('weldnet_quarantined_total{reason="truncated"}', "0+1x120", "90m"),
@@ -210,9 +210,9 @@ def test_the_dashboard_shows_every_metric():
 
 def test_promtool_accepts_the_rules():
     """Prometheus accepts the rules."""
-    told = tool("promtool", "check", "rules", _ALERTS)
-    assert told.returncode == 0, told.stderr
-    assert f"{len(_SERIES)} rules found" in told.stdout
+    done = tool("promtool", "check", "rules", _ALERTS)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(_SERIES)} rules found" in done.stdout
 
 
 @pytest.mark.parametrize("alert", _SERIES)
@@ -248,8 +248,8 @@ def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
     }
     file = tmp_path / "test.yaml"
     file.write_text(yaml.safe_dump(test))
-    told = tool("promtool", "test", "rules", file)
-    assert told.returncode == 0, told.stdout + told.stderr
+    done = tool("promtool", "test", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
     assert rule["annotations"]["action"]
 
 

@@ -265,7 +265,7 @@ def test_padding_after_the_end_mark_is_allowed() -> None:
         (encode(Image.new("LAB", (16, 16)), "TIFF"), "unsupported", False),
     ],
 )
-def test_what_is_no_frame_is_refused_by_name(data: bytes, reason: str, retry: bool) -> None:
+def test_a_picture_that_cannot_be_judged_is_refused_by_name(data: bytes, reason: str, retry: bool) -> None:
     """Each kind of bad file has its reason; only those that a writer may still complete are retried."""
     error = refusal(data)
     assert (error.reason, error.retry) == (reason, retry)
@@ -428,7 +428,7 @@ def test_sixteen_bit_colour_of_twelve_bits_is_refused() -> None:
 def test_nothing_but_image_error_escapes_from_mutated_files(
     data: bytes, changes: list[tuple[float, bytes, int]], header: bool
 ) -> None:
-    """However a file is changed, the result is a frame or an ImageError."""
+    """A file with any changes gives a frame or an ImageError."""
     mutant = bytearray(data)
     for place, content, cut in changes:
         at = int(place * min(len(mutant), 120 if header else 10**9))

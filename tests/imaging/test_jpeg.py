@@ -69,7 +69,7 @@ def test_bytes_before_the_end_mark_make_a_frame_flawed(padding: bytes, options: 
 
 
 def test_a_jpeg_without_its_end_mark_is_truncated() -> None:
-    """The last pixels may be missing if the end mark is, whatever the bytes before it are."""
+    """A JPEG without its end mark is truncated, with any bytes at its end: the last pixels may be missing."""
     data = encode()
     for cut in (data[:-2], data[:-2] + b"\0", data[:-1], data[:-2] + bytes(64)):
         error = refusal(cut)
@@ -95,7 +95,7 @@ def test_colour_is_read_as_luma_however_it_is_stored(options: dict[str, Any]) ->
 
 
 def test_cmyk_is_read_if_adobe_says_how_it_is_stored() -> None:
-    """Inverted inks with Adobe's segment are decoded; without it nobody knows, so the file is refused."""
+    """CMYK with Adobe's segment is decoded; without the segment its meaning is unknown, so it is refused."""
     image = Image.fromarray(FRAME).convert("RGB").convert("CMYK")
     data = encode(image)
     assert np.abs(decoder.decode(data).astype(int) - FRAME).max() <= 8
@@ -151,7 +151,7 @@ def test_copies_that_the_file_lists_are_no_second_picture(copies: list[Any], ord
 
 @pytest.mark.parametrize("kind", [0, 0x10001, 0x20001, 0x20002, 0x20003])
 def test_another_view_of_full_size_is_a_second_picture(kind: int) -> None:
-    """Panoramas, stereo pairs and other pictures as large as the first are refused, whatever they claim."""
+    """Panoramas, stereo pairs and other pictures as large as the first are refused, with any MPF type."""
     data = with_copies(encode(), (kind, encode(FRAME[::-1].copy())))
     assert refusal(data).reason == "multi_frame"
 

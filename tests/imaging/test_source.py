@@ -57,8 +57,8 @@ def test_a_change_after_reading_is_noticed(tmp_path: Path, change: Callable[[Pat
 
 
 @pytest.mark.parametrize("change", [overwrite, replace, Path.unlink])
-def test_what_was_read_outlives_its_file_in_memory(tmp_path: Path, change: Callable[[Path], None]) -> None:
-    """The bytes that were read are available, whatever happens to the file."""
+def test_bytes_that_were_read_outlive_their_file(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """The bytes that were read stay available when the file is overwritten, replaced or removed."""
     path = tmp_path / "weld.png"
     path.write_bytes(WELD)
     with read_source(path) as opened:
@@ -66,7 +66,7 @@ def test_what_was_read_outlives_its_file_in_memory(tmp_path: Path, change: Calla
         assert opened.content() == WELD
 
 
-def test_what_was_not_kept_is_read_again_from_the_open_file(tmp_path: Path) -> None:
+def test_bytes_that_were_not_kept_are_read_again_from_the_open_file(tmp_path: Path) -> None:
     """A file that lost its name is read again; bytes that were overwritten are None."""
     path = tmp_path / "weld.png"
     path.write_bytes(WELD)
@@ -119,7 +119,7 @@ def make_socket(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, make_fifo, make_link, make_socket])
-def test_what_is_no_file_is_refused_without_waiting(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_a_path_that_is_not_a_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """A directory, FIFO, link or socket called x.png is refused at once, and has a stamp to record."""
     path = tmp_path / "x.png"
     make(path)

@@ -1,4 +1,4 @@
-"""A TIFF is read rightly or refused: never wrong, whatever its layout is."""
+"""A TIFF of any layout is read correctly or refused, and never read wrongly."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_every_layout_is_read_as_tifffile_reads_it_or_is_refused() -> None:
     for layout in layouts():
         try:
             data = layout.file()
-        except Exception:  # noqa: BLE001 - whatever tifffile does not write, it says so in many ways
+        except Exception:  # noqa: BLE001 - tifffile refuses layouts with many kinds of exceptions
             outcomes["not written"] += 1
             continue
         try:
@@ -89,7 +89,7 @@ def test_subsampled_colour_is_read_from_jpeg_only(order: str) -> None:
     assert refusal(plain[: at + 8] + two + two + plain[at + 12 :]) == ("unsupported", False)
 
 
-def test_what_pillow_writes_is_read() -> None:
+def test_tiffs_of_pillow_are_read() -> None:
     """Grey, colour, palette and 16-bit frames by Pillow, in each of its lossless compressions, are read."""
     for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"):
         for image in (Image.fromarray(FRAME), Image.fromarray(FRAME).convert("RGB")):
@@ -115,7 +115,7 @@ THUMBNAIL = (FRAME[::4, ::4].copy(), {"subfiletype": 1})
 
 @pytest.mark.parametrize("big", [False, True])
 def test_the_main_picture_is_read_whether_its_thumbnail_comes_before_or_after(big: bool) -> None:
-    """A page that says it is a smaller copy is no second picture, wherever it is in the file."""
+    """A page that is marked as a smaller copy is not a second picture, at any place in the file."""
     for data in (
         pages((FRAME, {}), THUMBNAIL, bigtiff=big),
         pages(THUMBNAIL, (FRAME, {}), bigtiff=big),
@@ -167,7 +167,7 @@ def test_every_truncation_is_tried_again(compression: str | None, big: bool) -> 
 
 @pytest.mark.parametrize("order", "<>")
 def test_a_strip_that_is_shorter_than_its_rows_is_not_read(order: str) -> None:
-    """A strip whose stated bytes do not hold its rows is refused; Pillow would read what lies behind it."""
+    """A strip whose stated bytes do not hold its rows is refused; Pillow would read the bytes behind it."""
     data = written(byteorder=order, rowsperstrip=HEIGHT)
     name = "little" if order == "<" else "big"
     at = data.index((279).to_bytes(2, name))  # StripByteCounts

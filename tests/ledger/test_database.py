@@ -111,7 +111,7 @@ def test_an_affected_sqlite_is_named_in_the_log(
     assert warned == sqlite.has_wal_reset_bug(sqlite3.sqlite_version_info)
 
 
-def test_a_missing_driver_tells_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_an_error_that_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL without psycopg gives one line with the pip command and without the password."""
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(UsageError, match=r"pip install 'weldnet-station\[postgres\]'") as caught:
@@ -171,7 +171,7 @@ def test_a_database_of_another_encoding_is_refused(own_server: Any, encoding: st
             use(server.set(database="other"))
 
 
-def test_text_is_utf8_whatever_the_environment_says(
+def test_text_is_utf8_in_any_environment(
     url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A Chinese file name is stored and found with PGCLIENTENCODING set to something else."""

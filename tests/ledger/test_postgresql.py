@@ -77,8 +77,8 @@ def say(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> C
             status = 0
         except SystemExit as end:
             status = int(end.code or 0)
-        told = capfd.readouterr()
-        return status, told.out + told.err
+        printed = capfd.readouterr()
+        return status, printed.out + printed.err
 
     return run
 
@@ -98,7 +98,7 @@ _REFUSED = {
 
 
 @pytest.mark.parametrize("case", _REFUSED)
-def test_a_server_that_refuses_is_told_apart_from_one_that_is_away(guarded: URL, case: str) -> None:
+def test_a_server_that_refuses_differs_from_one_that_is_away(guarded: URL, case: str) -> None:
     """A wrong password, role, database or right is reported in the server's words, without the password."""
     change, says = _REFUSED[case]
     with pytest.raises(StoreRefused) as caught:
@@ -147,12 +147,12 @@ def test_no_command_shows_the_password(
     for case, (url, expected) in wrong.items():
         station.configure(station="cell-1", artifact=str(tiny), database_url=url.render_as_string(False))
         for words in (*commands, ["once"], ["check"], ["status"]):
-            status, told = say(station, *words)
-            said = (case, words, told)
+            status, printed = say(station, *words)
+            said = (case, words, printed)
             assert status == {"status": 1, "check": 2}.get(words[0], expected), said
-            assert all(word not in told for word in ("s3cr3t", "w@rd", "w%40rd")), said
-            assert "Traceback" not in told, said
-            assert len(told.strip().splitlines()) == 1 or words[0] in ("check", "status", "once"), said
+            assert all(word not in printed for word in ("s3cr3t", "w@rd", "w%40rd")), said
+            assert "Traceback" not in printed, said
+            assert len(printed.strip().splitlines()) == 1 or words[0] in ("check", "status", "once"), said
 
 
 def test_a_password_that_is_right_works_everywhere(
@@ -184,9 +184,9 @@ def test_a_password_that_is_right_works_everywhere(
         with monkeypatch.context() as only:
             only.setenv(name, value)
             for words in (["reconcile"], ["migrate"]):
-                status, told = say(station, *words)
-                assert status == 0, (name, told)
-                assert "s3cr3t" not in told
+                status, printed = say(station, *words)
+                assert status == 0, (name, printed)
+                assert "s3cr3t" not in printed
 
 
 def test_a_wrong_password_is_waited_out_aloud(guarded: URL, tmp_path: Path, tiny: Path) -> None:
@@ -294,8 +294,8 @@ def test_tls_settings_reach_the_connection(
         for authority, expected in (("ours", (0, False)), ("theirs", (2, True))):
             query = {"sslmode": "verify-full", "sslrootcert": f"{authority}.pem"}  # file beside config.yaml
             station = Station(tmp_path, tiny, url.set(query=query))
-            status, told = say(station, "report", "summary")
-            assert (status, "certificate verify failed" in told) == expected, told
+            status, printed = say(station, "report", "summary")
+            assert (status, "certificate verify failed" in printed) == expected, printed
             assert len(door.ciphers) > 0
     with tls_door(guarded, None) as door, pytest.raises(StoreRefused, match="server does not support SSL"):
         insecure = guarded.set(host="localhost", port=door.port, query={"sslmode": "require"})

@@ -69,7 +69,7 @@ def _run_script(connection: sa.Connection, script: str) -> None:
     driver.executescript(uncommented)
 
 
-def test_a_comment_stands_at_every_column(url_of: Callable[[str], URL]) -> None:
+def test_every_column_has_a_comment(url_of: Callable[[str], URL]) -> None:
     """On PostgreSQL every table, view and column except the row's own id has a comment."""
     query = sa.text(
         "SELECT c.relname || coalesce('.' || a.attname, '') FROM pg_class c LEFT JOIN pg_attribute a"
@@ -100,8 +100,8 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
             arrivals = [row.id for row in rows_of(station, "SELECT id FROM arrival ORDER BY id")]
             store.record_removals(arrivals[:1], Outcome.PRUNED)  # retention and requeue only add rows too
             store.record_removals(arrivals[1:], Outcome.REQUEUED)
-        told = [row.outcome for row in rows_of(engineer, "SELECT outcome FROM v_arrival ORDER BY id")]
-        assert told == ["inspected", "quarantined", "pruned", "requeued"]
+        outcomes = [row.outcome for row in rows_of(engineer, "SELECT outcome FROM v_arrival ORDER BY id")]
+        assert outcomes == ["inspected", "quarantined", "pruned", "requeued"]
         with pytest.raises(StoreRefused, match="permission denied for table station"):
             Store.open(engineer, "cell-2", seam_gap_s=300)
         for name in definitions.names():

@@ -128,7 +128,7 @@ def test_two_stations_share_a_database_without_mixing(store: Store, url: URL) ->
     assert len(rows(url, "model")) == len(rows(url, "settings")) == 1
 
 
-def test_what_is_in_force_is_stored_once(store: Store, url: URL) -> None:
+def test_artifact_and_settings_in_force_are_stored_once(store: Store, url: URL) -> None:
     """The same artifact and settings give the same rows, in any order of their keys; others give new rows."""
 
     def described(artifact: str, content: str) -> tuple[int, int]:
@@ -147,7 +147,7 @@ def test_what_is_in_force_is_stored_once(store: Store, url: URL) -> None:
 # --- known ----------------------------------------------------------------------------------------------
 
 
-def test_known_tells_what_the_ledger_holds(store: Store) -> None:
+def test_known_returns_the_ledgers_entries(store: Store) -> None:
     """Inspected and quarantined files are known with their paths, the oldest first; others are left out."""
     [number] = store.record([inspected()], in_force(store))
     store.record([duplicate(number), quarantined()], in_force(store))

@@ -81,7 +81,7 @@ def is_green(page: Page) -> bool:
     )
 
 
-def test_what_is_scraped_agrees_with_the_ledger(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+def test_the_metrics_agree_with_the_ledger(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
     """A real client reads the same verdicts, reasons, times and artifact as the database has."""
     with station_with_page(tmp_path, tiny, url_of("sqlite")) as (station, page, daemon):
         for n in range(12):

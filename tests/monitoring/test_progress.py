@@ -18,7 +18,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_a_loop_that_does_not_come_round_stands_still(clock: Clock) -> None:
+def test_a_loop_that_does_not_come_round_is_at_a_standstill(clock: Clock) -> None:
     """Standstill counts from the loop's last beat; an idle loop that beats has none."""
     progress = Progress(clock)
     clock.now = 7
@@ -27,7 +27,7 @@ def test_a_loop_that_does_not_come_round_stands_still(clock: Clock) -> None:
     assert progress.standstill_s() == 0
 
 
-def test_a_running_task_stands_still_until_it_ends(clock: Clock) -> None:
+def test_a_running_task_is_at_a_standstill_until_it_ends(clock: Clock) -> None:
     """Standstill counts from when the task began to run, and is over when it ends."""
     progress = Progress(clock)
     progress.queued()
@@ -78,7 +78,7 @@ def test_a_long_queue_of_healthy_work_is_not_stuck(clock: Clock) -> None:
     assert (clock.now, progress.standstill_s()) == (100, 0)
 
 
-def test_a_queue_that_no_worker_takes_from_stands_still(clock: Clock) -> None:
+def test_a_queue_that_no_worker_takes_from_is_at_a_standstill(clock: Clock) -> None:
     """Workers that die or hang before a task begins are noticed by the waiting task."""
     progress = Progress(clock)
     clock.now = 5

@@ -78,7 +78,7 @@ def test_the_right_hash_opens_and_another_is_refused(path):
     _refused(path, "artifact_sha256", sha256="0" * 64)
 
 
-def test_what_is_no_file_is_refused(tmp_path):
+def test_a_path_that_is_not_a_file_is_refused(tmp_path):
     """A missing file, a folder, an empty file and a text are each one line."""
     _refused(tmp_path / "missing.pt", "no such file")
     _refused(tmp_path, "is not an artifact")

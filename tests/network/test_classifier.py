@@ -25,7 +25,7 @@ CLASSES = [
 
 
 class Scripted(nn.Module):
-    """A network with given answers, whatever it sees."""
+    """A network that gives the same answers for all frames."""
 
     def __init__(self, probabilities: Tensor, novelty: Tensor, heat: Tensor) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def test_a_novel_frame_is_reviewed():
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-def test_what_is_not_a_number_is_reviewed(wrong):
+def test_an_answer_that_is_not_a_number_is_reviewed(wrong):
     """An answer that is not a number gives no label, no confidence and never a PASS."""
     for judgement in (
         _judge([[wrong, 0.5, 0.5, 0]])[0],

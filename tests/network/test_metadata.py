@@ -34,7 +34,7 @@ def _read(**changes):
     return Metadata.from_json(json.dumps(GOOD | changes), source="x.pt")
 
 
-def test_what_is_written_reads_back():
+def test_metadata_reads_back_as_it_was_written():
     """The text of the metadata reads back as the same metadata, schema number included."""
     good = _read()
     assert Metadata.from_json(good.to_json(), source="x.pt") == good

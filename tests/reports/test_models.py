@@ -219,7 +219,7 @@ def test_agreement_is_that_of_numpy(shop: tuple[int, URL, URL], selection: dict[
         same(row["kappa"], kappa(pairs) if pairs else None)
 
 
-def test_a_review_that_nobody_drew_says_nothing_of_escapes(store: Store, url: URL) -> None:
+def test_a_review_outside_a_sample_does_not_count_for_escapes(store: Store, url: URL) -> None:
     """A PASS that a person picked and failed is no escape; one of the random sample is."""
     picked, drawn, calm = store.record(
         [inspected(f"{n}.png", verdict=Verdict.PASS) for n in range(3)], in_force(store)
@@ -262,7 +262,7 @@ def test_confusion_counts_every_pair(shop: tuple[int, URL, URL]) -> None:
     assert sum(row["sampled"] for row in found) == len(sampled)
 
 
-def test_models_are_told_apart(shop: tuple[int, URL, URL]) -> None:
+def test_models_are_distinguished(shop: tuple[int, URL, URL]) -> None:
     """Each artifact has its own images, verdicts and review results, with older or newer classes."""
     seed, url, _ = shop
     said, sampled = latest(url), {row.inspection_id for row in table(url, "audit_sample")}

@@ -20,11 +20,11 @@ CARDS = {"images": "1,013", "first_pass": "86.2%"}
 def put(folder: Path, day: int, keep: int = 3, **figures: object) -> Path:
     """Add a report of the week that ends on a day."""
     until = FIRST + timedelta(days=day)
-    told = {"station": "cell-1", "part": None, "cards": CARDS} | figures
+    content = {"station": "cell-1", "part": None, "cards": CARDS} | figures
     from markupsafe import escape
 
-    meta = f'<meta name="{dated_reports.META_NAME}" content="{escape(dated_reports.json.dumps(told))}">'
-    page = Page(f"<!DOCTYPE html><html><head>{meta}</head><body>{day}</body></html>", told)
+    meta = f'<meta name="{dated_reports.META_NAME}" content="{escape(dated_reports.json.dumps(content))}">'
+    page = Page(f"<!DOCTYPE html><html><head>{meta}</head><body>{day}</body></html>", content)
     return dated_reports.add(folder, page, Period(until - timedelta(days=7), until), keep, "en")
 
 
@@ -89,7 +89,7 @@ def test_a_spoilt_report_does_not_spoil_the_index(tmp_path: Path, content: bytes
     assert index(tmp_path)[-1][0] == "quality-2020-01-01.html"
 
 
-def test_what_a_report_tells_stays_text_in_the_index(tmp_path: Path):
+def test_the_figures_of_a_report_are_text_in_the_index(tmp_path: Path):
     """Markup in the figures of an older report is text in the index."""
     put(tmp_path, 1, station="<script>alert(1)</script>", cards={"images": "<b>"})
     (row,) = index(tmp_path)

@@ -111,7 +111,7 @@ def tables(page: html.Page) -> Iterator[tuple[str, str | None, list[str], list[t
 )
 def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str]):
     """Each row of each table is a row of its report, and in its order if the table shows all of it."""
-    told = Counter[str]()
+    counted = Counter[str]()
     for name, by, columns, rows in tables(page_of(history, **asked)):
         report = run(
             history,
@@ -131,12 +131,12 @@ def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str
         expected = [
             tuple(_shown(report.columns[place], row[place]) for place in places) for row in report.rows
         ]
-        told[name] += len(rows)
+        counted[name] += len(rows)
         if len(rows) == len(expected):
             assert rows == expected, name
         else:
             assert not Counter(rows) - Counter(expected), name
-    assert set(told) >= {
+    assert set(counted) >= {
         "summary",
         "reconcile",
         "pareto",
@@ -146,7 +146,7 @@ def test_every_figure_equals_the_sql_report_s(history: str, asked: dict[str, str
         "downtime",
         "gaps",
     }
-    assert all(told.values())
+    assert all(counted.values())
 
 
 def _shown(column: str, value: Any) -> Any:
@@ -167,10 +167,10 @@ def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.
         (verdict, n, len(rows), n / len(rows)) for verdict, n in sorted(verdicts.items())
     ]
     (found,) = (rows for (name, _), rows in listed.items() if name == "p_chart")
-    told = [row[:3] for row in found]
-    assert len(told) == min(12, len(signals))
-    assert [day for _, day, _ in told] == sorted((row[2] for row in signals), reverse=True)[:12]
-    assert set(told) <= {(row[0], row[2], row[3]) for row in signals}
+    newest = [row[:3] for row in found]
+    assert len(newest) == min(12, len(signals))
+    assert [day for _, day, _ in newest] == sorted((row[2] for row in signals), reverse=True)[:12]
+    assert set(newest) <= {(row[0], row[2], row[3]) for row in signals}
 
 
 def test_limits_come_from_the_reference(history: str):
@@ -180,11 +180,11 @@ def test_limits_come_from_the_reference(history: str):
     page = html.quality_report(source, which, LocalArchive("cell-1", Path("nowhere")), "en", NOW)
     asked: dict[str, Any] = {"since": SINCE, "until": UNTIL, "station": "cell-1", "zone": BERLIN}
     own = run(history, Query("p_chart", **asked))
-    told = run(history, Query("p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE))
-    center = told.columns.index("center_share")
+    report = run(history, Query("p_chart", **asked, reference_since="2026-03-19", reference_until=SINCE))
+    center = report.columns.index("center_share")
     ((columns, rows),) = ((columns, rows) for name, _, columns, rows in tables(page) if name == "p_chart")
     shown = {row[columns.index("center_share")] for row in rows}
-    assert shown == {row[center] for row in told.rows} != {row[center] for row in own.rows}
+    assert shown == {row[center] for row in report.rows} != {row[center] for row in own.rows}
     assert "2026-03-19 to 2026-03-26" in text_of(next(parsed(page.html).iter("dl")))
 
 
@@ -242,7 +242,7 @@ def test_every_section_says_its_period_n_and_definition(history: str, language: 
             assert not section.findall(".//p[@class='empty']"), key
 
 
-def test_the_page_stands_alone(shown: html.Page):
+def test_the_page_loads_nothing_else(shown: html.Page):
     """The page loads nothing from the network and runs nothing; its links stay inside; each id is unique."""
     root = parsed(shown.html)
     names = [element.get("id") for element in root.iter() if element.get("id")]
@@ -275,7 +275,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def test_text_stands_out_from_its_ground(shown: html.Page):
+def test_text_has_enough_contrast(shown: html.Page):
     """Each text colour has a contrast of at least 4.5 on each background, and no other colour is used."""
     for ink in TEXT_COLOURS:
         for ground in BACKGROUND_COLOURS:
@@ -420,8 +420,8 @@ def test_no_name_can_inject_markup(shapes):
     names = ["".join(HOSTILE), *HOSTILE]
     root, elements = shapes(names)
     assert elements == shapes([f"plain {number:02}" for number in range(len(names))])[1]
-    told = root.find(".//meta[@name='weldnet-report']")
-    assert json.loads(told.get("content", ""))["part"] == names[0]
+    meta = root.find(".//meta[@name='weldnet-report']")
+    assert json.loads(meta.get("content", ""))["part"] == names[0]
     assert printable(names[0]) in text_of(root.find(".//title"))
     assert printable(names[0]) in root.find(".//section[@id='p_chart']").find(".//svg").get("aria-label")
     everything = text_of(root)

@@ -64,7 +64,7 @@ def test_a_period_that_makes_no_sense_is_refused(since: str, until: str | None, 
         Period.from_options(since, until, days, BERLIN, NOW)
 
 
-def test_the_reference_ends_where_the_report_begins_unless_told():
+def test_the_reference_ends_where_the_report_begins_by_default():
     """The reference ends where the report begins, as in the SQL reports; without options there is none."""
     week = Period.from_options("2026-03-23", "2026-03-30", None, BERLIN, NOW)
     assert week.reference(None, None, BERLIN) is None
@@ -93,12 +93,12 @@ def test_the_reference_reaches_the_reports_that_compare(url: URL):
 def test_every_report_defines_its_columns(url: URL):
     """Each column of a report is defined in its file, and so on the page."""
     for name, question in definitions.names().items():
-        told = definitions.read(name)
-        assert told.question == question
+        definition = definitions.read(name)
+        assert definition.question == question
         columns = set(run(url, Query(name)).columns) - {"p95_ms", "p99_ms", "test_2", "test_3", "test_4"}
-        assert columns <= set(told.columns), name
-        assert all(told.columns.values())
-        assert not [note for note in told.notes if "since_us" in note]
+        assert columns <= set(definition.columns), name
+        assert all(definition.columns.values())
+        assert not [note for note in definition.notes if "since_us" in note]
 
 
 def test_subgroups_fit_the_period(url: URL):

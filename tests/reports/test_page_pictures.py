@@ -207,7 +207,7 @@ def test_one_image_is_shown_with_its_probabilities(shop: Shop, tmp_path: Path):
     assert widths[0] > widths[1]
 
 
-def test_what_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
+def test_an_image_that_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
     """An unknown inspection, no image of the verdict, a missing file or folder: each is one line."""
     path = shop.put("a.png")
     nowhere = tmp_path / "no" / "x.png"

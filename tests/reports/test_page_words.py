@@ -82,7 +82,7 @@ def test_a_report_s_own_words_are_translated_and_names_are_not():
     assert Words("de").heading("a_new_column") == "a new column"
 
 
-def test_an_instant_stands_to_the_minute_in_its_own_zone():
+def test_an_instant_is_written_to_the_minute_in_its_zone():
     """An instant is shown to the minute in its own zone; any other text is unchanged."""
     assert instant("2026-03-29T03:30:59+02:00") == "2026-03-29 03:30"
     assert instant("9223372036854775807 µs") == "9223372036854775807 µs"

@@ -99,7 +99,7 @@ def as_dicts(report: Report) -> list[Row]:
 
 
 @pytest.mark.parametrize(("name", "by"), ASKED)
-def test_both_back_ends_give_the_same_rows(told: dict[str, URL], name: str, by: str | None) -> None:
+def test_both_back_ends_give_the_same_rows(history_urls: dict[str, URL], name: str, by: str | None) -> None:
     """Each report gives the same rows, to the last bit and in the same types, on SQLite and PostgreSQL."""
     selections: list[dict[str, str]] = [
         {},
@@ -108,7 +108,7 @@ def test_both_back_ends_give_the_same_rows(told: dict[str, URL], name: str, by: 
         {"since": "2035-01-01"},
     ]
     for selection in selections:
-        one, other = (run(url, Query(name, **selection, by=by, zone=BERLIN)) for url in told.values())
+        one, other = (run(url, Query(name, **selection, by=by, zone=BERLIN)) for url in history_urls.values())
         assert repr(one) == repr(other), selection
         assert bool(one.rows) != ("2035-01-01" in selection.values())
 
@@ -116,9 +116,9 @@ def test_both_back_ends_give_the_same_rows(told: dict[str, URL], name: str, by: 
 # --- the figures -----------------------------------------------------------------------------------------
 
 
-def test_first_pass_yield_is_that_of_the_first_look(told: dict[str, URL]) -> None:
+def test_first_pass_yield_is_that_of_the_first_look(history_urls: dict[str, URL]) -> None:
     """By day and station, first passes without repeats count; REVIEW and errors are in the denominator."""
-    url = told["sqlite"]
+    url = history_urls["sqlite"]
     rows = [row for row in images(url) if row["pass_no"] in (None, 1) and row["duplicate_of"] is None]
     bad = [row | {"verdict": "error", "local_day": row["path"][:10]} for row in errors(url)]
     for by, key in (("day", "local_day"), ("station", "station")):
@@ -133,9 +133,9 @@ def test_first_pass_yield_is_that_of_the_first_look(told: dict[str, URL]) -> Non
         assert [(row[column], *row[3:]) for row in report.rows] == expected
 
 
-def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(told: dict[str, URL]) -> None:
+def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(history_urls: dict[str, URL]) -> None:
     """By shift: an error counts in the shift in which its file was seen."""
-    url = told["sqlite"]
+    url = history_urls["sqlite"]
     everything = images(url)
     seen_us = [wrong["quarantined_us"] - 10 * SECOND_US for wrong in errors(url)]
     expected = Counter(local_day_and_shift(at, BERLIN, SHIFTS).shift for at in seen_us)
@@ -149,9 +149,9 @@ def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(told: dict[str,
         assert row["first_pass_share"] == passed / (n + expected[shift])
 
 
-def test_pareto_adds_up(told: dict[str, URL]) -> None:
+def test_pareto_adds_up(history_urls: dict[str, URL]) -> None:
     """Defects are ordered by frequency, each with its share and its running share, which ends at 1."""
-    defects = Counter(row["label"] for row in images(told["sqlite"]) if row["verdict"] == "FAIL")
+    defects = Counter(row["label"] for row in images(history_urls["sqlite"]) if row["verdict"] == "FAIL")
     ordered = sorted(defects.items(), key=lambda item: (-item[1], item[0].encode()))
     cumulative = np.cumsum([n for _, n in ordered]).tolist()
     total = cumulative[-1]
@@ -159,13 +159,13 @@ def test_pareto_adds_up(told: dict[str, URL]) -> None:
         (place, label, n, total, n / total, so_far, so_far / total)
         for place, ((label, n), so_far) in enumerate(zip(ordered, cumulative, strict=True), 1)
     ]
-    assert run(told["sqlite"], Query("pareto")).rows == expected
+    assert run(history_urls["sqlite"], Query("pareto")).rows == expected
 
 
 @pytest.mark.parametrize("by", GROUPINGS["trend"])
-def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
+def test_trend_counts_each_period(history_urls: dict[str, URL], by: str) -> None:
     """By hour, shift, day and week, counts and shares are those of a simple grouping over the calendar."""
-    rows = images(told["sqlite"])
+    rows = images(history_urls["sqlite"])
     shift_of = began(rows)
 
     def period(row: Row) -> tuple[Any, Any, Any]:
@@ -178,7 +178,7 @@ def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
         return None, (day - timedelta(days=day.weekday() if by == "week" else 0)).isoformat(), None
 
     expected = {key: (*counts(some), *shares(some)) for key, some in grouped(rows, period).items()}
-    report = run(told["sqlite"], Query("trend", by=by, zone=BERLIN))
+    report = run(history_urls["sqlite"], Query("trend", by=by, zone=BERLIN))
     found = {row[:3]: row[3:] for row in report.rows}
     assert len(found) == len(report.rows)
     assert found == expected
@@ -188,10 +188,12 @@ def test_trend_counts_each_period(told: dict[str, URL], by: str) -> None:
     ("name", "keys"),
     [("by_part", ["part"]), ("by_seam", ["part", "seam"]), ("by_camera", ["station", "camera"])],
 )
-def test_parts_seams_and_cameras_are_counted(told: dict[str, URL], name: str, keys: list[str]) -> None:
+def test_parts_seams_and_cameras_are_counted(
+    history_urls: dict[str, URL], name: str, keys: list[str]
+) -> None:
     """Each part, seam and camera has its counts, shares and times; images without one have their own row."""
-    rows = images(told["sqlite"])
-    report = run(told["sqlite"], Query(name, zone=UTC))
+    rows = images(history_urls["sqlite"])
+    report = run(history_urls["sqlite"], Query(name, zone=UTC))
     found = {tuple(row[key] for key in keys): row for row in as_dicts(report)}
     expected = grouped(rows, lambda row: tuple(row[key] for key in keys))
     assert found.keys() == expected.keys()
@@ -250,16 +252,18 @@ def local(at_us: int, zone: tzinfo = BERLIN) -> str:
 
 
 @pytest.mark.parametrize(("k", "n", "least"), [(3, 5, 5), (1, 1, 1), (2, 3, 8), (4, 20, 1)])
-def test_a_seam_fails_where_k_of_n_frames_do(told: dict[str, URL], k: int, n: int, least: int) -> None:
+def test_a_seam_fails_where_k_of_n_frames_do(
+    history_urls: dict[str, URL], k: int, n: int, least: int
+) -> None:
     """Verdict, reason and bad stretch of every pass are those found by checking every window."""
     expected = {}
     key_of = ("station", "part", "seam", "pass_no")
-    with_part = [row for row in images(told["sqlite"]) if row["part"] is not None]
+    with_part = [row for row in images(history_urls["sqlite"]) if row["part"] is not None]
     for key, some in grouped(with_part, lambda row: tuple(row[name] for name in key_of)).items():
         once = {row["sha256"]: row for row in reversed(some)}  # the same bytes count once
         expected[key] = seam_by_hand(list(once.values()), k, n, least)
     rule = {"seam_k": k, "seam_n": n, "seam_min_frames": least}
-    report = run(told["sqlite"], Query("seams", seam_rule=rule, zone=BERLIN))
+    report = run(history_urls["sqlite"], Query("seams", seam_rule=rule, zone=BERLIN))
     found = {row[:4]: dict(zip(report.columns[4:], row[4:], strict=True)) for row in report.rows}
     assert len(found) == len(report.rows)
     assert found == expected
@@ -327,11 +331,11 @@ def test_late_frames_change_a_seams_verdict(store: Store, url: URL, seam: str | 
     assert seams(url, **within) == [("P", seam, "PASS", None, 7, None, None)]
     store.record(weld("F", first=7, seam=seam), in_force(store))
     assert seams(url, **within) == [("P", seam, "FAIL", "stretch", 8, 6, 8)]
-    assert seams(url, since="2026-01-07") == [], "its first frame lies before"
+    assert seams(url, since="2026-01-07") == [], "its first frame is earlier"
 
 
 def test_the_same_bytes_count_once_in_every_pass(store: Store, url: URL) -> None:
-    """A frozen camera's frame is one frame in the first pass and in each later one, whatever its names."""
+    """A frozen camera's frame counts once in the first pass and once in each later one, under any names."""
     force = in_force(store)
     store.record(weld("PPPPPF", content="frozen"), force)
     later = [
@@ -406,10 +410,10 @@ CHARTED = ("lower_share", "upper_share", "chart", "test_1", "test_2", "test_3", 
 
 
 @pytest.mark.parametrize("by", ["shift", "day", "hour"])
-def test_the_p_chart_is_that_of_its_definition(told: dict[str, URL], by: str) -> None:
+def test_the_p_chart_is_that_of_its_definition(history_urls: dict[str, URL], by: str) -> None:
     """Centre, limits, sigma z and tests of each chart are NumPy's, from the counts of the points."""
-    points = as_dicts(run(told["sqlite"], Query("p_chart", by=by, zone=BERLIN)))
-    trend = as_dicts(run(told["sqlite"], Query("trend", by=by, station="cell-1", zone=BERLIN)))
+    points = as_dicts(run(history_urls["sqlite"], Query("p_chart", by=by, zone=BERLIN)))
+    trend = as_dicts(run(history_urls["sqlite"], Query("trend", by=by, station="cell-1", zone=BERLIN)))
     keys = ("hour", "day", "shift", "n", "failed", "fail_share")
     own = [tuple(row[key] for key in keys) for row in points if row["station"] == "cell-1"]
     assert sorted(own, key=repr) == sorted((tuple(row[key] for key in keys) for row in trend), key=repr)
@@ -427,23 +431,23 @@ def test_the_p_chart_is_that_of_its_definition(told: dict[str, URL], by: str) ->
 @pytest.mark.parametrize("by", ["shift", "day"])
 @pytest.mark.parametrize(("since", "until"), [(4, 8), (0, 8), (2, 5)])
 def test_the_p_charts_limits_come_from_its_reference(
-    told: dict[str, URL], request: pytest.FixtureRequest, by: str, since: int, until: int
+    history_urls: dict[str, URL], request: pytest.FixtureRequest, by: str, since: int, until: int
 ) -> None:
     """Points before, around or among the first four days are judged by the limits of those four days."""
-    history = histories.HISTORIES[request.node.callspec.params["told"]]
+    history = histories.HISTORIES[request.node.callspec.params["history_urls"]]
     days = [(history.begins + timedelta(days=number)).date().isoformat() for number in range(9)]
     period = {"since": days[since], "until": days[until], "station": "cell-1", "by": by, "zone": BERLIN}
     phase_one = {"reference_since": days[0], "reference_until": days[4]}
-    found = as_dicts(run(told["sqlite"], Query("p_chart", **period, **phase_one)))
-    assert run(told["postgresql"], Query("p_chart", **period, **phase_one)).rows == [
+    found = as_dicts(run(history_urls["sqlite"], Query("p_chart", **period, **phase_one)))
+    assert run(history_urls["postgresql"], Query("p_chart", **period, **phase_one)).rows == [
         tuple(row.values()) for row in found
     ]
-    own = as_dicts(run(told["sqlite"], Query("p_chart", **period)))
+    own = as_dicts(run(history_urls["sqlite"], Query("p_chart", **period)))
     counted = ("day", "shift", "n", "failed")
     assert [[row[key] for key in counted] for row in found] == [[row[key] for key in counted] for row in own]
     before = as_dicts(
         run(
-            told["sqlite"],
+            history_urls["sqlite"],
             Query("p_chart", since=days[0], until=days[4], station="cell-1", by=by, zone=BERLIN),
         )
     )
@@ -457,14 +461,14 @@ def test_the_p_charts_limits_come_from_its_reference(
 
 
 def test_a_reference_from_before_flags_every_shift_after_the_change(
-    told: dict[str, URL], request: pytest.FixtureRequest
+    history_urls: dict[str, URL], request: pytest.FixtureRequest
 ) -> None:
     """With limits from ten calm days, the first point outside is at the rise; all later ones are outside."""
-    history = histories.HISTORIES[request.node.callspec.params["told"]]
+    history = histories.HISTORIES[request.node.callspec.params["history_urls"]]
     if not history.shifted:
         return
     calm = (history.begins + timedelta(days=10)).date().isoformat()
-    for url in told.values():
+    for url in history_urls.values():
         points = as_dicts(
             run(
                 url,
@@ -495,11 +499,11 @@ def test_points_without_a_reference_are_shown_and_not_judged(store: Store, url: 
 
 
 def test_the_p_chart_flags_the_shift_at_its_subgroup(
-    told: dict[str, URL], request: pytest.FixtureRequest
+    history_urls: dict[str, URL], request: pytest.FixtureRequest
 ) -> None:
     """A point is above its limit where the defect rate rises and none before; without a rise none is."""
-    history = histories.HISTORIES[request.node.callspec.params["told"]]
-    for url in told.values():
+    history = histories.HISTORIES[request.node.callspec.params["history_urls"]]
+    for url in history_urls.values():
         points = as_dicts(run(url, Query("p_chart", station="cell-1", by="shift")))
         flagged = [row for row in points if row["test_1"] and row["fail_share"] > row["upper_share"]]
         if history.shifted:
@@ -691,10 +695,10 @@ def psql(url: URL, file: Path, values: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("client", [sqlite_shell, psql])
 def test_the_file_runs_unchanged_in_the_clients_that_people_have(
-    told: dict[str, URL], client: Callable[[URL, Path, dict[str, str]], str]
+    history_urls: dict[str, URL], client: Callable[[URL, Path, dict[str, str]], str]
 ) -> None:
     """sqlite3 and psql print the same rows from the file as the command."""
-    url = told["postgresql" if client is psql else "sqlite"]
+    url = history_urls["postgresql" if client is psql else "sqlite"]
     for name, by in ASKED:
         expected = run(url, Query(name, by=by))
         file = resources.folder("sql") / "reports" / f"{name}.sql"

@@ -52,7 +52,7 @@ def history(seed: int, images: int = 200) -> list[Inspected | Quarantined]:
     return items
 
 
-def told(url: URL, station: str, items: list[Inspected | Quarantined]) -> None:
+def record_history(url: URL, station: str, items: list[Inspected | Quarantined]) -> None:
     """Record a history as that of one station."""
     with Store.open(url, station, seam_gap_s=300) as store:
         force = in_force(store)
@@ -70,8 +70,8 @@ def test_both_back_ends_give_the_same_rows(url_of: Callable[[str], URL], seed: i
     """Every report gives the same rows on SQLite and PostgreSQL: for all, and by station, part and period."""
     urls = [url_of("sqlite"), url_of("postgresql")]
     for url in urls:
-        told(url, "cell-1", history(seed))
-        told(url, "Cell-2", history(seed + 100, 50))
+        record_history(url, "cell-1", history(seed))
+        record_history(url, "Cell-2", history(seed + 100, 50))
     selections: list[dict[str, str]] = [
         {},
         {"station": "Cell-2"},
@@ -89,7 +89,7 @@ def test_both_back_ends_give_the_same_rows(url_of: Callable[[str], URL], seed: i
 def test_latency_percentiles_are_those_of_numpy(url: URL) -> None:
     """p50, p95, p99 and max of each step are numpy's nearest-rank percentiles of the same times."""
     items = history(4)
-    told(url, "cell-1", items)
+    record_history(url, "cell-1", items)
     timings = [item.timings for item in judged(items)]
     expected = []
     for step in ("wait", "decode", "infer", "total"):
@@ -115,7 +115,7 @@ def test_percentiles_of_few_images(store: Store, url: URL, count: int) -> None:
 def test_summary_counts_everything(url: URL) -> None:
     """The summary's counts and shares are those of the history, without quarantined files."""
     items = history(5)
-    told(url, "cell-1", items)
+    record_history(url, "cell-1", items)
     images = judged(items)
     verdicts = Counter(item.judgement.verdict for item in images)
     n, repeated = len(images), len(images) - len({item.source.sha256 for item in images})
@@ -139,7 +139,7 @@ def test_a_station_with_quarantined_files_only_has_no_shares(store: Store, url: 
 def test_by_class_counts_what_the_model_saw(url: URL) -> None:
     """Each class has its count, share, verdicts and median confidence; the most frequent class is first."""
     items = history(6)
-    told(url, "cell-1", items)
+    record_history(url, "cell-1", items)
     images = judged(items)
     expected = []
     for label in LABELS:
@@ -214,7 +214,7 @@ def test_a_bad_date_is_one_line(url: URL, text: str) -> None:
         run(url, Query("summary", until=text))
 
 
-def test_mistakes_are_told_with_what_would_be_right(store: Store, url: URL) -> None:
+def test_mistakes_are_reported_with_the_right_form(store: Store, url: URL) -> None:
     """An unknown report, station or format, a reversed period, a needless part: one line with the fix."""
     cases: list[tuple[str, dict[str, str], str]] = [
         ("sumary", {}, "there is no report 'sumary'; did you mean 'summary'?"),
@@ -244,7 +244,7 @@ def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
 # --- how it is shown -------------------------------------------------------------------------------------
 
 
-def test_nothing_is_told_plainly(url: URL) -> None:
+def test_an_empty_report_says_so(url: URL) -> None:
     """Without rows the table is one line with the selection, CSV is its header and JSON has no rows."""
     report = run(url, Query("by_class", since="2026-01-01", part="P"))
     assert render(report) == "no data for by_class since 2026-01-01 part P"
@@ -262,7 +262,7 @@ def test_a_csv_shows_a_formula_as_text_and_json_is_exact() -> None:
 
 def test_csv_and_json_hold_the_figures_unrounded(url: URL) -> None:
     """Both read back to the report's own rows, and JSON names the report, the period and the columns."""
-    told(url, "cell-1", history(7, 40))
+    record_history(url, "cell-1", history(7, 40))
     report = run(url, Query("by_class", since="2026-01-01"))
     text = render(report, "csv")
     assert text.startswith("\ufeff")  # without it Excel garbles the class 'über'

@@ -150,10 +150,10 @@ def test_changed_and_missing_files_are_left_out_and_named(
     done = weld_inspect("export", "--out", tmp_path / "all", "--json")
     figures = json.loads(done.stdout)
     assert (figures["exported"], figures["missing"], figures["changed"]) == (4, 1, 1)
-    told = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
-    assert len(told) == 2
+    lines = [line for line in done.stderr.splitlines() if line.startswith("left out: ")]
+    assert len(lines) == 2
     assert {path for _, path in (by_name["0"], by_name["1"])} == {
-        path for _, path in by_name.values() if any(path in line for line in told)
+        path for _, path in by_name.values() if any(path in line for line in lines)
     }
 
 

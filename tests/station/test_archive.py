@@ -80,21 +80,21 @@ def opened(weld: TakenFile) -> Iterator[TakenFile]:
 # --- paths ------------------------------------------------------------------------------------------
 
 
-def test_paths_tell_day_verdict_name_and_bytes(archive: Archive) -> None:
+def test_paths_hold_day_verdict_name_and_hash(archive: Archive) -> None:
     """A path has the day, the verdict or reason, the stem, the first 8 of the hash, and the suffix."""
     for place in Place:
         path = archive.free_path(stand_in("weld 1.0.png"), place, f"{DAY}/PASS")
         assert path == f"{DAY}/PASS/weld 1.0.01234567.png"
 
 
-def test_what_has_no_bytes_is_told_apart_by_its_inode(archive: Archive) -> None:
+def test_files_without_bytes_differ_by_inode(archive: Archive) -> None:
     """A FIFO or directory has no hash; its path has the inode's number instead."""
     fifo = stand_in("x.png", SourceFile(STAMP, None))
     path = archive.free_path(fifo, Place.QUARANTINE, f"{DAY}/not_a_file")
     assert path == f"{DAY}/not_a_file/x.00abcdef.png"
 
 
-def test_a_subfolder_stands_in_the_path(archive: Archive) -> None:
+def test_a_subfolder_is_part_of_the_path(archive: Archive) -> None:
     """Files of the same name from two cameras have different paths."""
     source = SourceFile(STAMP, SHA)
     for folder in ("cam1", "cam2"):
@@ -108,9 +108,9 @@ def test_a_subfolder_stands_in_the_path(archive: Archive) -> None:
 
 def test_a_taken_or_promised_path_gets_a_counter(root: Path, archive: Archive) -> None:
     """Two files never get the same path, whether or not the first one has moved."""
-    standing = root / "archive" / DAY / "PASS" / "weld.01234567.png"
-    standing.parent.mkdir(parents=True)
-    standing.touch()
+    taken = root / "archive" / DAY / "PASS" / "weld.01234567.png"
+    taken.parent.mkdir(parents=True)
+    taken.touch()
     paths = [archive.free_path(stand_in("weld.png"), Place.ARCHIVE, f"{DAY}/PASS") for _ in range(2)]
     assert paths == [f"{DAY}/PASS/weld.01234567-1.png", f"{DAY}/PASS/weld.01234567-2.png"]
 
@@ -236,7 +236,9 @@ def test_a_file_that_changed_at_the_last_moment_goes_back(
     [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("nowhere")],
     ids=["directory", "fifo", "link"],
 )
-def test_what_is_no_file_moves_too(root: Path, archive: Archive, make: Callable[[Path], None]) -> None:
+def test_an_entry_that_is_not_a_file_moves_too(
+    root: Path, archive: Archive, make: Callable[[Path], None]
+) -> None:
     """A directory, FIFO or link called x.png leaves the drop folder unchanged."""
     path = root / "drop" / "x.png"
     make(path)
@@ -397,7 +399,7 @@ def test_nothing_goes_back_through_a_link(root: Path, archive: Archive, foreign:
     assert (root / "quarantine" / "new.png").exists()
 
 
-def test_the_trial_rename_touches_nothing_that_stands_in_the_drop_folder(root: Path) -> None:
+def test_the_trial_rename_touches_no_file_in_the_drop_folder(root: Path) -> None:
     """A link that the camera's account puts there in advance leads to no other file."""
     names: list[str] = []
     token_hex = renames.secrets.token_hex
@@ -457,7 +459,7 @@ def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
     assert (root / "archive" / "weld.png").read_bytes() == b"another"
 
 
-def test_what_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -> None:
+def test_a_file_that_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -> None:
     """A FIFO that was taken away has no bytes to rescue."""
     path = root / "drop" / "x.png"
     os.mkfifo(path)
@@ -488,7 +490,7 @@ def test_a_folder_that_is_gone_is_an_outage_and_is_not_created(
         assert archive.deliver(taken, Place.ARCHIVE, f"{DAY}/weld.png") is Moved.MOVED
 
 
-def test_what_is_about_to_be_recorded_is_flushed(
+def test_a_file_is_flushed_before_its_row(
     root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each file is flushed, and the folder once; a file without a name or content does no harm."""

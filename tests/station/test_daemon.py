@@ -131,7 +131,7 @@ def test_old_bytes_under_a_new_name_are_marked(on_sqlite: Station):
     assert [row.duplicate_of for row in rows] == [None, rows[0].id]
 
 
-def test_names_tell_camera_part_and_seam(tmp_path: Path, tiny: Path, url: URL):
+def test_names_give_camera_part_and_seam(tmp_path: Path, tiny: Path, url: URL):
     """The row has what name_pattern finds; a name that does not match is inspected all the same."""
     pattern = r"(?P<camera>cam\d)_(?P<part>P\d+)_S(?P<seam>\d+)"
     station = Station(tmp_path, tiny, url, name_pattern=pattern)

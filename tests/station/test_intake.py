@@ -374,7 +374,7 @@ def test_directories_are_left_alone_unless_they_pose_as_images(
     assert list(intake.events) == [("directory", "folder is left in the drop folder")]
 
 
-def test_whatever_has_a_name_is_intake(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
+def test_a_file_of_any_name_is_taken(drop: Path, start: Callable[..., Intake], clock: Clock) -> None:
     """FIFOs, dangling links and names of any bytes become arrivals whose path leads back to them."""
     os.mkfifo(drop / "fifo.png")
     (drop / "link.png").symlink_to("nowhere")
@@ -420,7 +420,7 @@ def test_a_taken_file_is_not_taken_again(drop: Path, start: Callable[..., Intake
     assert intake.pending() == 0
 
 
-def test_what_stands_there_after_a_release_is_a_new_arrival(
+def test_a_file_that_is_there_after_a_release_is_a_new_arrival(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
     """After a release, a file of the same name is a new arrival."""
@@ -511,7 +511,7 @@ def test_a_single_pass_ends_although_somebody_still_writes(
     assert intake.pending() == 1
 
 
-def test_what_waits_is_reported_without_owning_the_folder(
+def test_waiting_files_are_reported_without_owning_the_folder(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
     """Commands count the same files as the running daemon."""
@@ -732,7 +732,7 @@ def test_a_new_subfolder_is_found_and_watched(drop: Path, start: Callable[..., I
     assert {kind for kind, _ in intake.events} <= {"watch_lost"}
 
 
-def test_what_is_no_cameras_folder_is_left_alone(
+def test_a_folder_that_is_not_a_cameras_is_left_alone(
     tmp_path: Path, drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
     """Hidden, temporary and deeper folders are no intake; a link to a folder is, as a link."""
@@ -1125,7 +1125,7 @@ def test_ignored_names_stay_and_are_not_counted(
 def test_a_folder_of_the_system_is_no_camera(
     drop: Path, start: Callable[..., Intake], clock: Clock, folder: str
 ) -> None:
-    """What is deleted over a share, or kept there as a thumbnail, is not judged."""
+    """Files that a share keeps in folders for deleted files or thumbnails are not judged."""
     (drop / folder).mkdir()
     (drop / "cam#1").mkdir()
     for place in (folder, "cam#1"):
@@ -1164,7 +1164,7 @@ def test_a_file_that_is_still_open_is_never_given_up(
 def test_a_closed_file_that_stays_unreadable_is_given_up(
     drop: Path, start: Callable[..., Intake], clock: Clock
 ) -> None:
-    """A half file that nobody has open goes to quarantine after its time."""
+    """A half file that no program has open goes to quarantine after give_up_s."""
     intake = start()
     (drop / "half.png").write_bytes(b"half")
     [arrival] = take_after_events(intake)

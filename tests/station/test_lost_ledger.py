@@ -91,7 +91,7 @@ def test_the_station_follows_a_failover_and_comes_back(tmp_path: Path, tiny: Pat
             systemd.expect("READY=1")
             station.put("a.png", seed=1)
             wait_until(station.is_idle, daemon)
-            wait_for(lambda: count(standby.url()) == 1)  # what is not replicated yet would be lost
+            wait_for(lambda: count(standby.url()) == 1)  # a row that is not replicated yet would be lost
             demote_postgresql(server)
             station.put("b.png", seed=2)
             assert "1 images wait" in systemd.expect("STATUS=outage")

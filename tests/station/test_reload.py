@@ -103,13 +103,13 @@ def test_reloads_under_load_lose_nothing_and_each_row_names_its_judge(
     versions = [row.version for row in rows]
     assert versions == sorted(versions)
     assert set(versions) == {"1", "2"}
-    told_apart = 0
+    differing = 0
     for row in rows:
         probabilities = _alone(judges[row.version], int(row.source_name[1:-4]))
         other = _alone(judges["1" if row.version == "2" else "2"], int(row.source_name[1:-4]))
         assert row.confidence == pytest.approx(max(probabilities), abs=1e-5)
-        told_apart += row.confidence != pytest.approx(max(other), abs=1e-5)
-    assert told_apart > 0.9 * len(rows)
+        differing += row.confidence != pytest.approx(max(other), abs=1e-5)
+    assert differing > 0.9 * len(rows)
     assert "tiny 2" in events(station, "reload")[0]
     assert "does not answer as when it was made" in events(station, "reload_refused")[0]
     assert station.reconcile()["unaccounted"] == 0

@@ -176,7 +176,7 @@ def test_a_duplicate_has_its_first_verdict(teller: Teller) -> None:
     )
 
 
-def test_what_was_before_the_first_start_is_left_out(teller: Teller) -> None:
+def test_rows_from_before_the_first_start_are_left_out(teller: Teller) -> None:
     """A new results folder gets results from then on; after a restart they go on."""
     with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected("old.png")], in_force(store))

@@ -13,7 +13,7 @@ from inspector.station.service import Notifier, ReloadFlag, StopFlag, reload_on_
 
 @pytest.fixture
 def manager(tmp_path, monkeypatch):
-    """A stand-in for systemd's notify socket."""
+    """A replacement for systemd's notify socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))
         listener.setblocking(False)

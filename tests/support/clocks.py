@@ -1,4 +1,4 @@
-"""A clock for the tests that stands in for ``time.monotonic``."""
+"""A clock for tests, in place of ``time.monotonic``."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ INODES = 64
 
 
 def mount(folder: Path, kilobytes: int = 512) -> None:
-    """Mount a new, empty disk there; skip the test where that is not allowed."""
+    """Mount a new, empty disk on a folder; skip the test if that is not allowed."""
     options = f"size={kilobytes}k,nr_inodes={INODES},mode=755"
     words = ["mount", "-t", "tmpfs", "-o", options, "weldnet-test", str(folder)]
     try:
@@ -26,13 +26,13 @@ def mount(folder: Path, kilobytes: int = 512) -> None:
 
 
 def unmount(folder: Path) -> None:
-    """Take it away, lazily: whoever has a file open keeps it."""
+    """Unmount the disk lazily: programs keep the files that they have open."""
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @contextmanager
 def small_disk(folder: Path, kilobytes: int = 512) -> Iterator[Path]:
-    """A disk that is gone at the end, whatever the test did to it."""
+    """A small disk, which is unmounted after the block in any case."""
     folder.mkdir()
     mount(folder, kilobytes)
     try:

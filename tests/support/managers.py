@@ -1,4 +1,4 @@
-"""A stand-in for systemd's notify socket, and helpers for daemons that run in the background."""
+"""A replacement for systemd's notify socket, and helpers for daemons that run in the background."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Manager:
         self._socket.bind(str(self.path))
 
     def listen(self, seconds: float) -> list[str]:
-        """What is said within this time, which is waited for."""
+        """Wait for this time, and return the messages that came."""
         until, first = time.monotonic() + seconds, len(self.heard)
         while (left := until - time.monotonic()) > 0:
             self._socket.settimeout(left)
@@ -79,15 +79,15 @@ class Worker:
         composition.run(self._config, loaded, stop=self._stop, reload=ReloadFlag(), only_present=False)
 
     def poll(self) -> int | None:
-        """None while it works, as of a process."""
+        """Return None while the daemon works, as ``Popen.poll`` does."""
         return int(self._work.exception() is not None) if self._work.done() else None
 
     def communicate(self) -> tuple[str, str]:
-        """What it ended with."""
+        """Return empty output, and the exception that the daemon ended with."""
         return "", repr(self._work.exception())
 
     def stop(self) -> None:
-        """End it in order; what it raised is raised here."""
+        """End the daemon in order; raise the exception that it ended with, if any."""
         self._stop.set()
         self._work.result(HANG_S)
         self._pool.shutdown()
@@ -105,7 +105,7 @@ def working(config: Path) -> Iterator[Worker]:
 
 @contextmanager
 def running(daemon: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """A daemon that does not outlive its test, whatever happens."""
+    """A daemon that is ended after the block in any case."""
     try:
         yield daemon
     finally:
@@ -115,7 +115,7 @@ def running(daemon: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_until(holds: Callable[[], bool], daemon: subprocess.Popen[str] | Worker) -> None:
-    """Poll until a condition holds; fail where the daemon has ended or the time is over."""
+    """Poll until a condition holds; fail if the daemon has ended or the time is over."""
 
     def holds_still_running() -> bool:
         held = holds()

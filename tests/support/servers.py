@@ -118,7 +118,7 @@ class Standby:
 
 
 def demote_postgresql(server: Any) -> None:
-    """Restart a server as a standby that follows nobody: it answers, and takes no row."""
+    """Restart a server as a standby without a primary: it answers, and takes no row."""
     stop_postgresql(server, "fast")
     (Path(server.pgdata) / "standby.signal").touch()
     start_postgresql(server)

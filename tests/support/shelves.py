@@ -1,4 +1,4 @@
-"""Files in archive and quarantine with the rows that tell of them, as a station of years would have."""
+"""Files in archive and quarantine with their rows, like those of a station that has run for years."""
 
 from __future__ import annotations
 

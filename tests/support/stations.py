@@ -39,7 +39,7 @@ class Station:
         self.quarantine = folder / "quarantine"
         self.drop.mkdir(exist_ok=True)
         self.config = folder / "config.yaml"
-        told = {
+        defaults = {
             "station": "cell-1",
             "artifact": str(artifact),
             "database_url": url.render_as_string(hide_password=False),
@@ -47,7 +47,7 @@ class Station:
             "give_up_s": 0.2,
             "scan_s": 0.5,
         }
-        self.configure(**(told | settings))
+        self.configure(**(defaults | settings))
 
     def configure(self, **settings: Any) -> None:
         """Write the settings file."""

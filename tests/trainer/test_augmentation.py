@@ -1,4 +1,4 @@
-"""Augmentation: what it changes, and what it keeps."""
+"""Augmentation: the changes that it makes, and the values that it keeps."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def equal_artifacts(runs: int, frames: int, generator: torch.Generator) -> tuple
     return right[0].flatten(), right[1].flatten()
 
 
-def test_equal_artifacts_are_rarely_told_apart_by_runs() -> None:
+def test_equal_artifacts_rarely_seem_different_by_runs() -> None:
     """Of 400 pairs of equal artifacts on 8 runs of 25 frames, at most 7% get a verdict."""
     generator = torch.Generator().manual_seed(0)
     runs = [f"run{i // 25}" for i in range(200)]
@@ -73,12 +73,12 @@ def test_classes_are_corrected_for_their_number() -> None:
     ]
 
 
-def test_of_fifty_equal_classes_none_is_told_apart() -> None:
+def test_of_fifty_equal_classes_none_seems_better() -> None:
     """Of 100 comparisons of 50 equal classes, at most ten call any class better or worse."""
     generator = torch.Generator().manual_seed(0)
-    told = 0
+    distinguished = 0
     for _ in range(100):
         right = torch.rand(2, 50, 40, generator=generator) < 0.8
         found = corrected({str(i): compare_answers(right[0, i], right[1, i]) for i in range(50)})
-        told += any(each["verdict"] != "no clear difference" for each in found.values())
-    assert told <= 10
+        distinguished += any(each["verdict"] != "no clear difference" for each in found.values())
+    assert distinguished <= 10

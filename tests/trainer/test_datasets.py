@@ -207,13 +207,13 @@ def test_the_usual_names_of_parts_are_parts(tmp_path: Path, name: str) -> None:
 
 
 def test_two_folders_for_one_part_are_refused(tmp_path: Path) -> None:
-    """If val and valid are both there, nobody knows which is meant."""
+    """If val and valid are both there, the intended one is unknown, so the data is refused."""
     write_tree(tmp_path, "train/good/a.png", "val/good/a.png", "valid/good/a.png")
     with pytest.raises(DataError, match="'val' and 'valid' are both 'valid'; keep one"):
         datasets.read(tmp_path)
 
 
-def test_whatever_is_beside_the_parts_is_named(tmp_path: Path) -> None:
+def test_everything_beside_the_parts_is_named(tmp_path: Path) -> None:
     """Folders and tables beside train and val are named, with the number of images that are not used."""
     write_tree(tmp_path, "train/good/a.png", "val/good/b.png", "holdout/good/c.png", "labels.csv")
     write_tree(tmp_path, "@eaDir/x.png", "holdout/good/.@__thumb/c.png")

@@ -30,7 +30,7 @@ class Watching(nn.Module):
 
 
 def test_labels_are_the_ensembles_and_ignore_true_labels() -> None:
-    """Pseudo labels are eq. 2 over the teachers' probabilities, normalized, whatever the true labels are."""
+    """Pseudo labels are eq. 2 over the teachers' probabilities, normalized, with any true labels."""
     teachers = [tiny(), tiny()]
     nn.init.normal_(teachers[1].head.weight)
     views = as_input(frame_set(4, side=64).images)

@@ -81,7 +81,7 @@ def test_tables_that_are_not_used_are_named_with_the_reason(tmp_path: Path) -> N
 
 
 def test_two_label_tables_are_refused(tmp_path: Path) -> None:
-    """Of two tables nobody knows which is meant; neither is passed over."""
+    """If there are two tables, the intended one is unknown, so the data is refused."""
     write_picture(tmp_path / "images" / "a.png")
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("path;label\nimages/a.png;good\n")

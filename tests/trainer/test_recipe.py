@@ -54,7 +54,7 @@ def test_a_defects_only_data_set_accepts_nothing() -> None:
     ],
 )
 def test_values_that_no_training_can_use_are_refused_by_key(override: str, words: str) -> None:
-    """What would end in a traceback after minutes is refused before anything is read, with its key."""
+    """A value that would end in a traceback after minutes is refused by its key before anything is read."""
     with pytest.raises(RecipeError) as caught:
         load("best", [override])
     assert words in str(caught.value)

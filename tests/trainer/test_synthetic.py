@@ -114,7 +114,7 @@ def ridge_accuracy(drawn: Drawn, train: NDArray[np.bool_], penalty: float) -> fl
     return float((scores.argmax(1) == drawn.labels[~train]).mean())
 
 
-def test_thumbnails_tell_some_classes_apart(drawn: Drawn) -> None:
+def test_thumbnails_distinguish_some_classes(drawn: Drawn) -> None:
     """A linear model on thumbnails, split by run, stays below 80% and is at least 60% better than chance."""
     by_penalty = np.array(
         [

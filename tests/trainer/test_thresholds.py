@@ -115,7 +115,7 @@ shares = st.lists(st.floats(0, 1), min_size=MIN_FRAMES_PER_ROLE, max_size=60)
 def test_no_other_threshold_shows_less_escapes_if_the_wish_is_not_met(
     good: list[float], bad: list[float]
 ) -> None:
-    """What the worst class shows is within the wish, or no PASS threshold shows less."""
+    """The shares that the worst class shows meet the wish, or no PASS threshold shows less."""
     probabilities, labels = frames(good, bad)
     choice = choose_thresholds(probabilities, labels, CLASSES, escape=0.2, review=0.3)
     chosen = next(point for point in choice.trade if point.accept == choice.thresholds.accept)

@@ -252,7 +252,7 @@ def test_a_checkpoint_of_a_gpu_resumes_without_a_gpu(tmp_path: Path, monkeypatch
 
 
 def test_auto_is_fp32_on_a_gpu() -> None:
-    """'auto' is fp32 on a GPU, where bf16 makes WeldNet's steps longer, whatever the CPU has."""
+    """'auto' is fp32 on a GPU, on which bf16 makes WeldNet's steps longer, beside any CPU."""
     gpu = torch.device("cuda")
     with schedule.autocast("auto", gpu)():
         assert not torch.is_autocast_enabled("cuda")

@@ -50,7 +50,7 @@ def test_figures_agree_with_each_other(artifact, tmp_path):
         assert low * 0.99 <= result[name] <= high * 1.01, name
 
 
-def test_table_tells_every_stage(artifact, tmp_path):
+def test_table_lists_every_stage(artifact, tmp_path):
     """The table names the artifact and shows the figure of each stage."""
     Image.fromarray(picture(0)).save(tmp_path / "a.png")
     result = bench.bench(artifact, tmp_path, rounds=1, frames=2)

@@ -82,7 +82,7 @@ def test_the_pattern_is_tried_on_the_names_that_are_there(
     assert says in finding.detail
 
 
-def test_a_full_disk_and_a_clock_that_stands_behind_are_wrong(
+def test_a_full_disk_and_a_clock_that_is_behind_are_wrong(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
     """Too little disk space and a clock before the artifact's time are reported."""
@@ -147,19 +147,19 @@ def test_files_that_the_station_cannot_read_or_move_are_wrong(drop: Path):
     )
     for mode, says in ((0o1777, "chmod -t"), (0o0777, "private.png")):
         drop.chmod(mode)
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", program, str(drop), str(pwd.getpwnam(_OTHER).pw_uid)],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert says in told.stderr
+        assert says in done.stderr
 
 
 def test_the_kind_of_a_file_system_is_the_kernels(tmp_path: Path):
     """The kind of file system is that of the system's own tool."""
-    told = subprocess.run(["stat", "-f", "-c", "%T", "/proc"], capture_output=True, text=True, check=True)
-    assert filesystems.file_system(Path("/proc/self")) == told.stdout.strip() == "proc"
+    done = subprocess.run(["stat", "-f", "-c", "%T", "/proc"], capture_output=True, text=True, check=True)
+    assert filesystems.file_system(Path("/proc/self")) == done.stdout.strip() == "proc"
     assert filesystems.file_system(tmp_path) != "unknown"
 
 

@@ -90,7 +90,7 @@ def test_an_empty_station_reconciles(station: Station) -> None:
     assert station.reconcile() == zero
 
 
-def test_a_file_that_no_row_tells_of_is_named(station: Station) -> None:
+def test_a_file_without_a_row_is_named(station: Station) -> None:
     """Unknown files in archive and quarantine are unaccounted for, with any name and at any depth."""
     station.record(inspected(), quarantined())
     strange = [

@@ -92,7 +92,7 @@ def test_a_file_goes_back_into_its_sub_folder(shelf: Shelf) -> None:
     assert (shelf.drop / "cam1" / "x.png").is_file()
 
 
-def test_what_is_not_there_is_told(shelf: Shelf) -> None:
+def test_a_missing_file_is_reported(shelf: Shelf) -> None:
     """An unknown row or a file that has gone back is a usage error; a missing file gets no row."""
     number = shelf.unreadable("x.png")
     with pytest.raises(UsageError, match=f"no file of quarantine row {number + 1}"):
@@ -138,7 +138,7 @@ def test_a_kill_in_the_middle_is_finished_by_the_next_requeue(shelf: Shelf, call
     assert shelf.reconcile() == found
 
 
-def test_the_daemon_judges_or_sets_aside_anew(
+def test_the_daemon_judges_or_sets_aside_again(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ) -> None:
     """Beside a working daemon, a file that is still broken is quarantined again, and counts once."""

@@ -32,25 +32,27 @@ def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Cal
         station.deliver("bad.png", b"no picture")
         wait_until(lambda: station.is_idle() and screen(station)["health"] == "all is well", daemon)
         (station.drop / "half.png.part").touch()
-        told = screen(station)
+        state = screen(station)
         shown = station.command("status", http_proxy="http://127.0.0.1:9", no_proxy="")
-    assert told["daemon"] == f"running (process {daemon.pid})"
-    assert told["artifact"].startswith("tiny 1 (")
-    assert told["waiting"] == "nothing"
-    assert sum(int(part.split()[0]) for part in told["last 24 h"].split(", ")) == 3
-    assert told["quarantined"] == "1 not_an_image"
-    assert "start: tiny 1" in told["event"]
+    assert state["daemon"] == f"running (process {daemon.pid})"
+    assert state["artifact"].startswith("tiny 1 (")
+    assert state["waiting"] == "nothing"
+    assert sum(int(part.split()[0]) for part in state["last 24 h"].split(", ")) == 3
+    assert state["quarantined"] == "1 not_an_image"
+    assert "start: tiny 1" in state["event"]
     assert shown.returncode == 0, shown
     assert "all is well" in shown.stdout
     assert len(shown.stdout.splitlines()) <= 24
     waiting = sum(
         row.n for row in station.rows("SELECT count(*) AS n FROM inspection WHERE verdict <> 'PASS'")
     )
-    in_line = sum(int(part.split()[0]) for part in told["review"].split(", ")) if waiting else told["review"]
+    in_line = (
+        sum(int(part.split()[0]) for part in state["review"].split(", ")) if waiting else state["review"]
+    )
     assert in_line == (waiting or "none")
 
 
-def test_a_polled_folder_is_told(
+def test_a_polled_folder_is_reported(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
 ):
     """On a network file system the screen says that scans find new files, and how often."""
@@ -64,7 +66,7 @@ def test_a_polled_folder_is_told(
     assert screen(station)["polling"] == "the drop folder is on nfs4: a scan every 0.5 s finds new files"
 
 
-def test_a_stopped_station_and_a_missing_database_are_told(
+def test_a_stopped_station_and_a_missing_database_are_reported(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
     """Without a daemon the screen shows the age of waiting files, and a missing database in one line."""
@@ -72,11 +74,11 @@ def test_a_stopped_station_and_a_missing_database_are_told(
     assert screen(station)["database"] == "the station has never opened it"
     station.put("w.png", seed=1)
     Path(str(station.url.database)).unlink()
-    told = screen(station)
-    assert told["daemon"].startswith("not running")
-    assert told["health"].startswith("no answer on port")
-    assert told["waiting"].startswith("1 files, the oldest for ")
-    assert "there is no database yet" in told["database"]
+    state = screen(station)
+    assert state["daemon"].startswith("not running")
+    assert state["health"].startswith("no answer on port")
+    assert state["waiting"].startswith("1 files, the oldest for ")
+    assert "there is no database yet" in state["database"]
     done = station.command("status")
     assert (done.returncode, done.stderr) == (1, "")
 
@@ -94,7 +96,7 @@ def test_a_stopped_station_and_a_missing_database_are_told(
         ),
     ],
 )
-def test_another_program_on_the_port_is_told(
+def test_another_program_on_the_port_is_reported(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], answer: bytes, says: str
 ):
     """Any other program that answers on the port is named in one line, and the screen goes on."""
@@ -109,8 +111,8 @@ def test_another_program_on_the_port_is_told(
 
         thread = threading.Thread(target=serve)
         thread.start()
-        told = screen(station)
+        state = screen(station)
         thread.join()
-    assert told["health"].startswith(says)
-    assert told["daemon"].startswith("not running")
-    assert told["waiting"] == "nothing"
+    assert state["health"].startswith(says)
+    assert state["daemon"].startswith("not running")
+    assert state["waiting"] == "nothing"

@@ -176,7 +176,7 @@ def test_an_unreadable_file_has_a_life_too(
     assert states(life) == ["is there, its bytes match"]
 
 
-def test_what_is_unknown_is_one_line(trace: Callable[..., list[dict[str, Any]]]) -> None:
+def test_an_unknown_image_is_one_line(trace: Callable[..., list[dict[str, Any]]]) -> None:
     """No selector, two of them, or an unknown number, part or file gives one clear line."""
     cases: list[tuple[tuple[object, ...], str]] = [
         ((), "give an image file, or --part, or --id, and only one of them"),
@@ -213,7 +213,7 @@ def test_people_read_it_as_lines(station: Station) -> None:
     assert r"note 'two\nlines'" in done.stdout
 
 
-def test_a_file_is_found_by_its_place_whatever_its_name_holds(
+def test_a_file_with_any_name_is_found_by_its_path(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ) -> None:
     """A percent sign is escaped once, on the way into the archive, and not again when a file is looked up."""
