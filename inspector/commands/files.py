@@ -106,7 +106,7 @@ def requeue(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option(help="begin of the period of quarantine: ISO date or time in the station's time zone"),
+        typer.Option(help="start of the period of quarantine: ISO date or time in the station's time zone"),
     ] = None,
     until: Annotated[str | None, typer.Option(help="end of the period, exclusive")] = None,
     dry_run: Annotated[

@@ -21,7 +21,7 @@ Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAM
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 Since = Annotated[
     str | None,
-    typer.Option(help="begin of the period, inclusive: ISO date or time in the station's time zone"),
+    typer.Option(help="start of the period, inclusive: ISO date or time in the station's time zone"),
 ]
 Until = Annotated[str | None, typer.Option(help="end of the period, exclusive")]
 Station = Annotated[str | None, typer.Option(help="only this station")]

@@ -67,12 +67,12 @@ def report(
     reference_since: Annotated[
         str | None,
         typer.Option(
-            help="drift, confidence: begin of the reference period, default 28 days before its end;"
-            " p_chart: begin of the period that the limits come from, default the period itself"
+            help="drift, confidence: start of the reference period, default 28 days before its end;"
+            " p_chart: start of the period that the limits come from, default the period itself"
         ),
     ] = None,
     reference_until: Annotated[
-        str | None, typer.Option(help="its end, exclusive; default: the begin of the period")
+        str | None, typer.Option(help="its end, exclusive; default: the start of the period")
     ] = None,
     by: Annotated[
         str | None,
@@ -124,10 +124,10 @@ def html(
     language: Annotated[str, typer.Option(help="language of the headings: en, de or zh")] = "en",
     reference_since: Annotated[
         str | None,
-        typer.Option(help="for drift and the limits of the p-chart: begin of a period that was in control"),
+        typer.Option(help="for drift and the limits of the p-chart: start of a period that was in control"),
     ] = None,
     reference_until: Annotated[
-        str | None, typer.Option(help="its end, exclusive; default: the begin of the report's period")
+        str | None, typer.Option(help="its end, exclusive; default: the start of the report's period")
     ] = None,
     keep: Annotated[
         int | None,

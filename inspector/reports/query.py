@@ -44,7 +44,7 @@ class Query:
         station: only this one; None: all.
         part: only this one; None: all.
         reference_since: first instant of the reference period. None: 28 days before its end.
-        reference_until: end of the reference period, exclusive. None: the begin of the period. Without
+        reference_until: end of the reference period, exclusive. None: the start of the period. Without
             either, the p-chart takes its limits from the period itself.
         by: how the rows are grouped, one of :data:`GROUPINGS`. None: the first of them.
         seam_rule: when a seam fails, see :data:`SEAM_RULE`.

@@ -61,7 +61,7 @@ def export(
         out: the folder to create; it must be empty or not exist.
         station: the station that judged the images.
         archive_folder: the archive of that station.
-        since: begin of the judgements, see :func:`inspector.times.instants`.
+        since: start of the judgements, see :func:`inspector.times.instants`.
         until: the same.
         part: only this one; None: all.
         zone: the station's time zone.

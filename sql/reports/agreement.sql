@@ -4,7 +4,7 @@
 -- without any review is empty, not zero.
 --
 -- measure         escape: a person failed an image that the station had passed. Counts only random audit samples
---                 of PASS images (weld-inspect review sample), because images that people choose are no fair
+--                 of PASS images (weld-inspect review sample), because images that people choose are not a fair
 --                 sample. Samples are pooled, so draw equal numbers for equal times
 --                 overkill: a person passed an image that the station had failed. Counts the FAIL images that were
 --                 reviewed; it holds for all FAIL images if all of them or a random part were reviewed
@@ -15,7 +15,7 @@
 -- share           n / of_n, 0 to 1
 -- low_share       Wilson's 95% interval of the share (Wilson 1927, without continuity correction), lower end
 -- high_share      its upper end
--- population      images of the period that the share holds for: all PASS for escape, all FAIL for overkill
+-- population      images of the period to which the share applies: all PASS for escape, all FAIL for overkill
 -- estimated       population * share
 -- estimated_low   population * low_share
 -- estimated_high  population * high_share

@@ -1,4 +1,4 @@
--- Does one camera see more defects, or worse pictures, than the others?
+-- Does one camera see more defects, or take worse pictures, than the others?
 --
 -- station        the camera PC
 -- camera         from the file name by name_pattern; empty if the name has none

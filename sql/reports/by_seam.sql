@@ -1,7 +1,7 @@
 -- Which seams fail most?
 --
 -- part          from the file name by name_pattern; empty if the name has none
--- seam          the same
+-- seam          likewise
 -- n             images judged of all passes, the denominator of the shares
 -- passed        of n, verdict PASS
 -- failed        of n, verdict FAIL
@@ -9,7 +9,7 @@
 -- pass_share    passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share    failed / n
 -- review_share  review / n
--- passes        number of times that it was welded
+-- passes        number of times that the seam was welded
 -- first_us      time of the first judgement, UTC epoch microseconds
 -- last_us       time of the last one
 --

@@ -8,8 +8,9 @@
 -- passed            images of a first pass, verdict PASS
 -- failed            the same, verdict FAIL
 -- review            the same, verdict REVIEW: it did not pass the first time, even if a person passes it later
--- errors            files that could not be inspected, without those put back into the drop folder since, which are
---                   inspected again. With --part none are counted, because the part of such a file is not known
+-- errors            files that could not be inspected. Files that were put back into the drop folder since then are left
+--                   out, because they are inspected again. With --part none are counted, because the part of such
+--                   a file is not known
 -- first_pass_share  passed / n, 0 to 1; empty if no image was judged
 --
 -- Only the first pass of a part and seam counts. Images of a later pass (a repair) are left out, and so are images

@@ -1,12 +1,12 @@
 -- How long does an image take, by hour?
 --
--- hour_us  begin of the hour of judgement, UTC epoch microseconds
+-- hour_us  start of the hour of judgement, UTC epoch microseconds
 -- step    wait: from the close of the file (or its first sight) to reading
 --         decode: reading, hash, decoding and resize
 --         infer: time of the batch divided by its size
 --         total: from the close of the file (or its first sight) to just before the commit
 -- n       images judged
--- p50_ms  half of the images took at most so many milliseconds; p95_ms and p99_ms likewise (nearest rank: the
+-- p50_ms  half of the images took at most this time; p95_ms and p99_ms: 95% and 99% of them (nearest rank: the
 --         time of a real image, not interpolated)
 -- max_ms  the slowest image
 --

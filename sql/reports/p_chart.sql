@@ -1,7 +1,7 @@
 -- Is the share of defects under control, and if not, since when?
 --
 -- station       the camera PC; each has a chart of its own
--- hour_us       begin of the hour, UTC epoch microseconds; empty if the subgroups are not hours
+-- hour_us       start of the hour, UTC epoch microseconds; empty if the subgroups are not hours
 -- day           by day: the local day. By week: its Monday. By shift: the local day on which the shift began, so
 --               that a night is one subgroup. By hour: empty
 -- shift         name of the shift in the settings; empty if the subgroups are not shifts

@@ -5,13 +5,13 @@
 -- n          files in quarantine for this reason
 -- of_n       all files that the station put into quarantine, the denominator of share
 -- share      n / of_n, 0 to 1
--- requeued   of n, files that were put back into the drop folder since
+-- requeued   of n, files that were put back into the drop folder since then
 -- first_us   time of the first one, UTC epoch microseconds
 -- last_us    time of the last one
 -- last_file  name of the last one in the drop folder
 --
--- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time when the file was given up by the
--- station's clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of such a file is
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time at which the station gave the file
+-- up, by its clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of such a file is
 -- not known.
 WITH chosen AS (
     SELECT

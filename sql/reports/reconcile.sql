@@ -7,12 +7,12 @@
 -- seen         inspected + duplicates + quarantined
 -- inspected    files with a judgement of their own
 -- duplicates   files delivered again with the same name and bytes; their first judgement remains valid
--- quarantined  files that could not be inspected, without those put back into the drop folder since, which are
---              inspected again
+-- quarantined  files that could not be inspected. Files that were put back into the drop folder since then are left
+--              out, because they are inspected again
 -- requeued     files put back from quarantine
 -- pruned       files removed from the archive or quarantine by retention; they still count in the columns above
 --
--- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time when the row was made by the
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time at which the row was made, by the
 -- station's clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of a file without
 -- an image is not known.
 WITH counted AS (

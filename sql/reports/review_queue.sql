@@ -12,7 +12,7 @@
 -- station       the camera PC
 -- source_name   its name in the drop folder
 -- part          from the file name by name_pattern; empty if the name has none
--- seam          the same
+-- seam          likewise
 -- inspected_us  when the station judged it, UTC epoch microseconds
 -- verdict       the station's
 -- label         the station's class

@@ -2,7 +2,7 @@
 --
 -- station       the camera PC
 -- part          from the file name by name_pattern; images without a part belong to no seam
--- seam          the same; empty if the name has only a part
+-- seam          likewise; empty if the name has only a part
 -- pass_no       1 for the first time that the seam was welded
 -- verdict       FAIL if at least seam_k of any seam_n consecutive frames of one camera fail, or seam_k of all frames
 --               if there are fewer than seam_n. Else REVIEW if a frame is REVIEW, or if there are fewer frames than

@@ -1,6 +1,6 @@
 -- How many images does each station judge per hour?
 --
--- hour_us         begin of the hour of judgement, UTC epoch microseconds
+-- hour_us         start of the hour of judgement, UTC epoch microseconds
 -- station         the camera PC
 -- n               images judged
 -- busiest_minute  largest number of images in one minute of that hour

@@ -1,6 +1,6 @@
 -- How does the share of defects change by day, hour, shift or week?
 --
--- hour_us       begin of the hour, UTC epoch microseconds; empty if the rows are not by hour
+-- hour_us       start of the hour, UTC epoch microseconds; empty if the rows are not by hour
 -- day           by day: the local day. By week: its Monday. By shift: the local day on which the shift began, so
 --               that a night is one row. By hour: empty
 -- shift         name of the shift in the settings; empty if the rows are not by shift
