@@ -296,7 +296,7 @@ class Daemon:
             return False
         if moved is not Moved.MOVED:
             self.events.add(f"move_{moved.value}", f"{arrival.source_name} to {path}")
-        self.intake.release(arrival)
+        self.intake.release(arrival, taken.source.stamp)
         return True
 
     def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:

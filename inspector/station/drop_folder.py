@@ -11,13 +11,14 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from inspector import filesystems, folders, locks
 from inspector.errors import FolderError
+from inspector.file_names import to_text
 from inspector.station.events import Events
 from inspector.station.listing import is_subfolder
-from inspector.station.watch import Close, FolderWatch
+from inspector.station.watch import Close, Watch, why_not
 
 
 class DropFolder:
@@ -55,7 +56,8 @@ class DropFolder:
         self._fd = -1
         self._device: int | None = None
         self._mount = filesystems.Mount(Path("/"), "unknown", "unknown")
-        self._watches: dict[str, FolderWatch] = {}  # by prefix: "" for the folder itself
+        self._watch: Watch | None = None  # of the folder (prefix "") and its sub-folders
+        self._is_watch_refused = False  # by the kernel, since the last scan began
         self._is_stale = False  # the descriptor has failed: open the folder again
 
     def open(self) -> None:
@@ -82,12 +84,11 @@ class DropFolder:
                 "polling", f"{self.path} is on {self._mount.kind}: found by scans, not by a watch"
             )
         else:
-            self._watch("")
+            self._start_watch()
 
     def close(self) -> None:
         """Stop watching and release the lock; may be called twice."""
-        for prefix in list(self._watches):
-            self._watches.pop(prefix).close()
+        self._stop_watch()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -118,8 +119,11 @@ class DropFolder:
             return False
         if self.troubles.pop("folder_lost", None):
             self._events.add("folder_back", str(self.path))
-        if "" not in self._watches and not self.is_remote:
-            self._watch("")
+        self._is_watch_refused = False
+        if self._watch is None and not self.is_remote:
+            self._start_watch()
+        elif not self._watches(""):
+            self._add_to_watch("")
         return True
 
     def names(self) -> Iterator[str]:
@@ -128,17 +132,25 @@ class DropFolder:
         Raises:
             OSError: it cannot be listed now; pass the error to :meth:`listing_failed`.
         """
-        subfolders = []
+        subfolders: list[str] = []
+        unreadable: list[str] = []
         with os.scandir(self._fd) as listing:
             for item in listing:
                 if self._subfolders and is_subfolder(item):
                     subfolders.append(item.name)
                 else:
                     yield item.name
-        for gone in self._watches.keys() - {"", *(f"{folder}/" for folder in subfolders)}:
-            self._watches.pop(gone).close()
+        if self._watch:
+            for gone in self._watch.prefixes - {"", *(f"{folder}/" for folder in subfolders)}:
+                self._watch.remove(gone)
         for folder in subfolders:
-            yield from self._names_in(folder)
+            try:
+                yield from self._names_in(folder)
+            except PermissionError:  # a camera that shuts its own folder must not hide the others'
+                unreadable.append(folder)
+        self._report_unreadable(unreadable)
+        if not self._is_watch_refused:
+            self.troubles.pop("no_watch", None)
         self.troubles.pop("folder_unreadable", None)
 
     def listing_failed(self, error: OSError) -> None:
@@ -164,27 +176,31 @@ class DropFolder:
 
         The watch knows of files that were created while it ran; the kernel is asked about the others.
         """
-        watch = self._watches.get(name[: name.rfind("/") + 1])
-        is_unclosed = watch is not None and watch.is_unclosed(name)
+        is_unclosed = self._watch is not None and self._watch.is_unclosed(name)
         return not self.is_remote and (is_unclosed or filesystems.is_open_for_writing(self.path / name))
 
     def closes(self) -> tuple[list[Close], bool]:
         """Return the files closed or moved in since the last call, and whether some may be missing."""
-        closes, missed_some = [], False
-        for prefix, watch in list(self._watches.items()):
-            closes += watch.drain()
-            if watch.trouble:
-                missed_some = True
+        if self._watch is None:
+            return [], False
+        closes, missed_some = self._watch.drain(), False
+        if trouble := self._watch.trouble:
+            self._events.add(f"watch_{trouble}", "events may be missing: scanned at once")
+            self._start_watch()  # the scan adds the sub-folders
+            return closes, True
+        for prefix in self._watch.lost():
+            # A camera may remove its folder at any time. Another one in its place has files already.
+            if self._add_to_watch(prefix) or not prefix:
                 about = f"{prefix} " if prefix else ""
-                self._events.add(f"watch_{watch.trouble}", f"{about}events may be missing: scanned at once")
-                self._watch(prefix)
+                self._events.add("watch_lost", f"{about}events may be missing: scanned at once")
+                missed_some = True
         return closes, missed_some
 
     def _names_in(self, folder: str) -> Iterator[str]:
         """List a sub-folder, which is watched first; one that has just been removed has no names."""
         prefix = f"{folder}/"
-        if prefix not in self._watches and not self.is_remote:
-            self._watch(prefix)
+        if not self._watches(prefix):
+            self._add_to_watch(prefix)
         with contextlib.suppress(FileNotFoundError):
             fd = folders.open_below(self._fd, folder)
             try:
@@ -227,23 +243,52 @@ class DropFolder:
         except OSError as error:  # some network file systems lock nothing
             self._report_once("no_lock", f"{self.path} cannot be locked: {error.strerror}")
 
-    def _watch(self, prefix: str) -> None:
-        """Start a new watch of the folder or a sub-folder."""
-        if old := self._watches.pop(prefix, None):
-            old.close()
+    def _start_watch(self) -> None:
+        """Start a new watch, of the folder alone; the next scan adds its sub-folders."""
+        self._stop_watch()
         try:
-            self._watches[prefix] = FolderWatch(
-                self.path / prefix,
-                self._wake,
-                prefix=prefix,
-                wall_us=self._wall_us,
-                monotonic=self._monotonic,
-            )
-            self.troubles.pop("no_watch", None)
-        except (FileNotFoundError, NotADirectoryError):  # the next scan reports a folder that is gone
-            return
+            self._watch = Watch(self._wake, wall_us=self._wall_us, monotonic=self._monotonic)
         except OSError as error:
-            self._report_once("no_watch", f"only scans find new files: {error.strerror}")
+            self._report_no_watch(error)
+        self._add_to_watch("")
+
+    def _stop_watch(self) -> None:
+        if self._watch:
+            self._watch.close()
+            self._watch = None
+
+    def _watches(self, prefix: str) -> bool:
+        return self._watch is not None and self._watch.is_watching(prefix)
+
+    def _add_to_watch(self, prefix: str) -> bool:
+        """Watch the folder or a sub-folder too; return whether that worked. Without it, scans find files."""
+        if self._watch is None or self._watch.trouble or self._is_watch_refused:
+            return False
+        try:
+            self._watch.add(self.path / prefix, prefix)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):  # the scan reports such a folder
+            return False
+        except OSError as error:
+            self._report_no_watch(error)
+            return False
+        return True
+
+    def _report_no_watch(self, error: OSError) -> None:
+        """Report a refusal once, and ask no more before the next scan: there may be thousands of folders."""
+        self._is_watch_refused = True
+        self._report_once("no_watch", f"only scans find the new files of some folders: {why_not(error)}")
+
+    def _report_unreadable(self, subfolders: list[str]) -> None:
+        """Report sub-folders that this account may not list; their files wait."""
+        if not subfolders:
+            self.troubles.pop("subfolder_unreadable", None)
+            return
+        first, others = to_text(PurePath(subfolders[0])), len(subfolders) - 1
+        more = f" and {others} more" if others else ""
+        self._report_once(
+            "subfolder_unreadable",
+            f"{first}{more} cannot be listed: give the service's account the right to read and enter it",
+        )
 
     def _report_once(self, kind: str, detail: str) -> None:
         if kind not in self.troubles:

@@ -16,13 +16,14 @@ import random
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Final, Self
 
 from inspector.file_names import to_text
-from inspector.records import Arrival
+from inspector.records import Arrival, FileStamp
 from inspector.station.drop_folder import DropFolder
 from inspector.station.events import Events
 from inspector.station.listing import has_intake_name, is_image_name
@@ -90,6 +91,7 @@ class Intake:
         self._ready = ReadyQueue(self._is_ready, monotonic)
         self._due: list[tuple[float, str]] = []  # heap: when to look at a waiting file again
         self._ignored_folders: set[tuple[str, int]] = set()  # directories by inode, warned about once
+        self._overwritten: Counter[str] = Counter()  # files replaced unread, by name, not reported yet
         self._next_scan = 0.0
         self._opened_ns: int | None = None  # UTC, after the first scan
 
@@ -112,6 +114,7 @@ class Intake:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._report_overwritten()
         self._drop.close()
 
     def take(self, limit: int) -> list[Arrival]:
@@ -137,7 +140,8 @@ class Intake:
         """
         name = self._name_of(arrival)
         file = self._files[name]
-        close, file.close = file.close, None
+        self._count_overwritten(name, file.closes_while_taken - 1)  # the last one is read next
+        close = file.put_back()
         if not self._notice_change(name, file):
             return True  # it was taken away
         now = self._monotonic()
@@ -153,11 +157,20 @@ class Intake:
         heapq.heappush(self._due, (now + pause_s, name))
         return True
 
-    def release(self, arrival: Arrival) -> None:
-        """Forget a taken file that has left the folder; a file of its name is a new arrival from now on."""
-        file = self._files.pop(self._name_of(arrival), None)
+    def release(self, arrival: Arrival, read: FileStamp | None = None) -> None:
+        """Forget a taken file that has left the folder; a file of its name is a new arrival from now on.
+
+        Args:
+            arrival: the file.
+            read: the file as it was read; None if it could not be.
+        """
+        name = self._name_of(arrival)
+        file = self._files.pop(name, None)
         if file and file.close:
             self._on_close(file.close)
+        if file and read:
+            is_there_again = name in self._files
+            self._count_overwritten(name, file.replaced_before_reading(read, is_there_again=is_there_again))
         if self._beyond and len(self._files) < _MAX_KNOWN_FILES // 4:
             self._next_scan = 0.0
 
@@ -169,7 +182,9 @@ class Intake:
         """
         name = self._name_of(arrival)
         file = self._files[name]
-        file.state, file.close = State.WAITING, None
+        self._count_overwritten(name, file.closes_while_taken - 1)
+        file.put_back()
+        file.state = State.WAITING
         file.failures += 1
         pause = min(self._scan_s * 2**file.failures, _MAX_PAUSE_S)
         heapq.heappush(self._due, (self._monotonic() + pause * random.uniform(0.5, 1.0), name))
@@ -236,6 +251,7 @@ class Intake:
         closes, missed_some = self._drop.closes()
         for close in closes:
             self._on_close(close)
+        self._report_overwritten()
         now = self._monotonic()
         while self._due and self._due[0][0] <= now:
             name = heapq.heappop(self._due)[-1]
@@ -315,10 +331,35 @@ class Intake:
             else:
                 self._beyond += 1  # a scan will find it
         elif file.state is State.TAKEN:
-            file.close = close
-        elif file.state is State.WAITING and is_image_name(close.name):
+            file.closed_while_taken(close)
+        elif is_image_name(close.name) or file.state is State.READY:
+            self._on_close_of_waiting(close, file)
+
+    def _on_close_of_waiting(self, close: Close, file: WaitingFile) -> None:
+        status = self._drop.stat(close.name)
+        if file.is_replaced_by(close, status):
+            self._count_overwritten(close.name, 1)
+        if status is not None:
+            file.notice(status, self._monotonic())
+        file.has_unread_close = True
+        if file.state is State.WAITING:
             file.closed(close)
             self._make_ready(close.name, file)
+
+    def _count_overwritten(self, name: str, files: int) -> None:
+        if files > 0:
+            self._overwritten[name] += files
+
+    def _report_overwritten(self) -> None:
+        """Report files that were replaced before they were read: one event for each name."""
+        for name, count in self._overwritten.items():
+            times = f"{count} times " if count > 1 else ""
+            self.events.add(
+                "overwritten",
+                f"{to_text(PurePath(name))} was written again {times}before it was read, so an earlier image "
+                "may be missing; let the camera give each image a name of its own",
+            )
+        self._overwritten.clear()
 
     def _enter(
         self,
@@ -331,6 +372,7 @@ class Intake:
         closed: bool = False,
     ) -> None:
         file = self._files[name] = WaitingFile.at_first_sight(status, seen_us, seen, order)
+        file.has_unread_close = closed
         if closed or file.is_old:
             self._make_ready(name, file)
         else:

@@ -78,6 +78,21 @@ def is_subfolder(item: os.DirEntry[str]) -> bool:
     )
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """List the cameras' folders in a drop folder.
+
+    Raises:
+        FolderError: it cannot be listed.
+    """
+    try:
+        with os.scandir(folder) as items:
+            return [Path(item.path) for item in items if is_subfolder(item)]
+    except OSError as error:
+        raise FolderError(
+            f"drop_folder {folder}: {error.strerror}; create it, or correct the setting"
+        ) from None
+
+
 def waiting_files(folder: Path, *, subfolders: bool = False, ignore: Sequence[str] = ()) -> Iterator[Path]:
     """List the files that wait in a drop folder, without locking it.
 

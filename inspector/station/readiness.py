@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Self
 
+from inspector.records import FileStamp
 from inspector.station.watch import Close
 
 _OLD_S: Final = 60.0  # unchanged this long by ctime: no writer is at work (module docstring)
@@ -39,7 +40,10 @@ class WaitingFile:
     stamp: tuple[int, ...]
     order: float  # its place in the queue: as seen_monotonic, but earlier for files past those known by name
     state: State = State.WAITING
+    has_unread_close: bool = False  # its writer closed it, and it was not read since
+    is_read: bool = False  # it was read and put back, and its writer did not close it since
     close: Close | None = None  # the last close that came while it was taken
+    closes_while_taken: int = 0
     has_slow_writer: bool = False  # an event has said so
     failures: int = 0  # times that it could not be moved, or not read for the station's own trouble
 
@@ -62,6 +66,51 @@ class WaitingFile:
     def closed(self, close: Close) -> None:
         """Count from this close, which makes the file whole."""
         self.seen_us, self.seen_monotonic, self.order = close.us, close.monotonic, close.monotonic
+
+    def closed_while_taken(self, close: Close) -> None:
+        """Keep a close until the reader is done with the file."""
+        self.close = close
+        self.closes_while_taken += 1
+
+    def is_replaced_by(self, close: Close, status: os.stat_result | None) -> bool:
+        """Whether a close of a waiting file replaced one that was whole, and that was not read.
+
+        It was whole if its writer had closed it, if it is another file by its inode, or if it had not changed
+        for a minute. Otherwise this may be the first close of a slow writer. An empty file is no image.
+        """
+        inode, size, *_ = self.stamp
+        is_other = status is not None and status.st_ino != inode
+        is_old = close.monotonic - self.changed > _OLD_S
+        return size > 0 and (self.has_unread_close or (not self.is_read and (is_other or is_old)))
+
+    def put_back(self) -> Close | None:
+        """Let a file that was read wait again; return the last close that came meanwhile."""
+        close, self.close = self.close, None
+        self.has_unread_close, self.is_read = close is not None, close is None
+        self.closes_while_taken = 0
+        return close
+
+    def replaced_before_reading(self, read: FileStamp, *, is_there_again: bool) -> int:
+        """Return how many files under this name were replaced unread, now that one of them has moved away.
+
+        Each close while it was taken made a newer file; only the first close may be that of the taken file
+        itself. One of these files was read. If the name is there again, the newest one still waits. If it is
+        gone, the newest one was read, unless nothing has changed: then the closes wrote nothing (``touch``).
+
+        Args:
+            read: the file as it was read.
+            is_there_again: whether a file has the name again.
+        """
+        inode, size, mtime_ns, *_ = self.stamp
+        is_closed = size > 0 and self.has_unread_close
+        is_other = (read.inode, read.size) != (inode, size)
+        was_whole = is_closed or (not self.is_read and (self.is_old or read.inode != inode))
+        newer = self.closes_while_taken - (not was_whole)
+        if is_there_again:
+            return max(newer - 1, 0)
+        if is_closed and is_other:
+            return max(newer, 1)  # the watch may report the close a little late
+        return max(newer, 0) if is_other or read.mtime_ns != mtime_ns else 0
 
     def notice(self, status: os.stat_result, now: float) -> None:
         """Compare with what was seen before, and keep the time of a change."""

@@ -19,7 +19,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from inspector import file_names, filesystems, permissions
+from inspector import file_names, filesystems, locks, permissions
 from inspector.errors import FolderError, ImageError, SettingsError, StationError, UsageError
 from inspector.imaging import decoder
 from inspector.ledger import database, schema
@@ -27,7 +27,7 @@ from inspector.ledger.store import Store
 from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
 from inspector.settings import Settings
-from inspector.station import listing, open_files
+from inspector.station import listing, open_files, watch
 from inspector.station.archive import Archive
 from inspector.upkeep import clock
 
@@ -78,6 +78,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         "camera": lambda: _camera(config, settings, camera_user),
         "disk": lambda: _disk(settings),
         "open files": lambda: _open_files(settings),
+        "watch": lambda: _watch(settings),
         "artifact": lambda: _artifact(settings),
         "clock": lambda: _clock(settings),
         "database": lambda: _database(settings),
@@ -146,6 +147,24 @@ def _disk(settings: Settings) -> str:
 def _open_files(settings: Settings) -> str:
     threads = settings.threads or len(os.sched_getaffinity(0))
     return f"{open_files.require(settings.batch_size, threads)} are enough, and this user may open as many"
+
+
+def _watch(settings: Settings) -> str:
+    """Watch every folder of the cameras for a moment, as the daemon does all the time."""
+    drop = settings.drop_folder
+    if filesystems.is_remote(filesystems.file_system(drop)):
+        return "none on this file system: scans find new files"
+    if locks.holder(settings.quarantine_folder / locks.DAEMON_LOCK):
+        return "not tried, because the daemon is running; its event no_watch says if watches are missing"
+    folders = [drop, *(listing.subfolders(drop) if settings.subfolders else ())]
+    try:
+        watch.try_folders(folders)
+    except OSError as error:
+        raise _Note(
+            f"not enough for {len(folders)} folders, so in some of them only a scan every "
+            f"{settings.scan_s:g} s (scan_s) finds new files: {watch.why_not(error)}"
+        ) from None
+    return f"{len(folders)} folders can be watched"
 
 
 def _artifact(settings: Settings) -> str:

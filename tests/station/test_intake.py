@@ -23,12 +23,12 @@ from watchdog.observers.inotify_c import InotifyFD
 
 from inspector import filesystems
 from inspector.errors import FolderError
-from inspector.records import Arrival
+from inspector.records import Arrival, FileStamp
 from inspector.station import intake as module
 from inspector.station.events import Events
 from inspector.station.intake import Intake
 from inspector.station.listing import waiting_files
-from inspector.station.watch import FolderWatch
+from inspector.station.watch import Watch
 
 SETTLE_S, GIVE_UP_S, SCAN_S = 0.5, 10.0, 2.0
 OLD_S = 600.0  # a minute is enough, but real time passes as well before a test writes its file
@@ -729,7 +729,7 @@ def test_a_new_subfolder_is_found_and_watched(drop: Path, start: Callable[..., I
         assert not intake.take(9)
     (drop / "weld.png").write_bytes(b"data")
     assert names(take_after_events(intake)) == ["weld.png"]
-    assert {kind for kind, _ in intake.events} <= {"watch_lost"}
+    assert not intake.events
 
 
 def test_a_folder_that_is_not_a_cameras_is_left_alone(
@@ -1175,8 +1175,9 @@ def test_a_closed_file_that_stays_unreadable_is_given_up(
 def test_the_watch_knows_who_has_not_closed_yet(drop: Path) -> None:
     """A file is unclosed from its creation to its close; the watch needs no right on it for that."""
     woken = threading.Event()
-    watch = FolderWatch(drop, woken.set, wall_us=lambda: 0, monotonic=lambda: 0.0)
+    watch = Watch(woken.set, wall_us=lambda: 0, monotonic=lambda: 0.0)
     try:
+        watch.add(drop, "")
         with (drop / "a.png").open("wb"):
             (drop / "marker").write_bytes(b"")  # its close comes after the other file's creation
             assert woken.wait(HANG_S)
@@ -1187,3 +1188,177 @@ def test_the_watch_knows_who_has_not_closed_yet(drop: Path) -> None:
         assert not watch.is_unclosed("marker")
     finally:
         watch.close()
+
+
+# --- a name that is written again before it was read --------------------------------------------------
+
+
+def write_again(path: Path, content: bytes) -> None:
+    """Overwrite a file in place, in one go."""
+    path.write_bytes(content)
+
+
+def rename_over(path: Path, content: bytes) -> None:
+    """Replace a file by a rename from a hidden name."""
+    hidden = path.with_name(f".{path.name}.tmp")
+    hidden.write_bytes(content)
+    hidden.rename(path)
+
+
+def overwritten(intake: Intake, drop: Path) -> list[str]:
+    """The names in the events about files that were replaced unread, after all closes have been reported."""
+    let_all_closes_arrive(intake, drop)
+    return [detail.split()[0] for kind, detail in intake.events if kind == "overwritten"]
+
+
+_numbers = itertools.count()
+
+
+def let_all_closes_arrive(intake: Intake, drop: Path) -> None:
+    """Wait until a file that no one else knows has been reported, without a look at ready files."""
+    name = f"last{next(_numbers)}.png"
+    (drop / name).write_bytes(b"last")
+    deadline = time.monotonic() + HANG_S
+    while name not in intake._files and time.monotonic() < deadline:
+        intake.wait(0.02)
+        intake.take(0)
+    (drop / name).unlink()
+    intake._next_scan = 0.0  # which forgets the file
+    intake.take(0)
+    assert name not in intake._files
+
+
+def is_last_close(intake: Intake, name: str) -> bool:
+    """Whether the watch has reported a close last that the intake has not looked at yet."""
+    watch = intake._drop._watch
+    return watch is not None and bool(watch._closes) and watch._closes[-1].name == name
+
+
+in_both_ways = pytest.mark.parametrize("write", [write_again, rename_over])
+
+
+@in_both_ways
+def test_a_waiting_image_that_is_replaced_is_an_event(
+    drop: Path, start: Callable[..., Intake], write: Callable[[Path, bytes], None]
+) -> None:
+    """Of three pictures under one name that nobody read in between, two are missing, and an event says so."""
+    intake = start()
+    for number in range(3):
+        write(drop / "weld.png", b"picture %d" % number)
+        let_all_closes_arrive(intake, drop)
+    assert overwritten(intake, drop) == ["weld.png", "weld.png"]
+    assert names(intake.take(9)) == ["weld.png"]
+
+
+@in_both_ways
+def test_an_image_that_is_replaced_between_taking_and_reading_is_an_event(
+    drop: Path, start: Callable[..., Intake], write: Callable[[Path, bytes], None]
+) -> None:
+    """A file that waits for a worker can be replaced unread as well; its successor is what was read."""
+    intake = start()
+    write(drop / "weld.png", b"one")
+    [arrival] = take_after_events(intake)
+    write(drop / "weld.png", b"another")
+    let_all_closes_arrive(intake, drop)
+    read = FileStamp.of(arrival.path.stat())
+    arrival.path.unlink()
+    intake.release(arrival, read)
+    assert overwritten(intake, drop) == ["weld.png"]
+
+
+@in_both_ways
+def test_an_image_that_is_replaced_after_reading_is_no_event(
+    drop: Path, start: Callable[..., Intake], write: Callable[[Path, bytes], None]
+) -> None:
+    """A name that comes again after its file was read loses nothing; two more after the reading lose one."""
+    intake = start()
+    write(drop / "weld.png", b"one")
+    [arrival] = take_after_events(intake)
+    read = FileStamp.of(arrival.path.stat())
+    write(drop / "weld.png", b"two")
+    let_all_closes_arrive(intake, drop)
+    intake.release(arrival, read)
+    assert not overwritten(intake, drop)
+    [arrival] = intake.take(9)
+    read = FileStamp.of(arrival.path.stat())
+    for content in (b"three", b"four"):
+        write(drop / "weld.png", content)
+        let_all_closes_arrive(intake, drop)
+    intake.release(arrival, read)
+    assert overwritten(intake, drop) == ["weld.png"]
+
+
+def test_a_writer_in_two_steps_that_was_read_in_between_is_no_event(
+    drop: Path, start: Callable[..., Intake]
+) -> None:
+    """A half file that was read and put back is not missing when its writer closes the whole one."""
+    intake = start()
+    (drop / "weld.png").write_bytes(b"half")
+    [arrival] = take_after_events(intake)
+    assert intake.retry(arrival)
+    rename_over(drop / "weld.png", b"whole")
+    [arrival] = take_after_events(intake)
+    read = FileStamp.of(arrival.path.stat())
+    arrival.path.unlink()
+    intake.release(arrival, read)
+    assert not overwritten(intake, drop)
+
+
+def test_a_second_close_that_changes_nothing_after_the_reading_is_no_event(
+    drop: Path, start: Callable[..., Intake]
+) -> None:
+    """A program that opens a file for writing and closes it unchanged has replaced nothing."""
+    intake = start()
+    (drop / "weld.png").write_bytes(b"data")
+    [arrival] = take_after_events(intake)
+    read = FileStamp.of(arrival.path.stat())
+    with (drop / "weld.png").open("r+b"):
+        pass
+    let_all_closes_arrive(intake, drop)
+    arrival.path.unlink()
+    intake.release(arrival, read)
+    assert not overwritten(intake, drop)
+
+
+def test_a_slow_writer_and_an_empty_file_are_no_event(drop: Path, start: Callable[..., Intake]) -> None:
+    """The first close of a file that a scan found, and that of a file that was empty, replace nothing."""
+    intake = start()
+    (drop / "empty.png").write_bytes(b"")
+    with (drop / "slow.png").open("wb") as writer:
+        writer.write(b"half")
+        writer.flush()
+        intake._next_scan = 0.0
+        let_all_closes_arrive(intake, drop)
+        writer.write(b"the rest")
+    (drop / "empty.png").write_bytes(b"data")
+    assert not overwritten(intake, drop)
+
+
+@in_both_ways
+def test_an_old_backlog_that_is_replaced_is_an_event(
+    drop: Path, start: Callable[..., Intake], clock: Clock, write: Callable[[Path, bytes], None]
+) -> None:
+    """A file of before the start, whose close was not seen, was whole if it had not changed for a minute."""
+    write(drop / "weld.png", b"yesterday")
+    clock.now += OLD_S
+    intake = start()
+    write(drop / "weld.png", b"today")
+    assert overwritten(intake, drop) == ["weld.png"]
+
+
+def test_many_closes_of_one_name_are_one_event_with_their_number(
+    drop: Path, start: Callable[..., Intake]
+) -> None:
+    """A program that writes one name again and again fills neither the log nor the event table."""
+    intake = start()
+    (drop / "weld.png").write_bytes(b"data")
+    let_all_closes_arrive(intake, drop)
+    for number in range(200):
+        rename_over(drop / "weld.png", b"%d" % number)
+    (drop / "end.png").write_bytes(b"data")
+    deadline = time.monotonic() + HANG_S
+    while not is_last_close(intake, "end.png") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    intake.take(0)
+    [detail] = [detail for kind, detail in intake.events if kind == "overwritten"]
+    assert detail.startswith("weld.png was written again 200 times before it was read")

@@ -83,6 +83,28 @@ def test_a_name_that_is_written_again_before_its_image_has_moved_loses_neither(
     assert on_sqlite.reconcile()["unaccounted"] == 0
 
 
+def test_an_image_that_is_replaced_before_it_was_read_is_a_row_of_the_event_table(
+    on_sqlite: Station, systemd: Manager, monkeypatch: pytest.MonkeyPatch
+):
+    """Of two images under one name that waits, one is inspected; the event names what is missing."""
+    monkeypatch.setattr(outages, "_SLOW_ANSWER_S", 0.5)
+    with working(on_sqlite.config) as daemon:
+        systemd.expect("READY=1")
+        engine = database.immediate(database.engine(on_sqlite.url))
+        with engine.begin():  # the write lock: the station waits, and so do all later files
+            on_sqlite.put("first.png", seed=1)
+            systemd.expect("STATUS=slow")
+            on_sqlite.put("w.png", seed=2)
+            on_sqlite.put("w.png", seed=3)
+        engine.dispose()
+        wait_until(lambda: len(on_sqlite.rows("SELECT id FROM inspection")) == 2, daemon)
+        wait_until(on_sqlite.is_idle, daemon)
+    events = [tuple(row) for row in on_sqlite.rows("SELECT kind, detail FROM event")]
+    [detail] = [detail for kind, detail in events if kind == "overwritten"]
+    assert detail.startswith("w.png was written again before it was read")
+    assert on_sqlite.reconcile()["unaccounted"] == 0
+
+
 def test_two_cameras_with_a_folder_each(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
     """The same name and bytes from two sub-folders are two inspections, and the folder is the camera."""
     station = Station(tmp_path, tiny, url_of("sqlite"), subfolders=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import pwd
 import shutil
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 from PIL import Image
 from sqlalchemy.engine import URL
 from stations import Station
+from watchdog.observers import inotify_c
 
 from inspector import filesystems, permissions, resources
 from inspector.errors import FolderError, UsageError
@@ -51,6 +54,7 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "camera",
         "disk",
         "open files",
+        "watch",
         "artifact",
         "clock",
         "database",
@@ -59,6 +63,31 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "results",
     ]
     assert not [finding for finding in result.values() if finding.level is Level.WRONG]
+
+
+def test_watches_that_are_used_up_are_found(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+):
+    """Every folder of the cameras is tried; if the kernel refuses one, the note names the limit."""
+    station = Station(tmp_path, tiny, url_of("sqlite"), subfolders=True)
+    for number in range(5):
+        (station.drop / f"cam{number}").mkdir()
+    (station.drop / "@eaDir").mkdir()
+    finding = found(station)["watch"]
+    assert (finding.level, finding.detail) == (Level.OK, "6 folders can be watched")
+    granted = iter([1, 2, 3])
+
+    def limited(*_: object) -> int:
+        number = next(granted, -1)
+        if number < 0:
+            ctypes.set_errno(errno.ENOSPC)
+        return number
+
+    monkeypatch.setattr(inotify_c, "inotify_add_watch", limited)
+    finding = found(station)["watch"]
+    assert finding.level is Level.NOTE
+    assert finding.detail.startswith("not enough for 6 folders, so in some of them only a scan every 0.5 s")
+    assert "fs.inotify.max_user_watches" in finding.detail
 
 
 @pytest.mark.parametrize(
