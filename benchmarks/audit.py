@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def of_an_idle_station(rig: Rig, sent: Iterable[Sent]) -> Audit:
 def _compare(rig: Rig, sent: Counter[Sent], *, finished: bool) -> Audit:
     found = recorded(rig)
     outcomes = Counter(row.outcome for row in _arrivals(rig))
-    waiting = {Sent(path.name, _sha256(path)) for path in _visible(rig.drop)}
+    waiting = {Sent(str(path.relative_to(rig.drop)), _sha256(path)) for path in _waiting(rig.drop)}
     result = Audit(
         sent=sent.total(),
         inspected=outcomes["inspected"],
@@ -129,8 +130,11 @@ def _unaccounted(rig: Rig) -> list[tuple[str, str]]:
     return [("unaccounted", f"{count} files: {done.stderr.strip()[:500]}")] if count else []
 
 
-def _visible(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+def _waiting(drop: Path) -> Iterator[Path]:
+    """The visible files in a drop folder and its sub-folders."""
+    for folder, subfolders, files in os.walk(drop):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        yield from (Path(folder, name) for name in files if not name.startswith("."))
 
 
 def _sha256(path: Path) -> str:

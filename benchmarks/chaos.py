@@ -25,6 +25,7 @@ from typing import Annotated
 
 import chaos_cameras
 import chaos_faults
+import chaos_folders
 import chaos_mounts
 import typer
 from chaos_leg import Leg, Skipped, Violated
@@ -32,7 +33,9 @@ from rich.console import Console
 from rich.table import Table
 from rig import progress_bars, tiny_artifact, work_folder
 
-SCENARIOS = chaos_faults.SCENARIOS | chaos_cameras.SCENARIOS | chaos_mounts.SCENARIOS
+SCENARIOS = (
+    chaos_faults.SCENARIOS | chaos_cameras.SCENARIOS | chaos_mounts.SCENARIOS | chaos_folders.SCENARIOS
+)
 KINDS = ("lost", "double", "changed", "unaccounted", "foreign")
 
 console = Console(highlight=False, soft_wrap=True)

@@ -19,7 +19,7 @@ def kill_on(backend: str) -> Callable[[Leg], None]:
     def kill(leg: Leg) -> None:
         with leg.station(backend) as rig, leg.camera(rig) as camera:
             for _ in leg.each_round():
-                _kill_at_a_random_moment(leg, rig)
+                kill_at_a_random_moment(leg, rig)
                 leg.check_dead(rig, camera)
             camera.stop()
             rig.drain()
@@ -28,7 +28,7 @@ def kill_on(backend: str) -> Callable[[Leg], None]:
     return kill
 
 
-def _kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
+def kill_at_a_random_moment(leg: Leg, rig: Rig) -> None:
     """Kill the daemon in two of five cases while it starts (or just after), otherwise under load."""
     if leg.chance.random() < 0.4:
         rig.launch()
