@@ -1,8 +1,9 @@
 """PostgreSQL for the ledger: time limits on everything that could hang, and nothing that a pooler refuses.
 
 Options are set within each transaction, and no statement is prepared on the server. So PgBouncer may be in
-between, also with ``pool_mode=transaction``. A writer takes only a server that accepts writes: if
-``database_url`` names several hosts, the one that is not a standby.
+between, also with ``pool_mode=transaction``. A writer takes only a server that accepts writes. If
+``database_url`` names several hosts, readers take that server, too. After a failover the old primary may come
+back with old rows, and results and reports must not use them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _DEFAULTS: dict[str, str] = {  # the URL's own query wins over each
     "application_name": "weldnet-station",
 }
 # After a failover the old server may come back as a standby, which answers and takes no row.
-_WRITER_DEFAULTS = {"target_session_attrs": "read-write"}
+_PRIMARY = {"target_session_attrs": "read-write"}
 _OUR_OWN = frozenset({"autocommit", "context", "row_factory", "cursor_factory", "client_encoding"})
 _WRITER_SETTINGS = ("statement_timeout = '30s'",)  # a batch takes milliseconds; longer than this is an outage
 _READER_SETTINGS = (
@@ -65,7 +66,7 @@ def engine(url: URL, shown: str, *, read_only: bool) -> sa.Engine:
     Raises:
         UsageError: the driver is not installed, or the URL's query holds an option with a wrong value.
     """
-    defaults = _DEFAULTS if read_only else _DEFAULTS | _WRITER_DEFAULTS
+    defaults = _DEFAULTS if read_only and not _has_several_hosts(url) else _DEFAULTS | _PRIMARY
     arguments: dict[str, Any] = {key: value for key, value in defaults.items() if key not in url.query}
     # A file name may hold any character, so PGCLIENTENCODING and the locale must not choose the encoding.
     arguments |= {"client_encoding": "utf8", "prepare_threshold": _prepare_threshold(url, shown)}
@@ -104,6 +105,11 @@ def engine(url: URL, shown: str, *, read_only: bool) -> sa.Engine:
             connection.exec_driver_sql(statement)
 
     return engine
+
+
+def _has_several_hosts(url: URL) -> bool:
+    hosts = url.query.get("host", "")
+    return not isinstance(hosts, str) or "," in f"{url.host}{hosts}"
 
 
 def require_utf8(connection: sa.Connection, shown: str) -> None:

@@ -100,6 +100,29 @@ def test_the_station_follows_a_failover_and_comes_back(tmp_path: Path, tiny: Pat
         assert (count(primary), count(standby.url())) == (1, 2)
 
 
+def test_results_and_reports_come_from_the_server_that_takes_rows(tmp_path: Path, tiny: Path) -> None:
+    """After a failover the old primary answers first, with old rows; no result waits for it."""
+    with postgresql_server() as server, standby_of(server) as standby:
+        primary = postgresql_url(server)
+        migrate(primary)
+        hosts = tuple(f"{url.query['host']}:5432" for url in (primary, standby.url()))
+        results = tmp_path / "results"
+        results.mkdir()
+        both = primary.set(query={"host": hosts})
+        station = Station(tmp_path, tiny, both, results_folder=str(results))
+        with working(station.config) as daemon:
+            station.put("a.png", seed=1)
+            wait_until(lambda: any(results.glob("a.*.json")), daemon)
+            wait_for(lambda: count(standby.url()) == 1)
+            demote_postgresql(server)
+            standby.promote()
+            station.put("b.png", seed=2)
+            wait_until(lambda: any(results.glob("b.*.json")), daemon)
+            wait_until(station.is_idle, daemon)
+        assert station.reconcile()["inspected"] == 2
+        assert (count(primary), count(both), count(standby.url())) == (1, 2, 2)
+
+
 def test_a_server_that_becomes_read_only_is_left_for_a_new_connection(url_of: Callable[[str], URL]) -> None:
     """A live connection that takes no more rows is an outage, and the next try has a new connection."""
     url = url_of("postgresql")
