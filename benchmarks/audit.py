@@ -49,7 +49,7 @@ def of_an_idle_station(rig: Rig, sent: Iterable[Sent]) -> Audit:
 def _compare(rig: Rig, sent: Counter[Sent], *, finished: bool) -> Audit:
     found = recorded(rig)
     outcomes = Counter(row.outcome for row in _arrivals(rig))
-    waiting = {Sent(str(path.relative_to(rig.drop)), _sha256(path)) for path in _waiting(rig.drop)}
+    waiting = {Sent(str(path.relative_to(rig.drop)), sha256_of(path)) for path in _waiting(rig.drop)}
     result = Audit(
         sent=sent.total(),
         inspected=outcomes["inspected"],
@@ -115,7 +115,7 @@ def _changed_files(rig: Rig) -> list[tuple[str, str]]:
         expected.add(path)
         if not path.is_file():
             problems.append(("lost", f"{path} is not there"))
-        elif row.sha256 is not None and _sha256(path) != row.sha256:
+        elif row.sha256 is not None and sha256_of(path) != row.sha256:
             problems.append(("changed", f"{path} holds other bytes than {row.sha256[:8]}"))
     standing = {path for root in (rig.archive, rig.quarantine) for path in root.rglob("*") if path.is_file()}
     strangers = [path for path in standing - expected if not path.name.startswith(".")]
@@ -137,5 +137,6 @@ def _waiting(drop: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in files if not name.startswith("."))
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The hash of a file's bytes, in hex digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

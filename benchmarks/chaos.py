@@ -24,9 +24,11 @@ from pathlib import Path
 from typing import Annotated
 
 import chaos_cameras
+import chaos_failover
 import chaos_faults
 import chaos_folders
 import chaos_mounts
+import chaos_restore
 import typer
 from chaos_leg import Leg, Skipped, Violated
 from rich.console import Console
@@ -34,7 +36,12 @@ from rich.table import Table
 from rig import progress_bars, tiny_artifact, work_folder
 
 SCENARIOS = (
-    chaos_faults.SCENARIOS | chaos_cameras.SCENARIOS | chaos_mounts.SCENARIOS | chaos_folders.SCENARIOS
+    chaos_faults.SCENARIOS
+    | chaos_cameras.SCENARIOS
+    | chaos_mounts.SCENARIOS
+    | chaos_folders.SCENARIOS
+    | chaos_restore.SCENARIOS
+    | chaos_failover.SCENARIOS
 )
 KINDS = ("lost", "double", "changed", "unaccounted", "foreign")
 

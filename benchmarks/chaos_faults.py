@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,14 +97,12 @@ def overflow(leg: Leg) -> None:
     with leg.station(scan_s=3600) as rig:
         rig.launch_ready()
         for _ in leg.each_round():
-            rig.daemon.send_signal(signal.SIGSTOP)
-            rig.wait_for(lambda: _is_stopped(rig.daemon.pid), "all of its threads were stopped")
-            _fill_the_queue(rig)
-            some = itertools.islice(source, 40)  # the watch misses their close events
-            with leg.camera(rig, source=some, waiting=1000, per_second=1000) as camera:
-                camera.join()
+            with rig.frozen():
+                _fill_the_queue(rig)
+                some = itertools.islice(source, 40)  # the watch misses their close events
+                with leg.camera(rig, source=some, waiting=1000, per_second=1000) as camera:
+                    camera.join()
             sent += camera.sent
-            rig.daemon.send_signal(signal.SIGCONT)
             rig.wait_until_idle()
         rig.stop()
         seen = scalar(rig.url, "SELECT count(*) FROM event WHERE kind = 'watch_overflow'")
@@ -113,12 +110,6 @@ def overflow(leg: Leg) -> None:
         leg.check_idle(rig, sent)
         if seen < leg.rounds:
             raise Violated(f"{leg.rounds} overflows were forced, {seen} were noticed")
-
-
-def _is_stopped(process: int) -> bool:
-    """Whether all threads are stopped; a stop signal reaches them one by one."""
-    states = (task.joinpath("stat").read_text() for task in Path(f"/proc/{process}/task").iterdir())
-    return all(state.rpartition(") ")[2].startswith("T") for state in states)
 
 
 def _fill_the_queue(rig: Rig) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -80,17 +80,30 @@ class Leg:
             for one in cameras:
                 held.enter_context(one.lock)
             sent = (delivery for camera in cameras for delivery in camera.sent)
-            self._note(rig, audit.of_a_dead_station(rig, sent))
+            self.note(rig, audit.of_a_dead_station(rig, sent))
 
     def check_idle(self, rig: Rig, sent: Iterable[Sent]) -> None:
         """Audit at the end, after all files were taken and the cameras stopped."""
-        self._note(rig, audit.of_an_idle_station(rig, sent))
+        self.note(rig, audit.of_an_idle_station(rig, sent))
 
-    def _note(self, rig: Rig, result: Audit) -> None:
+    def note(self, rig: Rig, result: Audit) -> None:
+        """Keep the result of an audit.
+
+        Raises:
+            Violated: it found a problem.
+        """
         self.last[rig.name] = result
-        self.problems.extend(result.problems)
-        if result.problems:
-            raise Violated(f"{len(result.problems)} problems; see logs and files in {self.folder}")
+        self.check(result.problems)
+
+    def check(self, problems: Sequence[tuple[str, str]]) -> None:
+        """Keep problems that were found.
+
+        Raises:
+            Violated: there are some.
+        """
+        self.problems.extend(problems)
+        if problems:
+            raise Violated(f"{len(problems)} problems; see logs and files in {self.folder}")
 
 
 class Scenario(NamedTuple):

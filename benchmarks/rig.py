@@ -121,6 +121,16 @@ class Rig(Station):
         if status != 0:
             raise Broken(f"SIGTERM ended it with status {status}:\n{self._end_of_log()}")
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all of the daemon's threads within the block, at whatever they do."""
+        self.daemon.send_signal(signal.SIGSTOP)
+        self.wait_for(lambda: _is_stopped(self.daemon.pid), "all of its threads were stopped")
+        try:
+            yield
+        finally:
+            self.daemon.send_signal(signal.SIGCONT)
+
     def wait_for(
         self, holds: Callable[[], bool], what: str, longest_s: float = MAX_STANDSTILL_S, every_s: float = 0.05
     ) -> None:
@@ -168,6 +178,12 @@ class Rig(Station):
 
     def _end_of_log(self, lines: int = 30) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def _is_stopped(process: int) -> bool:
+    """Whether all threads are stopped; a stop signal reaches them one by one."""
+    states = (task.joinpath("stat").read_text() for task in Path(f"/proc/{process}/task").iterdir())
+    return all(state.rpartition(") ")[2].startswith("T") for state in states)
 
 
 @contextlib.contextmanager
