@@ -54,7 +54,7 @@ def test_dates_are_in_the_station_s_zone():
     [
         ("2026-03-02", "2026-03-01", None, "empty"),
         ("2027-01-01", None, None, "empty"),
-        ("yesterday", None, None, "no date"),
+        ("yesterday", None, None, "not a date"),
         ("2026-03-01", None, 7, "--days"),
     ],
 )
@@ -74,7 +74,11 @@ def test_the_reference_ends_where_the_report_begins_by_default():
 
 @pytest.mark.parametrize(
     ("since", "until", "said"),
-    [(None, "2026-03-01", "without a beginning"), ("2026-03-01", None, "needs --ref"), ("x", "y", "no date")],
+    [
+        (None, "2026-03-01", "without a beginning"),
+        ("2026-03-01", None, "needs --ref"),
+        ("x", "y", "not a date"),
+    ],
 )
 def test_half_a_reference_is_refused(since: str | None, until: str | None, said: str):
     """If the report has no begin, half a reference is one line that names the missing option."""

@@ -82,7 +82,7 @@ def test_a_folder_without_images_is_refused(artifact, tmp_path):
     """A folder that is missing or has no image gives one line."""
     with pytest.raises(FolderError, match="no image"):
         bench.bench(artifact, tmp_path)
-    with pytest.raises(FolderError, match="no folder"):
+    with pytest.raises(FolderError, match="not a folder"):
         bench.bench(artifact, tmp_path / "missing")
 
 
