@@ -32,7 +32,7 @@ def check(bmp: bytes) -> int:
     needed = 26 if bmp[14:15] == b"\x0c" else 70  # of headers, masks and the least pixels
     if len(bmp) < max(needed, int.from_bytes(bmp[2:6], "little")):
         raise ImageError("truncated", "ends before the end of its BMP image", retry=True)
-    stated, _, start, header = struct.unpack_from("<IIII", bmp, 2)
+    _, _, start, header = struct.unpack_from("<IIII", bmp, 2)
     if header == _OS2_FIRST:
         width, height, _, bits = struct.unpack_from("<HHHH", bmp, 18)
         packing = colours = 0
@@ -50,7 +50,7 @@ def check(bmp: bytes) -> int:
     if bits in (4, 8) and _is_misread(bmp[palette:start], colours, 3 if header == _OS2_FIRST else 4):
         raise ImageError("unsupported", f"is BMP with an unusual palette for {bits} bits")
     if packing in (_RLE8, _RLE4):
-        return stated or len(bmp)
+        return _end_of_runs(bmp, start, width, height, bits)
     end: int = start + (width * bits + 31) // 32 * 4 * abs(height)
     if end > len(bmp):
         raise ImageError("truncated", "ends before the end of its BMP image", retry=True)
@@ -76,3 +76,29 @@ def _is_misread(palette: bytes, colours: int, size: int) -> bool:
     ramp = (0, 255) if colours == 2 else range(colours)
     is_ramp = all(palette[i * size : i * size + 3] == bytes([v] * 3) for i, v in enumerate(ramp))
     return is_ramp and (colours <= 16)
+
+
+def _end_of_runs(bmp: bytes, at: int, width: int, height: int, bits: int) -> int:
+    """Return where run lengths end; each row must be full, since Pillow takes others for other ones."""
+    x = y = 0
+    while at + 2 <= len(bmp):
+        count, value = bmp[at], bmp[at + 1]
+        at += 2
+        if count == 0 and value == 1:
+            break
+        if count == 0 and value == 0:
+            if x != width:
+                raise ImageError("unsupported", "is BMP with run lengths that leave pixels out")
+            x, y = 0, y + 1
+        elif count == 0 and value == 2:
+            raise ImageError("unsupported", "is BMP with run lengths that leave pixels out")
+        else:
+            x += count or value
+            if count == 0:
+                size = value if bits == 8 else (value + 1) // 2
+                at += size + size % 2
+            if x > width or y >= height:
+                raise ImageError("corrupt", "has run lengths that go beyond its rows", retry=True)
+    if y * width + x < width * height or at > len(bmp):
+        raise ImageError("truncated", "has fewer rows than its header says", retry=True)
+    return at

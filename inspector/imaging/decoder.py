@@ -18,9 +18,9 @@ that may pass, because a writer may still be at work:
 =====================  =====  ===========================================================================
 
 Limits: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most of them leave its
-    scan too short or too long, which is noticed. libjpeg fills missing parts with grey and warns, but Pillow
-    hides the warning. So JPEG pixels come from the same libjpeg by a binding that passes its warnings on. The
-    EXIF orientation of a JPEG is not applied, since a camera over a seam does not turn.
+    scan too short or too long, which is noticed (:mod:`inspector.imaging.jpeg_pixels`). The same holds for a
+    TIFF that is compressed by LZW, PackBits or not at all. The EXIF orientation of a JPEG is not applied,
+    since a camera over a seam does not turn.
 """
 
 from __future__ import annotations
@@ -36,24 +36,16 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
 from inspector.errors import ImageError as ImageError
-from inspector.imaging import file_formats, png
-from inspector.imaging.jpeg import Structure
+from inspector.imaging import file_formats, jpeg_pixels, png, tiff
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "TIFF")
 MAX_PIXELS: Final = 50_000_000  # 64 × the paper's 800×974 frame; Pillow itself stops at 178 million
 MAX_SIDE: Final = 65_535  # pixels, as in a JPEG; resizing 8×6,250,000 pixels takes half a minute and 5 GB
 MIN_SIDE: Final = 8  # pixels; a smaller image shows no weld, and enlarging it would invent one
-
-# Cameras by Logitech and Foscam leave a few bytes before the end mark, of which libjpeg warns. It does so
-# after the last pixel, and its first warning is the one that is seen: the pixels came without one. More bytes
-# are left by a damaged scan.
-_PADDING: Final = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-_MAX_PADDING: Final = 64
 
 _MAX_UNUSED_BITS: Final = (
     2  # a fourth of the range is what a dark exposure uses; fewer levels are a wrong depth
@@ -139,21 +131,21 @@ def decode_picture(
     try:
         found = file_formats.check(data, formats)
         with Image.open(io.BytesIO(data), formats=[found.name]) as image:
-            if found.page:
-                image.seek(found.page)
+            if found.tiff and found.tiff.page:
+                image.seek(found.tiff.page)
             _check_header(image, max_pixels)
             word_bits = _word_bits(image, bit_depth)
             if found.jpeg:
-                return _from_jpeg(data, found.jpeg)
+                return Picture(*jpeg_pixels.decode(data, found.jpeg))
+            flaw = found.tiff.blocks.find_flaw() if found.tiff else None
             is_wide = _has_wide_words(image)
             if found.name == "PNG":
                 pixels = _grey_from_png(data, image, word_bits)
             else:
                 image.load()
                 pixels = _grey(image, word_bits)
-            return Picture(
-                pixels, None, _unused_bits(pixels, word_bits, found.max_sample) if is_wide else None
-            )
+            unused = _unused_bits(pixels, word_bits, found.tiff) if is_wide else None
+            return Picture(pixels, flaw, unused)
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -247,8 +239,8 @@ def _has_wide_words(image: Image.Image) -> bool:
     return (image.mode[0] == "I" or ";16" in raw_modes) and image.format != "BMP" and "I;12" not in raw_modes
 
 
-def _unused_bits(pixels: NDArray[np.uint8], word_bits: int, max_sample: int | None) -> int:
-    unused = 8 - int(pixels.max()).bit_length()
+def _unused_bits(pixels: NDArray[np.uint8], word_bits: int, picture: tiff.Picture | None) -> int:
+    unused, max_sample = 8 - int(pixels.max()).bit_length(), picture.max_sample if picture else None
     return max(unused, word_bits - max_sample.bit_length()) if max_sample else unused
 
 
@@ -273,34 +265,6 @@ def _grey_from_png(data: bytes, image: Image.Image, word_bits: int) -> NDArray[n
             grey = _grey(same, word_bits)
     png.check_sums(data)
     return grey
-
-
-def _from_jpeg(data: bytes, structure: Structure) -> Picture:
-    """Return the luma, unless libjpeg reports ``Corrupt JPEG data``; other warnings are of odd metadata."""
-    if structure.components == 4 and not structure.has_adobe:
-        raise ImageError(
-            "unsupported", "is CMYK JPEG that does not say how its inks are stored; write grey or RGB"
-        )
-    space = "CMYK" if structure.components == 4 else "GRAY"
-    flaw = None
-    try:
-        pixels = simplejpeg.decode_jpeg(data, colorspace=space, strict=True)
-    except ValueError as error:
-        said = str(error).lower()
-        padding = _PADDING.search(said)
-        if "premature end" in said:
-            raise ImageError("truncated", f"cannot be decoded: {_one_line(error)}", retry=True) from None
-        if "unsupported" in said or "not implemented" in said:
-            raise ImageError("unsupported", f"is JPEG that is not read: {_one_line(error)}") from None
-        if padding and int(padding[1]) <= _MAX_PADDING:
-            flaw = "padded"
-        elif "corrupt" in said:
-            raise
-        pixels = simplejpeg.decode_jpeg(data, colorspace=space, strict=False)
-    if space == "CMYK":  # Adobe's writers store the inks inverted
-        inks = Image.frombytes("CMYK", pixels.shape[1::-1], np.subtract(255, pixels).tobytes())
-        return Picture(np.array(inks.convert("L"), dtype=np.uint8), flaw)
-    return Picture(pixels[:, :, 0], flaw)
 
 
 def _grey_from_words(image: Image.Image, word_bits: int) -> NDArray[np.uint8]:

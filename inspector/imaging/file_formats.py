@@ -46,6 +46,7 @@ _DICOM_AT: Final = 128  # a preamble comes first, often of zeros (DICOM PS3.10, 
 # How a picture begins, somewhere behind another one. Two or three bytes alone would occur by chance.
 _SECOND: Final = re.compile(
     rb"\x89PNG\r\n\x1a\n|\xff\xd8\xff[\xc0-\xfe]|II[*+]\0|MM\0[*+]|GIF8[79]a"
+    rb"|RIFF.{4}WEBP|\0\0\0\x0c(?:jP  |JXL )\r\n\x87\n|\0{128}DICM"
     rb"|BM.{4}\0{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
     re.DOTALL,
 )
@@ -57,15 +58,13 @@ class FileFormat:
 
     Attributes:
         name: ``PNG``, ``JPEG``, ``BMP`` or ``TIFF``.
-        page: the number of its picture, of a TIFF that holds thumbnails too.
-        max_sample: the largest value that its pixels may have, if it says so.
         jpeg: the markers of a JPEG.
+        tiff: the picture of a TIFF.
     """
 
     name: str
-    page: int = 0
-    max_sample: int | None = None
     jpeg: jpeg.Structure | None = None
+    tiff: tiff.Picture | None = None
 
 
 def check(data: bytes, formats: Sequence[str]) -> FileFormat:
@@ -93,7 +92,7 @@ def check(data: bytes, formats: Sequence[str]) -> FileFormat:
         end = bmp.check(data)
     elif kind == "TIFF":
         picture = tiff.check(data)
-        found, end = FileFormat(kind, picture.page, picture.max_sample), picture.end
+        found, end = FileFormat(kind, tiff=picture), picture.end
     if end < len(data):
         _refuse_second_picture(data, end)
     return found

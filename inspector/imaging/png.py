@@ -19,6 +19,10 @@ from inspector.errors import ImageError
 _MAX_CHUNKS: Final = 100_000  # skipping them takes a second
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type (PNG specification, 11.2.1)
 _MAX_ROWS_BYTES: Final = 32 << 20  # 32 megapixels of grey: for a moment they are in memory four times
+_PIECE_BYTES: Final = 1 << 20  # rows that are inflated only to be counted
+_ADAM7: Final = (  # begin and step of each pass, across and down (8.2)
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
 _MAX_BLOCK_BYTES: Final = 0xFFFF  # the most that a stored block holds (RFC 1951, 3.2.4)
 
 
@@ -26,10 +30,23 @@ def end(png: bytes) -> int | None:
     """Return where the end chunk ends; None if it is not there in full.
 
     Raises:
-        ImageError: ``too_large``, more than ``_MAX_CHUNKS`` chunks.
+        ImageError: ``corrupt``, the header is not the first chunk or not the only one; ``multi_frame``, it
+            holds frames of an animation; ``unsupported``; or ``too_large``, more than ``_MAX_CHUNKS`` chunks.
     """
-    last = next((stop for name, _, stop in _chunks(png) if name == b"IEND"), None)
-    return None if last is None or last + 4 > len(png) else last + 4
+    if png[12:16] == b"CgBI":
+        raise ImageError("unsupported", "is Apple's own form of PNG (CgBI); write a standard PNG")
+    is_header_wrong = False
+    for number, (name, start, stop) in enumerate(_chunks(png)):
+        is_header_wrong |= (name == b"IHDR") != (number == 0)
+        if name == b"fdAT":
+            raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
+        if name == b"fcTL" and png[start + 4 : start + 20] != png[16:24] + bytes(8):
+            raise ImageError("unsupported", "is an animation whose frame is smaller than its picture")
+        if name == b"IEND" and is_header_wrong:
+            raise ImageError("corrupt", "has its header twice or too late", retry=True)
+        if name == b"IEND":
+            return stop + 4 if stop + 4 <= len(png) else None
+    return None
 
 
 def check_sums(png: bytes) -> None:
@@ -48,24 +65,53 @@ def with_stored_pixels(png: bytes) -> bytes | None:
     """Return the picture with its pixels stored instead of deflated; None if Pillow must read the original.
 
     Pillow reads the original if its rows are interlaced or take much memory, since Pillow inflates them piece
-    by piece. It also does if the pixels do not inflate to the size in the header, and then reports the fault.
+    by piece. It also does if the pixels are damaged, and then reports the fault.
+
+    Raises:
+        ImageError: ``truncated``, there are fewer rows than the header says. Pillow leaves them black.
     """
-    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", png[16:29])
-    if interlaced or colour not in _CHANNELS:
-        return None
-    size = height * (1 + (width * depth * _CHANNELS[colour] + 7) // 8)  # each row begins with a filter byte
-    if size > _MAX_ROWS_BYTES:
-        return None
+    size, is_interlaced = _bytes_of_rows(png[16:29])
     pixels = [(start, end) for name, start, end in _chunks(png) if name == b"IDAT"]
-    try:
-        inflater = isal_zlib.decompressobj()
-        rows = inflater.decompress(b"".join(png[start:end] for start, end in pixels), size)
-    except isal_zlib.error:  # type: ignore[misc]  # the stubs call it a value
-        return None
-    if len(rows) != size:
+    packed = b"".join(png[start:end] for start, end in pixels)
+    is_kept = not is_interlaced and size <= _MAX_ROWS_BYTES
+    rows = _inflated(packed, size, keep=is_kept)
+    if rows is None or not is_kept:
         return None
     head = png[: pixels[0][0] - 8]
     return b"".join((head, *_chunk(b"IDAT", _zlib_stored(rows)), *_chunk(b"IEND", [])))
+
+
+def _bytes_of_rows(header: bytes) -> tuple[int, bool]:
+    """Return the bytes of all rows without compression, and whether they are interlaced."""
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", header)
+    size = 0
+    for x, y, right, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -(-(width - x) // right), -(-(height - y) // down)
+        if columns > 0 and rows > 0:  # each row begins with a filter byte
+            size += rows * (1 + (columns * depth * _CHANNELS.get(colour, 1) + 7) // 8)
+    return size, bool(interlaced)
+
+
+def _inflated(packed: bytes, size: int, *, keep: bool) -> bytes | None:
+    """Return ``size`` bytes of rows, or none of them if they are not to be kept; None if they are damaged.
+
+    Raises:
+        ImageError: ``truncated``, the rows end too early.
+    """
+    inflater, count, rows = isal_zlib.decompressobj(), 0, b""
+    try:
+        while count < size and not inflater.eof:
+            step = size if keep else min(size - count, _PIECE_BYTES)
+            rows = inflater.decompress(inflater.unconsumed_tail or packed, step)
+            packed = b""
+            count += len(rows)
+            if not rows:
+                break
+    except isal_zlib.error:  # type: ignore[misc]  # the stubs call it a value
+        return None
+    if count < size and inflater.eof:
+        raise ImageError("truncated", "has fewer rows than its header says", retry=True)
+    return rows if count == size else None
 
 
 # Parts are joined once, since each copy of a frame's rows costs as much as hashing them.

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inspector.errors import ImageError
+from inspector.imaging.tiff_blocks import Blocks
 
 _MAX_PAGES: Final = 100  # directories that are read; a frame has one, and perhaps a thumbnail
 _MAX_VALUES: Final = 1 << 20  # numbers of one tag: a strip for each row of the largest frame is 65,535
@@ -36,7 +37,7 @@ _PHOTOMETRIC, _FILL_ORDER, _DESCRIPTION, _ORIENTATION, _SAMPLES, _ROWS_PER_STRIP
 _STRIP_OFFSETS, _STRIP_BYTES, _MAX_SAMPLE, _PLANES, _PREDICTOR = 273, 279, 281, 284, 317
 _TILE_WIDTH, _TILE_HEIGHT, _TILE_OFFSETS, _TILE_BYTES, _SUB_PAGES, _INK_SET = 322, 323, 324, 325, 330, 332
 _EXTRA, _SAMPLE_FORMAT, _COEFFICIENTS, _SUBSAMPLING, _BLACK_WHITE = 338, 339, 529, 530, 532
-_JPEG_START, _JPEG_BYTES = 513, 514
+_JPEG_START, _JPEG_BYTES, _JPEG_TABLES, _COLOUR_MAP, _PLANES_OF_STACK = 513, 514, 347, 320, 33629
 _IMAGE_DEPTH, _TILE_DEPTH, _RAW_VERSION = 32997, 32998, 50706
 _OTHER_DIRECTORIES: Final = (34665, 34853)  # of EXIF and GPS
 
@@ -45,6 +46,7 @@ _NUMBERS: Final = {
     3: "u2",
     4: "u4",
     6: "i1",
+    7: "u1",
     8: "i2",
     9: "i4",
     13: "u4",
@@ -144,11 +146,13 @@ class Picture:
         page: its number in the file.
         end: where the last byte that the file's own tags name ends.
         max_sample: the largest value of a pixel, if the file states it.
+        blocks: its strips or tiles.
     """
 
     page: int
     end: int
     max_sample: int | None
+    blocks: Blocks
 
 
 @dataclass(slots=True)
@@ -192,6 +196,14 @@ class _Page:
         return end
 
     @property
+    def places(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Where the strips or tiles begin, and how many bytes each has."""
+        tiled = _TILE_OFFSETS in self.tags
+        starts = self.tags.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, np.zeros(0))
+        counts = self.tags.get(_TILE_BYTES if tiled else _STRIP_BYTES, np.zeros(0))
+        return starts.astype(np.int64), counts.astype(np.int64)
+
+    @property
     def is_mask(self) -> bool:
         """Whether it says that it is a transparency mask of another page."""
         return bool(self.one(_SUBFILE_TYPE, 0) & 4)
@@ -206,17 +218,20 @@ def check(tiff: bytes) -> Picture:
     if tiff[:4] == b"MM\0+":
         raise ImageError("unsupported", "is big-endian BigTIFF; write it little-endian, or as a plain TIFF")
     reader = _Reader(tiff)
-    pages = reader.pages()
+    pages = reader.pages(reader.first)
+    if not pages:
+        raise ImageError("truncated", "has no directory of its picture yet", retry=True)
     number = _main_page(pages)
     page = pages[number]
     copies = [other for other in pages if other is not page]
-    copies += [reader.page(start) for start in page.all(_SUB_PAGES)[:_MAX_PAGES]]
+    copies += [other for start in page.all(_SUB_PAGES)[:_MAX_PAGES] for other in reader.pages(start)]
     if any(not (other.is_mask or _is_smaller(other, page)) for other in copies):
         raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
     _check_layout(page, reader.order)
     end = max(other.end_of_blocks for other in (page, *copies))
     end = max([end, *(reader.page(page.one(tag, 0)).end for tag in _OTHER_DIRECTORIES if page.one(tag, 0))])
-    return Picture(number, max(end, _end_of_pixels(page, tiff)), page.one(_MAX_SAMPLE, 0) or None)
+    blocks, end_of_pixels = _blocks(page, tiff)
+    return Picture(number, max(end, end_of_pixels), page.one(_MAX_SAMPLE, 0) or None, blocks)
 
 
 class _Reader:
@@ -227,13 +242,21 @@ class _Reader:
         self.order = "<" if tiff[:2] == b"II" else ">"
         self._is_big = tiff[2:4] in (b"+\0", b"\0+")
 
-    def pages(self) -> list[_Page]:
-        """Return the chain of directories; there is at least one.
+    @property
+    def first(self) -> int:
+        """Where the first directory begins.
+
+        Raises:
+            ImageError: ``truncated``.
+        """
+        return self._number(8, 8) if self._is_big else self._number(4, 4)
+
+    def pages(self, start: int) -> list[_Page]:
+        """Return the chain of directories from one on.
 
         Raises:
             ImageError: ``truncated``, ``corrupt`` or ``multi_frame``.
         """
-        start = self._number(8, 8) if self._is_big else self._number(4, 4)
         pages: list[_Page] = []
         starts: set[int] = set()
         while start:
@@ -244,8 +267,6 @@ class _Reader:
             starts.add(start)
             pages.append(self.page(start))
             start = pages[-1].next
-        if not pages:
-            raise ImageError("truncated", "has no directory of its picture yet", retry=True)
         return pages
 
     def page(self, start: int) -> _Page:
@@ -299,6 +320,10 @@ def _main_page(pages: list[_Page]) -> int:
         raise ImageError("multi_frame", "holds several pictures; write one picture to a file")
     number = own[0] if own else 0
     about = pages[number].description
+    if len(pages[number].tags.get(_PLANES_OF_STACK, ())) > 2:  # of MetaMorph: two numbers for each picture
+        raise ImageError(
+            "multi_frame", "holds a stack of pictures behind one page; write one picture to a file"
+        )
     images = re.search(rb"^images=(\d+)", about, re.MULTILINE) if about.startswith(b"ImageJ=") else None
     if (images and int(images[1]) > 1) or re.search(rb'"truncated": true', about):
         raise ImageError(
@@ -343,6 +368,11 @@ def _check_layout(page: _Page, order: str) -> None:
         raise _unsupported(f"with predictor {predictor} and compression {compression}")
     if photometric == _YCBCR:
         _check_ycbcr(page, compression)
+    colours = page.all(_COLOUR_MAP)
+    if photometric == _PALETTE and len(colours) != 3 * 256:
+        raise ImageError("corrupt", "has a palette that does not fit its pixels", retry=True)
+    if photometric == _PALETTE and 0 < max(colours) < 256:
+        raise _unsupported("with a palette of 8-bit colours; they must have 16 bits")
 
 
 def _check_samples(page: _Page, photometric: int, compression: int, order: str) -> None:
@@ -388,8 +418,8 @@ def _unsupported(what: str) -> ImageError:
 # --- whether the pixels are there ---------------------------------------------------------------------------
 
 
-def _end_of_pixels(page: _Page, tiff: bytes) -> int:
-    """Return where the pixels end.
+def _blocks(page: _Page, tiff: bytes) -> tuple[Blocks, int]:
+    """Return the strips or tiles, and where the last one ends.
 
     Raises:
         ImageError: ``truncated``, strips or tiles are missing, too short or past the file's end.
@@ -398,8 +428,7 @@ def _end_of_pixels(page: _Page, tiff: bytes) -> int:
     if not (width and height):
         raise ImageError("corrupt", "does not say how large its picture is", retry=True)
     tiled = _TILE_OFFSETS in page.tags
-    offsets = page.tags.get(_TILE_OFFSETS if tiled else _STRIP_OFFSETS, np.zeros(0)).astype(np.int64)
-    counts = page.tags.get(_TILE_BYTES if tiled else _STRIP_BYTES, np.zeros(0)).astype(np.int64)
+    offsets, counts = page.places
     block_width = page.one(_TILE_WIDTH, 0) if tiled else width
     block_height = page.one(_TILE_HEIGHT, 0) if tiled else min(page.one(_ROWS_PER_STRIP, height), height)
     if not (block_width and block_height):
@@ -414,14 +443,13 @@ def _end_of_pixels(page: _Page, tiff: bytes) -> int:
         raise ImageError("corrupt", "has more strips or tiles than its picture needs", retry=True)
     if (offsets <= 0).any() or (counts <= 0).any() or (offsets + counts > len(tiff)).any():
         raise ImageError("truncated", "ends before its last strip or tile", retry=True)
-    if page.one(_COMPRESSION, 1) == _JPEG:
-        for offset, count in zip(offsets.tolist(), counts.tolist(), strict=True):
-            if not tiff[offset : offset + count].rstrip(b"\0").endswith(b"\xff\xd9"):
-                raise ImageError("truncated", "has a strip or tile without its JPEG end mark", retry=True)
-    elif page.one(_COMPRESSION, 1) == _NO_COMPRESSION:
-        lines = np.full(blocks, block_height)
-        if not tiled:
-            lines.reshape(planes, rows)[:, -1] = height - (rows - 1) * block_height
-        if (counts < lines * math.ceil(block_width * samples * bits / 8)).any():
-            raise ImageError("truncated", "has strips that are shorter than their rows", retry=True)
-    return int((offsets + counts).max())
+    compression, row_bytes = page.one(_COMPRESSION, 1), math.ceil(block_width * samples * bits / 8)
+    lines = np.full(blocks, block_height)
+    if not tiled:
+        lines.reshape(planes, rows)[:, -1] = height - (rows - 1) * block_height
+    if compression == _NO_COMPRESSION and (counts < lines * row_bytes).any():
+        raise ImageError("truncated", "has strips that are shorter than their rows", retry=True)
+    view, tables = memoryview(tiff), page.tags.get(_JPEG_TABLES, np.zeros(0)).astype(np.uint8).tobytes()
+    coded = tuple(view[at : at + size] for at, size in zip(offsets.tolist(), counts.tolist(), strict=True))
+    found = Blocks(coded, compression, block_width, tuple(lines.tolist()), row_bytes, tables)
+    return found, int((offsets + counts).max())

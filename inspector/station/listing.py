@@ -21,20 +21,8 @@ IMAGE_SUFFIXES: Final = (
 _TEMPORARY_SUFFIXES: Final = (
     *(".tmp", "_tmp", ".temp", ".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload"),
     *(".upload", ".uploading", ".inprogress", ".in_progress", ".in.progress", ".incomplete", ".unfinished"),
-    *(
-        ".writing",
-        ".copying",
-        ".pending",
-        ".swp",
-        ".swx",
-        ".lock",
-        ".!ut",
-        ".!qb",
-        ".!sync",
-        ".bc!",
-        ".aria2",
-    ),
-    *(".gstmp", ".dtapart", ".fdmdownload", ".$$$", "~"),
+    *(".writing", ".copying", ".pending", ".downloading", ".swp", ".swx", ".crswap", ".lock", ".!ut", ".!qb"),
+    *(".!sync", ".bc!", ".aria2", ".gstmp", ".dtapart", ".fdmdownload", ".xltd", ".$$$", "~"),
 )
 _TEMPORARY_PREFIXES: Final = (".", "~$", "~syncthing~")  # hidden, or of an open document
 # Folders of NAS boxes, Windows and file systems: recycle bins, thumbnails, snapshots. They hold what a person
@@ -43,6 +31,7 @@ _SYSTEM_FOLDERS: Final = frozenset(
     {
         *("#recycle", "#snapshot", "~snapshot", "recycler", "recycled", "recycle bin", "lost+found"),
         *("system volume information", "network trash folder", "temporary items", "__macosx"),
+        *("thevolumesettingsfolder", "trashbox", "_nas_recycle_raid", "dfsrprivate", "_gsdata_", "found.000"),
     }
 )
 _SYSTEM_FOLDER_PREFIXES: Final = ("@", "$")  # @eaDir, @Recycle, @tmp; $RECYCLE.BIN

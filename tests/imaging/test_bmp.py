@@ -161,3 +161,43 @@ def test_a_header_that_states_no_size_is_enough() -> None:
     with pytest.raises(ImageError) as caught:
         decoder.decode(bytes(data[:-1]))
     assert (caught.value.reason, caught.value.retry) == ("truncated", True)
+
+
+def of_runs(packed: bytes, stated: int | None = None) -> bytes:
+    """A BMP of 8-bit grey whose pixels are packed by run lengths."""
+    palette = b"".join(bytes([value] * 3 + [0]) for value in range(256))
+    data = bytearray(bmp(RED, 8, packing=1, palette=palette, packed=packed))
+    if stated is not None:
+        struct.pack_into("<I", data, 2, stated)
+    return bytes(data)
+
+
+ROW = bytes([0, WIDTH]) + bytes(range(WIDTH)) + bytes(WIDTH % 2)
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason"),
+    [
+        (b"\0\0" + (ROW + b"\0\0") * (HEIGHT - 1) + b"\0\1", "unsupported"),
+        (ROW[:2] + ROW[2:] + b"\0\2\0\1" + (ROW + b"\0\0") * (HEIGHT - 1) + b"\0\1", "unsupported"),
+        (b"\x0a\x07\0\0" + (ROW + b"\0\0") * (HEIGHT - 1) + b"\0\1", "unsupported"),
+        (ROW * HEIGHT + b"\0\1", "corrupt"),
+        ((ROW + b"\0\0") * (HEIGHT - 2) + b"\0\1" + bytes(99), "truncated"),
+    ],
+    ids=["an empty row", "a jump", "a short row", "no ends of rows", "too few rows"],
+)
+def test_run_lengths_of_rows_that_are_not_full_are_refused(packed: bytes, reason: str) -> None:
+    """Pillow moves the rows behind an empty one, and wraps runs into the next row: other pixels."""
+    with pytest.raises(ImageError) as caught:
+        decoder.decode(of_runs(packed))
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("stated", [None, 0])
+def test_a_picture_behind_run_lengths_is_found(stated: int | None) -> None:
+    """The end of packed pixels is known from the pixels, also without the file's size in the header."""
+    one = of_runs((ROW + b"\0\0") * HEIGHT + b"\0\1", stated)
+    assert decoder.decode(one).shape == (HEIGHT, WIDTH)
+    with pytest.raises(ImageError) as caught:
+        decoder.decode(one + one)
+    assert caught.value.reason == "multi_frame"

@@ -42,6 +42,22 @@ def test_a_second_picture_behind_the_first_is_refused(first: str, second: str, b
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "second",
+    [
+        encode(np.dstack([OTHER] * 3), "WEBP"),
+        encode(OTHER, "GIF"),
+        b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(300),
+        bytes(128) + b"DICM" + bytes(300),
+    ],
+    ids=["WebP", "GIF", "JPEG 2000", "DICOM"],
+)
+def test_a_second_picture_of_a_format_that_is_not_read_is_refused_too(form: str, second: bytes) -> None:
+    """What follows the first picture is a picture even if the station reads no such format."""
+    assert refusal(encode(FRAME, form) + second).reason == "multi_frame"
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_picture_that_was_sent_again_from_the_middle_is_never_judged(form: str, share: float) -> None:
     """A part of a picture with the whole picture behind it, as a resumed upload leaves it, is refused."""

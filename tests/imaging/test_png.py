@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from inspector.errors import ImageError
 from inspector.imaging import decoder, png
 
 RANDOM = np.random.default_rng(0)
@@ -77,10 +78,8 @@ def test_every_filter_in_any_number_of_chunks(
     assert pixels_of(quick) == pixels_of(content)
 
 
-def test_rows_too_few_or_damaged_are_left_to_pillow() -> None:
-    """Pixels that do not inflate to the size in the header are left to Pillow."""
-    short = png_of(bytes(20 * 41), width=40, height=30)
-    assert png.with_stored_pixels(short) is None
+def test_damaged_pixels_are_left_to_pillow() -> None:
+    """Pixels that do not inflate are left to Pillow, which reports the fault."""
     whole = bytearray(png_of(bytes(RANDOM.integers(0, 256, 30 * 41, dtype=np.uint8)), width=40, height=30))
     whole[60:70] = bytes(10)
     assert png.with_stored_pixels(bytes(whole)) is None
@@ -155,3 +154,72 @@ def test_every_kind_of_pixel_is_read_by_the_specification(
         values = samples >> 8 if depth == 16 else samples * 255 // ((1 << depth) - 1)
     luma = values[..., :3] @ np.array([0.299, 0.587, 0.114]) if values.shape[2] > 2 else values[..., 0]
     assert np.abs(decoder.decode(data) - luma).max() <= 1
+
+
+@pytest.mark.parametrize("with_default", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_animation_is_several_pictures(count: int, with_default: bool) -> None:
+    """A PNG with frames behind its picture is refused, also if its list of frames comes late or is lost."""
+    frames = [Image.fromarray(np.full((30, 40), 50 * n, np.uint8)) for n in range(1 + count)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "PNG", save_all=True, append_images=frames[1:], default_image=with_default)
+    whole = stream.getvalue()
+    at = whole.index(b"acTL") - 4
+    for data in (whole, whole[:at] + whole[at + 20 :]):
+        with pytest.raises(ImageError) as caught:
+            decoder.decode(data)
+        assert (caught.value.reason, caught.value.retry) == ("multi_frame", False)
+
+
+def refusal_of(content: bytes) -> tuple[str, bool]:
+    """The reason of a refusal, and whether it is retried."""
+    with pytest.raises(ImageError) as caught:
+        decoder.decode(content)
+    return caught.value.reason, caught.value.retry
+
+
+@pytest.mark.parametrize("missing", [1, 41, 41 * 4])
+def test_fewer_rows_than_the_header_says_are_no_frame(missing: int) -> None:
+    """Pixels that end early, in a stream that is whole and has right checksums, are not filled with black."""
+    assert refusal_of(png_of(bytes(30 * 41 - missing), width=40, height=30)) == ("truncated", True)
+
+
+def test_fewer_rows_are_noticed_however_the_picture_is_stored() -> None:
+    """Interlaced pictures, and those too large to be inflated at once, are counted as well."""
+    image = Image.fromarray(RANDOM.integers(0, 256, (30, 40), dtype=np.uint8))
+    head = struct.pack(">IIBBBBB", 40, 30, 8, 0, 0, 0, 1)
+    passes = [np.asarray(image)[y::dy, x::dx] for y, x, dy, dx in _PASSES]
+    rows = b"".join(_rows(piece[..., None].astype(np.int64), 8) for piece in passes)
+    for count, reason in ((len(rows), None), (len(rows) - 21, "truncated")):
+        chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows[:count])), (b"IEND", b""))
+        content = SIGNATURE + b"".join(chunk(name, part) for name, part in chunks)
+        if reason:
+            assert refusal_of(content) == (reason, True)
+        else:
+            assert np.array_equal(decoder.decode(content), np.asarray(image))
+    large = bytes(2400 * (1 + 2400 * 8))
+    short = png_of(large[: -(1 + 2400 * 8)], width=2400, height=2400, depth=16, colour=6)
+    assert refusal_of(short) == ("truncated", True)
+
+
+def test_a_header_that_comes_twice_or_late_is_no_frame() -> None:
+    """The header is the first chunk and the only one: Pillow would take the size from the last."""
+    whole = png_of(bytes(30 * 41), width=40, height=30)
+    other = chunk(b"IHDR", struct.pack(">IIBBBBB", 40, 15, 8, 0, 0, 0, 0))
+    text = chunk(b"tEXt", b"by\0a camera")
+    for content in (whole[:33] + other + whole[33:], whole[:8] + text + whole[8:]):
+        assert refusal_of(content) == ("corrupt", True)
+
+
+def test_other_kinds_of_png_are_named_at_once() -> None:
+    """Apple's own form and a frame that is smaller than its picture are unsupported; a whole one is read."""
+    whole = png_of(bytes(30 * 41), width=40, height=30)
+    assert refusal_of(whole[:8] + chunk(b"CgBI", b"P\0 \6") + whole[8:]) == ("unsupported", False)
+    for height, is_read in ((30, True), (15, False)):
+        about = chunk(b"acTL", struct.pack(">II", 1, 0))
+        about += chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 40, height, 0, 0, 1, 1, 0, 0))
+        content = whole[:33] + about + whole[33:]
+        if is_read:
+            assert decoder.decode(content).shape == (30, 40)
+        else:
+            assert refusal_of(content) == ("unsupported", False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import logging
+import struct
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,13 @@ def test_tiffs_of_pillow_are_read() -> None:
             assert np.abs(decoder.decode(stream.getvalue()).astype(int) - FRAME).max() <= 1
 
 
+def test_a_palette_of_eight_bit_colours_is_refused() -> None:
+    """A palette whose colours go to 255 instead of 65,535 would be read as black."""
+    ramp = np.stack([np.arange(256)] * 3).astype(np.uint16)
+    assert refusal(written(photometric="palette", colormap=ramp)) == ("unsupported", False)
+    assert np.array_equal(decoder.decode(written(photometric="palette", colormap=ramp * 257)), FRAME)
+
+
 # --- several pictures in one file -------------------------------------------------------------------
 
 
@@ -152,6 +160,24 @@ def test_a_stack_behind_one_page_is_refused() -> None:
     assert refusal(stream.getvalue()) == ("multi_frame", False)
 
 
+def test_a_stack_of_metamorph_is_refused() -> None:
+    """MetaMorph names the planes of a stack in a tag of its only page."""
+    planes = [(33_629, 5, 2, (1, 1) * 2, True)]
+    assert refusal(written(extratags=planes)) == ("multi_frame", False)
+
+
+def test_a_picture_behind_a_page_below_a_page_is_refused() -> None:
+    """A directory that only a thumbnail below the main page leads to is found."""
+    data = bytearray(pages((FRAME, {"subifds": 1}), THUMBNAIL))
+    other = written(FRAME[::-1].copy())
+    below = struct.unpack_from("<I", data, data.index(struct.pack("<HHI", 330, 13, 1)) + 8)[0]
+    (count,) = struct.unpack_from("<H", data, below)
+    first = struct.unpack_from("<I", other, 4)[0] + len(data)
+    struct.pack_into("<I", data, below + 2 + 12 * count, first)
+    with pytest.raises(ImageError):
+        decoder.decode(bytes(data) + other)
+
+
 # --- files that are not whole -----------------------------------------------------------------------
 
 
@@ -172,3 +198,67 @@ def test_a_strip_that_is_shorter_than_its_rows_is_not_read(order: str) -> None:
     name = "little" if order == "<" else "big"
     at = data.index((279).to_bytes(2, name))  # StripByteCounts
     assert refusal(data[: at + 8] + (100).to_bytes(4, name) + data[at + 12 :]) == ("truncated", True)
+
+
+# --- damage that libtiff passes over ------------------------------------------------------------------
+
+
+NOISE = np.random.default_rng(3).integers(0, 256, (HEIGHT, 56), dtype=np.uint8)
+JPEGS: list[dict[str, Any]] = [{}, {"rowsperstrip": 16}, {"tile": (32, 32)}]
+
+
+@pytest.mark.parametrize("layout", JPEGS)
+def test_a_damaged_jpeg_strip_is_no_frame(layout: dict[str, Any]) -> None:
+    """A JPEG strip that lacks something, which libtiff fills with grey, is refused or sent to people."""
+    data = written(NOISE, compression="jpeg", **layout)
+    assert decoder.decode_picture(data).flaw is None
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        start, size = file.pages[0].dataoffsets[-1], file.pages[0].databytecounts[-1]
+    middle = start + size - size // 3
+    for damage in (b"\xff\xd9", bytes(40), b"\xff\xd3"):
+        broken = data[:middle] + damage + data[middle + len(damage) :]
+        try:
+            assert decoder.decode_picture(broken).flaw == "padded"
+        except ImageError as error:
+            assert error.reason in ("truncated", "corrupt", "multi_frame")
+
+
+def test_a_jpeg_strip_of_too_few_rows_is_no_frame() -> None:
+    """A strip whose JPEG is smaller than the strip would leave rows black."""
+    data = written(NOISE, compression="jpeg", rowsperstrip=HEIGHT)
+    small = written(NOISE[:16], compression="jpeg", rowsperstrip=16)
+    with tifffile.TiffFile(io.BytesIO(small)) as file:
+        start, size = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        at, room = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    strip = small[start : start + size].ljust(room, b"\0")
+    assert refusal(data[:at] + strip + data[at + room :]) == ("truncated", True)
+
+
+def test_a_padded_jpeg_strip_makes_a_frame_flawed() -> None:
+    """Stray bytes before the end mark of a strip send the frame to people, as those of a JPEG do."""
+    data = bytearray(written(NOISE, compression="jpeg", rowsperstrip=HEIGHT))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        start, size = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+        entry = file.pages[0].tags[279].offset
+    strip = data[start : start + size - 2] + bytes(5) + b"\xff\xd9"
+    struct.pack_into("<I", data, entry + 8, len(data))
+    at = struct.unpack_from("<HHII", data, entry)
+    assert at[0] == 279
+    struct.pack_into("<I", data, entry + 8, len(strip))
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        struct.pack_into("<I", data, file.pages[0].tags[273].offset + 8, len(data))
+    picture = decoder.decode_picture(bytes(data + strip))
+    assert picture.flaw == "padded"
+
+
+@pytest.mark.parametrize("layout", [{}, {"rowsperstrip": 7}, {"tile": (32, 32)}, {"predictor": True}])
+def test_a_deflated_strip_that_fails_its_checksum_is_no_frame(layout: dict[str, Any]) -> None:
+    """Flipped bits in deflated pixels are noticed by their checksum, which libtiff does not read."""
+    data = written(NOISE, compression="zlib", **layout)
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        start, size = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    for at in (start + size - 1, start + size // 2, start + size - 9):
+        broken = bytearray(data)
+        broken[at] ^= 1
+        assert refusal(bytes(broken)) == ("corrupt", True)

@@ -1028,6 +1028,14 @@ def _deliver(path: Path, outside: Path, way: str, content: str) -> Callable[[], 
             "x.png.!ut",
             "x.png.aria2",
         ),
+        *(
+            "x.png.downloading",
+            "x.png.crswap",
+            "x.png.xltd",
+            "x.png.ffs_tmp",
+            ".in.x.png.",
+            "x.png.ocTid9.part",
+        ),
         *("x.png.FilePart", "x.png~", "~$x.png", ".x.png.Ab12Cd", "x.png.swp", "x.png_tmp", "x.png.gstmp"),
     ],
 )
@@ -1119,6 +1127,7 @@ def test_ignored_names_stay_and_are_not_counted(
             "System Volume Information",
             "lost+found",
         ),
+        *("trashbox", "_NAS_Recycle_RAID", "TheVolumeSettingsFolder", "DfsrPrivate", "_gsdata_", "FOUND.000"),
         *("#snapshot", "Network Trash Folder", ".@__thumb", ".Trash-1000", "RECYCLER", "__MACOSX"),
     ],
 )
