@@ -5,9 +5,10 @@
 
 The files are dropped into the folder of a real daemon, which must survive all of them. Then the audit of
 ``make chaos`` compares the sent files with the ledger and the disk. The archived file of every verdict is
-decoded again by the rules of its own format (``missing_pixels.py``), and all its pixels must be there.
-Sound files of unusual kinds go along, and each must have its own outcome. At the end the grey values of a
-sample of TIFF layouts are compared with tifffile's.
+decoded again by the rules of its own format (``missing_pixels.py``), and all its pixels must be there. Its
+grey values are compared with those of a decoder that the station does not use (``second_decoders.py``). Sound
+files of unusual kinds go along (``unusual_files.py``): each must have its own outcome, and its own grey
+values if it is judged. At the end the grey values of a sample of TIFF layouts are compared with tifffile's.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ import audit
 import typer
 from camera import Camera, Frame, renamed, wait_for_camera
 from missing_pixels import missing_pixels
-from mutations import mutants, unusual
+from mutations import SUFFIXES, mutants
 from rich.console import Console
 from rich.table import Table
 from rig import Rig, databases, progress_bars, tiny_artifact, work_folder  # lets the tests' parts be found
+from second_decoders import grey_levels_off
 from tiff_layouts import grey_by_tifffile, layouts
+from unusual_files import GREY, unusual
 
 from inspector.errors import ImageError
 from inspector.imaging import decoder
@@ -57,9 +60,11 @@ def main(
             problems += [f"in part: {line}" for line in judged_in_part(rig)]
             if said := [line for line in rig.log.read_text().splitlines() if "Traceback" in line]:
                 problems.append(f"{len(said)} tracebacks in {rig.log}")
-            problems += [f"undamaged: {line}" for line in wrongly_taken(rig, kinds)]
-            print_outcomes(rig, kinds)
-        problems += [f"grey values: {line}" for line in wrong_grey_values(count // 10, seed)]
+            problems += [f"undamaged: {line}" for line in wrongly_taken(rig)]
+            compared, wrong = compared_with_second_decoders(rig)
+            problems += [f"grey values: {line}" for line in wrong]
+            print_outcomes(rig, kinds, compared)
+        problems += [f"grey values: {line}" for line in wrong_layouts(max(count // 10, 100), seed)]
         console.print(f"{count / seconds:.0f} files per second; {len(problems)} problems")
         for line in problems[:40]:
             console.print(line, markup=False)
@@ -72,7 +77,11 @@ def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
     kinds: dict[str, str] = {}
 
     def source() -> Iterator[Frame]:
-        for mutant in (*unusual(), *mutants(count, seed)):
+        for file in unusual():
+            form = file.name.rpartition(".")[2]
+            kinds[file.name] = f"none ({form if form in SUFFIXES.values() else 'other'})"
+            yield file.name, file.content
+        for mutant in mutants(count, seed):
             kinds[mutant.name] = mutant.kind
             yield mutant.name, mutant.content
 
@@ -102,26 +111,46 @@ def judged_in_part(rig: Rig) -> list[str]:
     return [f"{name}: {what}" for name, what in found if what]
 
 
-def wrongly_taken(rig: Rig, kinds: dict[str, str]) -> list[str]:
-    """Undamaged, unusual files with another outcome than the one in their kind's name."""
-    outcomes = {
-        name: (verdict if reason == "padded" else "judged") if verdict else reason
-        for name, verdict, reason in rig.rows(
-            "SELECT source_name, verdict, reason FROM inspection"
-            " UNION ALL SELECT source_name, NULL, reason FROM quarantine"
-        )
-    }
-    wanted = {
-        name: kind.removeprefix("unusual ") for name, kind in kinds.items() if kind.startswith("unusual")
-    }
-    return [
-        f"{name}: {outcomes.get(name)} instead of {want}"
-        for name, want in wanted.items()
-        if outcomes.get(name) != want
-    ]
+def wrongly_taken(rig: Rig) -> list[str]:
+    """Undamaged, unusual files with another outcome than their own, or other grey values."""
+    outcomes: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for name, verdict, reason, path in rig.rows(
+        "SELECT source_name, verdict, reason, archive_path FROM inspection"
+        " UNION ALL SELECT source_name, NULL, reason, NULL FROM quarantine"
+    ):
+        outcomes[name] = (verdict if reason == "padded" else "judged") if verdict else reason
+        paths[name] = path
+    wrong = []
+    for file in unusual():
+        if outcomes.get(file.name) != file.outcome:
+            wrong.append(f"{file.name}: {outcomes.get(file.name)} instead of {file.outcome}")
+        elif paths[file.name]:
+            pixels = decoder.decode((rig.archive / paths[file.name]).read_bytes())
+            off = abs(pixels.astype(int) - GREY).max()
+            if off > file.off:
+                wrong.append(f"{file.name}: {off} grey levels off")
+    return wrong
 
 
-def wrong_grey_values(count: int, seed: int) -> list[str]:
+def compared_with_second_decoders(rig: Rig) -> tuple[set[str], list[str]]:
+    """The names of judged images that a second decoder reads too, and those with other grey values there."""
+    compared, wrong = set(), []
+    for name, path in rig.rows("SELECT source_name, archive_path FROM inspection"):
+        content = (rig.archive / path).read_bytes()
+        try:
+            off = grey_levels_off(content, decoder.decode(content))
+        except ImageError as error:
+            wrong.append(f"{name}: judged, but {error}")
+            continue
+        if off is not None:
+            compared.add(name)
+        if off:
+            wrong.append(f"{name}: {off:.0f} grey levels off")
+    return compared, wrong
+
+
+def wrong_layouts(count: int, seed: int) -> list[str]:
     """TIFF layouts, a sample, whose grey values are not tifffile's although the decoder takes them."""
     wrong = []
     for layout in random.Random(seed).sample(list(layouts()), count):
@@ -141,18 +170,19 @@ def wrong_grey_values(count: int, seed: int) -> list[str]:
     return wrong
 
 
-def print_outcomes(rig: Rig, kinds: dict[str, str]) -> None:
-    """Print the outcomes of each kind of damage."""
+def print_outcomes(rig: Rig, kinds: dict[str, str], compared: set[str]) -> None:
+    """Print the outcomes of each kind of damage, and how many judged images a second decoder has read."""
     outcomes: dict[str, Counter[str]] = {}
+    seconds = Counter(kinds[name] for name in compared)
     for name, reason in rig.rows(
         "SELECT source_name, 'judged' FROM inspection UNION ALL SELECT source_name, reason FROM quarantine"
     ):
         outcomes.setdefault(kinds[name], Counter())[reason] += 1
-    table = Table("damage", "files", "judged", "set aside", title="Outcomes")
+    table = Table("damage", "files", "judged", "compared", "set aside", title="Outcomes")
     for kind, counts in sorted(outcomes.items()):
         judged = counts.pop("judged", 0)
         aside = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
-        table.add_row(kind, str(judged + counts.total()), str(judged), aside)
+        table.add_row(kind, str(judged + counts.total()), str(judged), str(seconds[kind]), aside)
     console.print(table)
 
 

@@ -93,10 +93,14 @@ def _bmp(content: bytes) -> str | None:
 
 
 def _tiff(content: bytes) -> str | None:
-    """The strips inside the file hold all rows; packed strips are left to the decoder."""
+    """The strips inside the file hold all rows; tiles and packed strips are left to the decoder."""
+    if content[2:4] in (b"+\0", b"\0+"):  # BigTIFF has other directories
+        return None
     tags = _tags(content)
+    if (tags.get(259) or (1,))[0] == 7:
+        return _jpeg_strips(content, tags)
     size = tags.get(256), tags.get(257)
-    if (tags.get(259) or (1,))[0] != 1 or not all(size):
+    if (tags.get(259) or (1,))[0] != 1 or not all(size) or 324 in tags:
         return None
     width, height = size[0][0], size[1][0]
     bits = sum(tags.get(258) or (1,) * (tags.get(277) or (1,))[0])  # of one pixel
@@ -108,6 +112,17 @@ def _tiff(content: bytes) -> str | None:
     return None if there >= expected else f"{there} of {expected} bytes of pixels"
 
 
+def _jpeg_strips(content: bytes, tags: dict[int, tuple[int, ...]]) -> str | None:
+    """Each strip or tile, with the tables that all share, decodes without a warning."""
+    tables = bytes(tags.get(347, ()))
+    starts, counts = tags.get(324) or tags.get(273, ()), tags.get(325) or tags.get(279, ())
+    for start, count in zip(starts, counts, strict=False):
+        strip = content[start : start + count]
+        if said := _jpeg(tables[:-2] + strip[2:] if tables else strip):
+            return said
+    return None
+
+
 def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
     """The whole-number tags of the first directory."""
     order = "<" if content[:2] == b"II" else ">"
@@ -116,7 +131,7 @@ def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
     tags: dict[int, tuple[int, ...]] = {}
     for number in range(min(count, (len(content) - directory - 2) // 12)):
         tag, kind, length, _ = struct.unpack_from(f"{order}HHII", content, directory + 2 + 12 * number)
-        form = {1: "B", 3: "H", 4: "I"}.get(kind)
+        form = {1: "B", 3: "H", 4: "I", 7: "B"}.get(kind)
         if form is None or length > len(content):
             continue
         at = directory + 2 + 12 * number + 8

@@ -1,20 +1,17 @@
-"""Damaged images, as a broken disk, line or camera makes them from valid PNG, JPEG, BMP and TIFF files."""
+"""Damaged images, as a broken disk, line or camera makes them from valid files of many kinds."""
 
 from __future__ import annotations
 
-import functools
 import io
 import random
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-import imagecodecs
 import numpy as np
-import tifffile
-from numpy.typing import NDArray
 from PIL import Image
+from unusual_files import unusual
 
 ODD_NUMBERS: Final = (
     *(0, 1, 2, 7, 8, 128, 256),
@@ -37,15 +34,16 @@ def mutants(count: int, seed: int) -> Iterator[Mutant]:
     base = bases(seed)
     for number in range(count):
         suffix, content = chance.choice(base)
-        way = chance.choice([*_HARM_TO_ANY_FILE, _HARM_BY_FORMAT[suffix]])
+        way = chance.choice([*_HARM_TO_ANY_FILE, *_HARM_BY_FORMAT.get(suffix, ())])
         damaged = bytes(way(chance, bytearray(content)))
         if chance.random() < 0.2:  # damage often comes in pairs
             damaged = bytes(chance.choice(_HARM_TO_ANY_FILE)(chance, bytearray(damaged)))
-        yield Mutant(f"m{number}.{suffix}", damaged, f"{suffix} {way.__name__.strip('_')}")
+        form = suffix if suffix in _HARM_BY_FORMAT else "other"
+        yield Mutant(f"m{number}.{suffix}", damaged, f"{form} {way.__name__.strip('_')}")
 
 
 def bases(seed: int) -> list[tuple[str, bytes]]:
-    """Valid files of all four formats, in the modes and compressions that cameras write."""
+    """Valid files: twice what cameras write, in all modes and compressions, and once each unusual file."""
     noise = np.random.default_rng(seed).integers(0, 256, (120, 100), dtype=np.uint8)
     ramp = (np.add.outer(np.arange(120), np.arange(100)) % 200 + 20).astype(np.uint8)  # compresses well
     files = []
@@ -71,52 +69,7 @@ def bases(seed: int) -> list[tuple[str, bytes]]:
             stream = io.BytesIO()
             image.save(stream, kind, **options)
             files.append((SUFFIXES[kind], stream.getvalue()))
-    return files
-
-
-@functools.cache
-def unusual() -> tuple[Mutant, ...]:
-    """Sound files of unusual kinds; the kind says what has to become of each."""
-    grey = np.add.outer(np.arange(120), np.arange(100)).astype(np.uint8)
-    words, other = grey.astype(np.uint16), grey[::-1].copy()
-    png, jpg, bmp, plain = (_encoded(grey, kind) for kind in ("PNG", "JPEG", "BMP", "TIFF"))
-    tiffs = {
-        "planes.tif": (
-            _by_tifffile(np.stack([words] * 3), photometric="rgb", planarconfig="separate"),
-            "unsupported",
-        ),
-        "signed.tif": (_by_tifffile(grey.astype(np.int8)), "unsupported"),
-        "packed10.tif": (_by_tifffile(words, bitspersample=10), "unsupported"),
-        "bigtiff.tif": (_by_tifffile(words, bigtiff=True, byteorder=">"), "unsupported"),
-        "two.tif": (_by_tifffile(np.stack([grey, other])), "multi_frame"),
-        "dim.tif": (_by_tifffile(words, extratags=[(281, 3, 1, 4095, True)]), "judged"),
-    }
-    others = {
-        "12bit.jpg": (imagecodecs.jpeg8_encode(words << 4, bitspersample=12), "unsupported"),
-        "film.dcm": (bytes(128) + b"DICM" + bytes(1000), "unsupported"),
-        "padded.jpg": (jpg[:-2] + bytes(5) + jpg[-2:], "REVIEW"),
-        "blocks.jpg": (jpg + bytes(512), "judged"),
-        "two.png": (png + _encoded(other, "PNG"), "multi_frame"),
-        "two.jpg": (jpg + bytes(64) + _encoded(other, "JPEG"), "multi_frame"),
-        "two.bmp": (bmp + _encoded(other, "BMP"), "multi_frame"),
-        "twice.tif": (plain + _encoded(other, "TIFF"), "multi_frame"),
-        "again.bmp": (bmp[:3000] + bmp, "multi_frame"),
-    }
-    return tuple(
-        Mutant(name, content, f"unusual {outcome}") for name, (content, outcome) in (tiffs | others).items()
-    )
-
-
-def _encoded(pixels: NDArray[np.uint8], kind: str) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, kind)
-    return stream.getvalue()
-
-
-def _by_tifffile(pixels: NDArray[Any], **options: Any) -> bytes:
-    stream = io.BytesIO()
-    tifffile.imwrite(stream, pixels, **{"photometric": "minisblack", "metadata": None, **options})
-    return stream.getvalue()
+    return files * 2 + [(file.name.rpartition(".")[2], file.content) for file in unusual()]
 
 
 # --- damage to any file -------------------------------------------------------------------------------------
@@ -240,6 +193,17 @@ def _jpeg(chance: random.Random, data: bytearray) -> bytearray:
     return data
 
 
+def _jpeg_end(chance: random.Random, data: bytearray) -> bytearray:
+    """Put a few bytes before the last end mark, or take a few away."""
+    end = data.rfind(b"\xff\xd9")
+    count = chance.choice((1, 2, 3, 7, 8, 9, 60))
+    if end > count and chance.random() < 0.5:
+        del data[end - count : end]
+    elif end > 0:
+        data[end:end] = chance.choice((bytes(count), b"\x55" * count, chance.randbytes(count)))
+    return data
+
+
 def _bmp(chance: random.Random, data: bytearray) -> bytearray:
     """Put an odd number into a header field: size, offset, width, height, bits, packing, colours."""
     at, form = chance.choice(
@@ -262,6 +226,8 @@ def _bmp(chance: random.Random, data: bytearray) -> bytearray:
 
 def _tiff(chance: random.Random, data: bytearray) -> bytearray:
     """Change tag, type, count or value of a directory entry, or the position of the directory."""
+    if data[2:4] in (b"+\0", b"\0+"):  # BigTIFF has other directories
+        return _header(chance, data)
     order = "<" if data[:2] == b"II" else ">"
     (directory,) = struct.unpack_from(f"{order}I", data, 4)
     (count,) = struct.unpack_from(f"{order}H", data, directory)
@@ -274,4 +240,4 @@ def _tiff(chance: random.Random, data: bytearray) -> bytearray:
     return data
 
 
-_HARM_BY_FORMAT: Final = {"png": _png, "jpg": _jpeg, "bmp": _bmp, "tif": _tiff}
+_HARM_BY_FORMAT: Final = {"png": (_png,), "jpg": (_jpeg, _jpeg_end), "bmp": (_bmp,), "tif": (_tiff,)}
