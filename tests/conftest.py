@@ -44,6 +44,7 @@ _SLOW_FILES = [
     "reports/test_page_html",
     "reports/test_production",
     "reports/test_query",
+    "review/test_samples",
     "review/test_verdicts",
     "station/test_daemon",
     "station/test_lost_ledger",

@@ -1,4 +1,4 @@
-"""Human verdicts: added and never changed, imports of whole CSV files, fair random samples."""
+"""Human verdicts: added and never changed, and imports of whole CSV files."""
 
 from __future__ import annotations
 
@@ -7,62 +7,21 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledger_samples import SECOND_US, START_US, inspected, sha
+from ledger_samples import inspected
 from sqlalchemy.engine import URL
 from stations import Station
 from typer.testing import CliRunner
+from verdict_samples import drawn, fill, force, rows
 
 from inspector.commands.cli import app
 from inspector.errors import StationError, UsageError
-from inspector.ledger import database
 from inspector.ledger.store import Store
-from inspector.records import InForce, Review, Verdict
-from inspector.review.verdicts import draw, mistakes, read_csv
-
-CLASSES = [
-    {"name": "good weld", "role": "accept"},
-    {"name": "burn through", "role": "defect"},
-    {"name": 'a "hole"; or two', "role": "defect"},
-]
-
-
-def force(store: Store) -> InForce:
-    """Return an artifact that knows :data:`CLASSES`."""
-    return store.in_force(
-        metadata=json.dumps({"classes": CLASSES}),
-        artifact_sha256=sha("artifact"),
-        name="weldnet",
-        version="1",
-        settings_json="{}",
-    )
-
-
-def fill(store: Store, images: int = 12) -> None:
-    """Record images an hour apart, with the verdicts PASS, FAIL, REVIEW, PASS and so on."""
-    kinds = [Verdict.PASS, Verdict.FAIL, Verdict.REVIEW]
-    items = [
-        inspected(
-            f"{n}.png",
-            verdict=kinds[n % 3],
-            label="good weld" if n % 3 == 0 else "burn through",
-            inspected_us=START_US + n * 3600 * SECOND_US,
-            part=f"P{n % 2}",
-        )
-        for n in range(images)
-    ]
-    store.record(items, force(store))
-
-
-def rows(url: URL, sql: str) -> list[tuple[Any, ...]]:
-    """Return the rows of a query."""
-    with database.reading(url) as engine, database.transaction(engine) as connection:
-        return [tuple(row) for row in connection.execute(sa.text(sql))]
+from inspector.records import Review, Verdict
+from inspector.review.verdicts import mistakes, read_csv
 
 
 @pytest.fixture
@@ -276,67 +235,6 @@ def test_a_thousand_verdicts_are_checked_and_written(store: Store, url: URL) -> 
     assert mistakes(url, [*reviews, Review(2000, "ann", Verdict.PASS)])[-1] == "there is no inspection 2000"
     assert store.record_reviews(reviews) == 1001
     assert rows(url, "SELECT count(*) FROM review") == [(1001,)]
-
-
-# --- samples ---------------------------------------------------------------------------------------------
-
-
-def drawn(url: URL) -> list[int]:
-    """Return the images of all samples."""
-    return [row[0] for row in rows(url, "SELECT inspection_id FROM audit_sample ORDER BY id")]
-
-
-def test_the_same_seed_draws_the_same_images_everywhere(url_of: Callable[[str], URL]) -> None:
-    """The same seed draws the same images on either back end; another seed draws others."""
-    chosen = []
-    for backend, seed in (("sqlite", 5), ("postgresql", 5), ("sqlite", 6)):
-        url = url_of(backend)
-        with Store.open(url, "cell-1", seam_gap_s=300) as store:
-            fill(store, 300)
-            assert draw(store, url, 20, seed=seed).population == 100
-        chosen.append(drawn(url))
-        assert rows(url, "SELECT DISTINCT seed, population FROM audit_sample") == [(seed, 100)]
-    assert chosen[0] == chosen[1] != chosen[2]
-    assert len(set(chosen[0])) == 20
-
-
-def test_draws_meet_every_pass_image_once_and_nothing_else(store: Store, url: URL) -> None:
-    """Repeated draws put each PASS image of this station into one sample; after the last one draw refuses."""
-    fill(store, 30)
-    with Store.open(url, "cell-2", seam_gap_s=300) as other:
-        fill(other, 9)
-    sizes = [draw(store, url, 4, seed=seed).drawn for seed in range(3)]
-    assert sizes == [4, 4, 2]
-    assert sorted(drawn(url)) == [
-        row[0]
-        for row in rows(
-            url, "SELECT id FROM inspection WHERE verdict = 'PASS' AND station_id = 1 ORDER BY id"
-        )
-    ]
-    with pytest.raises(UsageError, match="no data: there is no PASS image outside the earlier samples"):
-        draw(store, url, 4, seed=9)
-
-
-def test_every_image_has_the_same_chance(store: Store, url: URL) -> None:
-    """Over many seeds every PASS image is drawn about equally often."""
-    fill(store, 90)  # 30 PASS images
-    counts = dict.fromkeys(
-        (row[0] for row in rows(url, "SELECT id FROM inspection WHERE verdict = 'PASS'")), 0
-    )
-
-    class Noting(Store):
-        """A ledger that counts the drawn images and records none, so that each draw is the first."""
-
-        def record_sample(self, chosen: Any, *, seed: int, population: int) -> None:
-            for number in chosen:
-                counts[number] += 1
-
-    with Noting.open(url, "cell-1", seam_gap_s=300) as noting:
-        for seed in range(200):
-            draw(noting, url, 6, seed=seed)
-    # 200 draws of 6 of 30: 40 each, standard deviation 5.7; five of them is one in a million.
-    assert sum(counts.values()) == 1200
-    assert all(12 < count < 68 for count in counts.values())
 
 
 def test_a_sample_is_of_the_period_and_part(weld_inspect: Callable[..., str], url: URL) -> None:
