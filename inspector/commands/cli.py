@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,11 +28,22 @@ app = typer.Typer(
 
 def main() -> None:
     """Run a command; an expected error becomes one line on stderr and an exit status, without a traceback."""
+    _use_utf8()
     try:
         app()
     except StationError as error:
         sys.stderr.write(f"weld-inspect: {error}\n")
         sys.exit(error.exit_status)
+
+
+def _use_utf8() -> None:
+    """Start again in Python's UTF-8 mode if the locale has another encoding.
+
+    The ledger's paths are UTF-8. In a Latin-1 locale the same text would become other bytes on the disk. The
+    process keeps its number, so a service manager notices nothing.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 
 @app.command()

@@ -32,6 +32,7 @@ from inspector.station.archive import Archive
 from inspector.upkeep import clock
 
 _SAMPLE: Final = 8  # images of each folder to decode, which takes half a second
+_DEMONSTRATION: Final = "synthetic"  # name of the recipe for synthetic frames, and of its artifacts
 
 
 class Level(StrEnum):
@@ -173,6 +174,11 @@ def _artifact(settings: Settings) -> str:
     opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
     Classifier(opened, settings.thresholds)
     about = opened.metadata
+    if about.name == _DEMONSTRATION:
+        raise _Note(
+            f"{settings.artifact} is the demonstration's network, which has only seen synthetic frames; "
+            "train one on this camera's frames before a verdict counts"
+        )
     return (
         f"{settings.artifact}: {about.name} {about.version}, {len(about.classes)} classes, "
         f"{about.width}×{about.height}, golden frames agree"
@@ -181,8 +187,18 @@ def _artifact(settings: Settings) -> str:
 
 def _clock(settings: Settings) -> str:
     clock.is_not_before(settings.artifact)
+    notes = []
     if not clock.clock_is_synchronized():
-        raise _Note("no time source: times in rows will drift; 'timedatectl set-ntp true', or install chrony")
+        notes.append(
+            "no time source: times in rows will drift; 'timedatectl set-ntp true', or install chrony"
+        )
+    if (here := clock.other_zone(settings.zone)) is not None:
+        notes.append(
+            f"timezone is {settings.timezone}, but this machine's clock shows {here}; correct timezone "
+            "before the first image if the shop uses another one, because day and shift in rows never change"
+        )
+    if notes:
+        raise _Note("; ".join(notes))
     return f"synchronized; the calendar is {settings.timezone}"
 
 
@@ -222,7 +238,10 @@ def _names(settings: Settings) -> str:
     waiting = listing.waiting_files(drop, subfolders=settings.subfolders, ignore=settings.ignore)
     names = [file_names.to_text(path.relative_to(drop)) for path in waiting]
     if settings.name_pattern is None:
-        return "name_pattern is not set: rows have no camera, part or seam"
+        raise _Note(
+            "name_pattern is not set: rows have no part, seam or camera, and the reports on those are empty; "
+            "set it before the first image, because rows are never changed"
+        )
     pattern = re.compile(settings.name_pattern)
     if not names:
         raise _Note("the drop folder has no file to try name_pattern on; check again after the first image")

@@ -332,3 +332,36 @@ def test_a_file_of_somebody_else_is_a_usage_error() -> None:
         for file, what in zip(files, ("its folder", "its folder", "this file"), strict=True):
             assert f"{file}: this user may not use {what}" in ran.stdout, ran.stderr
             file.parent.chmod(0o755)
+
+
+def test_a_reader_without_the_right_to_write_reads_a_stopped_stations_sqlite(tmp_path: Path) -> None:
+    """SQLite's own files beside the database are gone then, and such a reader cannot make them."""
+    script = (
+        "import os, sys\n"
+        "import sqlalchemy as sa\n"
+        "from inspector.ledger import database\n"
+        "if os.geteuid() == 0: os.setresuid(65534, 65534, 65534)\n"
+        "with database.reading(sys.argv[1]) as engine, database.transaction(engine) as connection:\n"
+        "    print(connection.execute(sa.text('SELECT count(*) FROM inspection')).scalar())\n"
+    )
+    with tempfile.TemporaryDirectory() as name:  # not below tmp_path, which other users cannot enter
+        file = Path(name) / "q.db"
+        migrate(f"sqlite:///{file}")
+        with Store.open(f"sqlite:///{file}", "cell-1", seam_gap_s=300) as store:
+            store.record([inspected()], in_force(store))
+        file.chmod(0o444)
+        Path(name).chmod(0o555)
+        command = [sys.executable, "-c", script, f"sqlite:///{file}"]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False)
+        Path(name).chmod(0o755)
+        assert ran.stdout.strip() == "1", ran.stderr
+
+
+def test_a_station_that_starts_under_such_a_reader_is_noticed(tmp_path: Path) -> None:
+    """What it read may be half of a change, so the command is to be run again."""
+    file = tmp_path / "q.db"
+    ledger = sqlite.LedgerFile(file, immutable=True)
+    ledger.require()
+    (tmp_path / "q.db-wal").touch()
+    with pytest.raises(StoreUnavailable, match="has begun to write to it; run the command again"):
+        ledger.require()

@@ -504,3 +504,16 @@ def test_frames_that_leave_their_upper_bits_unused_are_reported_once(on_sqlite: 
     assert on_sqlite.once()["inspected"] == 3
     [(detail,)] = on_sqlite.rows("SELECT detail FROM event WHERE kind = 'unused_bits'")
     assert "data.bit_depth=12" in detail
+
+
+def test_a_locale_that_is_not_utf8_changes_no_path(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """In an ASCII locale each name keeps its bytes in the archive, and reconcile in UTF-8 finds all files."""
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    for n, name in enumerate(("Naht-ü.png", "焊缝.png")):
+        station.put(name, seed=n)
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = station.command("once", **locale)
+    assert done.returncode == 0, done.stderr
+    assert {Path(name).name.split(".")[0] for name in station.files(station.archive)} == {"Naht-ü", "焊缝"}
+    assert station.reconcile()["unaccounted"] == 0
+    assert station.command("reconcile", **locale).returncode == 0

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tiny_runs import epochs, only_json, weld_train, write_recipe
 from trainer_samples import class_folders
 
@@ -207,3 +208,19 @@ def test_ctrl_c_ends_with_130_and_says_how_to_resume(folder: Path, tmp_path: Pat
     assert rest.splitlines()[-1].startswith("weld-train: stopped; the same command resumes")
     assert "Traceback" not in rest
     assert (out / "checkpoints" / "teacher-1.pt").is_file()
+
+
+def test_a_locale_that_is_not_utf8_changes_no_path(folder: Path, tmp_path: Path) -> None:
+    """In an ASCII locale the names in a CSV lead to the same files as in a UTF-8 locale."""
+    label = min(path.name for path in (folder / "data").iterdir())
+    Image.new("L", (80, 80), 128).save(tmp_path / "Naht-ü.png")
+    (tmp_path / "labels.csv").write_text(f"path,label\nNaht-ü.png,{label}\n", encoding="utf-8")
+    ran = subprocess.run(
+        [*COMMAND, "evaluate", folder / "out" / "weldnet.pt", "--data", tmp_path / "labels.csv", "--json"],
+        env=ENVIRONMENT | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert only_json(ran.stdout)["n"] == 1

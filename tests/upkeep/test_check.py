@@ -10,8 +10,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from watchdog.observers import inotify_c
 from inspector import filesystems, permissions, resources
 from inspector.errors import FolderError, UsageError
 from inspector.settings import load
+from inspector.upkeep import clock
 from inspector.upkeep.check import Finding, Level, findings
 
 _OTHER = "nobody"  # an account that every Linux has
@@ -109,6 +112,38 @@ def test_the_pattern_is_tried_on_the_names_that_are_there(
     finding = found(station)["names"]
     assert finding.level is level
     assert says in finding.detail
+
+
+def test_what_cannot_be_changed_later_is_noted(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+):
+    """No name_pattern, the demonstration's network and a time zone other than the machine's are notes."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    monkeypatch.setattr(clock, "clock_is_synchronized", lambda: False)
+    try:
+        url = url_of("sqlite")
+        result = found(Station(tmp_path, tiny, url))
+        assert (result["names"].level, result["clock"].level) == (Level.NOTE, Level.NOTE)
+        assert "set it before the first image" in result["names"].detail
+        assert "no time source" in result["clock"].detail
+        assert "timezone is UTC, but this machine's clock shows CET" in result["clock"].detail
+        monkeypatch.setattr(clock, "clock_is_synchronized", lambda: True)
+        assert result["artifact"].level is Level.OK
+        demo = resources.folder("deploy") / "demo" / "weldnet-synthetic.pt"
+        result = found(Station(tmp_path, demo, url, timezone="Europe/Berlin", others_may_write=True))
+        assert result["clock"].level is Level.OK
+        assert result["artifact"].level is Level.NOTE
+        assert "has only seen synthetic frames" in result["artifact"].detail
+        monkeypatch.setenv("TZ", "UTC")  # a server's clock says nothing about the shop's calendar
+        time.tzset()
+        assert clock.other_zone(ZoneInfo("Europe/Berlin")) is None
+        monkeypatch.setenv("TZ", "Europe/London")  # UTC in winter only
+        time.tzset()
+        assert clock.other_zone(ZoneInfo("UTC")) == "BST"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_full_disk_and_a_clock_that_is_behind_are_wrong(

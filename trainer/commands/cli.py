@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -229,7 +231,12 @@ def synth(
 
 
 def main() -> None:
-    """Entry point of ``weld-train``."""
+    """Entry point of ``weld-train``, which starts again in Python's UTF-8 mode if the locale is another one.
+
+    The paths in a data folder's JSON or CSV are UTF-8. In a Latin-1 locale they would name other bytes.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and "utf8" not in sys._xoptions:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
     app()
 
 
