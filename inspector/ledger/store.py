@@ -238,6 +238,18 @@ class Store:
         with database.transaction(self._writers) as connection:
             connection.execute(statements.removal_insert(arrivals, outcome, _now_us()))
 
+    def record_returned(self, path: str) -> None:
+        """Write that a file never came to its recorded path in the quarantine: it is a new arrival, or gone.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        here = schema.arrival.c.station_id == self._station_id
+        there = (schema.arrival.c.path == path) & schema.arrival.c.quarantine_id.is_not(None)
+        with database.transaction(self._writers) as connection:
+            ids = list(connection.scalars(sa.select(schema.arrival.c.id).where(here, there)))
+            connection.execute(statements.removal_insert(ids, Outcome.REQUEUED, _now_us()))
+
     def record_event(self, kind: str, detail: str) -> None:
         """Write an event of the station: ``start``, ``stop``, ``outage`` and others.
 

@@ -258,12 +258,16 @@ class Daemon:
             self._record_one_by_one(recorded, error)
             return
         self.metrics.count_rows(rows)
+        counted: list[Inspected | Duplicate | Quarantined] = []
         for item, row in recorded:
-            if not self._move(item.taken, row.place, row.final_path):
+            moved = self._move(item.taken, row.place, row.final_path)
+            if moved is Moved.FAILED:
                 self._unmoved[item.taken.key] = item.taken.path
+            if not _is_returned(row.place, moved):
+                counted.append(row)
             if not isinstance(row, Quarantined):  # a warning has already named it
                 images_log.info("%s", line_about(row))
-        self.totals.count(rows)
+        self.totals.count(counted)
 
     def _record_one_by_one(self, recorded: Sequence[Recorded], error: RowRefused) -> None:
         """Try each row alone after a refusal, so that only the refused image is set aside."""
@@ -281,23 +285,25 @@ class Daemon:
     def _move_late(self, taken: TakenFile, place: Place, path: str) -> bool:
         """Move a file that was recorded earlier; return whether this run has to count it now."""
         is_counted = taken.key in self._unmoved
-        is_moved = self._move(taken, place, path)
-        if is_moved:
+        moved = self._move(taken, place, path)
+        if moved is not Moved.FAILED:
             self._unmoved.pop(taken.key, None)
-        return is_moved and not is_counted
+        return moved is not Moved.FAILED and not _is_returned(place, moved) and not is_counted
 
-    def _move(self, taken: TakenFile, place: Place, path: str) -> bool:
-        """Move a recorded file; return False if it stays, is read again later, and then goes to that path."""
+    def _move(self, taken: TakenFile, place: Place, path: str) -> Moved:
+        """Move a recorded file; one that fails stays, is read again later, and then goes to that path."""
         arrival = taken.arrival
         moved = self.outages.run(lambda: self.archive.deliver(taken, place, path))
         taken.close()
         if moved is Moved.FAILED:
             self._postpone(arrival, "move_failed", path)
-            return False
+            return moved
         if moved is not Moved.MOVED:
             self.events.add(f"move_{moved.value}", f"{arrival.source_name} to {path}")
+        if _is_returned(place, moved):
+            self.outages.run(lambda: self.store.record_returned(path))
         self.intake.release(arrival, taken.source.stamp)
-        return True
+        return moved
 
     def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:
         """Try a file again after a growing pause, for as long as it takes; the first failure is an event."""
@@ -382,3 +388,11 @@ class Daemon:
 
 def _done(futures: dict[Future[R], V]) -> list[Future[R]]:
     return [future for future in futures if future.done()]
+
+
+def _is_returned(place: Place, moved: Moved) -> bool:
+    """Whether a file never came to the quarantine: it is a new arrival now, or gone.
+
+    It was recorded without bytes that could be rescued, because it could not be opened.
+    """
+    return place is Place.QUARANTINE and moved in (Moved.CHANGED, Moved.GONE)

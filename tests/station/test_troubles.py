@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from disks import filled, small_disk
@@ -19,11 +20,15 @@ from stations import Station, frame
 from typer.testing import CliRunner
 
 from inspector.commands.cli import app
-from inspector.errors import StationError
+from inspector.errors import ImageError, StationError
+from inspector.imaging.source import TakenFile, unread_source
 from inspector.ledger import database
-from inspector.ledger.store import migrate
+from inspector.ledger.store import Store, migrate
+from inspector.records import Arrival, Quarantined
+from inspector.station import daemon as daemon_module
 from inspector.station import outages, renames
 from inspector.station.intake import Intake
+from inspector.station.reading import Frame, Unreadable, read
 
 
 @pytest.fixture
@@ -252,3 +257,38 @@ def test_a_file_that_could_not_move_at_first_is_counted_once(
     left = 0 if moves_at_last else 1
     figures = on_sqlite.once()
     assert [figures[key] for key in ("seen", "inspected", "duplicates", "pending")] == [left, left, 0, 0]
+
+
+@pytest.mark.parametrize("fate", ["repaired", "taken away"])
+def test_an_unreadable_file_that_changes_before_its_move_leaves_no_row_without_a_file(
+    on_sqlite: Station, monkeypatch: pytest.MonkeyPatch, fate: str
+):
+    """A file that could not be opened, and is another one a moment later, is accounted for by its new row."""
+    first = [True]
+
+    def read_first_in_vain(arrival: Arrival, *words: Any) -> Frame | Unreadable:
+        if first.pop() if first else False:
+            return Unreadable(
+                TakenFile(arrival, unread_source(arrival.path), None), ImageError("unreadable", "in vain")
+            )
+        return read(arrival, *words)
+
+    record = Store.record
+
+    def change_after_record(store: Store, rows: Any, in_force: Any) -> list[int]:
+        numbers = record(store, rows, in_force)
+        if any(isinstance(row, Quarantined) for row in rows):
+            path = on_sqlite.drop / "w.png"
+            os.utime(path, (1e9, 1e9)) if fate == "repaired" else path.unlink()
+        return numbers
+
+    monkeypatch.setattr(daemon_module, "read", read_first_in_vain)
+    monkeypatch.setattr(Store, "record", change_after_record)
+    on_sqlite.put("w.png", seed=1)
+    totals = [on_sqlite.once(), on_sqlite.once()]
+    inspected = fate == "repaired"
+    assert sum(one["inspected"] for one in totals) == inspected
+    assert sum(one["quarantined"] for one in totals) == 0
+    found = on_sqlite.reconcile()
+    assert (found["seen"], found["inspected"], found["quarantined"]) == (inspected, inspected, 0)
+    assert found["unaccounted"] == 0
