@@ -236,6 +236,8 @@ def _rescue(content: bytes, mtime_ns: int, root: Path, target: Path) -> Moved:
             os.fsync(stream.fileno())
         with folders.parent(half, root) as folder_fd:
             renames.out_of(folder_fd, half.name, target)
+        with contextlib.suppress(OSError), folders.parent(target, root) as folder_fd:
+            os.fsync(folder_fd)  # unlike a move, a rescue cannot be repeated after a power cut
     except FileExistsError:
         return Moved.TAKEN
     except OSError as error:

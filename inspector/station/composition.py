@@ -79,6 +79,7 @@ def run(
         results = None
         if folder := settings.results_folder:
             results = open_while_it_works.enter_context(_results(folder, settings, station, recorded))
+            station.connect = partial(_connect_with_results, station.connect, results)
         if settings.metrics_port is not None and not only_present:
             probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
             about = _health(settings, station, probe, results.fault if results else lambda: None)
@@ -86,6 +87,17 @@ def run(
         totals = station.run()
     _record_last_events(station.events, settings)
     return totals
+
+
+def _connect_with_results(connect: Callable[[], Store], results: Results) -> Store:
+    """Open the ledger, and let the results note which rows were there before this run adds any."""
+    store = connect()
+    try:
+        results.note_first_start()
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _record_last_events(events: Events, settings: Settings) -> None:

@@ -2,9 +2,9 @@
 
 The ledger is the queue. The next result is that of the next arrival after a position, which is kept on disk.
 So nothing is held in memory, and a folder that is full, absent or hanging costs no result and no time of
-inspection. A result is written under a hidden name, flushed, and renamed; only then the position moves on.
-After a crash a few results are written again, under the same names with the same content. None is left out or
-incomplete.
+inspection. A result is written under a hidden name, flushed and renamed, and its folder is flushed. Only then
+the position moves on. After a crash or a power cut a few results are written again, under the same names with
+the same content. None is left out or incomplete.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sqlalchemy.engine import URL
 from inspector.errors import StationError
 from inspector.ledger import database
 from inspector.ledger.schema import arrival
+from inspector.ledger.schema import station as stations
 from inspector.records import NameParts
 from inspector.station import result_file
 from inspector.station.events import Events
@@ -38,19 +39,21 @@ log = logging.getLogger("weldnet")
 _RESULTS_PER_READ = 100  # then the position is saved: at most so many are written again after a crash
 _RETRY_S = 5.0  # a folder that failed is tried again this often
 _MAX_SILENCE_S = 10.0  # a network folder that has not answered for so long counts as hanging
+_NO_FLUSH_ERRNOS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # a share that can flush no folder
 _MAX_STOP_S = 5.0  # at the end, for the results that are left; others are written after the next start
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where writing goes on. Before the first result, that is what was recorded since the first start."""
+    """Where writing goes on. Before the first result, that is after the rows of the first start."""
 
     folder: str
     database: str  # without a password
-    since_us: int  # UTC epoch microseconds; used only while ``after`` is 0
-    after: int = 0  # the arrival whose result was written last
+    since_us: int  # UTC epoch microseconds; used only while ``after`` is 0; 0 for any time
+    after: int = 0  # the arrival whose result was written last, or the last one before the first start
     is_mount: bool | None = None  # whether the folder was a mount point then
     recorded_us: int = 0  # when that arrival was recorded; 0 in a position of an older version
+    opened_us: int = 0  # when the station first opened the ledger; 0 if ``after`` says which ledger it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +102,13 @@ class Results:
         self._ending = threading.Event()
         self._failure: _Failure | None = None
         self._busy_since: float | None = None
-        self._position = self._stored_position()
+        stored = self._stored_position()
+        self._is_first_start = stored is None
+        self._position = stored or self._fresh_position()
         self._engine: sa.Engine | None = None
         self._thread = threading.Thread(target=self._run, name="results", daemon=True)
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError):  # it is saved again with the first results
-            self._save_position(self._position)
         self._thread.start()
         return self
 
@@ -117,6 +120,42 @@ class Results:
         self._thread.join(_MAX_STOP_S)  # a thread that hangs in a share is left behind, as a daemon thread
         if self._thread.is_alive() or self._failure:
             log.warning("results_folder %s: missing results are written after the next start", self._folder)
+
+    def note_first_start(self) -> None:
+        """At the first start, begin behind the rows that are there; call it before this run adds one.
+
+        The clock cannot tell old rows from new ones: it may be ahead, and be corrected a minute later.
+
+        Raises:
+            SchemaError: the ledger has no schema.
+            StoreUnavailable: an outage.
+        """
+        if not self._is_first_start:
+            return
+        of_station = sa.select(stations.c.id, stations.c.first_opened_us).where(
+            stations.c.name == self._station
+        )
+        with database.reading(self._url) as engine, database.transaction(engine) as connection:
+            known = connection.execute(of_station).first()
+            newest = (
+                known
+                and connection.execute(
+                    sa.select(arrival.c.id, arrival.c.recorded_us)
+                    .where(arrival.c.station_id == known.id)
+                    .order_by(arrival.c.id.desc())
+                    .limit(1)
+                ).first()
+            )
+        if newest:
+            position = replace(self._position, after=newest.id, recorded_us=newest.recorded_us)
+        else:
+            position = replace(self._position, since_us=0, opened_us=known.first_opened_us if known else 0)
+        try:
+            self._save_position(position)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self._position_file, error.strerror)
+            self._position = position  # it is saved again with the first results
+        self._is_first_start = False
 
     def fault(self) -> str | None:
         """Return what is wrong with the folder, or None; safe for any thread."""
@@ -131,7 +170,8 @@ class Results:
 
     def _run(self) -> None:
         """Write results after each commit, and the remaining ones when the end is requested."""
-        self._woken.set()  # for results that the last run left
+        if not self._is_first_start:
+            self._woken.set()  # for results that the last run left
         while not self._ending.is_set():
             self._woken.wait()
             self._woken.clear()
@@ -166,6 +206,8 @@ class Results:
             OSError: the folder does not take a result.
             StationError: the database does not answer.
         """
+        if self._is_first_start:  # the ledger has not been opened in this run, which has added no row
+            return
         if self._engine is None:
             self._engine = database.engine(self._url, read_only=True)
         while some := self._read_next(self._engine):
@@ -175,6 +217,8 @@ class Results:
                 self._write(row)
                 self._busy_since = time.monotonic()
             last, is_mount = some[-1], os.path.ismount(self._folder)
+            _flush_names(self._folder)  # else a power cut could take results behind the position
+            self._busy_since = time.monotonic()
             self._save_position(
                 replace(self._position, after=last["id"], recorded_us=last["recorded_us"], is_mount=is_mount)
             )
@@ -184,9 +228,8 @@ class Results:
             if self._is_another_ledger(connection):
                 self._start_again()
             at = self._position
-            query = result_file.next_rows(
-                at.after, self._station, _RESULTS_PER_READ, since_us=None if at.after else at.since_us
-            )
+            since_us = None if at.after else at.since_us
+            query = result_file.next_rows(at.after, self._station, _RESULTS_PER_READ, since_us=since_us)
             return list(connection.execute(query).mappings())
 
     def _is_another_ledger(self, connection: sa.Connection) -> bool:
@@ -197,7 +240,8 @@ class Results:
         """
         at = self._position
         if not at.after:
-            return False
+            first = sa.select(stations.c.first_opened_us).where(stations.c.name == self._station)
+            return at.opened_us not in (0, connection.scalar(first))
         recorded_us = connection.scalar(sa.select(arrival.c.recorded_us).where(arrival.c.id == at.after))
         return recorded_us is None or at.recorded_us not in (0, recorded_us)
 
@@ -207,8 +251,8 @@ class Results:
         If the clock was ahead at the last result, go on from now.
         """
         at, now_us = self._position, time.time_ns() // 1000
-        since_us = min(at.recorded_us + 1, now_us) if at.recorded_us else at.since_us
-        self._save_position(replace(at, after=0, recorded_us=0, since_us=since_us))
+        since_us = min(at.recorded_us + 1, now_us) if at.recorded_us else at.since_us or now_us
+        self._save_position(replace(at, after=0, recorded_us=0, opened_us=0, since_us=since_us))
         self._events.add(
             "results_anew",
             "the database is another or an older one: results follow for images after the last result",
@@ -227,17 +271,21 @@ class Results:
 
     # --- position and failure -------------------------------------------------------------------------
 
-    def _stored_position(self) -> _Position:
-        fresh = _Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
+    def _fresh_position(self) -> _Position:
+        return _Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
+
+    def _stored_position(self) -> _Position | None:
+        """Return the position of the last run; None at the first start, or if the database is another one."""
+        fresh = self._fresh_position()
         try:
             stored = _Position(**json.loads(self._position_file.read_text(encoding="utf-8")))
         except FileNotFoundError:
-            return fresh
+            return None
         except (OSError, ValueError, TypeError) as error:
             log.warning("%s cannot be read, results are written from now on: %s", self._position_file, error)
-            return fresh
+            return None
         if stored.database != fresh.database:
-            return fresh
+            return None
         if stored.folder != fresh.folder:
             stored = replace(stored, folder=fresh.folder, is_mount=None)
         # If the ledger turns out to be another one, its results are written from this start on.
@@ -246,6 +294,7 @@ class Results:
     def _save_position(self, position: _Position) -> None:
         unfinished = self._position_file.with_name(f"{self._position_file.name}.new")
         _write_file(self._position_file, json.dumps(asdict(position)).encode(), unfinished)
+        _flush_names(self._position_file.parent)
         self._position = position
 
     def _note_failure(self, error: OSError) -> None:
@@ -273,3 +322,18 @@ def _write_file(path: Path, content: bytes, unfinished: Path) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise
+
+
+def _flush_names(folder: Path) -> None:
+    """Flush a folder's names to the disk, so that a rename in it survives a power cut."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # a folder that this user may write to and not list
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH_ERRNOS:
+            raise
+    finally:
+        os.close(descriptor)

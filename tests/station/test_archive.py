@@ -459,6 +459,24 @@ def test_a_rescue_overwrites_nothing(root: Path, archive: Archive) -> None:
     assert (root / "archive" / "weld.png").read_bytes() == b"another"
 
 
+def test_a_rescued_copy_and_its_name_are_flushed(
+    root: Path, archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the camera's file is another one, so nothing could make the copy again."""
+    flushed: list[tuple[Path, bool]] = []
+    target = root / "archive" / DAY / "weld.png"
+
+    def fsync(descriptor: int) -> None:
+        flushed.append((Path(f"/proc/self/fd/{descriptor}").readlink(), target.exists()))
+
+    weld = dropped(root)
+    with opened(weld) as taken:
+        replace(weld.path)
+        monkeypatch.setattr(os, "fsync", fsync)
+        assert archive.deliver(taken, Place.ARCHIVE, f"{DAY}/weld.png") is Moved.RESCUED
+    assert flushed == [(root / "archive" / ".rescue", False), (target.parent, True)]
+
+
 def test_a_file_that_was_never_opened_can_only_be_moved(root: Path, archive: Archive) -> None:
     """A FIFO that was taken away has no bytes to rescue."""
     path = root / "drop" / "x.png"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import signal
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +62,7 @@ class Teller:
             woken=self.woken,
         )
         with teller, Store.open(self.url, "cell-1", seam_gap_s=300, recorded=self.woken.set) as store:
+            teller.note_first_start()
             yield store, teller
 
     def written(self, number: int) -> list[dict[str, Any]]:
@@ -191,6 +194,96 @@ def test_rows_from_before_the_first_start_are_left_out(teller: Teller) -> None:
     with teller.at_work() as (store, _):
         store.record([inspected("c.png", **now())], in_force(store))
     assert [result["name"] for result in read(teller.folder)] == ["c.png"]
+
+
+_TWO_YEARS_US = 2 * 365 * 86_400 * 1_000_000
+
+
+@pytest.mark.parametrize("ahead_us", [_TWO_YEARS_US, -_TWO_YEARS_US])
+def test_a_wrong_clock_at_the_first_start_leaves_out_what_was_before_and_nothing_else(
+    teller: Teller, ahead_us: int
+) -> None:
+    """If the clock was ahead or behind at the first start and is right again, each new row has a result."""
+
+    def at(offset_us: int) -> dict[str, int]:
+        return {"inspected_us": time.time_ns() // 1000 + offset_us}
+
+    with Store.open(teller.url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected("old.png", **at(-ahead_us))], in_force(store))
+    with teller.at_work() as (store, _):
+        store.record([inspected("new.png", **at(-2 * ahead_us))], in_force(store))
+        assert [result["name"] for result in teller.written(1)] == ["new.png"]
+
+
+def test_a_clock_that_was_ahead_before_the_first_image_leaves_none_out(on_sqlite: Teller) -> None:
+    """On an empty ledger, too, images that a corrected clock dates before the first start have results."""
+    on_sqlite.folder.rmdir()
+    with on_sqlite.at_work() as (store, at_work):
+        past = time.time_ns() // 1000 - _TWO_YEARS_US
+        store.record([inspected("a.png", inspected_us=past)], in_force(store))
+        wait_for(lambda: at_work.fault() is not None)
+    on_sqlite.folder.mkdir()
+    with on_sqlite.at_work():
+        assert [result["name"] for result in on_sqlite.written(1)] == ["a.png"]
+
+
+def test_the_history_of_a_ledger_that_comes_after_the_first_start_is_left_out(
+    on_sqlite: Teller, tmp_path: Path
+) -> None:
+    """An empty ledger is replaced by the station's old one: results go on with new images."""
+    elsewhere = make_url(f"sqlite:///{tmp_path / 'old.db'}")
+    migrate(elsewhere)
+    with Store.open(elsewhere, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected("old.png")], in_force(store))
+    with on_sqlite.at_work():
+        pass
+    (tmp_path / "old.db").replace(str(make_url(on_sqlite.url).database))
+    with on_sqlite.at_work() as (store, _):
+        store.record([inspected("new.png", **now())], in_force(store))
+        assert [result["name"] for result in on_sqlite.written(1)] == ["new.png"]
+
+
+def test_the_position_moves_on_only_after_the_results_are_on_the_disk(
+    on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A result's bytes, its name, the position and its name are flushed in this order."""
+    flushed: list[tuple[str, int, int]] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_relative_to(on_sqlite.position.parent) and path.suffix not in (".db", ".db-wal"):
+            results_there = len(list(on_sqlite.folder.glob("*.json")))
+            position = json.loads(on_sqlite.position.read_text()) if on_sqlite.position.exists() else {}
+            name = "a result" if path.parent == on_sqlite.folder else path.name
+            flushed.append((name, results_there, position.get("after", -1)))
+        fsync(descriptor)
+
+    with on_sqlite.at_work() as (store, _):
+        monkeypatch.setattr(os, "fsync", note)
+        store.record([inspected("a.png", **now())], in_force(store))
+        on_sqlite.written(1)
+    root = on_sqlite.position.parent.name
+    assert flushed == [("a result", 0, 0), ("results", 1, 0), ("position.new", 1, 0), (root, 1, 1)]
+
+
+def test_a_folder_that_cannot_be_flushed_takes_results(
+    on_sqlite: Teller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that flushes no folder gets its results all the same."""
+    fsync = os.fsync
+
+    def refuse_folders(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with on_sqlite.at_work() as (store, at_work):
+        store.record([inspected(f"{n}.png", **now()) for n in range(2)], in_force(store))
+        assert len(on_sqlite.written(2)) == 2
+        wait_for(lambda: '"after": 2' in on_sqlite.position.read_text())
+        assert at_work.fault() is None
 
 
 def test_another_stations_images_are_left_out(on_sqlite: Teller) -> None:
