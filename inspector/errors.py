@@ -11,6 +11,7 @@ StationError                exit status 1: the work failed, nothing is lost
 │   │   └── StoreRefused    exit status 2: it answers, and refuses this user, password or database
 │   └── ArchiveUnavailable  no file can be moved: the disk is full, read-only or not there
 ├── RowRefused              a constraint of the database refuses one row: its image goes to quarantine
+│   └── RowOutdated         what the row refers to is no longer in the database: its image is judged again
 └── ImageError              one file cannot be inspected; it is retried or quarantined, never lost
 """
 
@@ -66,6 +67,10 @@ class StoreRefused(StoreUnavailable):
 
 class RowRefused(StationError):
     """The database answers, but a constraint refuses one row. Other rows do not have to wait for it."""
+
+
+class RowOutdated(RowRefused):
+    """A row refers to another one that is no longer there, since the database was restored in between."""
 
 
 class ImageError(StationError):

@@ -206,6 +206,8 @@ class InForce:
     station: str
     model_id: int
     settings_id: int
+    artifact_sha256: str  # of that model, in hex digits: a restored database may give its number to another
+    settings_sha256: str  # of those settings
 
 
 @dataclass(frozen=True, slots=True)

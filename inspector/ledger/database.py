@@ -104,12 +104,11 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         SchemaError: tables are missing or have another shape, or the file is no database.
         UsageError: the URL asks for something that the driver does not know.
     """
-    require_ledger = engine.get_execution_options().get("require_ledger", lambda: None)
     try:
         with engine.begin() as connection:
-            require_ledger()
+            require_ledger(engine)
             yield connection
-        require_ledger()  # a row in a file without a name is none
+        require_ledger(engine)  # a row in a file without a name is none
     except sa.exc.DBAPIError as error:
         translated = _translate(engine.url, error)
         if translated is None:
@@ -117,6 +116,20 @@ def transaction(engine: sa.Engine) -> Iterator[sa.Connection]:
         raise translated from error
     except sa.exc.TimeoutError as error:
         raise StoreUnavailable(f"{display(engine.url)}: no free connection: {error}") from error
+
+
+def require_ledger(engine: sa.Engine) -> None:
+    """Refuse to go on if a SQLite file has been deleted, replaced or overwritten since it was opened.
+
+    Raises:
+        StoreUnavailable: it has.
+    """
+    engine.get_execution_options().get("require_ledger", lambda: None)()
+
+
+def give_up(engine: sa.Engine) -> None:
+    """Never use this SQLite file again: its rows are others. A PostgreSQL server is taken as it is."""
+    engine.get_execution_options().get("give_up", lambda: None)()
 
 
 def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:

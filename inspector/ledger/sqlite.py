@@ -1,8 +1,8 @@
 """SQLite for the ledger: WAL mode, ``synchronous=FULL``, and a file that is known by device and inode.
 
 A commit survives a power cut. Readers open the file read-only. A fixed SQLite library is taken if one is
-installed. An engine works only on the file that its first connection opened: SQLite itself goes on writing to
-a file that has been deleted or replaced, and those rows cannot be read again.
+installed. An engine works only on the file that its first connection opened, see
+:mod:`inspector.ledger.ledger_file`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from sqlalchemy.engine import URL
 from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from inspector import filesystems
-from inspector.errors import SchemaError, StoreUnavailable, UsageError
+from inspector.errors import SchemaError, UsageError
+from inspector.ledger.ledger_file import LedgerFile, is_writer, wal
 
 log = logging.getLogger("weldnet")
 
@@ -53,67 +54,11 @@ def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
     return version < (3, 51, 3) and version[2] < backported.get(version[1], 1 << 30)
 
 
-class LedgerFile:
-    """The file of an engine, known by device and inode from its first connection on.
-
-    Args:
-        path: the file.
-        immutable: whether SQLite reads it without its ``-wal`` file, for a reader who cannot create one.
-    """
-
-    def __init__(self, path: Path, *, immutable: bool) -> None:
-        self._path = path
-        self._immutable = immutable
-        self._opened: tuple[int, int] | None = None
-
-    def connect(self, dialect: sa.Dialect, _record: Any, words: Any, named: Any) -> Any:
-        """Connect, and make sure which file was opened: it was there before and is there afterwards.
-
-        Raises:
-            StoreUnavailable: it is another file than that of the first connection.
-        """
-        self.require()  # to open another file beside the old one's -wal could destroy it
-        before = self._identity()
-        connection = dialect.connect(*words, **named)
-        opened = self._identity()
-        if opened is None or before not in (None, opened) or self._opened not in (None, opened):
-            connection.close()
-            raise self._gone()
-        self._opened = opened
-        return connection
-
-    def require(self) -> None:
-        """Refuse to go on if the path names another file, or none.
-
-        Raises:
-            StoreUnavailable: the file was replaced or deleted, or a program writes to it that was not there
-                before.
-        """
-        if self._opened is not None and self._identity() != self._opened:
-            raise self._gone()
-        if self._immutable and _wal(self._path).exists():
-            raise StoreUnavailable(f"{self._path}: a station has begun to write to it; run the command again")
-
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
-    def _gone(self) -> StoreUnavailable:
-        return StoreUnavailable(
-            f"{self._path}: the database file was deleted or replaced while it was open; put the old one "
-            f"back, or stop the service, remove {_wal(self._path).name}, put the right file there and "
-            "start again"
-        )
-
-
 def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     """Return an engine whose transactions begin with our own BEGIN, DDL included.
 
     Its execution option ``require_ledger`` is a function that raises if the file is no longer the one that
-    was opened.
+    was opened; ``give_up`` is one after which the other always raises.
 
     Raises:
         SchemaError: the file is missing and not to be created.
@@ -130,14 +75,14 @@ def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     mode = "ro" if read_only else "rwc" if create else "rw"
     query = {"timeout": str(_BUSY_TIMEOUT_S), **url.query, "mode": mode, "uri": "true"}
     # In WAL mode a reader, too, creates files beside the database unless a writer has them open.
-    immutable = read_only and not os.access(file.parent, os.W_OK) and not _wal(file).exists()
+    immutable = read_only and not os.access(file.parent, os.W_OK) and not wal(file).exists()
     if immutable:
         query["immutable"] = "1"
     engine = sa.create_engine(url.set(database=f"file:{quote(str(file))}", query=query), module=library)
     engine.url = url.set(database=str(file))  # what messages show
-    ledger = LedgerFile(file, immutable=immutable)
+    ledger = LedgerFile(file, library, immutable=immutable)
     sa.event.listen(engine, "do_connect", ledger.connect)
-    engine.update_execution_options(require_ledger=ledger.require)
+    engine.update_execution_options(require_ledger=ledger.require, give_up=ledger.give_up)
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -150,9 +95,12 @@ def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
-        mode = connection.get_execution_options().get("sqlite_begin", "DEFERRED")
-        connection.exec_driver_sql(f"BEGIN {mode}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if is_writer(connection) else "BEGIN DEFERRED")
+        if is_writer(connection):
+            ledger.begin(connection)
 
+    sa.event.listen(engine, "commit", ledger.before_commit)
+    sa.event.listen(engine, "checkin", ledger.after_commit)
     return engine
 
 
@@ -173,7 +121,3 @@ def _refuse_unusable(file: Path, *, read_only: bool, create: bool) -> None:
         raise SchemaError(f"{file}: there is no database yet; {RUN_MIGRATE}")
     if file.exists() and not os.access(file, os.R_OK if read_only else os.W_OK):
         raise UsageError(f"{file}: this user may not use this file; change its owner or database_url")
-
-
-def _wal(file: Path) -> Path:
-    return file.with_name(f"{file.name}-wal")

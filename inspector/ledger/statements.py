@@ -12,12 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from inspector.ledger.schema import arrival, inspection, quarantine, signed, station
+from inspector.ledger.schema import arrival, inspection, model, quarantine, settings, signed, station
 from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
 
 _MAX_ARRIVALS_PER_KEY = (
     16  # a file that is being moved is among the last; a camera may repeat a name for years
 )
+
+ARRIVAL_KEY = ("station_id", "path", "outcome", "recorded_us")  # columns that no two arrivals share
 
 Key = tuple[str, str | None]  # source_name, sha256
 Row = dict[str, Any]
@@ -159,6 +161,42 @@ def _pass_no(same_seam: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
         latest.order_by(c.pass_no.desc()).limit(1).scalar_subquery(),
         1,
     )
+
+
+@functools.cache
+def same_ledger(*, with_rules: bool, with_arrival: bool) -> sa.Select[Any]:
+    """Return a query that finds the station's row if the numbers in use still mean the same in the ledger.
+
+    Its parameters are the :func:`ledger_keys`.
+    """
+    key = sa.bindparam
+    query = sa.select(station.c.id).where(station.c.id == key("of_station"), station.c.name == key("of_name"))
+    if with_rules:
+        query = query.where(
+            sa.exists().where(model.c.id == key("of_model"), model.c.artifact_sha256 == key("of_artifact")),
+            sa.exists().where(settings.c.id == key("of_settings"), settings.c.sha256 == key("of_content")),
+        )
+    if with_arrival:
+        query = query.where(sa.exists().where(*(arrival.c[name] == key(name) for name in ARRIVAL_KEY)))
+    return query
+
+
+def ledger_keys(station_id: int, name: str, in_force: InForce | None, latest: Row | None) -> Row:
+    """Return the parameters of :func:`same_ledger`.
+
+    Args:
+        station_id: number of the station.
+        name: name of the station.
+        in_force: numbers of the artifact and the settings.
+        latest: the last arrival that was written, by the columns that no two arrivals share.
+    """
+    rules = in_force and {
+        "of_model": in_force.model_id,
+        "of_artifact": in_force.artifact_sha256,
+        "of_settings": in_force.settings_id,
+        "of_content": in_force.settings_sha256,
+    }
+    return {"of_station": station_id, "of_name": name} | (rules or {}) | (latest or {})
 
 
 def insert(dialect: str, table: sa.Table) -> Any:

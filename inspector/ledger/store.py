@@ -12,13 +12,15 @@ import json
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from inspector.errors import RowOutdated, StoreUnavailable
 from inspector.ledger import database, schema, statements
 from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
 
@@ -82,6 +84,7 @@ class Store:
         self._readers = engine
         self._writers = database.immediate(engine)
         self._recorded = recorded
+        self._latest: statements.Row | None = None  # the last arrival that was written, by its key
 
     @classmethod
     def open(
@@ -119,7 +122,9 @@ class Store:
             SchemaError: the ledger that is there now has no schema, an old or a newer one.
             StoreUnavailable: the outage lasts.
         """
+        database.require_ledger(self._readers)  # to close the old file could write to the one in its place
         self._readers.dispose()
+        self._latest = None
         self._station_id = _known_station(self._readers, self.station)
 
     def close(self) -> None:
@@ -156,9 +161,11 @@ class Store:
         content = json.loads(settings_json)
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
         described = {"name": name, "version": version, "metadata": json.loads(metadata), "first_used_us": now}
-        with database.transaction(self._writers) as connection:
+        with self._transaction(self._writers) as connection:
             return InForce(
                 station=self.station,
+                artifact_sha256=artifact_sha256,
+                settings_sha256=digest,
                 model_id=_id_of(connection, schema.model, {"artifact_sha256": artifact_sha256}, described),
                 settings_id=_id_of(
                     connection,
@@ -180,7 +187,7 @@ class Store:
         found: dict[statements.Key, list[Any]] = defaultdict(list)
         hashed = [key for key in keys if key[1] is not None]
         without_bytes = [name for name, sha256 in keys if sha256 is None]
-        with database.transaction(self._readers) as connection:
+        with self._transaction(self._readers) as connection:
             for batch in database.batches(hashed):
                 query = statements.latest_arrivals(len(batch))
                 for row in connection.execute(query, statements.arrival_keys(self._station_id, batch)):
@@ -209,9 +216,11 @@ class Store:
         Raises:
             StoreUnavailable: an outage; nothing was written or the answer was lost, so send the batch again.
             RowRefused: a constraint refuses one of the rows; nothing was written.
+            RowOutdated: the inspection of a duplicate is no longer there; nothing was written.
         """
-        ids, arrivals = [], []
-        with database.transaction(self._writers) as connection:
+        ids: list[int] = []
+        arrivals: list[statements.Row] = []
+        with self._transaction(self._writers, in_force) as connection:
             for item in batch:
                 reference, outcome = self._reference(connection, item, in_force)
                 ids.append(reference)
@@ -221,6 +230,8 @@ class Store:
             if arrivals:
                 insert = statements.insert(connection.dialect.name, schema.arrival)
                 connection.execute(insert.on_conflict_do_nothing(), arrivals)
+        if arrivals:
+            self._latest = {name: arrivals[-1][name] for name in statements.ARRIVAL_KEY}
         if self._recorded:
             self._recorded()
         return ids
@@ -235,7 +246,7 @@ class Store:
         Raises:
             StoreUnavailable: an outage; nothing was written or the answer was lost, so remove nothing.
         """
-        with database.transaction(self._writers) as connection:
+        with self._transaction(self._writers) as connection:
             connection.execute(statements.removal_insert(arrivals, outcome, _now_us()))
 
     def record_returned(self, path: str) -> None:
@@ -246,7 +257,7 @@ class Store:
         """
         here = schema.arrival.c.station_id == self._station_id
         there = (schema.arrival.c.path == path) & schema.arrival.c.quarantine_id.is_not(None)
-        with database.transaction(self._writers) as connection:
+        with self._transaction(self._writers) as connection:
             ids = list(connection.scalars(sa.select(schema.arrival.c.id).where(here, there)))
             connection.execute(statements.removal_insert(ids, Outcome.REQUEUED, _now_us()))
 
@@ -262,7 +273,7 @@ class Store:
             "detail": statements.clean(detail),
             "at_us": _now_us(),
         }
-        with database.transaction(self._writers) as connection:
+        with self._transaction(self._writers) as connection:
             connection.execute(schema.event.insert(), row)
 
     def record_reviews(self, reviews: Sequence[Review]) -> int:
@@ -276,7 +287,7 @@ class Store:
         """
         now, table = _now_us(), schema.review
         added = 0
-        with database.transaction(self._writers) as connection:
+        with self._transaction(self._writers) as connection:
             for item in reviews:
                 row = statements.review_row(item)
                 of_image = sa.select(table).where(table.c.inspection_id == item.inspection)
@@ -298,24 +309,58 @@ class Store:
             StoreUnavailable: an outage.
         """
         drawn = {"seed": seed, "population": population, "drawn_us": _now_us()}
-        with database.transaction(self._writers) as connection:
+        with self._transaction(self._writers) as connection:
             insert = statements.insert(connection.dialect.name, schema.audit_sample)
             connection.execute(
                 insert.on_conflict_do_nothing(),
                 [{"inspection_id": inspection} | drawn for inspection in chosen],
             )
 
+    @contextmanager
+    def _transaction(self, engine: sa.Engine, in_force: InForce | None = None) -> Iterator[sa.Connection]:
+        """Begin a transaction on the ledger that was opened, and on no other or older state of it.
+
+        A server may be restored while nothing is written, without an outage that a connection would notice.
+        The station's number and those in force may belong to others by then. After :meth:`reconnect` and
+        :meth:`in_force` they are right again.
+
+        Raises:
+            StoreUnavailable: an outage, or the ledger is another or an older one.
+        """
+        query = statements.same_ledger(with_rules=in_force is not None, with_arrival=self._latest is not None)
+        keys = statements.ledger_keys(self._station_id, self.station, in_force, self._latest)
+        with database.transaction(engine) as connection:
+            if connection.scalar(query, keys) is None:
+                database.give_up(engine)
+                raise StoreUnavailable(
+                    f"{database.display(engine.url)}: the database was restored or replaced while it was "
+                    "open; a service goes on by itself, other commands have to be run again"
+                )
+            yield connection
+
     def _reference(
         self, connection: sa.Connection, item: Inspected | Duplicate | Quarantined, in_force: InForce
     ) -> tuple[int, Outcome | None]:
         """Return the row that the item's arrival refers to, adding it if it is missing, and the outcome."""
         if isinstance(item, Duplicate):
-            return item.inspection, Outcome.DUPLICATE
+            return self._inspection_of(connection, item), Outcome.DUPLICATE
         if isinstance(item, Quarantined):
             row = statements.quarantine_row(item, station_id=self._station_id)
             key = {name: row.pop(name) for name in ("station_id", "path", "quarantined_us")}
             return _id_of(connection, schema.quarantine, key, row), Outcome.QUARANTINED
         return self._insert_inspection(connection, item, in_force)
+
+    def _inspection_of(self, connection: sa.Connection, item: Duplicate) -> int:
+        """Return the first judgement of a file, by its key: numbers may be others since it was looked up."""
+        c = schema.inspection.c
+        key = (c.station_id == self._station_id, c.source_name == item.arrival.source_name)
+        found = connection.scalar(sa.select(c.id).where(*key, c.sha256 == item.source.sha256))
+        if found is None:
+            raise RowOutdated(
+                f"{item.arrival.source_name}: its inspection {item.inspection} is gone, because the database "
+                "was restored; it is judged again"
+            )
+        return int(found)
 
     def _insert_inspection(
         self, connection: sa.Connection, item: Inspected, in_force: InForce

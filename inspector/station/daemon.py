@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inspector.errors import ImageError, RowRefused, Unavailable
+from inspector.errors import ImageError, RowOutdated, RowRefused, Unavailable
 from inspector.imaging.decoder import unused_bits_warning
 from inspector.imaging.source import TakenFile
 from inspector.ledger.store import Store
@@ -276,9 +276,9 @@ class Daemon:
                 self._record_and_move([one])
             return
         item = recorded[0][0]
-        if isinstance(item, Frame):
+        if isinstance(item, Frame) and not isinstance(error, RowOutdated):
             self._quarantine([Unreadable(item.taken, ImageError("row_refused", str(error)))])
-        else:  # its quarantine row is refused too: the file stays, and is tried again
+        else:  # its quarantine row is refused too, or it is no duplicate any more: it is read again
             item.taken.close()
             self._postpone(item.taken.arrival, "row_refused", str(error))
 

@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL, make_url
 from inspector import filesystems
 from inspector.errors import SchemaError, StoreRefused, StoreUnavailable, UsageError
 from inspector.ledger import database, sqlite
+from inspector.ledger.ledger_file import LedgerFile
 from inspector.ledger.store import Store, migrate
 
 KEY = ("a.png", sha("a.png"))
@@ -360,7 +361,7 @@ def test_a_reader_without_the_right_to_write_reads_a_stopped_stations_sqlite(tmp
 def test_a_station_that_starts_under_such_a_reader_is_noticed(tmp_path: Path) -> None:
     """What it read may be half of a change, so the command is to be run again."""
     file = tmp_path / "q.db"
-    ledger = sqlite.LedgerFile(file, immutable=True)
+    ledger = LedgerFile(file, sqlite.driver(), immutable=True)
     ledger.require()
     (tmp_path / "q.db-wal").touch()
     with pytest.raises(StoreUnavailable, match="has begun to write to it; run the command again"):

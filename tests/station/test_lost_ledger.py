@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from managers import Manager, manager, wait_until, working
+from ledger_samples import in_force, inspected, sha
+from managers import Manager, manager, running, wait_until, working
 from servers import demote_postgresql, postgresql_server, postgresql_url, standby_of
 from sqlalchemy.engine import URL
 from stations import Station
-from waiting import wait_for
+from waiting import HANG_S, wait_for
 
 from inspector.errors import StoreUnavailable
-from inspector.ledger import database
+from inspector.ledger import database, sqlite
 from inspector.ledger.store import Store, migrate
 from inspector.monitoring.health import DatabaseProbe
 
@@ -58,6 +65,192 @@ def test_images_wait_while_the_sqlite_file_is_another_one(
         "b.png",
     ]
     assert station.reconcile()["unaccounted"] == 0
+
+
+def test_images_wait_while_the_sqlite_file_is_overwritten(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], systemd: Manager
+) -> None:
+    """While a backup is copied over it no row is written and no image moves; after a restart all goes on."""
+    station = Station(tmp_path, tiny, url_of("sqlite"))
+    file = Path(str(station.url.database))
+    older, saved = file.read_bytes(), tmp_path / "saved.db"
+    with running(station.start()) as daemon:
+        systemd.expect("READY=1")
+        station.put("a.png", seed=1)
+        wait_until(station.is_idle, daemon)
+        with closing(connect(file)) as source, closing(connect(saved)) as target:
+            source.backup(target)
+        inode = file.stat().st_ino
+        file.write_bytes(older)  # as cp does
+        assert file.stat().st_ino == inode
+        station.put("b.png", seed=2)
+        assert "was overwritten while it was open; put the old one back" in systemd.expect("STATUS=outage")
+        assert station.files(station.drop) == {"b.png"}
+        assert len(station.files(station.archive)) == 1
+        daemon.terminate()
+        assert daemon.wait(HANG_S) == 0
+    for leftover in ("-wal", "-shm"):
+        file.with_name(f"{file.name}{leftover}").unlink(missing_ok=True)
+    saved.replace(file)
+    station.once()
+    names = station.rows("SELECT source_name FROM inspection ORDER BY id")
+    assert [row.source_name for row in names] == ["a.png", "b.png"]
+    assert station.reconcile()["unaccounted"] == 0
+
+
+@pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
+def test_a_checkpoint_by_hand_is_no_outage(url_of: Callable[[str], URL], mode: str) -> None:
+    """A shop's own backup script may call a checkpoint while the station works; both keep their locks."""
+    url = url_of("sqlite")
+    file = Path(str(url.database))
+    os.utime(file, (1e9, 1e9))
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected()], in_force(store))
+        before = file.stat().st_mtime_ns
+        with closing(connect(file)) as other:
+            assert other.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0
+        assert file.stat().st_mtime_ns != before
+        store.record([inspected("b.png")], in_force(store))
+        script = (
+            f"import sqlite3; sqlite3.connect({str(file)!r}, timeout=0).execute('PRAGMA journal_mode=DELETE')"
+        )
+        alone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert "database is locked" in alone.stderr, "the station's locks are gone"
+        store.record([inspected("c.png")], in_force(store))
+
+
+def test_stations_that_write_to_one_file_at_once_are_no_outage(url_of: Callable[[str], URL]) -> None:
+    """Each commit of one station moves pages into the file while the other station begins to write."""
+    url = url_of("sqlite")
+
+    def work(name: str) -> None:
+        with Store.open(url, name, seam_gap_s=300) as store:
+
+            @sa.event.listens_for(store._readers, "connect")
+            def _on_connect(connection: Any, _record: object) -> None:
+                connection.execute("PRAGMA wal_autocheckpoint=1")
+
+            store.reconnect()
+            force = in_force(store)
+            for n in range(100):
+                store.record([inspected(f"{n}.png")], force)
+
+    with ThreadPoolExecutor(2) as workers:
+        for done in [workers.submit(work, name) for name in ("cell-1", "cell-2")]:
+            done.result(HANG_S)
+
+
+def test_an_overwritten_file_that_is_put_back_as_it_was_is_used_again(url_of: Callable[[str], URL]) -> None:
+    """With its old bytes and time the file is the old one, and nothing was written in between."""
+    url = url_of("sqlite")
+    file = Path(str(url.database))
+    empty = file.read_bytes()
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        for n in range(3):
+            store.record([inspected(f"{n}.png")], force)
+        with closing(connect(file)) as other:
+            other.execute("PRAGMA wal_checkpoint(FULL)")
+        store.record_event("start", "")
+        right, changed = file.read_bytes(), file.stat()
+        file.write_bytes(empty)
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="overwritten"):
+                store.record([inspected("x.png")], force)
+            with pytest.raises(StoreUnavailable, match="overwritten"):
+                store.reconnect()
+        file.write_bytes(right)
+        os.utime(file, ns=(changed.st_atime_ns, changed.st_mtime_ns))  # as cp -p does
+        store.reconnect()
+        store.record([inspected("x.png")], in_force(store))
+        with closing(connect(file)) as other:
+            assert other.execute("SELECT count(*) FROM inspection").fetchone() == (4,)
+            assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_postgresql_that_was_restored_under_an_idle_station_is_noticed(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+) -> None:
+    """Numbers that belong to another station, artifact and settings by then are in no new row."""
+    station = Station(tmp_path, tiny, url_of("postgresql"))
+    name = str(station.url.database)
+    administer(station.url, f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+    with Store.open(station.url.set(database=f"{name}_backup"), "cell-9", seam_gap_s=300) as other:
+        other.record([inspected("theirs.png")], in_force(other))
+    with working(station.config) as daemon:
+        station.put("a.png", seed=1)
+        wait_until(station.is_idle, daemon)
+        # The pool of the daemon connects again without an error when it is needed next.
+        administer(
+            station.url,
+            f"DROP DATABASE {name} WITH (FORCE)",
+            f"ALTER DATABASE {name}_backup RENAME TO {name}",
+        )
+        station.put("b.png", seed=2)
+        wait_until(station.is_idle, daemon)
+    rows = station.rows(
+        "SELECT i.source_name, s.name AS station, m.artifact_sha256, t.content ->> 'station' AS settings"
+        " FROM inspection i JOIN station s ON s.id = i.station_id JOIN model m ON m.id = i.model_id"
+        " JOIN settings t ON t.id = i.settings_id WHERE i.source_name <> 'theirs.png'"
+    )
+    assert [tuple(row) for row in rows] == [("b.png", "cell-1", sha256(tiny), "cell-1")]
+    events = station.rows(
+        "SELECT e.kind, e.detail, s.name FROM event e JOIN station s ON s.id = e.station_id ORDER BY e.id"
+    )
+    assert {row.name for row in events} == {"cell-1"}
+    assert [row.kind for row in events] == ["outage", "stop"]
+    assert "was restored or replaced while it was open" in events[0].detail
+
+
+@pytest.mark.parametrize("lost", ["the last row", "the station's number"])
+def test_nothing_is_read_from_or_written_to_a_restored_postgresql(
+    url_of: Callable[[str], URL], lost: str
+) -> None:
+    """Look-ups and events, too, are refused until the store has connected again."""
+    url = url_of("postgresql")
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        store.record([inspected("a.png")], force)
+        store.record([inspected("b.png")], force)
+        if lost == "the last row":
+            without_triggers(url, "DELETE FROM arrival WHERE id = (SELECT max(id) FROM arrival)")
+        else:
+            without_triggers(url, "UPDATE station SET name = 'cell-9'")
+        for use in (
+            lambda: store.known([("a.png", sha("a.png"))]),
+            lambda: store.record_event("start", ""),
+            lambda: store.record([inspected("c.png")], force),
+            lambda: in_force(store),
+        ):
+            with pytest.raises(StoreUnavailable, match="restored or replaced"):
+                use()
+        store.reconnect()
+        store.record([inspected("c.png")], in_force(store))
+        assert count(url) == 3
+
+
+def test_a_duplicate_whose_first_judgement_was_lost_in_a_restore_is_judged_again(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between look-up and commit an outage may last for hours; the image is not refused, it is new."""
+    station = Station(tmp_path, tiny, url_of("postgresql"))
+    known = Store.known
+
+    def known_before_the_restore(store: Store, keys: Any) -> Any:
+        found = known(store, keys)
+        if found:
+            without_triggers(station.url, "DELETE FROM arrival", "DELETE FROM inspection")
+        return found
+
+    station.put("a.png", seed=1)
+    station.once()
+    monkeypatch.setattr(Store, "known", known_before_the_restore)
+    with working(station.config) as daemon:
+        station.put("a.png", seed=1)
+        wait_until(station.is_idle, daemon)
+    assert station.rows("SELECT outcome FROM arrival") == [("inspected",)]
+    assert count(station.url) == 1
+    assert station.rows("SELECT count(*) FROM quarantine") == [(0,)]
 
 
 def test_a_commit_into_a_file_without_a_name_is_no_commit(url_of: Callable[[str], URL]) -> None:
@@ -137,6 +330,38 @@ def test_a_server_that_becomes_read_only_is_left_for_a_new_connection(url_of: Ca
         store.record_event("start", "")
         with store._readers.connect() as connection:
             assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() != first
+
+
+def connect(file: Path) -> Any:
+    """Connect as another program does, with the same library: two would break each other's locks."""
+    return sqlite.driver().connect(file)
+
+
+def administer(url: URL, *statements: str) -> None:
+    """Run statements on the server of a database, each without a session that is in the way."""
+    server = sa.create_engine(
+        url.set(database="postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
+    with server.connect() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(
+                f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{url.database}'"
+            )
+            connection.exec_driver_sql(statement)
+
+
+def without_triggers(url: URL, *statements: str) -> None:
+    """Change history as a restore does."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def sha256(file: Path) -> str:
+    """Hash of a file, in hex digits."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def count(url: URL) -> int:
