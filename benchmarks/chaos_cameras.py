@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import audit
 from camera import FORMATS, WAYS, Frame, encoded, frames, in_place, renamed
 from chaos_leg import Leg, Scenario
+from rig import Rig
 
 NAMES = 4  # used again and again
 FILES = 100  # per round
@@ -89,7 +91,15 @@ def overwrite(leg: Leg) -> None:
         newest = {delivery.name: delivery for delivery in camera.sent}
         kept = [one for one in camera.sent if one in judged or newest[one.name] == one]
         leg.counts["overwritten unjudged"] += len(camera.sent) - len(kept)
+        leg.counts["of them in events"] += _reported(rig)
         leg.check_idle(rig, kept)
+
+
+def _reported(rig: Rig) -> int:
+    """The number of files that events call overwritten before they were read."""
+    details = (row.detail for row in rig.rows("SELECT detail FROM event WHERE kind = 'overwritten'"))
+    times = (re.search(r"written again (\d+) times", detail) for detail in details)
+    return sum(int(found[1]) if found else 1 for found in times)
 
 
 def _numbers(leg: Leg) -> Iterator[int]:

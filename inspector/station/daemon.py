@@ -176,7 +176,7 @@ class Daemon:
 
     def _retry_later(self, taken: TakenFile) -> bool:
         """Put back what may be half of a slow write; False once its writer has had enough time."""
-        is_put_back = self.intake.retry(taken.arrival)
+        is_put_back = self.intake.retry(taken.arrival, taken.source.stamp)
         if is_put_back:
             taken.close()
         return is_put_back

@@ -131,8 +131,12 @@ class Intake:
             taken.append(Arrival(self.folder / name, source_name, file.seen_us, file.seen_monotonic))
         return taken
 
-    def retry(self, arrival: Arrival) -> bool:
+    def retry(self, arrival: Arrival, read: FileStamp | None = None) -> bool:
         """Put a taken file back because it could not be read yet.
+
+        Args:
+            arrival: the file.
+            read: the file as it was when it could not be read.
 
         Returns:
             False if ``give_up_s`` has passed since its last change, and no program is known to have it open
@@ -140,7 +144,7 @@ class Intake:
         """
         name = self._name_of(arrival)
         file = self._files[name]
-        self._count_overwritten(name, file.closes_while_taken - 1)  # the last one is read next
+        self._count_overwritten(name, file.replaced_before_retry(read))
         close = file.put_back()
         if not self._notice_change(name, file):
             return True  # it was taken away
@@ -182,7 +186,7 @@ class Intake:
         """
         name = self._name_of(arrival)
         file = self._files[name]
-        self._count_overwritten(name, file.closes_while_taken - 1)
+        self._count_overwritten(name, file.replaced_before_retry(None))
         file.put_back()
         file.state = State.WAITING
         file.failures += 1

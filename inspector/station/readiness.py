@@ -83,6 +83,23 @@ class WaitingFile:
         is_old = close.monotonic - self.changed > _OLD_S
         return size > 0 and (self.has_unread_close or (not self.is_read and (is_other or is_old)))
 
+    def replaced_before_retry(self, read: FileStamp | None) -> int:
+        """Return how many files under this name were replaced unread, now that one could not be read yet.
+
+        The newest one waits. If the bytes that were read are another file's, or were written over, then the
+        reading met a newer file. A larger file may be the rest of a slow writer's.
+
+        Args:
+            read: the file as it was when it could not be read; None if that is not known.
+        """
+        inode, size, mtime_ns, *_ = self.stamp
+        is_newer = read is not None and (
+            read.inode != inode or read.size < size or (read.size == size and read.mtime_ns != mtime_ns)
+        )
+        if size > 0 and self.has_unread_close and is_newer:
+            return max(self.closes_while_taken, 1)
+        return max(self.closes_while_taken - 1, 0)
+
     def put_back(self) -> Close | None:
         """Let a file that was read wait again; return the last close that came meanwhile."""
         close, self.close = self.close, None

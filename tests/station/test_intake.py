@@ -1313,6 +1313,21 @@ def test_a_writer_in_two_steps_that_was_read_in_between_is_no_event(
     assert not overwritten(intake, drop)
 
 
+@pytest.mark.parametrize(("rest", "is_lost"), [(b"new", True), (b"other", True), (b"whole and more", False)])
+def test_an_image_that_is_written_over_while_it_is_read_is_an_event(
+    drop: Path, start: Callable[..., Intake], rest: bytes, is_lost: bool
+) -> None:
+    """A reading that meets a shorter or another file has lost the closed one; one that grows has not."""
+    intake = start()
+    (drop / "weld.png").write_bytes(b"whole")
+    [arrival] = take_after_events(intake)
+    with (drop / "weld.png").open("wb") as writer:
+        writer.write(rest)
+        writer.flush()
+        assert intake.retry(arrival, FileStamp.of(arrival.path.stat()))
+    assert overwritten(intake, drop) == ["weld.png"] * is_lost
+
+
 def test_a_second_close_that_changes_nothing_after_the_reading_is_no_event(
     drop: Path, start: Callable[..., Intake]
 ) -> None:
