@@ -92,6 +92,22 @@ def test_environment_wins(write, monkeypatch):
             "station: a\ndatabase_url: postgresql+psycopg://u@h/d?sslkey=drop/key.pem",
             "sslkey of 'database_url' must not be inside drop_folder",
         ),
+        ("station: 2026-02-30", "is not YAML: day is out of range"),
+        ("station: a\nbatch_size: !!int x", "is not YAML: invalid literal"),
+        ("station: a\nignore: " + "[" * 5000, "is not YAML"),
+        ("station: a\ndrop_folder: ~no-such-user/drop", "there is no such user"),
+        ("station: a\ndatabase_url: sqlite:///~no-such-user/q.db", "there is no such user"),
+        ('station: a\nartifact: "a\\0b"', "'artifact' must not hold a NUL character"),
+        ('station: a\ndatabase_url: "sqlite:///q\\0.db"', "'database_url' must not hold a NUL character"),
+        ('station: a\nignore: ["\\0"]', "'ignore' must not hold a NUL character"),
+        ('station: a\nshifts: {"": "06:00"}', "has a shift named ''"),
+        ('station: a\nshifts: {early: "06:00", "early ": "14:00"}', "has a shift named 'early '"),
+        ('station: a\nshifts: {"a\\nb": "06:00"}', "has a shift named 'a\\nb'"),
+        ('station: a\nshifts: "06:00"', "'shifts' must be pairs such as {name: value}"),
+        ("station: a\nformats: PNG", "'formats' must be a list such as [A, B]"),
+        ("station: a\ndatabase_url: sqlite:///q.db?timeout=soon", "use sqlite:///FILE"),
+        ("station: a\ndatabase_url: sqlite:///q.db?immutable=1", "use sqlite:///FILE"),
+        ("station: a\ndatabase_url: sqlite://host/q.db", "use sqlite:///FILE"),
         ("station: [", "is not YAML"),
         ("- station", "holds no 'key: value' lines"),
         ("", "holds no 'key: value' lines"),
@@ -141,6 +157,25 @@ def test_a_link_does_not_hide_a_file_in_the_drop_folder(write, tmp_path):
         load(write("station: a\ndatabase_url: sqlite:///elsewhere/q.db"))
     with pytest.raises(SettingsError, match="'archive_folder' must not be inside drop_folder"):
         load(write("station: a\narchive_folder: elsewhere/archive"))
+
+
+@pytest.mark.parametrize("key", ["artifact", "database_url", "archive_folder", "results_folder"])
+def test_a_link_in_the_drop_folder_is_not_on_the_way(write, tmp_path, key):
+    """The station would take the link for an image, so nothing may be reached through it."""
+    (tmp_path / "drop").mkdir()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "drop" / "link").symlink_to(tmp_path / "models")
+    (tmp_path / "chain").symlink_to("drop/link")
+    path = "chain/thing"
+    with pytest.raises(SettingsError, match="must not be inside drop_folder"):
+        load(write(f"station: a\n{key}: {'sqlite:///' if key == 'database_url' else ''}{path}"))
+    (tmp_path / "chain").unlink()
+    (tmp_path / "chain").symlink_to("drop/../models")
+    with pytest.raises(SettingsError, match="must not be inside drop_folder"):
+        load(write(f"station: a\nartifact: {path}"))
+    (tmp_path / "chain").unlink()
+    (tmp_path / "chain").symlink_to("models")
+    assert load(write(f"station: a\nartifact: {path}")).artifact == tmp_path / path
 
 
 def test_a_missing_file_is_named(tmp_path):

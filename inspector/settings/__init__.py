@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from datetime import time
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,6 +23,7 @@ from sqlalchemy.exc import ArgumentError
 
 from inspector.errors import SettingsError
 from inspector.settings.mistakes import in_words, refuse, unknown
+from inspector.settings.places import misplaced
 
 ENV_PREFIX = "WELD_"
 _CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd's folder for the files that LoadCredential= names
@@ -110,6 +110,9 @@ class Settings(BaseModel):
         values = value.values() if isinstance(value, dict) else [value]
         if not wants_bool and any(isinstance(one, bool) for one in values):
             raise ValueError("must not be true, false, yes, no, on or off; put text in quotes")
+        values = value if isinstance(value, list) else values
+        if any(isinstance(one, str) and "\0" in one for one in values):
+            raise ValueError("must not hold a NUL character")
         return value
 
     @field_validator("shifts", mode="before")
@@ -128,6 +131,9 @@ class Settings(BaseModel):
     @field_validator("shifts")
     @classmethod
     def _starts_differ(cls, value: dict[str, time]) -> dict[str, time]:
+        for name in value:
+            if not name.strip() or name != name.strip() or not name.isprintable():
+                raise ValueError(f"has a shift named {name!r}; give it a name, without spaces around it")
         if len(set(value.values())) < len(value):
             raise ValueError("has two shifts that begin together; give each its own time")
         return value
@@ -185,6 +191,8 @@ class Settings(BaseModel):
             )
         if url.drivername == "sqlite" and (not url.database or url.database == ":memory:"):
             raise ValueError("names no file; write one, such as sqlite:///quality.db")
+        if url.drivername == "sqlite" and (url.host or url.query):
+            raise ValueError("has a host or options, which a SQLite file does not take; use sqlite:///FILE")
         if "@" in (url.host or ""):
             raise ValueError("has two @: write one that is part of the password as %40")
         return value
@@ -233,27 +241,37 @@ def load(path: Path) -> Settings:
         content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the settings: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as 2026-02-30, which is no date
         raise SettingsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SettingsError(f"{path}: holds no 'key: value' lines; start from deploy/config.example.yaml")
     known = Settings.model_fields
-    given = [(str(key), value, str(path)) for key, value in content.items()] + _from_credentials()
-    given += [
+    in_file = [(str(key), value, str(path)) for key, value in content.items()]
+    beside = _from_credentials() + [
         (name.removeprefix(ENV_PREFIX).lower(), value, f"environment {name}")
         for name, value in os.environ.items()
         if name.startswith(ENV_PREFIX)
     ]
+    given = in_file + beside
     mistakes = [(source, unknown(key, known)) for key, _, source in given if key not in known]
-    values = {key: _parsed(key, value, source, mistakes) for key, value, source in given if key in known}
+    values = {key: value for key, value, _ in in_file if key in known}
+    values |= {key: _parsed(key, value, source, mistakes) for key, value, source in beside if key in known}
     sources = {key: source for key, _, source in given}
     try:
         settings = Settings.model_validate(values)
     except ValidationError as error:
         mistakes += [(sources.get(key, str(path)), text) for key, text in in_words(error)]
     refuse(mistakes)
-    settings = _with_password(settings.anchored(path.resolve().parent))
-    refuse((str(path), text) for text in _misplaced(settings, path))
+    try:
+        settings = _with_password(settings.anchored(path.resolve().parent))
+    except RuntimeError:
+        text = "a path begins with ~, and there is no such user or no home folder; write the whole path"
+        raise SettingsError(f"{path}: {text}") from None
+    names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
+    folders = {name: folder for name in names if (folder := getattr(settings, name))}
+    files = {"artifact": settings.artifact, "the settings file": path}
+    files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
+    refuse((str(path), text) for text in misplaced(folders, files))
     return settings
 
 
@@ -276,7 +294,7 @@ def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) 
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         mistakes.append((source, f"'{key}' must be JSON, such as {_JSON_EXAMPLES[key]}"))
         return Settings.model_fields[key].default
 
@@ -317,20 +335,3 @@ def _with_password(settings: Settings) -> Settings:
     password = _credential(folder / _PASSWORD_CREDENTIAL)
     with_it = url.set(password=password).render_as_string(hide_password=False)
     return settings.model_copy(update={"database_url": with_it})
-
-
-def _misplaced(settings: Settings, path: Path) -> Iterator[str]:
-    """Yield the mistakes: folders inside one another, and files that the station would take for images."""
-    names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
-    folders = {name: Path(os.path.realpath(it)) for name in names if (it := getattr(settings, name))}
-    for name, folder in folders.items():
-        for other_name, other in folders.items():
-            if name != other_name and folder.is_relative_to(other):
-                yield f"'{name}' must not be inside {other_name} ({other}); give it its own folder"
-    files = {"artifact": settings.artifact, "the settings file": path}
-    files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
-    for name, file in files.items():
-        for folder_name, folder in folders.items():
-            places = (os.path.realpath(file), os.path.realpath(file.parent))  # the file, and a link to it
-            if any(Path(place).is_relative_to(folder) for place in places):
-                yield f"{name} must not be inside {folder_name} ({folder}); move {file.name} out of it"
