@@ -16,6 +16,11 @@ from inspector.records import ArtifactInUse, Duplicate, Inspected, Quarantined, 
 # From a decoded BMP (2 ms) to a file that waited out a minute's outage; finest at a station's usual times.
 _STAGE_BUCKETS_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 15, 60)
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)  # the setting's range, in powers of two
+QUARANTINE_REASONS = (
+    *("changing", "corrupt", "decoder_crash", "empty", "format_not_allowed", "multi_frame", "no_memory"),
+    *("not_a_file", "not_an_image", "not_prepared", "row_refused", "too_large", "too_small", "truncated"),
+    *("unreadable", "unsupported", "zero_filled"),
+)
 
 
 class Metrics:
@@ -68,6 +73,8 @@ class Metrics:
         self._monotonic = monotonic
         for verdict in Verdict:  # a rate needs its series from the first scrape on, so they start at 0
             self._inspected.labels(verdict.value)
+        for reason in QUARANTINE_REASONS:
+            self._quarantined.labels(reason)
         self.set_artifact(artifact)
 
     def set_artifact(self, artifact: ArtifactInUse) -> None:

@@ -36,6 +36,7 @@ from inspector.station.events import Events
 
 log = logging.getLogger("weldnet")
 
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _RESULTS_PER_READ = 100  # then the position is saved: at most so many are written again after a crash
 _RETRY_S = 5.0  # a folder that failed is tried again this often
 _MAX_SILENCE_S = 10.0  # a network folder that has not answered for so long counts as hanging
@@ -311,9 +312,13 @@ class Results:
 
 
 def _write_file(path: Path, content: bytes, unfinished: Path) -> None:
-    """Write a file under another name, flush it, and rename it: it is there whole or not at all."""
+    """Write a file under another name, flush it, and rename it: it is there whole or not at all.
+
+    The account of the PLC may write to the folder, too. A link that it puts there is removed, not followed.
+    """
     try:
-        with unfinished.open("wb") as stream:
+        unfinished.unlink(missing_ok=True)  # also what a crash left
+        with os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
+import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from socket import SHUT_RDWR, socket
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -89,28 +91,51 @@ def _daemon(settings: Settings) -> Iterator[Line]:
 
 
 def _ask(port: int) -> dict[str, Any] | None:
-    """Return the health page; empty if it is not a station's page, None without an answer."""
-    # A proxy from the environment would send the request for this machine to another one.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    """Return the health page; empty if it is not a station's page, None without an answer.
+
+    No proxy of the environment and no redirection is followed: they lead to another machine or program.
+    """
+    connection = http.client.HTTPConnection(HOST, port, timeout=_MAX_ANSWER_S)
     try:
-        with opener.open(f"http://{HOST}:{port}/healthz", timeout=_MAX_ANSWER_S) as answer:
-            content = answer.read(_MAX_ANSWER_BYTES)
-    except urllib.error.HTTPError as error:  # 503: the page says what is wrong
-        content = error.read(_MAX_ANSWER_BYTES)
-    except http.client.HTTPException:  # it does not speak HTTP
-        return {}
+        connection.connect()
     except OSError:
         return None
-    try:
-        page = json.loads(content)
-    except ValueError:
-        return {}
+    with closing(connection), _cut_off(connection.sock, _MAX_ANSWER_S) as is_cut:
+        try:
+            connection.request("GET", "/healthz")
+            page = json.loads(connection.getresponse().read(_MAX_ANSWER_BYTES))
+        except (http.client.HTTPException, OSError, ValueError, RecursionError) as error:
+            is_silent = is_cut() or isinstance(error, TimeoutError)
+            return None if is_silent else {}  # it does not speak HTTP or JSON
     return page if isinstance(page, dict) and _is_station_page(page) else {}
+
+
+@contextmanager
+def _cut_off(connected: socket, after_s: float) -> Iterator[Callable[[], bool]]:
+    """End a connection after so many seconds, however slowly the other side goes on sending.
+
+    Yields whether the time was over.
+    """
+    over = threading.Event()
+
+    def cut() -> None:
+        over.set()
+        with suppress(OSError):
+            connected.shutdown(SHUT_RDWR)
+
+    timer = threading.Timer(after_s, cut)
+    timer.start()
+    try:
+        yield over.is_set
+    finally:
+        timer.cancel()
+        timer.join()
 
 
 def _is_station_page(page: dict[str, Any]) -> bool:
     kinds = {"station": str, "healthy": bool, "faults": dict, "artifact": str}
-    return all(isinstance(page.get(key), kind) for key, kind in kinds.items())
+    is_page = all(isinstance(page.get(key), kind) for key, kind in kinds.items())
+    return is_page and bool(re.fullmatch(r"[\w.-]{1,64}", page["station"]))
 
 
 def _review_backlog(settings: Settings) -> str:

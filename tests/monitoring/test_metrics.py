@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -24,8 +25,11 @@ from sqlalchemy.engine import URL
 from stations import Station
 from waiting import HANG_S
 
+import inspector
 from inspector.ledger import database
 from inspector.ledger.store import migrate
+from inspector.monitoring.metrics import QUARANTINE_REASONS, Metrics
+from inspector.records import ArtifactInUse
 
 
 class Page:
@@ -102,6 +106,16 @@ def test_the_metrics_agree_with_the_ledger(tmp_path: Path, tiny: Path, url_of: C
     (sha256,) = station.rows("SELECT artifact_sha256 FROM model")
     assert scraped[f"weldnet_artifact_info{{tiny}}{{{sha256.artifact_sha256}}}{{1}}"] == 1
     assert about["artifact"] == f"tiny 1 ({sha256.artifact_sha256[:8]})"
+
+
+def test_every_reason_of_the_quarantine_has_a_series_from_the_start() -> None:
+    """A series that began at its first file would hide that file from every rate, and so from the alert."""
+    source = "".join(file.read_text() for file in Path(inspector.__file__).parent.rglob("*.py"))
+    raised = set(re.findall(r'ImageError\(\s*"(\w+)"', source)) - {"vanished"}  # it leaves nothing to move
+    assert raised == set(QUARANTINE_REASONS)
+    series = Metrics(ArtifactInUse("tiny", "1", "0" * 64)).registry
+    for reason in QUARANTINE_REASONS:
+        assert series.get_sample_value("weldnet_quarantined_total", {"reason": reason}) == 0
 
 
 def test_no_port_is_open_unless_asked_for(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):

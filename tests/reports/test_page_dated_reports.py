@@ -52,6 +52,16 @@ def test_the_newest_stay_and_are_linked(tmp_path: Path):
     assert rows[0][1:5] == ["cell-1", "all parts", "1,013", "86.2%"]
 
 
+def test_a_report_from_a_clock_that_was_ahead_does_not_remove_the_new_one(tmp_path: Path):
+    """The report that was asked for stays, whatever dates the others have."""
+    for day in (800, 801, 802):
+        put(tmp_path, day)
+    assert put(tmp_path, 3).is_file()
+    assert [row[0] for row in index(tmp_path)][-1] == "quality-2026-03-03.html"
+    assert put(tmp_path, 4, keep=1).is_file()
+    assert [row[0] for row in index(tmp_path)] == ["quality-2026-03-04.html"]
+
+
 def test_a_report_is_named_by_its_last_day(tmp_path: Path):
     """A period up to midnight is named by its last day, another by its minute; a second one replaces it."""
     assert put(tmp_path, 8).name == "quality-2026-03-08.html"

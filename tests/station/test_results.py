@@ -310,6 +310,19 @@ def test_names_are_files_anywhere_and_never_collide(on_sqlite: Teller, name: str
 # --- a folder that takes no results -----------------------------------------------------------------
 
 
+def test_a_link_in_the_results_folder_leads_nowhere(on_sqlite: Teller, tmp_path: Path) -> None:
+    """An account that may write to the folder cannot have a file of the station overwritten by a link."""
+    victim = tmp_path / "quality.db"
+    victim.write_text("history")
+    (on_sqlite.folder / ".1.tmp").symlink_to(victim)
+    with on_sqlite.at_work() as (store, _):
+        store.record([inspected(**now())], in_force(store))
+        [result] = on_sqlite.written(1)
+    assert result["arrival"] == 1
+    assert victim.read_text() == "history"
+    assert not next(on_sqlite.folder.iterdir()).is_symlink()
+
+
 def test_a_missing_folder_costs_no_result(teller: Teller) -> None:
     """While the folder is away results wait in the database, and events say so; then all are written."""
     teller.folder.rmdir()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -90,6 +92,17 @@ def test_a_stopped_station_and_a_missing_database_are_reported(
         (b"HTTP/1.0 404 Not Found\r\n\r\n<html>no</html>", "another program answers on port"),
         (b'HTTP/1.0 200 OK\r\n\r\n{"healthy": true}', "another program answers on port"),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "another program answers on port"),
+        (b"", "another program answers on port"),
+        (b"HTTP/1.1 500 X\r\nContent-Length: 100\r\n\r\n{", "another program answers on port"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "another program answers on port"),
+        (b"HTTP/1.0 302 Found\r\nLocation: http://127.0.0.1:9/healthz\r\n\r\n", "another program answers"),
+        (b"HTTP/1.0 302 Found\r\nLocation: ://[\r\n\r\n", "another program answers on port"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"[" * 200_000, "another program answers on port"),
+        (b"HTTP/1.0 200 OK\r\n\r\n\xff\xfe{}", "another program answers on port"),
+        (
+            b'HTTP/1.0 200 OK\r\n\r\n{"healthy": true, "faults": {}, "artifact": "a", "station": "\\u001b["}',
+            "another program answers on port",
+        ),
         (
             b'HTTP/1.0 200 OK\r\n\r\n{"healthy": true, "faults": {}, "artifact": "a", "station": "cell-9"}',
             "station cell-9 answers on port",
@@ -116,3 +129,26 @@ def test_another_program_on_the_port_is_reported(
     assert state["health"].startswith(says)
     assert state["daemon"].startswith("not running")
     assert state["waiting"] == "nothing"
+
+
+def test_a_program_that_never_ends_its_answer_keeps_no_screen_waiting(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+):
+    """One that sends a byte now and then is cut off, although each byte comes in time."""
+    monkeypatch.setattr(status, "_MAX_ANSWER_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        station = Station(tmp_path, tiny, url_of("sqlite"), metrics_port=server.getsockname()[1])
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n[")
+                while True:  # until the other side is gone
+                    connection.sendall(b" ")
+                    time.sleep(0.01)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        state = screen(station)
+        thread.join()
+    assert state["health"].startswith("no answer on port")

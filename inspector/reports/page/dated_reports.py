@@ -48,11 +48,13 @@ def add(folder: Path, page: Page, period: Period, keep: int, language: str) -> P
     end = f"{period.last_day}" if whole_days else f"{period.until:%Y-%m-%dT%H%M}"
     file = folder / f"quality-{end}.html"
     write_page(file, page.html)
-    ours = (path.name for path in folder.iterdir() if _REPORT_NAME.fullmatch(path.name))
-    names = sorted(ours, reverse=True)
-    for name in names[keep:]:
+    ours = {path.name for path in folder.iterdir() if _REPORT_NAME.fullmatch(path.name)}
+    # The new report stays, also beside older ones of a clock that was ahead.
+    others = sorted(ours - {file.name}, reverse=True)
+    for name in others[keep - 1 :]:
         _remove(folder / name)
-    kept = [read_figures(folder / name) | {"file": name} for name in names[:keep]]
+    names = sorted([file.name, *others[: keep - 1]], reverse=True)
+    kept = [read_figures(folder / name) | {"file": name} for name in names]
     write_page(folder / INDEX_FILE, html.index(kept, keep, language))
     return file
 
