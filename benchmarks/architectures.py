@@ -18,6 +18,7 @@ from networks import write_artifact
 from rich.console import Console
 from rich.table import Table
 
+from inspector.network.metadata import ArtifactFile
 from trainer.evaluation.report import open_network
 from trainer.network.architectures import build, parameter_count
 from trainer.network.weldnet import WeldNet
@@ -42,7 +43,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weldnet.pt"
         write_artifact(cast(WeldNet, networks["weldnet"]), path, "dynamic", frame[0, 0].numpy())
-        runs["weldnet, int8 artifact"] = open_network(path), frame
+        runs["weldnet, int8 artifact"] = open_network(ArtifactFile.read(path)), frame
     size["weldnet, int8 artifact"] = size["weldnet"]
     speed = frames_per_second(runs)
     title = f"{height}×{width}, batch 1, {torch.get_num_threads()} threads"

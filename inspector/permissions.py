@@ -26,14 +26,28 @@ _CAMERA_GROUP: Final = "camera"  # owns the drop folder, as deploy/sysusers.conf
 _OVERFLOW_ID: Final = 65_534  # the number of every account that a user namespace does not know
 
 
+def environment_allows_others() -> bool:
+    """Return whether the environment says that files which others can write are meant."""
+    return os.environ.get(_OTHERS_MAY_WRITE, "").lower() in ("1", "true", "yes", "on")
+
+
 def require_protected_settings(path: Path) -> None:
     """Refuse a settings file that other accounts can write. Its own ``others_may_write`` cannot allow that.
 
     Raises:
         UsageError: another account can, and the environment does not allow it.
     """
-    if os.environ.get(_OTHERS_MAY_WRITE, "").lower() not in ("1", "true", "yes", "on"):
+    if not environment_allows_others():
         require_protected(path, f"set {_OTHERS_MAY_WRITE}=true in the environment")
+
+
+def require_protected_artifact(path: Path) -> None:
+    """Refuse an artifact that others can write, since it holds code.
+
+    Raises:
+        UsageError: they can.
+    """
+    require_protected(path, f"set others_may_write: true, or {_OTHERS_MAY_WRITE}=true in the environment")
 
 
 def require_protected(path: Path, fix: str) -> None:

@@ -25,6 +25,17 @@ BEGIN
 END
 $$;
 
+-- Up to PostgreSQL 14 everybody may create objects in the schema public, and so put a function or a table of their
+-- own in the way of these tables' users. The owner of the tables keeps the right, for the next migrate.
+DO $$
+BEGIN
+    EXECUTE 'GRANT CREATE ON SCHEMA public TO ' || (
+        SELECT quote_ident(tableowner) FROM pg_tables WHERE schemaname = 'public' AND tablename = 'inspection'
+    );
+END
+$$;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
+
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
 GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_daemon;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO weldnet_reporter, weldnet_daemon;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import logging
 import platform
@@ -17,8 +16,8 @@ from torch import Tensor
 
 from inspector.errors import ArtifactError, ImageError
 from inspector.imaging import decoder
-from inspector.network import memory, metadata
-from inspector.network.metadata import GOLDEN_FILE, Metadata
+from inspector.network import memory
+from inspector.network.metadata import ARCHIVE_ERRORS, GOLDEN_FILE, ArtifactFile, Metadata
 
 log = logging.getLogger("weldnet")
 
@@ -61,26 +60,26 @@ class Artifact:
             self.forward(frames)
 
 
-def open(path: Path, *, sha256: str | None = None) -> Artifact:
-    """Hash, check, load, freeze and verify an artifact.
+def open(path: Path, *, sha256: str | None = None, others_may_write: bool | None = None) -> Artifact:
+    """Hash, check, load, freeze and verify an artifact, all from one reading of its bytes.
 
     Args:
         path: the file.
         sha256: hex digest that the file must have; None accepts any.
+        others_may_write: see :meth:`inspector.network.metadata.ArtifactFile.read`.
 
     Raises:
         ArtifactError: one line: what is wrong with the file, or with this machine, and how to fix it.
     """
-    about = metadata.read(path)
-    data = path.read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
+    file = ArtifactFile.read(path, others_may_write=others_may_write)
+    digest = file.sha256
     if sha256 is not None and digest != sha256:
         raise ArtifactError(
             f"{path}: has SHA-256 {digest}, but artifact_sha256 asks for {sha256}; "
             "install the right file or correct the setting"
         )
-    golden = _golden(path)
-    artifact = Artifact(path, digest, about, _load(path, data))
+    about, golden = file.metadata(), _golden(file)
+    artifact = Artifact(path, digest, about, _load(path, file.data))
     _verify(artifact, golden)
     if platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
         log.warning(
@@ -94,7 +93,7 @@ def _load(path: Path, data: bytes) -> torch.jit.ScriptModule:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             damaged = archive.testzip()
-    except metadata.ARCHIVE_ERRORS as error:
+    except ARCHIVE_ERRORS as error:
         damaged = str(error)
     if damaged is not None:
         raise ArtifactError(f"{path}: is damaged (checksums: {damaged}); copy it again")
@@ -125,13 +124,13 @@ class _Golden:
     heat: NDArray[np.float32]  # [n, h, w]
 
 
-def _golden(path: Path) -> _Golden:
+def _golden(file: ArtifactFile) -> _Golden:
     try:
-        with np.load(io.BytesIO(metadata.extra_file(path, GOLDEN_FILE)), allow_pickle=False) as file:
-            return _Golden(file["png"].tobytes(), file["frames"], file["probabilities"], file["heat"])
-    except (KeyError, *metadata.ARCHIVE_ERRORS) as error:
+        with np.load(io.BytesIO(file.extra_file(GOLDEN_FILE)), allow_pickle=False) as golden:
+            return _Golden(golden["png"].tobytes(), golden["frames"], golden["probabilities"], golden["heat"])
+    except (KeyError, *ARCHIVE_ERRORS) as error:
         raise ArtifactError(
-            f"{path}: its {GOLDEN_FILE} is damaged ({error}); copy or compile it again"
+            f"{file.path}: its {GOLDEN_FILE} is damaged ({error}); copy or compile it again"
         ) from None
 
 

@@ -6,14 +6,19 @@ standard library can read them.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from inspector import permissions
 from inspector.errors import ArtifactError as ArtifactError  # re-exported for the trainer
+from inspector.errors import UsageError
 
 METADATA_FILE = "metadata.json"
 GOLDEN_FILE = "golden.npz"
@@ -123,14 +128,71 @@ class Metadata(_Strict):
             ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class ArtifactFile:
+    """An artifact's bytes, read once: hash, metadata, golden frames and network all come from the same bytes.
+
+    Another file may take the path's place at any moment, so nothing of an artifact is read by its path again.
+    """
+
+    path: Path
+    data: bytes
+
+    @classmethod
+    def read(cls, path: Path, *, others_may_write: bool | None = None) -> Self:
+        """Read the file.
+
+        Args:
+            path: the file.
+            others_may_write: whether to accept a file that other users can write or replace, although it
+                holds code; by default the environment says it (``WELD_OTHERS_MAY_WRITE``).
+
+        Raises:
+            ArtifactError: the file is missing, cannot be read, or other users can write it.
+        """
+        if others_may_write is None:
+            others_may_write = permissions.environment_allows_others()
+        try:
+            if path.exists() and not others_may_write:
+                permissions.require_protected_artifact(path)
+            return cls(path, path.read_bytes())
+        except UsageError as error:
+            raise ArtifactError(str(error)) from None
+        except FileNotFoundError:
+            raise ArtifactError(
+                f"{path}: no such file; set 'artifact' to a file made by weld-train"
+            ) from None
+        except OSError as error:
+            raise ArtifactError(
+                f"{path}: is not an artifact ({error.strerror}); make one with weld-train"
+            ) from None
+
+    @property
+    def sha256(self) -> str:
+        """The hash of the bytes, in hex digits."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def extra_file(self, name: str) -> bytes:
+        """Return one extra file; errors as in the function of this name."""
+        return _extra(io.BytesIO(self.data), self.path, name)
+
+    def metadata(self) -> Metadata:
+        """Return the metadata; errors as in :func:`read`."""
+        return Metadata.from_json(self.extra_file(METADATA_FILE), source=str(self.path))
+
+
 def extra_file(artifact: Path, name: str) -> bytes:
     """Read one extra file of a TorchScript archive, with ``zipfile`` alone.
 
     Raises:
         ArtifactError: the file is missing, is no archive, or lacks that extra file.
     """
+    return _extra(artifact, artifact, name)
+
+
+def _extra(source: Path | io.BytesIO, artifact: Path, name: str) -> bytes:
     try:
-        with zipfile.ZipFile(artifact) as archive:
+        with zipfile.ZipFile(source) as archive:
             for entry in archive.namelist():
                 if entry.endswith(f"/extra/{name}"):
                     return archive.read(entry)

@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from inspector import filesystems
+from inspector import filesystems, permissions
 from inspector.errors import FolderError, ImageError
 from inspector.imaging import decoder, flaws
 from inspector.imaging.source import read_source
@@ -94,7 +94,7 @@ def bench(
         files = _readable(directory) if directory is not None else _noise(folder)
         for number in range(PASSES):
             _time_stages(values, opened, files, threads, range(number, max(rounds, PASSES), PASSES))
-            _time_station(values, artifact, files, folder / str(number), frames)
+            _time_station(values, opened, files, folder / str(number), frames)
         file_system = filesystems.file_system(folder)
     middle = {name: statistics.median(times) for name, times in values.items()}
     ideal = threads * 1000 / (middle["decode_ms"] + middle["prepare_ms"] + middle["batch8_ms"])
@@ -210,7 +210,7 @@ def _threads(count: int) -> Iterator[None]:
 # --- the whole station ----------------------------------------------------------------------------------
 
 
-def _time_station(values: Values, artifact: Path, files: Sequence[Path], folder: Path, frames: int) -> None:
+def _time_station(values: Values, opened: Artifact, files: Sequence[Path], folder: Path, frames: int) -> None:
     """Time one pass of the daemon over copies of the files, in a temporary folder."""
     drop = folder / "drop"
     drop.mkdir(parents=True)
@@ -224,7 +224,9 @@ def _time_station(values: Values, artifact: Path, files: Sequence[Path], folder:
         archive_folder=folder / "archive",
         quarantine_folder=folder / "quarantine",
         database_url=f"sqlite:///{folder / 'quality.db'}",
-        artifact=artifact,
+        artifact=opened.path,
+        artifact_sha256=opened.sha256,
+        others_may_write=permissions.environment_allows_others(),
         settle_s=0.0,  # no writer is at work on these copies, so they are ready at once
     )
     store.migrate(settings.url)

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -76,6 +77,31 @@ def test_the_right_hash_opens_and_another_is_refused(path):
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert artifact.open(path, sha256=digest).sha256 == digest
     _refused(path, "artifact_sha256", sha256="0" * 64)
+
+
+def test_hash_metadata_and_network_come_from_one_reading(path, tmp_path):
+    """A pipe, whose bytes can be read only once, opens: nothing of an artifact is read by its path again."""
+    pipe = tmp_path / "a.pt"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as writer:
+        writing = writer.submit(pipe.write_bytes, path.read_bytes())
+        opened = artifact.open(pipe, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+        writing.result(HANG_S)
+    assert opened.metadata.name == "tiny"
+    assert torch.equal(opened.prepare(picture(1)), artifact.open(path).prepare(picture(1)))
+
+
+def test_an_artifact_that_others_can_write_is_not_opened(path, tmp_path, monkeypatch):
+    """It holds code, so whoever opens it refuses it, unless the environment or the caller allows it."""
+    loose = tmp_path / "a.pt"
+    shutil.copy(path, loose)
+    loose.chmod(0o666)
+    _refused(loose, "is not to be trusted: everybody may write to")
+    artifact.open(loose, others_may_write=True)
+    monkeypatch.setenv("WELD_OTHERS_MAY_WRITE", "true")
+    artifact.open(loose)
+    with pytest.raises(ArtifactError, match="not to be trusted"):
+        artifact.open(loose, others_may_write=False)
 
 
 def test_a_path_that_is_not_a_file_is_refused(tmp_path):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from inspector.network.metadata import ArtifactError
 from trainer.data.frames import content_hash
 from trainer.errors import DataError
 from trainer.evaluation.comparison import compare
@@ -95,6 +96,17 @@ def test_an_unreadable_frame_is_named_once_in_a_comparison(data: Path, tmp_path:
     with pytest.raises(DataError) as caught:
         compare(old, new, data, None, progress())
     assert len(caught.value.problems) == 1
+
+
+def test_an_artifact_that_others_can_write_is_not_opened(data: Path, tmp_path: Path) -> None:
+    """An artifact is code: evaluate and compare refuse one that somebody else may have written."""
+    loose, sound = artifact(tmp_path / "loose.pt", None), artifact(tmp_path / "sound.pt", None)
+    loose.chmod(0o666)
+    with pytest.raises(ArtifactError, match=r"loose\.pt is not to be trusted: everybody may write to"):
+        evaluate_artifact(loose, data, None, progress())
+    for old, new in ((loose, sound), (sound, loose)):
+        with pytest.raises(ArtifactError, match=r"loose\.pt is not to be trusted"):
+            compare(old, new, data, None, progress())
 
 
 def test_the_hash_is_of_size_and_pixels() -> None:

@@ -10,7 +10,7 @@ from artifact_samples import CLASSES, TINY, compiled, frames
 
 from inspector.network import artifact as artifacts
 from inspector.network.classifier import Classifier
-from inspector.network.metadata import Metadata, Thresholds
+from inspector.network.metadata import ArtifactFile, Metadata, Thresholds
 from trainer.evaluation.judging import artifact_answers, open_network
 from trainer.evaluation.verdicts import verdict_metrics
 
@@ -67,7 +67,7 @@ def test_intervals_are_over_runs_if_runs_are_known(about: Metadata) -> None:
 def test_verdicts_are_those_of_the_station(about: Metadata, tmp_path: Path) -> None:
     """The station's classifier counts the same verdicts on the same frames."""
     known = frames(12, TINY.height, TINY.width)
-    answers = artifact_answers(open_network(tmp_path / "a.pt"), known)
+    answers = artifact_answers(open_network(ArtifactFile.read(tmp_path / "a.pt")), known)
     found = verdict_metrics(*answers, torch.arange(12) % len(CLASSES), about)
     judged = Classifier(artifacts.open(tmp_path / "a.pt")).judge(list(known), [None] * 12)
     verdicts = [judgement.verdict.value for judgement in judged]

@@ -1,6 +1,7 @@
 """The bench: its figures agree with each other, on the user's images or its own."""
 
 import json
+import shutil
 import tempfile
 
 import pytest
@@ -90,3 +91,15 @@ def test_a_wrong_artifact_is_refused(tmp_path):
     """A missing artifact gives one line before anything is measured."""
     with pytest.raises(ArtifactError, match="no such file"):
         bench.bench(tmp_path / "missing.pt")
+
+
+def test_an_artifact_that_others_can_write_is_refused(artifact, tmp_path, monkeypatch):
+    """Bench loads no code that the station would refuse; the environment can allow it, as for the station."""
+    loose = tmp_path / "loose.pt"
+    shutil.copy(artifact, loose)
+    loose.chmod(0o666)
+    Image.fromarray(picture(0)).save(tmp_path / "a.png")
+    with pytest.raises(ArtifactError, match="everybody may write to"):
+        bench.bench(loose, tmp_path, rounds=1, frames=2)
+    monkeypatch.setenv("WELD_OTHERS_MAY_WRITE", "true")
+    assert bench.bench(loose, tmp_path, rounds=1, frames=2)["images_per_second"] > 0

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inspector.network.metadata import read as read_metadata
+from inspector.network.metadata import ArtifactFile
 from trainer.data import datasets
 from trainer.errors import DataError, UsageError
 from trainer.evaluation.judging import choose_part, judge_frames, refuse_no_frames, warn_of_learnt_frames
@@ -44,7 +44,8 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
         ArtifactError: an artifact cannot be used on this machine.
         DataError: the data has no such frames, or frames cannot be read.
     """
-    first, second = (read_metadata(path) for path in (old, new))
+    files = [ArtifactFile.read(path) for path in (old, new)]
+    first, second = (file.metadata() for file in files)
     names = first.class_names
     if names != second.class_names:
         raise UsageError(
@@ -54,8 +55,8 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
     listed, chosen = choose_part(listing, part)
     with progress:
         problems = listing.problems
-        by_old, by_new = judge_frames(old, first, listed, problems, progress).together_with(
-            judge_frames(new, second, listed, [], progress)
+        by_old, by_new = judge_frames(files[0], first, listed, problems, progress).together_with(
+            judge_frames(files[1], second, listed, [], progress)
         )
     if problems:
         raise DataError(data, problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from inspector.network.metadata import ArtifactError, Metadata
+from inspector.network.metadata import ArtifactError, ArtifactFile, Metadata
 from trainer.data import datasets
 from trainer.data.datasets import Frame
 from trainer.data.frames import FrameSet, load
@@ -47,18 +48,20 @@ class Judged:
         return Judged(self.probabilities[rows], self.novelty[rows], self.frames.only(kept), left_out)
 
 
-def open_network(path: Path) -> torch.jit.ScriptModule:
+def open_network(file: ArtifactFile) -> torch.jit.ScriptModule:
     """Open an artifact's network, frozen as the station runs it.
 
     Raises:
         ArtifactError: the artifact does not load on this machine.
     """
     try:
-        network = torch.jit.load(path)  # type: ignore[no-untyped-call]
+        network = torch.jit.load(io.BytesIO(file.data))  # type: ignore[no-untyped-call]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(network.eval(), preserved_attrs=["prepare"])
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0][:200]
-        raise ArtifactError(f"{path}: does not load on this machine ({reason}); compile it again") from None
+        raise ArtifactError(
+            f"{file.path}: does not load on this machine ({reason}); compile it again"
+        ) from None
     return frozen
 
 
@@ -91,7 +94,7 @@ def choose_part(listing: datasets.Listing, part: str | None) -> tuple[list[Frame
 
 
 def judge_frames(
-    path: Path,
+    artifact: ArtifactFile,
     metadata: Metadata,
     frames: Sequence[Frame],
     problems: list[Problem],
@@ -102,8 +105,8 @@ def judge_frames(
     Frames that the artifact learnt from are left out, by content. So are frames that cannot be read.
 
     Args:
-        path: the artifact.
-        metadata: its own.
+        artifact: its file.
+        metadata: the artifact's own.
         frames: labelled.
         problems: gets every frame that cannot be read.
         progress: shown while frames are judged.
@@ -111,7 +114,7 @@ def judge_frames(
     Raises:
         ArtifactError: the artifact cannot be used on this machine.
     """
-    network = open_network(path)
+    network = open_network(artifact)
     progress.begin("judging frames", 2 * len(frames))
     loaded = load(
         frames,

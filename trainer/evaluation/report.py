@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from inspector.network.metadata import Metadata
-from inspector.network.metadata import read as read_metadata
+from inspector.network.metadata import ArtifactFile, Metadata
 from trainer.data import datasets
 from trainer.data.frames import FrameSet
 from trainer.errors import DataError, Problem
@@ -64,8 +63,9 @@ def evaluate_compiled(
     path: Path, student: nn.Module, frames: FrameSet
 ) -> tuple[ModelMetrics, ArtifactSummary]:
     """Evaluate the artifact of ``student`` on prepared frames, and draw pictures next to it."""
-    metadata = read_metadata(path)
-    answers = artifact_answers(open_network(path), frames.images)[0]
+    artifact = ArtifactFile.read(path, others_may_write=True)  # this run has made it
+    metadata = artifact.metadata()
+    answers = artifact_answers(open_network(artifact), frames.images)[0]
     metrics = _metrics(answers, frames, metadata.class_names)
     draw_pictures(answers, frames, metrics, path.parent)
     return metrics, {
@@ -124,11 +124,12 @@ def evaluate_artifact(
         DataError: the data has no such frames, or frames cannot be read.
     """
     started = time.monotonic()
-    metadata = read_metadata(path)
+    artifact = ArtifactFile.read(path)
+    metadata = artifact.metadata()
     listing = datasets.read(data, metadata.class_names)
     frames, chosen = choose_part(listing, part)
     with progress:
-        judged = judge_frames(path, metadata, frames, listing.problems, progress)
+        judged = judge_frames(artifact, metadata, frames, listing.problems, progress)
     if listing.problems:
         raise DataError(data, listing.problems)
     refuse_no_frames(judged, data)
@@ -151,11 +152,13 @@ def evaluate_test(path: Path, listing: datasets.Listing, progress: Progress) -> 
     Frames that cannot be read are left out with a warning, because the run's training is done. None if the
     data has no such part.
     """
-    frames, metadata = listing.part("test"), read_metadata(path)
+    frames = listing.part("test")
     if not frames:
         return None
+    artifact = ArtifactFile.read(path, others_may_write=True)  # this run has made it
+    metadata = artifact.metadata()
     problems: list[Problem] = []
-    judged = judge_frames(path, metadata, frames, problems, progress)
+    judged = judge_frames(artifact, metadata, frames, problems, progress)
     for problem in problems:
         log.warning("left out of part test: %s", problem)
     warn_of_learnt_frames(judged, len(frames))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from inspector.network.metadata import ArtifactFile
 from trainer.evaluation.judging import open_network
 from trainer.network.architectures import build
 from trainer.paper.runs import RunGroup
@@ -30,7 +31,8 @@ def measure_groups(groups: Iterable[RunGroup]) -> dict[str, float]:
         pixels = (frame / 255).contiguous(memory_format=torch.channels_last)
         networks[group.name] = frozen(build(recipe.network, group.classes), pixels), pixels
         if group.artifact:
-            networks[int8_name(group)] = open_network(group.folder / group.artifact), frame
+            artifact = ArtifactFile.read(group.folder / group.artifact)
+            networks[int8_name(group)] = open_network(artifact), frame
     return frames_per_second(networks)
 
 
