@@ -138,7 +138,7 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
     where, code = display(url), _sqlstate(error)
     outages = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.InternalError)
     if isinstance(error, sa.exc.IntegrityError | sa.exc.DataError) or code in _ROW_CODES:
-        return RowRefused(f"{where}: the database refuses a row: {message}")
+        return _number_in_use(where, error) or RowRefused(f"{where}: the database refuses a row: {message}")
     if problem := _schema_error(message, code):
         return SchemaError(f"{where}: {problem}")
     if code == "42501":  # insufficient_privilege
@@ -150,6 +150,19 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
         return StoreUnavailable(f"{where}: database outage: {message}{_OUTAGE_ADVICE.get(code, '')}")
     unclear = f"{where}: the database refuses: {message}; check database_url and the user's rights"
     return UsageError(unclear) if isinstance(error, sa.exc.ProgrammingError) else None
+
+
+def _number_in_use(where: str, error: sa.exc.DBAPIError) -> StoreRefused | None:
+    """Return our error if PostgreSQL gave a new row the number of another row; None for any other key."""
+    about = getattr(error.orig, "diag", None)
+    if about is None or not str(about.constraint_name).startswith("pk_"):
+        return None
+    table = about.table_name
+    fix = f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"  # noqa: S608
+    return StoreRefused(
+        f"{where}: new rows of {table} get numbers that are in use, as after a restore without sequences; "
+        f"as the tables' owner: {fix}"
+    )
 
 
 def _schema_error(message: str, code: str | None) -> str | None:

@@ -125,8 +125,7 @@ def inspection_insert(dialect: str, *, with_part: bool, with_seam: bool) -> Any:
     looked_up: dict[str, Any] = {"duplicate_of": first.limit(1).scalar_subquery()}
     if with_part:
         looked_up["pass_no"] = _pass_no(c.seam == key("of_seam") if with_seam else c.seam.is_(None))
-    statement = insert(dialect, inspection).values(looked_up)
-    return statement.on_conflict_do_nothing().returning(c.id)
+    return insert_new(dialect, inspection).values(looked_up).returning(c.id)
 
 
 def look_up_keys(row: Row, seam_gap_us: int) -> Row:
@@ -199,9 +198,15 @@ def ledger_keys(station_id: int, name: str, in_force: InForce | None, latest: Ro
     return {"of_station": station_id, "of_name": name} | (rules or {}) | (latest or {})
 
 
-def insert(dialect: str, table: sa.Table) -> Any:
-    """Return an INSERT with ON CONFLICT, which both back ends have and SQLAlchemy's own INSERT lacks."""
-    return postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+def insert_new(dialect: str, table: sa.Table) -> Any:
+    """Return an INSERT that passes over a row whose key is there.
+
+    A conflict of the row's number alone is still an error: its row would be missing without a word. Numbers
+    repeat if a database comes back without its sequences, as from a logical replica.
+    """
+    statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    [key] = [it for it in table.constraints if isinstance(it, sa.UniqueConstraint)]
+    return statement.on_conflict_do_nothing(index_elements=list(key.columns))
 
 
 @functools.cache  # building and compiling the query takes many times as long as running it

@@ -20,7 +20,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector.errors import RowOutdated, StoreUnavailable
+from inspector.errors import RowOutdated, RowRefused, StoreRefused, StoreUnavailable
 from inspector.ledger import database, schema, statements
 from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
 
@@ -100,7 +100,7 @@ class Store:
 
         Raises:
             SchemaError: the schema is missing, old or newer, or the file is no database.
-            StoreUnavailable: the server does not answer.
+            StoreUnavailable: the server does not answer; also if a constraint refuses the station's row.
             UsageError: the file is not writable, or the driver is not installed.
         """
         engine = database.engine(url)
@@ -156,23 +156,16 @@ class Store:
 
         Raises:
             StoreUnavailable: an outage.
+            RowRefused: a constraint refuses one of the rows.
         """
-        now = _now_us()
-        content = json.loads(settings_json)
-        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-        described = {"name": name, "version": version, "metadata": json.loads(metadata), "first_used_us": now}
         with self._transaction(self._writers) as connection:
-            return InForce(
-                station=self.station,
+            return self._in_force(
+                connection,
+                metadata=metadata,
                 artifact_sha256=artifact_sha256,
-                settings_sha256=digest,
-                model_id=_id_of(connection, schema.model, {"artifact_sha256": artifact_sha256}, described),
-                settings_id=_id_of(
-                    connection,
-                    schema.settings,
-                    {"sha256": digest},
-                    {"content": content, "first_used_us": now},
-                ),
+                name=name,
+                version=version,
+                settings_json=settings_json,
             )
 
     def known(self, keys: Sequence[statements.Key]) -> dict[statements.Key, Known]:
@@ -218,23 +211,32 @@ class Store:
             RowRefused: a constraint refuses one of the rows; nothing was written.
             RowOutdated: the inspection of a duplicate is no longer there; nothing was written.
         """
-        ids: list[int] = []
-        arrivals: list[statements.Row] = []
         with self._transaction(self._writers, in_force) as connection:
-            for item in batch:
-                reference, outcome = self._reference(connection, item, in_force)
-                ids.append(reference)
-                if outcome is not None:
-                    row = statements.arrival_row(item, outcome, reference, station_id=self._station_id)
-                    arrivals.append(row)
-            if arrivals:
-                insert = statements.insert(connection.dialect.name, schema.arrival)
-                connection.execute(insert.on_conflict_do_nothing(), arrivals)
+            ids, arrivals = self._add(connection, batch, in_force)
         if arrivals:
             self._latest = {name: arrivals[-1][name] for name in statements.ARRIVAL_KEY}
         if self._recorded:
             self._recorded()
         return ids
+
+    def rehearse(self, batch: Sequence[Inspected | Duplicate | Quarantined], **described: str) -> None:
+        """Write what a station writes when it starts and records a batch, and take it all back.
+
+        Args:
+            batch: see :meth:`record`.
+            described: see :meth:`in_force`.
+
+        Raises:
+            StoreUnavailable: an outage.
+            RowRefused: a constraint refuses one of the rows.
+        """
+        with self._transaction(self._writers) as connection:
+            rehearsal = connection.begin_nested()
+            self._add(connection, batch, self._in_force(connection, **described))
+            connection.execute(schema.event.insert(), self._event_row("start", "a rehearsal by check"))
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+            rehearsal.rollback()
 
     def record_removals(self, arrivals: Sequence[int], outcome: Outcome) -> None:
         """Write that files leave the archive or quarantine, before they do, in one transaction.
@@ -264,17 +266,17 @@ class Store:
     def record_event(self, kind: str, detail: str) -> None:
         """Write an event of the station: ``start``, ``stop``, ``outage`` and others.
 
+        An event that a constraint of the shop's own refuses is left out with a line in the log: it must not
+        stop the work that it reports.
+
         Raises:
             StoreUnavailable: an outage.
         """
-        row = {
-            "station_id": self._station_id,
-            "kind": kind,
-            "detail": statements.clean(detail),
-            "at_us": _now_us(),
-        }
-        with self._transaction(self._writers) as connection:
-            connection.execute(schema.event.insert(), row)
+        try:
+            with self._transaction(self._writers) as connection:
+                connection.execute(schema.event.insert(), self._event_row(kind, detail))
+        except RowRefused as error:
+            log.warning("event %s is not in the database: %s", kind, error)
 
     def record_reviews(self, reviews: Sequence[Review]) -> int:
         """Write human verdicts, all of them or none; one that repeats the latest of its image adds no row.
@@ -310,11 +312,57 @@ class Store:
         """
         drawn = {"seed": seed, "population": population, "drawn_us": _now_us()}
         with self._transaction(self._writers) as connection:
-            insert = statements.insert(connection.dialect.name, schema.audit_sample)
-            connection.execute(
-                insert.on_conflict_do_nothing(),
-                [{"inspection_id": inspection} | drawn for inspection in chosen],
-            )
+            insert = statements.insert_new(connection.dialect.name, schema.audit_sample)
+            connection.execute(insert, [{"inspection_id": inspection} | drawn for inspection in chosen])
+
+    def _in_force(
+        self,
+        connection: sa.Connection,
+        *,
+        metadata: str,
+        artifact_sha256: str,
+        name: str,
+        version: str,
+        settings_json: str,
+    ) -> InForce:
+        now, content = _now_us(), json.loads(settings_json)
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        described = {"name": name, "version": version, "metadata": json.loads(metadata), "first_used_us": now}
+        used = {"content": content, "first_used_us": now}
+        return InForce(
+            station=self.station,
+            artifact_sha256=artifact_sha256,
+            settings_sha256=digest,
+            model_id=_id_of(connection, schema.model, {"artifact_sha256": artifact_sha256}, described),
+            settings_id=_id_of(connection, schema.settings, {"sha256": digest}, used),
+        )
+
+    def _add(
+        self,
+        connection: sa.Connection,
+        batch: Sequence[Inspected | Duplicate | Quarantined],
+        in_force: InForce,
+    ) -> tuple[list[int], list[statements.Row]]:
+        """Add the rows of a batch and their arrivals; return the row that each item refers to, and these."""
+        ids: list[int] = []
+        arrivals: list[statements.Row] = []
+        for item in batch:
+            reference, outcome = self._reference(connection, item, in_force)
+            ids.append(reference)
+            if outcome is not None:
+                row = statements.arrival_row(item, outcome, reference, station_id=self._station_id)
+                arrivals.append(row)
+        if arrivals:
+            connection.execute(statements.insert_new(connection.dialect.name, schema.arrival), arrivals)
+        return ids, arrivals
+
+    def _event_row(self, kind: str, detail: str) -> statements.Row:
+        return {
+            "station_id": self._station_id,
+            "kind": kind,
+            "detail": statements.clean(detail),
+            "at_us": _now_us(),
+        }
 
     @contextmanager
     def _transaction(self, engine: sa.Engine, in_force: InForce | None = None) -> Iterator[sa.Connection]:
@@ -383,8 +431,13 @@ def _known_station(engine: sa.Engine, name: str) -> int:
     """The id of the station's row, which is made if it is missing, in a ledger of this program's schema."""
     with database.transaction(engine) as connection:
         database.require_schema(connection)
-    with database.transaction(database.immediate(engine)) as connection:
-        return _id_of(connection, schema.station, {"name": name}, {"first_opened_us": _now_us()})
+    try:
+        with database.transaction(database.immediate(engine)) as connection:
+            return _id_of(connection, schema.station, {"name": name}, {"first_opened_us": _now_us()})
+    except RowRefused as error:
+        raise StoreRefused(
+            f"{error}; all rows of station {name} refer to it: change the constraint or trigger"
+        ) from error
 
 
 def _id_of(
@@ -394,9 +447,7 @@ def _id_of(
     others: Mapping[str, Any],
 ) -> int:
     """Return the id of the row with this key; add the row if it is missing, even if others do the same."""
-    insert = (
-        statements.insert(connection.dialect.name, table).values({**key, **others}).on_conflict_do_nothing()
-    )
+    insert = statements.insert_new(connection.dialect.name, table).values({**key, **others})
     new = connection.scalar(insert.returning(table.c.id))
     if new is None:
         where = (table.c[name] == value for name, value in key.items())

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+import sqlalchemy as sa
+
 from inspector.ledger.schema import metadata
 
 REFUSAL = "history is append-only: add a row instead"
@@ -107,7 +109,7 @@ def create_views(dialect: str) -> list[str]:
 
 
 def create_triggers(dialect: str) -> list[str]:
-    """Return triggers on every table that refuse UPDATE, DELETE and TRUNCATE to every user.
+    """Return triggers on every table that refuse UPDATE, DELETE, REPLACE and TRUNCATE to every user.
 
     They protect against mistakes, because the owner of the tables can drop them. Roles protect against
     intent: those of ``sql/roles.sql``, and on SQLite the permissions of the file.
@@ -115,10 +117,13 @@ def create_triggers(dialect: str) -> list[str]:
     tables = sorted(metadata.tables)
     if dialect == "sqlite":
         return [
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
-            f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
-            for table in tables
-            for verb in ("UPDATE", "DELETE")
+            *(
+                f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table}"
+                f" BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END"
+                for table in tables
+                for verb in ("UPDATE", "DELETE")
+            ),
+            *_refuse_replace(),
         ]
     function = (
         "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
@@ -136,6 +141,32 @@ def create_triggers(dialect: str) -> list[str]:
             )
         ),
     ]
+
+
+def _refuse_replace() -> list[str]:
+    """Return what refuses INSERT OR REPLACE on SQLite, for which no DELETE trigger fires.
+
+    A BEFORE INSERT trigger cannot ask whether a conflict will replace the row, be ignored or be an error. But
+    the statements in it are carried out in the same way. So the trigger adds a row that no table may hold: it
+    is ignored, except in a REPLACE, which a CHECK constraint always ends.
+    """
+    return [
+        f'CREATE TABLE append_only (no_row INTEGER, CONSTRAINT "{REFUSAL}" CHECK (0))',
+        *(
+            f"CREATE TRIGGER {name}_no_replace BEFORE INSERT ON {name} WHEN {_exists_already(table)}"  # noqa: S608
+            " BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END"
+            for name, table in sorted(metadata.tables.items())
+        ),
+    ]
+
+
+def _exists_already(table: sa.Table) -> str:
+    """Return the condition that a row with a key of the new row is there."""
+    keys = [list(table.primary_key.columns)]
+    keys += [list(it.columns) for it in table.constraints if isinstance(it, sa.UniqueConstraint)]
+    equal = (" AND ".join(f"{column.name} = NEW.{column.name}" for column in key) for key in keys)
+    found = (f"SELECT 1 FROM {table.name} WHERE {condition}" for condition in equal)  # noqa: S608
+    return " OR ".join(f"EXISTS ({query})" for query in found)
 
 
 def with_timestamps(query: str, dialect: str) -> str:

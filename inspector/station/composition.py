@@ -14,7 +14,7 @@ from typing import Any
 
 from inspector import file_names, locks, permissions, times
 from inspector import settings as settings_file
-from inspector.errors import ArtifactError, RowRefused, SettingsError, StationError
+from inspector.errors import ArtifactError, SettingsError, StationError
 from inspector.ledger.store import Store
 from inspector.monitoring.endpoint import serving
 from inspector.monitoring.health import FAULTS, DatabaseProbe, Health
@@ -107,12 +107,7 @@ def _record_last_events(events: Events, settings: Settings) -> None:
             suppress(StationError),
             Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store,
         ):
-            events.drain(partial(_record_if_taken, store))
-
-
-def _record_if_taken(store: Store, kind: str, detail: str) -> None:
-    with suppress(RowRefused):  # by a constraint of the shop's own; the log has the event
-        store.record_event(kind, detail)
+            events.drain(store.record_event)
 
 
 def daemon(
@@ -176,12 +171,12 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     Raises:
         UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
     """
-    if not settings.others_may_write:
-        permissions.require_protected(settings.artifact, "set others_may_write: true")
     threads = settings.threads or len(os.sched_getaffinity(0))
     open_files.require(settings.batch_size, threads)
     file = _installed_file(settings.artifact)  # before it is read, so that a later change is noticed
-    opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
+    opened = artifact.open(
+        settings.artifact, sha256=settings.artifact_sha256, others_may_write=settings.others_may_write
+    )
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from inspector.errors import ImageError, RowOutdated, RowRefused, Unavailable
+from inspector.errors import ImageError, RowOutdated, RowRefused, StoreRefused, Unavailable
 from inspector.imaging.decoder import unused_bits_warning
 from inspector.imaging.source import TakenFile
 from inspector.ledger.store import Store
@@ -27,7 +27,7 @@ from inspector.logs import IMAGES, json_fields
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
 from inspector.monitoring.totals import Totals, counts_text
-from inspector.records import Arrival, Duplicate, Inspected, Judgement, Place, Quarantined
+from inspector.records import Arrival, Duplicate, InForce, Inspected, Judgement, Place, Quarantined
 from inspector.station.archive import Archive, Moved
 from inspector.station.batches import WaitingFrames
 from inspector.station.crash_journal import CrashJournal
@@ -47,6 +47,7 @@ images_log = logging.getLogger(IMAGES)
 
 Recorded = tuple[Frame | Unreadable, Inspected | Duplicate | Quarantined]  # a file, and the row for it
 
+_FIX_IN_FORCE = "every inspection refers to these rows: change the constraint or trigger"
 _IDLE_S = 0.25  # the longest pause between two rounds: for signals, the watchdog and the file of the artifact
 
 
@@ -100,7 +101,7 @@ class Daemon:
         return self.totals
 
     def _inspect_until_stopped(self) -> None:
-        self.in_force = self.outages.run(lambda: self.rules.register(self.store))
+        self.in_force = self.outages.run(self._register)
         self.outages.reconnect = self._reconnect
         threads, batch_size = self._pace.threads, self._pace.batch_size
         self.events.add("start", f"{self.rules.artifact}, {threads} threads, batches of {batch_size}")
@@ -118,7 +119,14 @@ class Daemon:
     def _reconnect(self) -> None:
         """Connect again after an outage; a restored ledger may number the rules in force differently."""
         self.store.reconnect()
-        self.in_force = self.rules.register(self.store)
+        self.in_force = self._register()
+
+    def _register(self) -> InForce:
+        """Write the rows of the rules in force; while the database refuses one of them, images wait."""
+        try:
+            return self.rules.register(self.store)
+        except RowRefused as error:
+            raise StoreRefused(f"{error}; {_FIX_IN_FORCE}") from error
 
     def _loop(self, *, until: Callable[[], bool], taking: bool) -> None:
         while not until():
@@ -316,10 +324,7 @@ class Daemon:
         self.events.drain(self._record_event)
 
     def _record_event(self, kind: str, detail: str) -> None:
-        try:
-            self.outages.run(lambda: self.store.record_event(kind, detail))
-        except RowRefused as error:  # a constraint of the shop's own; the log has the event
-            log.warning("event %s is not in the database: %s", kind, error)
+        self.outages.run(lambda: self.store.record_event(kind, detail))
         self.metrics.count_event(kind)
 
     def _report(self) -> None:
@@ -343,13 +348,22 @@ class Daemon:
             return
         new = self.reload.result()
         if isinstance(new, Rules):
-            self.in_force = self.outages.run(lambda: new.register(self.store))
-            self.rules = new
+            new = self._put_in_force(new)
+        if isinstance(new, Rules):
             self.metrics.set_artifact(new.artifact)
             self.events.add("reload", f"{new.artifact}, batches of {new.pace.batch_size}")
         else:
             self.events.add("reload_refused", f"{new}; {self.rules.artifact} stays in force")
         self.notifier.ready()
+
+    def _put_in_force(self, new: Rules) -> Rules | str:
+        """Register new rules and judge by them from here on; return them, or why the old ones stay."""
+        try:
+            self.in_force = self.outages.run(lambda: new.register(self.store))
+        except RowRefused as error:
+            return f"{error}; {_FIX_IN_FORCE}"
+        self.rules = new
+        return new
 
     # --- work in progress -----------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from inspector.network.classifier import Classifier
 from inspector.settings import Settings
 from inspector.station import listing, open_files, watch
 from inspector.station.archive import Archive
-from inspector.upkeep import clock
+from inspector.upkeep import clock, rehearsal
 
 _SAMPLE: Final = 8  # images of each folder to decode, which takes half a second
 _DEMONSTRATION: Final = "synthetic"  # name of the recipe for synthetic frames, and of its artifacts
@@ -169,9 +169,9 @@ def _watch(settings: Settings) -> str:
 
 
 def _artifact(settings: Settings) -> str:
-    if not settings.others_may_write:
-        permissions.require_protected(settings.artifact, "set others_may_write: true")
-    opened = artifact.open(settings.artifact, sha256=settings.artifact_sha256)
+    opened = artifact.open(
+        settings.artifact, sha256=settings.artifact_sha256, others_may_write=settings.others_may_write
+    )
     Classifier(opened, settings.thresholds)
     about = opened.metadata
     if about.name == _DEMONSTRATION:
@@ -203,17 +203,23 @@ def _clock(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    with Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s):
-        pass
+    with Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store:
+        rehearsal.rehearse(store, settings, next(_waiting_names(settings), "check.png"))
     where = database.display(settings.url)
     if settings.url.drivername == "sqlite":
         return f"{where} can be written, schema is up to date"
     with database.reading(settings.url) as engine, database.transaction(engine) as connection:
         owner = _rights(connection, where)
+        public = bool(connection.scalar(sa.select(sa.func.has_schema_privilege("public", "CREATE"))))
     if owner:
         raise _Note(
             f"{where}: this user owns the tables, so it can change history; "
             "give the service a user of role weldnet_daemon (roles.sql)"
+        )
+    if public:
+        raise _Note(
+            f"{where}: this user may create objects in the schema public, as PostgreSQL 14 and older let "
+            "everybody; run roles.sql as the schema's owner (postgres)"
         )
     return f"{where} answers, schema is up to date, this user can add rows and change none"
 
@@ -234,9 +240,7 @@ def _rights(connection: sa.Connection, where: str) -> bool:
 
 
 def _names(settings: Settings) -> str:
-    drop = settings.drop_folder
-    waiting = listing.waiting_files(drop, subfolders=settings.subfolders, ignore=settings.ignore)
-    names = [file_names.to_text(path.relative_to(drop)) for path in waiting]
+    names = list(_waiting_names(settings))
     if settings.name_pattern is None:
         raise _Note(
             "name_pattern is not set: rows have no part, seam or camera, and the reports on those are empty; "
@@ -261,6 +265,12 @@ def _names(settings: Settings) -> str:
     if timeless:
         raise _Note(f"the group 'time' reads no time in {len(timeless)} of {len(names)} names: {timeless[0]}")
     return f"name_pattern reads all {len(names)} names, such as {names[0]}"
+
+
+def _waiting_names(settings: Settings) -> Iterator[str]:
+    drop = settings.drop_folder
+    for path in listing.waiting_files(drop, subfolders=settings.subfolders, ignore=settings.ignore):
+        yield file_names.to_text(path.relative_to(drop))
 
 
 def _pixels(settings: Settings) -> str:
@@ -292,7 +302,9 @@ def _results(settings: Settings) -> str:
         return "results_folder is not set: no results for a PLC or MES"
     probe = folder / f".{os.getpid()}.tmp"
     try:
-        probe.write_bytes(b"{}")
+        os.close(
+            os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        )  # follows no link
         probe.unlink()
     except OSError as error:
         raise FolderError(

@@ -17,15 +17,15 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
-from catalogues import catalogue, change
-from ledger_samples import START_US, in_force, inspected
+from catalogues import catalogue, change, row_counts, rows_of
+from ledger_samples import START_US, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 from waiting import HANG_S, wait_for
 
 import inspector
 from inspector import resources
-from inspector.errors import SchemaError, StoreUnavailable
-from inspector.ledger import database
+from inspector.errors import RowRefused, SchemaError, StoreUnavailable
+from inspector.ledger import database, views
 from inspector.ledger import store as store_module
 from inspector.ledger.store import Store, migrate
 from inspector.reports.query import Query, run
@@ -153,6 +153,25 @@ def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
 
 def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
     return [dict(row) for row in connection.execute(table.select()).mappings()]
+
+
+def test_history_is_append_only_down_and_up_again(store: Store, url: URL) -> None:
+    """A downgrade and an upgrade with rows keep them; after the upgrade no statement replaces an old row."""
+    store.record([inspected(), quarantined()], in_force(store))
+    before = rows_of(url, "SELECT * FROM station")
+    change(url, lambda connection: command.downgrade(database.alembic_config(connection), "0004"))
+    assert rows_of(url, "SELECT * FROM station") == before
+    migrate(url)
+    assert rows_of(url, "SELECT * FROM station") == before
+    new = "INTO station (id, name, first_opened_us) VALUES (1, 'cell-9', 0)"
+    replace = {
+        "sqlite": f"INSERT OR REPLACE {new}",
+        "postgresql": f"INSERT {new} ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+    }
+    with pytest.raises(RowRefused, match=views.REFUSAL):
+        change(url, lambda connection: connection.exec_driver_sql(replace[url.get_backend_name()]))
+    assert rows_of(url, "SELECT * FROM station") == before
+    assert row_counts(url) == (1, 1, 2)
 
 
 def test_a_migration_that_fails_leaves_nothing(empty_url: URL) -> None:

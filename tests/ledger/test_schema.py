@@ -87,6 +87,8 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
     url = url_of("postgresql")
     roles = (resources.folder("sql") / "roles.sql").read_text(encoding="utf-8")
     users = {"a_station": "weldnet_daemon", "an_engineer": "weldnet_reporter"}
+    # As PostgreSQL 14 and older have it:
+    change(url, lambda connection: connection.exec_driver_sql("GRANT CREATE ON SCHEMA public TO PUBLIC"))
     for _ in range(2):  # users run it again after each migrate
         change(url, lambda connection: connection.exec_driver_sql(roles))
     for user, role in users.items():
@@ -112,6 +114,8 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
         said = "(inspection_id, reviewer, verdict, reviewed_us) VALUES (1, 'ann', 'PASS', 0)"
         change(station, lambda connection: connection.exec_driver_sql(f"INSERT INTO review {said}"))
         forbidden["an_engineer"].append(f"INSERT INTO review {said}")
+        create = ["CREATE TABLE public.theirs ()", "CREATE FUNCTION public.f() RETURNS int RETURN 1"]
+        forbidden = {user: [*statements, *create] for user, statements in forbidden.items()}
         for user, statements in forbidden.items():
             engine = database.engine(url.set(username=user))
             for statement in statements:
@@ -126,9 +130,11 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
 
 def test_alembic_sees_no_difference(url: URL) -> None:
     """Alembic's own comparison of models and database finds nothing to migrate."""
+    beside = {"include_object": lambda thing, name, *_: name != "append_only"}  # views.create_triggers
     engine = database.engine(url)
     with engine.connect() as connection:
-        differences = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+        context = MigrationContext.configure(connection, opts=beside)
+        differences = compare_metadata(context, schema.metadata)
     engine.dispose()
     assert differences == []
 
@@ -146,10 +152,84 @@ def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     changes += [f"UPDATE {table} SET id = id + 1" for table in schema.metadata.tables]
     if url.get_backend_name() == "postgresql":
         changes += [f"TRUNCATE {table} CASCADE" for table in schema.metadata.tables]
+    else:
+        changes += [f"UPDATE OR REPLACE {table} SET id = id + 1" for table in schema.metadata.tables]
     for statement in changes:
         with pytest.raises(sa.exc.IntegrityError, match=views.REFUSAL), engine.begin() as connection:
             connection.exec_driver_sql(statement)
     engine.dispose()
+
+
+_OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another row, beside its number
+    "arrival": {"path": "other"},
+    "audit_sample": {"inspection_id": 2},
+    "event": {},
+    "inspection": {"source_name": "other"},
+    "model": {"artifact_sha256": "c" * 64},
+    "quarantine": {"path": "other"},
+    "review": {},
+    "settings": {"sha256": "c" * 64},
+    "station": {"name": "other"},
+}
+_INSERTS = {  # back end: statement → what is said when the row is there; None if the new row is passed over
+    "sqlite": {
+        "INSERT OR REPLACE INTO {}": views.REFUSAL,
+        "REPLACE INTO {}": views.REFUSAL,
+        "INSERT INTO {} ON CONFLICT DO UPDATE SET id = 1": views.REFUSAL,
+        "INSERT OR REPLACE INTO {} ON CONFLICT (id) DO NOTHING": views.REFUSAL,
+        "INSERT OR IGNORE INTO {}": None,
+        "INSERT INTO {} ON CONFLICT DO NOTHING": None,
+        "INSERT INTO {}": "UNIQUE constraint failed",
+        "INSERT OR FAIL INTO {}": views.REFUSAL,
+    },
+    "postgresql": {
+        "INSERT INTO {} ON CONFLICT ON CONSTRAINT {} DO UPDATE SET id = excluded.id": views.REFUSAL,
+        "INSERT INTO {} ON CONFLICT DO NOTHING": None,
+        "INSERT INTO {}": "duplicate key",
+    },
+}
+
+
+@pytest.mark.parametrize("table", _OTHER_KEY)
+def test_no_insert_replaces_a_row(store: Store, url: URL, table: str) -> None:
+    """A row with a key that is there is ignored or refused, as its statement asks for; the old row stays."""
+    store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
+    store.record_event("start", "")
+    said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US}
+    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
+    change(url, lambda connection: connection.execute(schema.review.insert(), said))
+    change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
+    others = {name: repr(value) for name, value in _OTHER_KEY[table].items()}  # as SQL writes them, too
+    columns = {column.name: column.name for column in schema.metadata.tables[table].columns}
+    copies = {f"pk_{table}": columns | others}  # the number is there
+    if others:  # the other key is there; without such a key a copy without a number is simply a new row
+        copies[_unique(table)] = {name: text for name, text in columns.items() if name != "id"}
+    engine = database.immediate(database.engine(url))
+    before = rows_of(url, f"SELECT * FROM {table} ORDER BY id")
+    for key, copy in copies.items():
+        for form, says in _INSERTS[url.get_backend_name()].items():
+            start, _, end = form.format(table, key).partition(f" {table}")
+            values = f"({', '.join(copy)}) SELECT {', '.join(copy.values())} FROM {table} WHERE id = 1"
+            statement = f"{start} {table} {values}{end}"
+            refused = pytest.raises(sa.exc.IntegrityError, match=says) if says else contextlib.nullcontext()
+            with refused, engine.begin() as connection:
+                connection.exec_driver_sql(statement)
+            assert rows_of(url, f"SELECT * FROM {table} ORDER BY id") == before, statement
+    engine.dispose()
+
+
+def _unique(table: str) -> str:
+    """The constraint of a table's key beside its number."""
+    constraints = schema.metadata.tables[table].constraints
+    return next(str(it.name) for it in constraints if isinstance(it, sa.UniqueConstraint))
+
+
+def test_a_replace_that_replaces_nothing_is_an_insert(url_of: Callable[[str], URL]) -> None:
+    """INSERT OR REPLACE of a row whose keys are new adds it."""
+    url = url_of("sqlite")
+    new = "INSERT OR REPLACE INTO station (name, first_opened_us) VALUES ('a', 0), ('b', 0)"
+    change(url, lambda connection: connection.exec_driver_sql(new))
+    assert [row.name for row in rows_of(url, "SELECT name FROM station ORDER BY id")] == ["a", "b"]
 
 
 _WRONG: dict[str, list[dict[str, Any]]] = {

@@ -14,11 +14,11 @@ from typing import Any
 import ledger_samples
 import pytest
 import sqlalchemy as sa
-from catalogues import row_counts
+from catalogues import change, row_counts
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 
-from inspector.errors import RowRefused
+from inspector.errors import RowRefused, StoreRefused
 from inspector.ledger import database
 from inspector.ledger.store import Store
 from inspector.records import Inspected
@@ -33,6 +33,24 @@ def test_a_refused_row_takes_its_batch_back(store: Store, url: URL) -> None:
     assert row_counts(url) == (1, 0, 1), "the connection still works"
 
 
+def test_numbers_that_are_in_use_are_an_outage(url_of: Callable[[str], URL]) -> None:
+    """PostgreSQL that comes back without its sequences drops no row; the message has the statement to run."""
+    url = url_of("postgresql")
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        store.record([inspected("a.png"), quarantined()], force)
+        for table in ("inspection", "quarantine", "arrival"):
+            change(url, lambda connection, name=table: connection.exec_driver_sql(_BACK.format(name)))
+            with pytest.raises(StoreRefused, match=rf"max\(id\)\) FROM {table}") as caught:
+                store.record([inspected("b.png"), quarantined("c.png")], force)
+            assert row_counts(url) == (1, 1, 2)
+            fix = str(caught.value).partition("owner: ")[2]
+            change(url, lambda connection, sql=fix: connection.exec_driver_sql(sql))
+        store.record([inspected("b.png"), quarantined("c.png")], force)
+    assert row_counts(url) == (2, 2, 4)
+
+
+_BACK = "SELECT setval(pg_get_serial_sequence('{}', 'id'), 1, false)"
 _KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[3])

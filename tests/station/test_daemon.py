@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from managers import wait_until
+from managers import running, wait_until
 from PIL import Image
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
 from stations import Station, frame
 from waiting import HANG_S
 
-from inspector.errors import StationError
+from inspector.errors import StationError, StoreRefused
 from inspector.ledger import database
 from inspector.ledger.store import migrate
 from inspector.records import Arrival
@@ -48,6 +48,26 @@ REFUSE_QUARANTINE = {
     ],
     "postgresql": ["ALTER TABLE quarantine ADD CONSTRAINT closed_for_today CHECK (false)"],
 }
+
+
+REFUSE_ALL = {  # every row of a table, until the second statement
+    "sqlite": [
+        "CREATE TRIGGER theirs BEFORE INSERT ON {} BEGIN SELECT RAISE(ABORT, 'closed_for_today'); END",
+        "DROP TRIGGER theirs",
+    ],
+    "postgresql": [
+        "ALTER TABLE {} ADD CONSTRAINT closed_for_today CHECK (false) NOT VALID",
+        "ALTER TABLE {} DROP CONSTRAINT closed_for_today",
+    ],
+}
+
+
+def administer(url: URL, statement: str) -> None:
+    """Change the schema, as a shop's own administrator does."""
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(statement)
+    engine.dispose()
 
 
 @pytest.fixture
@@ -473,6 +493,27 @@ def test_an_event_that_the_database_refuses_stops_nothing(tmp_path: Path, tiny: 
     station.put("good.png", seed=1)
     assert station.once()["inspected"] == 1
     assert [row.kind for row in station.rows("SELECT kind FROM event")] == ["stop"]
+
+
+@pytest.mark.parametrize("table", ["station", "model", "settings"])
+def test_a_database_that_refuses_what_every_row_refers_to_is_an_outage(
+    tmp_path: Path, tiny: Path, url: URL, table: str
+):
+    """A shop's own constraint on station, artifact or settings: the daemon starts, says so, images wait."""
+    station = Station(tmp_path, tiny, url)
+    administer(url, REFUSE_ALL[url.get_backend_name()][0].format(table))
+    with pytest.raises(StoreRefused, match=r"closed_for_today.*change the constraint or trigger"):
+        station.once()
+    station.put("good.png", seed=1)
+    with running(station.start()) as daemon:
+        assert daemon.stderr
+        while "closed_for_today" not in daemon.stderr.readline():
+            assert daemon.poll() is None
+        assert station.files(station.drop) == {"good.png"}
+        administer(url, REFUSE_ALL[url.get_backend_name()][1].format(table))
+        wait_until(station.is_idle, daemon)
+    assert len(station.rows("SELECT id FROM inspection")) == 1
+    assert station.reconcile()["unaccounted"] == 0
 
 
 def test_a_file_whose_every_row_is_refused_stays_and_is_reported(tmp_path: Path, tiny: Path, url: URL):

@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from stations import Station, frame
 from waiting import HANG_S
 
+from inspector.ledger import database
 from inspector.network import artifact
 
 
@@ -144,6 +145,30 @@ def test_wrong_and_unreloadable_settings_are_refused_and_right_ones_taken(statio
         station.put("w.png", seed=1)
         wait_until(station.is_idle, daemon)
     assert [row.verdict for row in station.rows("SELECT verdict FROM inspection")] == ["PASS"]
+
+
+def test_rules_whose_row_the_database_refuses_are_not_put_in_force(station: Station, second: Path):
+    """A shop's own constraint on the artifacts refuses a reload in its words; the old artifact judges on."""
+    engine = database.engine(station.url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER theirs BEFORE INSERT ON model WHEN NEW.version = '2'"
+            " BEGIN SELECT RAISE(ABORT, 'not_released'); END"
+        )
+    engine.dispose()
+    with running(station.start()) as daemon:
+        wait_until(lambda: bool(events(station, "start")), daemon)
+        install(second.read_bytes(), station)
+        daemon.send_signal(signal.SIGHUP)
+        wait_until(lambda: bool(events(station, "reload_refused")), daemon)
+        station.put("w.png", seed=1)
+        wait_until(station.is_idle, daemon)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(HANG_S) == 0
+    [said] = events(station, "reload_refused")
+    assert "not_released" in said and "tiny 1" in said
+    rows = station.rows("SELECT version FROM inspection JOIN model ON model.id = model_id")
+    assert [row.version for row in rows] == ["1"]
 
 
 def test_the_manager_hears_the_reload_begin_and_end(station: Station, tmp_path: Path):

@@ -18,6 +18,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 import sqlalchemy as sa
+import yaml
+from catalogues import change
 from PIL import Image
 from sqlalchemy.engine import URL
 from stations import Station
@@ -25,6 +27,7 @@ from watchdog.observers import inotify_c
 
 from inspector import filesystems, permissions, resources
 from inspector.errors import FolderError, UsageError
+from inspector.ledger import schema
 from inspector.settings import load
 from inspector.upkeep import clock
 from inspector.upkeep.check import Finding, Level, findings
@@ -179,7 +182,53 @@ def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
         station = Station(tmp_path, tiny, url.set(username=user) if user else url)
         finding = found(station)["database"]
         assert (finding.level, says in finding.detail) == (level, True), finding
+    with owner.connect() as connection:  # as PostgreSQL 14 and older have it
+        connection.exec_driver_sql("GRANT CREATE ON SCHEMA public TO PUBLIC")
+    finding = found(Station(tmp_path, tiny, url.set(username="check_daemon")))["database"]
+    assert finding.level is Level.NOTE
+    assert "may create objects in the schema public" in finding.detail
     owner.dispose()
+
+
+@pytest.mark.parametrize(
+    "table", ["station", "model", "settings", "inspection", "quarantine", "arrival", "event"]
+)
+def test_a_constraint_that_refuses_the_stations_rows_is_found(
+    tmp_path: Path, tiny: Path, url: URL, table: str
+):
+    """Check writes a row of each kind and takes it back: a shop's own constraint shows before the shift."""
+    station = Station(tmp_path, tiny, url, name_pattern=r"(?P<part>P\d+)", min_free_gigabytes=0)
+    assert found(station)["database"].level is not Level.WRONG
+    counts = {name: len(station.rows(f"SELECT id FROM {name}")) for name in schema.metadata.tables}
+    assert counts == dict.fromkeys(counts, 0) | {"station": 1}, "nothing remains but the station"
+    station.configure(**yaml.safe_load(station.config.read_text()) | {"station": "cell-2"})
+    refuse = {
+        "sqlite": f"CREATE TRIGGER theirs BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'theirs'); END",
+        "postgresql": f"ALTER TABLE {table} ADD CONSTRAINT theirs CHECK (false) NOT VALID",
+    }
+    change(url, lambda connection: connection.exec_driver_sql(refuse[url.get_backend_name()]))
+    finding = found(station)["database"]
+    assert finding.level is Level.WRONG
+    assert "theirs" in finding.detail
+    assert "change the constraint or trigger" in finding.detail
+
+
+def test_a_constraint_on_the_parts_is_tried_with_a_waiting_name(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """The trial row has the part of a waiting image, also if a deferred trigger of PostgreSQL refuses it."""
+    url = url_of("postgresql")
+    station = Station(tmp_path, tiny, url, name_pattern=r"(?P<part>P\d+)")
+    for statement in (
+        "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN IF NEW.part = 'P13' THEN RAISE 'no_unlucky_parts'; END IF; RETURN NEW; END $$",
+        "CREATE CONSTRAINT TRIGGER theirs AFTER INSERT ON inspection DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION theirs()",
+    ):
+        change(url, lambda connection, sql=statement: connection.exec_driver_sql(sql))
+    assert found(station)["database"].level is not Level.WRONG
+    station.put("P13.png", seed=1)
+    assert "no_unlucky_parts" in found(station)["database"].detail
 
 
 def test_the_camera_may_write_where_group_and_bits_are_right(drop: Path):
