@@ -96,11 +96,11 @@ def test_an_artifact_that_others_can_write_is_not_opened(path, tmp_path, monkeyp
     loose = tmp_path / "a.pt"
     shutil.copy(path, loose)
     loose.chmod(0o666)
-    _refused(loose, "is not to be trusted: everybody may write to")
+    _refused(loose, "is not safe: everybody may write to")
     artifact.open(loose, others_may_write=True)
     monkeypatch.setenv("WELD_OTHERS_MAY_WRITE", "true")
     artifact.open(loose)
-    with pytest.raises(ArtifactError, match="not to be trusted"):
+    with pytest.raises(ArtifactError, match="is not safe"):
         artifact.open(loose, others_may_write=False)
 
 

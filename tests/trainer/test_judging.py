@@ -102,10 +102,10 @@ def test_an_artifact_that_others_can_write_is_not_opened(data: Path, tmp_path: P
     """An artifact is code: evaluate and compare refuse one that somebody else may have written."""
     loose, sound = artifact(tmp_path / "loose.pt", None), artifact(tmp_path / "sound.pt", None)
     loose.chmod(0o666)
-    with pytest.raises(ArtifactError, match=r"loose\.pt is not to be trusted: everybody may write to"):
+    with pytest.raises(ArtifactError, match=r"loose\.pt is not safe: everybody may write to"):
         evaluate_artifact(loose, data, None, progress())
     for old, new in ((loose, sound), (sound, loose)):
-        with pytest.raises(ArtifactError, match=r"loose\.pt is not to be trusted"):
+        with pytest.raises(ArtifactError, match=r"loose\.pt is not safe"):
             compare(old, new, data, None, progress())
 
 
