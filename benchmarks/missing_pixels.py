@@ -131,7 +131,7 @@ def _tags(content: bytes) -> dict[int, tuple[int, ...]]:
     tags: dict[int, tuple[int, ...]] = {}
     for number in range(min(count, (len(content) - directory - 2) // 12)):
         tag, kind, length, _ = struct.unpack_from(f"{order}HHII", content, directory + 2 + 12 * number)
-        form = {1: "B", 3: "H", 4: "I", 7: "B"}.get(kind)
+        form = {1: "B", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 13: "I"}.get(kind)
         if form is None or length > len(content):
             continue
         at = directory + 2 + 12 * number + 8

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import Final
 
+import numpy as np
+
 from inspector.errors import ImageError
 
 HEADER_SIZES: Final = (12, 16, 40, 52, 56, 64, 108, 124)
@@ -49,12 +51,24 @@ def check(bmp: bytes) -> int:
         raise ImageError("corrupt", "has a palette that does not fit its header", retry=True)
     if bits in (4, 8) and _is_misread(bmp[palette:start], colours, 3 if header == _OS2_FIRST else 4):
         raise ImageError("unsupported", f"is BMP with an unusual palette for {bits} bits")
+    if packing != _RAW and bits <= 8 and colours < 1 << bits:
+        raise ImageError("unsupported", "is BMP with run lengths and a short palette")
     if packing in (_RLE8, _RLE4):
         return _end_of_runs(bmp, start, width, height, bits)
     end: int = start + (width * bits + 31) // 32 * 4 * abs(height)
     if end > len(bmp):
         raise ImageError("truncated", "ends before the end of its BMP image", retry=True)
+    if bits <= 8 and colours < 1 << bits:
+        _check_indices(bmp[start:end], width, bits, colours)
     return end
+
+
+def _check_indices(rows: bytes, width: int, bits: int, colours: int) -> None:
+    """Refuse pixels that a short palette has no colour for; each reader shows them as something else."""
+    lines = np.frombuffer(rows, np.uint8).reshape(-1, (width * bits + 31) // 32 * 4)
+    pixels = np.unpackbits(lines, axis=1).reshape(len(lines), -1, bits)[:, :width]
+    if (np.packbits(pixels, axis=2) >> (8 - bits)).max(initial=0) >= colours:
+        raise ImageError("corrupt", "has pixels that its palette has no colour for", retry=True)
 
 
 def _check_layout(header: int, bits: int, packing: int, height: int) -> None:

@@ -19,7 +19,7 @@ that may pass, because a writer may still be at work:
 
 Limits: a JPEG has no checksum, so flipped bits inside one may decode to wrong pixels. Most of them leave its
     scan too short or too long, which is noticed (:mod:`inspector.imaging.jpeg_pixels`). The same holds for a
-    TIFF that is compressed by LZW, PackBits or not at all. The EXIF orientation of a JPEG is not applied,
+    TIFF that is compressed by LZW or not at all. The EXIF orientation of a JPEG is not applied,
     since a camera over a seam does not turn.
 """
 

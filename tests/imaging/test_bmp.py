@@ -201,3 +201,23 @@ def test_a_picture_behind_run_lengths_is_found(stated: int | None) -> None:
     with pytest.raises(ImageError) as caught:
         decoder.decode(one + one)
     assert caught.value.reason == "multi_frame"
+
+
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_a_pixel_without_a_colour_is_refused(bits: int) -> None:
+    """A short palette is enough for pixels that it covers; one pixel beyond it makes the file damaged."""
+    count = (1 << bits) - 1
+    palette = np.random.default_rng(4).integers(0, 256, (count, 4), dtype=np.uint8)
+    indices = ((RED + GREEN) % count).astype(np.uint8)
+    for last in (count - 1, count):
+        indices[-1, -1] = last
+        packed = np.packbits(
+            np.unpackbits(indices[..., None], axis=2)[..., 8 - bits :].reshape(HEIGHT, -1), axis=1
+        )
+        data = bmp(packed, bits, palette=palette.tobytes())
+        if last < count:
+            assert decoder.decode(data).shape == (HEIGHT, WIDTH)
+        else:
+            with pytest.raises(ImageError) as caught:
+                decoder.decode(data)
+            assert caught.value.reason == "corrupt"

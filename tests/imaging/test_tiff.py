@@ -262,3 +262,14 @@ def test_a_deflated_strip_that_fails_its_checksum_is_no_frame(layout: dict[str, 
         broken = bytearray(data)
         broken[at] ^= 1
         assert refusal(bytes(broken)) == ("corrupt", True)
+
+
+@pytest.mark.parametrize("compression", ["zlib", "packbits"])
+def test_a_strip_that_unpacks_to_more_than_its_rows_is_no_frame(compression: str) -> None:
+    """Bytes that damage adds move all pixels behind them, and libtiff drops those that are too many."""
+    wide = written(np.hstack([NOISE, NOISE]), compression=compression, rowsperstrip=HEIGHT)
+    assert decoder.decode(wide).shape == (HEIGHT, 112)
+    data = bytearray(wide)
+    with tifffile.TiffFile(io.BytesIO(wide)) as file:
+        struct.pack_into("<H", data, file.pages[0].tags[256].offset + 8, 110)
+    assert refusal(bytes(data)) == ("corrupt", True)
