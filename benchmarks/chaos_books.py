@@ -31,7 +31,7 @@ class BookedStation:
         self._leg = leg
         self.rig = Rig(leg.folder / "station", leg.artifact, url, results_folder=str(results), **settings)
         self.books = Books(self.rig)
-        self.camera: Camera = leg.camera(self.rig, source=_often_again(leg.seed), per_second=40)
+        self.camera: Camera = leg.camera(self.rig, source=_often_again(leg.seed), per_second=20)
 
     def __enter__(self) -> BookedStation:
         with contextlib.ExitStack() as stack:
