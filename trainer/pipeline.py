@@ -169,7 +169,7 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     unknown = sorted(set(recipe.accept) - set(names))
     if unknown or len(names) < 2:
         raise RecipeError(
-            f"recipe {recipe.name}: the data has the classes {list(names)}; accept adds {unknown}"
+            f"recipe {recipe.name}: the data has the classes {list(names)}; accept also names {unknown}"
         )
     if set(names) == set(recipe.accept):
         raise RecipeError(

@@ -76,7 +76,7 @@ class Network(_StrictModel):
     @model_validator(mode="after")
     def _only_weldnets_start_from_students(self) -> Self:
         if self.start not in (None, "auto") and self.architecture != "weldnet":
-            raise ValueError(f"network.start takes a student, which is a weldnet and no {self.architecture}")
+            raise ValueError(f"network.start takes a student, which is a weldnet, not {self.architecture}")
         return self
 
     @model_validator(mode="after")

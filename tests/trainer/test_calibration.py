@@ -68,7 +68,7 @@ def test_a_temperature_that_does_not_help_on_other_frames_is_not_used() -> None:
 
 
 def test_right_answers_alone_show_no_temperature() -> None:
-    """A hundred unsure answers without a mistake stay as they are: they cannot show how sure to be."""
+    """A hundred unsure answers without a mistake stay unchanged: they do not show the right confidence."""
     labels = torch.arange(100) % 3
     unsure = 0.85 * torch.eye(3).double()[labels] + 0.05
     calibration = calibrate(unsure, labels)
@@ -102,7 +102,7 @@ def test_a_temperature_at_the_end_of_the_search_is_no_fit() -> None:
     answered = torch.eye(3).double()[torch.zeros(300, dtype=torch.int64)]
     calibration = calibrate((answered + 1e-11) / (1 + 3e-11), labels)
     assert (calibration.temperature, calibration.calibrated) == (1.0, False)
-    assert "the end of the search, 10" in calibration.why
+    assert "an end of the search, 10" in calibration.why
 
 
 def test_frames_of_one_run_have_no_other_half() -> None:

@@ -106,6 +106,6 @@ def test_a_student_that_does_not_fit_is_refused(tmp_path):
     _saved(tmp_path / "student.pt", config=WeldNetConfig(classes=3, stem=4, plan=((1, 1), (2, 2))))
     with pytest.raises(RecipeError, match=r"its stem and plan are \(4, .* the recipe's \(8, "):
         run(data, tmp_path / "out", network=_network(tmp_path / "student.pt"))
-    with pytest.raises(ValueError, match="which is a weldnet and no resnet18"):
+    with pytest.raises(ValueError, match="which is a weldnet, not resnet18"):
         Network(start="student.pt", architecture="resnet18")
     assert not (tmp_path / "out").exists()

@@ -345,7 +345,7 @@ def test_one_run_a_class_leaves_nothing_to_hold_out(tmp_path: Path) -> None:
 def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The key accept must name a class of the data; without it, a warning says that nothing passes."""
     data = class_folders(tmp_path / "data")
-    with pytest.raises(RecipeError, match=r"accept adds \['fine'\]"):
+    with pytest.raises(RecipeError, match=r"accept also names \['fine'\]"):
         run(data, tmp_path / "out", accept=["fine"])
     with caplog.at_level(logging.WARNING):
         roles = pipeline.weld_classes(Recipe(**RECIPE | {"accept": []}), CLASSES)

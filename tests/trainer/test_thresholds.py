@@ -47,7 +47,7 @@ def test_a_wish_that_the_frames_cannot_show_is_named() -> None:
     probabilities, labels = frames([0.95] * 100, [0.05] * 98 + [0.70, 0.90])
     choice = choose_thresholds(probabilities, labels, CLASSES, escape=0.01, review=0.1)
     assert choice.thresholds.accept == pytest.approx(0.91)
-    assert "up to 3.7%: more frames or runs are needed to show the wish)" in choice.thresholds.chosen
+    assert "up to 3.7%: more frames or runs are needed to show less)" in choice.thresholds.chosen
 
 
 def test_the_worst_defect_class_decides() -> None:

@@ -156,7 +156,7 @@ def compare(
 def sweep(
     recipe: RecipeName,
     data: Data,
-    out: Annotated[Path, typer.Option("--out", help="gets a run folder per change and seed")],
+    out: Annotated[Path, typer.Option("--out", help="folder for the runs, one per change and seed")],
     overrides: Overrides = None,
     vary: Annotated[
         list[str] | None,

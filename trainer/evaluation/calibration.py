@@ -73,9 +73,11 @@ def calibrate(probabilities: Tensor, labels: Tensor, runs: Sequence[str | None] 
     if _loss(cross_fitted, targets) >= _loss(probabilities, targets):
         why = f"a temperature does not help on frames that it was not fitted on (n = {n})"
     elif temperature in (float(_TEMPERATURES[0]), float(_TEMPERATURES[-1])):
-        why = f"the best temperature is the end of the search, {temperature:g}, so it is no fit (n = {n})"
+        why = (
+            f"the best temperature is at an end of the search, {temperature:g}, so it does not fit (n = {n})"
+        )
     elif temperature < 1 and bool((probabilities.argmax(dim=1) == labels).all()):
-        why = f"no answer to {n} held-out frames is wrong, so they cannot show how sure to be"
+        why = f"no answer to {n} held-out frames is wrong, so they do not show how high confidence may be"
     if why:
         return Calibration(1.0, False, f"uncalibrated: {why}", n, before, after)
     return Calibration(temperature, True, f"fitted on {n} held-out frames", n, before, after)

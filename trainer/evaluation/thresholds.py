@@ -154,7 +154,7 @@ def _describe(
     name, least = worst(escapes)
     of_runs = f" of {least.runs} runs" if least.runs < least.frames else ""
     unknown = [name for name, each in escapes.items() if not each.frames]
-    shown = ")" if least.at_most <= escape else ": more frames or runs are needed to show the wish)"
+    shown = ")" if least.at_most <= escape else ": more frames or runs are needed to show less)"
     return (
         f"wanted: escapes within {escape:.1%} of each defect class, reviews within {review:.0%}; on the "
         f"held-out frames that chose them: {least.passed} of {least.frames} frames{of_runs} of the worst "
