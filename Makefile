@@ -81,7 +81,7 @@ processes-loop: $(VENV)/.installed ## train with two processes 100 times: each e
 	$(BIN)/python benchmarks/processes_loop.py
 
 # The mounts need root. A failing leg prints the command that repeats it.
-chaos: $(VENV)/.installed ## kill -9, database restarts, full disks, lost mounts, odd cameras (an hour)
+chaos: $(VENV)/.installed ## kill -9, database restarts, full disks, lost mounts, odd and hostile cameras, wrong clocks (over an hour)
 	$(BIN)/python benchmarks/chaos.py
 
 care-loop: $(VENV)/.installed ## kill -9 to prune and requeue 200 times per back end, beside a daemon at work

@@ -23,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import chaos_accounts
 import chaos_cameras
+import chaos_clock
 import chaos_failover
 import chaos_faults
 import chaos_folders
@@ -42,6 +44,8 @@ SCENARIOS = (
     | chaos_folders.SCENARIOS
     | chaos_restore.SCENARIOS
     | chaos_failover.SCENARIOS
+    | chaos_accounts.SCENARIOS
+    | chaos_clock.SCENARIOS
 )
 KINDS = ("lost", "double", "changed", "unaccounted", "foreign")
 

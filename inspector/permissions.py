@@ -156,8 +156,9 @@ def may_deliver(user: str, drop: Path) -> None:
 def may_not_change(user: str, folders: Iterable[Path], files: Iterable[Path]) -> None:
     """Refuse folders of the station that another account can enter, and files that it can read.
 
-    A judged file still belongs to the account that wrote it. If that account can enter the file's folder, it
-    can change the file. An account that can read a SQLite file can lock it.
+    A file belongs to the account that wrote it until a copy of the station's own takes its place, and an
+    earlier version made no copies. In a folder that it can enter the account can change such a file. An
+    account that can read a SQLite file can lock it.
 
     Raises:
         UsageError: there is no such account.

@@ -93,6 +93,15 @@ class SourceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordedFile:
+    """What the ledger says of the file at a path of the archive or the quarantine."""
+
+    source_name: str
+    sha256: str | None
+    inode: int  # signed 64 bits
+
+
+@dataclass(frozen=True, slots=True)
 class NameParts:
     """The parts of a file name that the setting ``name_pattern`` finds; None for the others."""
 

@@ -69,6 +69,11 @@ class OpenedFile:
             return None
         return data if hashlib.sha256(data).hexdigest() == self.source.sha256 else None
 
+    @property
+    def is_of_another_account(self) -> bool:
+        """Whether an account other than this process's own has the rights of an owner to the file."""
+        return os.fstat(self._fd).st_uid != os.geteuid()
+
     def flush(self) -> None:
         """Flush the content to the disk.
 

@@ -22,7 +22,17 @@ from sqlalchemy.engine import URL
 
 from inspector.errors import RowOutdated, RowRefused, StoreRefused, StoreUnavailable
 from inspector.ledger import database, schema, statements
-from inspector.records import Duplicate, InForce, Inspected, Known, Outcome, Quarantined, Review
+from inspector.records import (
+    Duplicate,
+    InForce,
+    Inspected,
+    Known,
+    Outcome,
+    Place,
+    Quarantined,
+    RecordedFile,
+    Review,
+)
 
 log = logging.getLogger("weldnet")
 
@@ -196,6 +206,26 @@ class Store:
             )
             for key, known in found.items()
         }
+
+    def recorded_at(self, place: Place, paths: Sequence[str]) -> dict[str, RecordedFile]:
+        """Return what the latest rows say of the files at some paths; unknown paths are left out.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        a = schema.arrival.c
+        reference = a.quarantine_id if place is Place.QUARANTINE else a.inspection_id
+        query = (
+            sa.select(a.path, a.source_name, a.sha256, a.inode)
+            .where(a.station_id == self._station_id, reference.is_not(None))
+            .order_by(a.id)
+        )
+        with database.transaction(self._readers) as connection:
+            return {
+                row.path: RecordedFile(row.source_name, row.sha256, row.inode)
+                for batch in database.batches(paths)
+                for row in connection.execute(query.where(a.path.in_(batch)))
+            }
 
     def record(self, batch: Sequence[Inspected | Duplicate | Quarantined], in_force: InForce) -> list[int]:
         """Write a batch in one transaction: all of it, or nothing on any error.

@@ -8,6 +8,8 @@ it was read does not move.
 A judged file is never lost to the next one of its name. If a camera replaces, overwrites or deletes the file
 between its reading and its move, :meth:`Archive.deliver` writes its bytes to the recorded path, from memory
 or from the descriptor that is still open. The file that is in the drop folder by then is a new arrival.
+What another account wrote ends in the archive as a copy of the station's own, see
+:mod:`inspector.station.own_copies`.
 
 A power cut loses nothing either. SQLite and PostgreSQL flush their commits themselves. A rename is atomic in
 a journalling file system: after the power cut the file is in one place or the other, and both are replayed.
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import stat
@@ -32,8 +35,9 @@ from typing import Final
 from inspector import file_names, folders
 from inspector.errors import ArchiveUnavailable, FolderError
 from inspector.imaging.source import TakenFile
-from inspector.records import FileStamp, Outcome, Place
+from inspector.records import FileStamp, Outcome, Place, RecordedFile
 from inspector.station import renames
+from inspector.station.own_copies import OwnCopies
 
 log = logging.getLogger("weldnet")
 
@@ -41,6 +45,7 @@ _MAX_SUFFIX_BYTES: Final = 16  # a longer "suffix" is part of the name
 # A name keeps 24 bytes free for '.', 8 to 16 hex digits and the counter.
 _MAX_STEM_BYTES: Final = file_names.MAX_NAME_BYTES - 24
 _MAX_TOUCHES: Final = 5  # a copy that sets owner, mode and times after its close touches a file three times
+_INODE_BITS: Final = (1 << 64) - 1
 _DISK_FULL_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT)
 # Other errors are those of one file, or of a file server.
 _DISK_ERRNOS: Final = (*_DISK_FULL_ERRNOS, errno.EIO, errno.EROFS)
@@ -78,6 +83,7 @@ class Archive:
         self._drop = drop
         self._folders = {Place.ARCHIVE: archive, Place.QUARANTINE: quarantine}
         self._promised: set[tuple[Place, str]] = set()
+        self._copies = OwnCopies(self._folders)
         if not drop.is_dir():
             raise FolderError(
                 f"drop_folder {drop}: there is no such folder; create it, or correct the setting"
@@ -156,10 +162,29 @@ class Archive:
             if (now := opened.stamp_now(taken.path, self._drop)) is None:
                 break
             stamp = now
-        if moved in (Moved.CHANGED, Moved.GONE) and opened and (content := opened.content()) is not None:
+        if opened and self._copies.has(place, path, taken.source.sha256):
+            moved = self._use_copy(place, path, moved)
+        elif moved in (Moved.CHANGED, Moved.GONE) and opened and (content := opened.content()) is not None:
             moved = _rescue(content, taken.source.stamp.mtime_ns, root, target)
         if moved is Moved.FAILED:
             self.require_moves()
+        return moved
+
+    def _use_copy(self, place: Place, path: str, moved: Moved) -> Moved:
+        """Bring a copy to its path, whether or not the file has moved there."""
+        try:
+            if moved is Moved.MOVED:
+                self._copies.replace(place, path)
+            elif moved in (Moved.CHANGED, Moved.GONE):
+                self._copies.fill(place, path)
+                return Moved.RESCUED
+        except FileExistsError:
+            moved = Moved.TAKEN
+        except OSError as error:
+            log.warning("cannot write %s: %s", self._folders[place] / path, error.strerror)
+            return Moved.FAILED
+        if moved is Moved.TAKEN:
+            self._copies.remove(place, path)
         return moved
 
     def _move(self, path: Path, stamp: FileStamp, root: Path, target: Path) -> Moved:
@@ -198,6 +223,84 @@ class Archive:
         for folder in self._folders.values():
             if error := renames.try_rename(folder, self._drop):
                 raise ArchiveUnavailable(f"no file moves from {self._drop} to {folder}: {error.strerror}")
+
+    def prepare(self, moves: Sequence[tuple[TakenFile, Place, str]]) -> None:
+        """Copy or flush the files that are about to be recorded with these places and paths.
+
+        Raises:
+            ArchiveUnavailable: the disk cannot take it; nothing must be recorded yet.
+        """
+        self.flush([taken for taken, place, path in moves if not self._is_copied(taken, place, path)])
+
+    def _is_copied(self, taken: TakenFile, place: Place, path: str) -> bool:
+        opened = taken.opened
+        if opened is None or not opened.is_of_another_account or (content := opened.content()) is None:
+            return False
+        try:
+            self._copies.make(place, path, content, taken.source)
+        except OSError as error:
+            if error.errno in _DISK_ERRNOS or not self._folders[place].is_dir():
+                raise ArchiveUnavailable(
+                    f"{self._folders[place]} takes no copy of {taken.path}: {error.strerror}"
+                ) from None
+            log.warning("cannot copy %s: %s", os.fsencode(taken.path), error.strerror)
+            return False
+        return True
+
+    def copies_left(self) -> list[tuple[Place, str]]:
+        """List the places and paths for which there are copies: a crash has interrupted these moves."""
+        return list(self._copies.left())
+
+    def finish(self, place: Place, path: str, recorded: RecordedFile | None) -> Moved:
+        """Finish a recorded move that was interrupted, if that is possible now.
+
+        As long as the recorded file is in the drop folder, the daemon reads it again, and moves it then.
+
+        Args:
+            place: see :meth:`copies_left`.
+            path: the same.
+            recorded: what the ledger says of the path; None if it has no row.
+
+        Returns:
+            ``FAILED`` if it must be tried again. ``GONE`` if nothing can ever be at the path: the thing has
+            no bytes that could be copied, and is not in the drop folder any more. Else ``MOVED``.
+        """
+        try:
+            if recorded is not None and not os.path.lexists(self._folders[place] / path):
+                if self._is_waiting(recorded):
+                    return Moved.FAILED
+                if recorded.sha256 is None:
+                    return Moved.GONE
+            if recorded is not None and self._copies.has(place, path, recorded.sha256):
+                self._place_copy(place, path, recorded)
+            else:
+                self._copies.remove(place, path)
+        except OSError as error:
+            log.warning("cannot write %s: %s", self._folders[place] / path, error.strerror)
+            return Moved.FAILED
+        return Moved.MOVED
+
+    def _is_waiting(self, recorded: RecordedFile) -> bool:
+        """Whether the recorded file is still in the drop folder, by its inode; if unknown, it is."""
+        try:
+            found = folders.status(self._drop / file_names.to_path(recorded.source_name), self._drop)
+        except FileNotFoundError:
+            return not self._drop.is_dir()
+        except OSError:
+            return True
+        return _is_inode(found.st_ino, recorded)
+
+    def _place_copy(self, place: Place, path: str, recorded: RecordedFile) -> None:
+        """Put a copy at its path, in the place of the moved file if that is there already."""
+        target = self._folders[place] / path
+        if os.path.lexists(target):
+            if _is_inode(target.lstat().st_ino, recorded) or _digest(target) == recorded.sha256:
+                self._copies.replace(place, path)
+                return
+            source = self._drop / file_names.to_path(recorded.source_name)
+            with folders.parent(source, self._drop) as folder_fd:  # a crash kept it from going back
+                renames.put_back(target, folder_fd, source.name)
+        self._copies.fill(place, path)
 
     def flush(self, taken: Sequence[TakenFile]) -> None:
         """Flush the content and the names of files that are about to be recorded, against a power cut.
@@ -280,6 +383,15 @@ def _is_what_was_read(status: os.stat_result, stamp: FileStamp) -> bool:
     same_inode = (status.st_dev, status.st_ino) == (stamp.device, stamp.inode)
     same_bytes = (status.st_size, status.st_mtime_ns) == (stamp.size, stamp.mtime_ns)
     return same_inode and (same_bytes or stat.S_ISDIR(status.st_mode))
+
+
+def _is_inode(inode: int, recorded: RecordedFile) -> bool:
+    return inode & _INODE_BITS == recorded.inode & _INODE_BITS
+
+
+def _digest(path: Path) -> str | None:
+    """Return the hash of a regular file's bytes; None for anything else."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(path.lstat().st_mode) else None
 
 
 def _is_at(target: Path, stamp: FileStamp) -> bool:

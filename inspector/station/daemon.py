@@ -17,6 +17,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from inspector.errors import ImageError, RowOutdated, RowRefused, StoreRefused, Unavailable
@@ -27,7 +28,16 @@ from inspector.logs import IMAGES, json_fields
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
 from inspector.monitoring.totals import Totals, counts_text
-from inspector.records import Arrival, Duplicate, InForce, Inspected, Judgement, Place, Quarantined
+from inspector.records import (
+    Arrival,
+    Duplicate,
+    InForce,
+    Inspected,
+    Judgement,
+    Place,
+    Quarantined,
+    RecordedFile,
+)
 from inspector.station.archive import Archive, Moved
 from inspector.station.batches import WaitingFrames
 from inspector.station.crash_journal import CrashJournal
@@ -78,6 +88,7 @@ class Daemon:
         self._unmoved: dict[
             tuple[str, str | None], Path
         ] = {}  # recorded in this run, and still in the folder
+        self._unfinished: dict[tuple[Place, str], RecordedFile | None] = {}  # moves, by their targets
 
     def run(self) -> Totals:
         """Inspect until the stop flag is set or, in a single pass, nothing is left.
@@ -103,6 +114,7 @@ class Daemon:
     def _inspect_until_stopped(self) -> None:
         self.in_force = self.outages.run(self._register)
         self.outages.reconnect = self._reconnect
+        self._find_unfinished_moves()
         threads, batch_size = self._pace.threads, self._pace.batch_size
         self.events.add("start", f"{self.rules.artifact}, {threads} threads, batches of {batch_size}")
         self._record_events()
@@ -136,6 +148,7 @@ class Daemon:
             self._collect_frames()
             self._start_judgings()
             self._record_judgings()
+            self._finish_moves()
             self._record_events()
             self._report()
             if not until():  # a single pass ends with its last file
@@ -258,8 +271,9 @@ class Daemon:
         """Write all rows in one transaction; only after its commit, move the files."""
         if not recorded:
             return
-        files, rows = [item.taken for item, _ in recorded], [row for _, row in recorded]
-        self.outages.run(lambda: self.archive.flush(files))  # no row outlives its image in a power cut
+        rows = [row for _, row in recorded]
+        moves = [(item.taken, row.place, row.final_path) for item, row in recorded]
+        self.outages.run(lambda: self.archive.prepare(moves))  # no row outlives its image
         try:
             self.outages.run(lambda: self.store.record(rows, self.in_force))
         except RowRefused as error:
@@ -304,6 +318,7 @@ class Daemon:
         moved = self.outages.run(lambda: self.archive.deliver(taken, place, path))
         taken.close()
         if moved is Moved.FAILED:
+            self._unfinished |= self._recorded_at(place, [path])
             self._postpone(arrival, "move_failed", path)
             return moved
         if moved is not Moved.MOVED:
@@ -312,6 +327,31 @@ class Daemon:
             self.outages.run(lambda: self.store.record_returned(path))
         self.intake.release(arrival, taken.source.stamp)
         return moved
+
+    def _find_unfinished_moves(self) -> None:
+        """Find the moves that a crash interrupted, by the copies that are left of their files."""
+        left = self.archive.copies_left()
+        for place in Place:
+            self._unfinished |= self._recorded_at(place, [path for where, path in left if where is place])
+
+    def _recorded_at(
+        self, place: Place, paths: Sequence[str]
+    ) -> dict[tuple[Place, str], RecordedFile | None]:
+        known = self.outages.run(lambda: self.store.recorded_at(place, paths))
+        return {(place, path): known.get(path) for path in paths}
+
+    def _finish_moves(self) -> None:
+        """Finish these moves as soon as their files are no longer in the drop folder.
+
+        A thing without bytes (a link, a FIFO) that is gone never comes to the quarantine.
+        """
+        for (place, path), recorded in list(self._unfinished.items()):
+            is_in_work = recorded is not None and self.intake.is_taken(recorded.source_name)
+            if is_in_work or (end := self.archive.finish(place, path, recorded)) is Moved.FAILED:
+                continue
+            if end is Moved.GONE:
+                self.outages.run(partial(self.store.record_returned, path))
+            del self._unfinished[place, path]
 
     def _postpone(self, arrival: Arrival, kind: str, detail: str) -> None:
         """Try a file again after a growing pause, for as long as it takes; the first failure is an event."""

@@ -22,7 +22,7 @@ from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Final, Self
 
-from inspector.file_names import to_text
+from inspector.file_names import to_path, to_text
 from inspector.records import Arrival, FileStamp
 from inspector.station.drop_folder import DropFolder
 from inspector.station.events import Events
@@ -193,6 +193,11 @@ class Intake:
         pause = min(self._scan_s * 2**file.failures, _MAX_PAUSE_S)
         heapq.heappush(self._due, (self._monotonic() + pause * random.uniform(0.5, 1.0), name))
         return file.failures
+
+    def is_taken(self, source_name: str) -> bool:
+        """Whether a file of this name was taken, and is not released yet."""
+        file = self._files.get(str(to_path(source_name)))
+        return file is not None and file.state is State.TAKEN
 
     def wait(self, timeout: float) -> None:
         """Sleep until a hint, :meth:`wake`, a file that may have settled, a due scan, or ``timeout`` seconds.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -13,16 +12,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from accounts import CAMERA, SERVICE, require_root, shared_folder, start_as
+from accounts import CAMERA, SERVICE, require_root, shared_folder, shipped_folders, shipped_umask, start_as
 from PIL import Image
 from sqlalchemy.engine import make_url
 from stations import Station, frame
 from waiting import HANG_S
-
-from inspector import resources
-
-DEPLOY = resources.folder("deploy")
-_NUMBERS = {"root": 0, "weldnet": SERVICE, "camera": CAMERA}
 
 # A program gives up root's rights after its imports, since no other account may reach the interpreter.
 BECOME = """
@@ -83,16 +77,7 @@ def base() -> Iterator[Path]:
     """The folders of tmpfiles.conf, with numbers for their owners."""
     require_root()
     with shared_folder() as folder:
-        lines = re.findall(
-            r"^d (\S+) +(\d+) (\w+) +(\w+) ", (DEPLOY / "tmpfiles.conf").read_text(), re.MULTILINE
-        )
-        assert len(lines) >= 5
-        for path, mode, user, group in lines:
-            place = folder / path.removeprefix("/srv/")
-            place.mkdir()
-            os.chown(place, _NUMBERS[user], _NUMBERS[group])
-            place.chmod(int(mode, 8))
-        yield folder / "weldnet"
+        yield shipped_folders(folder)
 
 
 def output_of(program: str, *words: str) -> str:
@@ -121,14 +106,12 @@ def test_the_camera_can_change_no_judged_image_and_nothing_of_the_station(
         shutil.copy(file, base.parent)
         with start_as(CAMERA, "cp", str(base.parent / name), str(base / "drop" / name), umask=0o007) as copy:
             assert copy.wait() == 0
-    unit = (DEPLOY / "weldnet-inspector.service").read_text()
-    [umask] = re.findall(r"^UMask=(\d+)$", unit, re.MULTILINE)
     configs = str(rehearsal.config), str(station / "config.yaml")
-    output_of(SERVE, *configs, umask, str(SERVICE), str(CAMERA))
+    output_of(SERVE, *configs, shipped_umask(), str(SERVICE), str(CAMERA))
 
     own = [path for root in (station, base / "reports") for path in (root, *root.rglob("*"))]
     judged = [path for path in own if path.suffix == ".png"]
-    assert [path.stat().st_uid for path in judged] == [CAMERA] * 2
+    assert [path.stat().st_uid for path in judged] == [SERVICE] * 2
     content = {path: path.read_bytes() for path in own if path.is_file()}
     places = json.dumps([f"{path}/" if path.is_dir() else str(path) for path in own])
     assert json.loads(output_of(ATTACK, str(CAMERA), places, str(base / "drop"))) == []

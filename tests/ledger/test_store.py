@@ -29,7 +29,7 @@ from sqlalchemy.engine import URL
 from inspector import file_names
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
-from inspector.records import NameParts, Outcome, Verdict
+from inspector.records import NameParts, Outcome, Place, RecordedFile, Verdict
 
 # Each example of a property test uses names of its own, so one database serves all of them.
 _NUMBERS = itertools.count()
@@ -62,6 +62,18 @@ def test_an_inspection_is_stored_as_it_was_judged(store: Store, url: URL) -> Non
     np.testing.assert_array_equal(heat, item.judgement.heat)
     assert (row.wait_ms, row.decode_ms, row.infer_ms, row.total_ms, row.batch_size) == (1.0, 2.0, 3.0, 6.5, 8)
     assert row.archive_path == item.final_path
+
+
+def test_a_path_tells_the_file_that_was_recorded_there(store: Store) -> None:
+    """Name, hash and inode are found by place and path; the same path in the other folder is another."""
+    good, bad = inspected("left/a.png"), quarantined()
+    store.record([good, bad], in_force(store))
+    found = store.recorded_at(Place.ARCHIVE, [good.final_path, bad.final_path, "unknown.png"])
+    inode = good.source.stamp.inode
+    assert found == {good.final_path: RecordedFile("left/a.png", good.source.sha256, inode)}
+    found = store.recorded_at(Place.QUARANTINE, [good.final_path, bad.final_path])
+    assert list(found) == [bad.final_path]
+    assert store.recorded_at(Place.ARCHIVE, []) == {}
 
 
 def test_each_file_that_leaves_has_one_arrival(store: Store, url: URL) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+from accounts import CAMERA, require_root
 from disks import filled, small_disk
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from inspector import folders
 from inspector.errors import ArchiveUnavailable, FolderError, ImageError
 from inspector.file_names import to_text
 from inspector.imaging.source import TakenFile, read_source, unread_source
-from inspector.records import Arrival, FileStamp, Outcome, Place, SourceFile
+from inspector.records import Arrival, FileStamp, Outcome, Place, RecordedFile, SourceFile
 from inspector.station import renames
 from inspector.station.archive import Archive, Moved
 
@@ -484,6 +485,133 @@ def test_a_file_that_was_never_opened_can_only_be_moved(root: Path, archive: Arc
     taken = unopened(path)
     path.unlink()
     assert archive.deliver(taken, Place.QUARANTINE, "x.png") is Moved.GONE
+
+
+# --- files of another account -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def foreign_weld(root: Path) -> Iterator[TakenFile]:
+    """A file of another account in the drop folder, as the daemon has it open."""
+    require_root()
+    weld = dropped(root)
+    os.chown(weld.path, CAMERA, CAMERA)
+    with opened(TakenFile(weld.arrival, read(weld.path), None)) as taken:
+        yield taken
+
+
+def recorded(weld: TakenFile) -> RecordedFile:
+    """What the ledger says of the path that a file is about to get."""
+    return RecordedFile(weld.arrival.source_name, weld.source.sha256, weld.source.stamp.inode)
+
+
+@pytest.mark.parametrize("place", Place)
+def test_what_another_account_keeps_open_is_no_part_of_the_archive(
+    root: Path, archive: Archive, foreign_weld: TakenFile, place: Place
+) -> None:
+    """A writer with an open handle or another name of its file cannot change the judged image."""
+    path = f"{DAY}/PASS/weld.png"
+    os.link(foreign_weld.path, root / "drop" / ".kept")
+    with foreign_weld.path.open("r+b") as handle:
+        archive.prepare([(foreign_weld, place, path)])
+        assert archive.deliver(foreign_weld, place, path) is Moved.MOVED
+        handle.write(b"forged")
+    (root / "drop" / ".kept").write_bytes(b"forged, too")
+    target = root / place / path
+    assert target.read_bytes() == b"pixels"
+    assert target.stat().st_uid == os.geteuid()
+    assert target.stat().st_mtime_ns == foreign_weld.source.stamp.mtime_ns
+    assert not foreign_weld.path.exists()
+    assert archive.copies_left() == []
+
+
+@pytest.mark.parametrize("change", [grow, replace, overwrite_in_secret, Path.unlink])
+def test_a_file_that_its_camera_changes_after_the_commit_is_in_the_archive(
+    root: Path, archive: Archive, foreign_weld: TakenFile, change: Callable[[Path], None]
+) -> None:
+    """The copy fills the recorded path, and other bytes of the camera stay in the drop folder."""
+    archive.prepare([(foreign_weld, Place.ARCHIVE, "weld.png")])
+    change(foreign_weld.path)
+    left = foreign_weld.path.read_bytes() if foreign_weld.path.exists() else None
+    assert archive.deliver(foreign_weld, Place.ARCHIVE, "weld.png") is Moved.RESCUED
+    assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
+    assert (foreign_weld.path.read_bytes() if foreign_weld.path.exists() else None) == left
+    assert archive.copies_left() == []
+
+
+def test_a_move_that_a_crash_interrupted_is_finished_in_spite_of_the_camera(
+    root: Path, archive: Archive, foreign_weld: TakenFile
+) -> None:
+    """While the recorded file is in the drop folder its replay moves it; when it is gone, the copy does."""
+    archive.prepare([(foreign_weld, Place.ARCHIVE, "weld.png")])
+    again = Archive(root / "drop", root / "archive", root / "quarantine")
+    assert again.copies_left() == [(Place.ARCHIVE, "weld.png")]
+    assert again.finish(Place.ARCHIVE, "weld.png", recorded(foreign_weld)) is Moved.FAILED
+    foreign_weld.path.unlink()
+    assert again.finish(Place.ARCHIVE, "weld.png", recorded(foreign_weld)) is Moved.MOVED
+    assert (root / "archive" / "weld.png").read_bytes() == b"pixels"
+    assert again.copies_left() == []
+
+
+def test_a_crash_within_a_move_leaves_neither_the_cameras_file_nor_a_wrong_one(
+    root: Path, archive: Archive, foreign_weld: TakenFile
+) -> None:
+    """The copy takes the place of the moved file; another file that got there goes back first."""
+    target, path = root / "archive" / "weld.png", foreign_weld.path
+    archive.prepare([(foreign_weld, Place.ARCHIVE, "weld.png")])
+    path.rename(target)
+    assert archive.finish(Place.ARCHIVE, "weld.png", recorded(foreign_weld)) is Moved.MOVED
+    assert target.stat().st_uid == os.geteuid()
+    archive.prepare([(foreign_weld, Place.ARCHIVE, "other.png")])
+    path.write_bytes(b"the next weld")
+    path.rename(root / "archive" / "other.png")
+    assert archive.finish(Place.ARCHIVE, "other.png", recorded(foreign_weld)) is Moved.MOVED
+    assert (root / "archive" / "other.png").read_bytes() == b"pixels"
+    assert path.read_bytes() == b"the next weld"
+
+
+def test_a_copy_without_a_row_or_its_bytes_is_removed(
+    root: Path, archive: Archive, foreign_weld: TakenFile
+) -> None:
+    """A crash before the commit, or a power cut, leaves a copy that is of no use."""
+    archive.prepare([(foreign_weld, Place.ARCHIVE, "weld.png")])
+    assert archive.finish(Place.ARCHIVE, "weld.png", None) is Moved.MOVED
+    assert archive.copies_left() == []
+    torn = root / "archive" / ".own" / "weld.png"
+    torn.parent.mkdir(exist_ok=True)
+    torn.write_bytes(b"pix")
+    foreign_weld.path.unlink()
+    assert archive.finish(Place.ARCHIVE, "weld.png", recorded(foreign_weld)) is Moved.MOVED
+    assert not torn.exists()
+    assert not (root / "archive" / "weld.png").exists()
+
+
+def test_a_disk_that_takes_no_copy_is_an_outage(
+    root: Path, archive: Archive, foreign_weld: TakenFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without room for a copy nothing is recorded, and no part of a copy stays."""
+
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ArchiveUnavailable, match="takes no copy"):
+        archive.prepare([(foreign_weld, Place.ARCHIVE, "weld.png")])
+    assert archive.copies_left() == []
+
+
+def test_a_thing_without_bytes_that_was_taken_away_before_its_move_is_gone(
+    root: Path, archive: Archive
+) -> None:
+    """While a link waits, its move can be tried again; when it is gone, nothing can ever be at its path."""
+    path = root / "drop" / "x.png"
+    path.symlink_to("nowhere")
+    link = unopened(path)
+    assert archive.finish(Place.QUARANTINE, "x.png", recorded(link)) is Moved.FAILED
+    path.unlink()
+    assert archive.finish(Place.QUARANTINE, "x.png", recorded(link)) is Moved.GONE
+    (root / "quarantine" / "x.png").symlink_to("nowhere")
+    assert archive.finish(Place.QUARANTINE, "x.png", recorded(link)) is Moved.MOVED
 
 
 # --- outages ----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -13,8 +14,33 @@ from typing import Any, Final
 
 import pytest
 
+from inspector import resources
+
 SERVICE: Final = 61_233  # user and group of a station
 CAMERA: Final = 61_234  # user and group of a camera's account
+
+
+_NUMBERS: Final = {"root": 0, "weldnet": SERVICE, "camera": CAMERA}
+
+
+def shipped_folders(folder: Path) -> Path:
+    """Make the folders of tmpfiles.conf below another folder than /srv, with numbers for their owners."""
+    text = (resources.folder("deploy") / "tmpfiles.conf").read_text()
+    lines = re.findall(r"^d (\S+) +(\d+) (\w+) +(\w+) ", text, re.MULTILINE)
+    assert len(lines) >= 5
+    for path, mode, user, group in lines:
+        place = folder / path.removeprefix("/srv/")
+        place.mkdir()
+        os.chown(place, _NUMBERS[user], _NUMBERS[group])
+        place.chmod(int(mode, 8))
+    return folder / "weldnet"
+
+
+def shipped_umask() -> str:
+    """The umask of the service's unit."""
+    unit = (resources.folder("deploy") / "weldnet-inspector.service").read_text()
+    [umask] = re.findall(r"^UMask=(\d+)$", unit, re.MULTILINE)
+    return umask
 
 
 def require_root() -> None:
