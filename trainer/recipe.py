@@ -1,7 +1,8 @@
 """A recipe: every key of a training run, with its default, its unit and the reason for it.
 
 The defaults are the paper's printed recipe (sections 3.1 and 3.3, Algorithm 1). If the paper prints no value,
-the comment says so and gives the reason for this one.
+the comment says so and gives the reason for this one. "The authors' public code" is
+github.com/Wanglaoban3/WeldNet, which differs from the paper in several numbers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -29,10 +31,26 @@ Architecture = Literal[
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 
+# Limits against a slip of the finger, which would fill the memory or make numbers overflow after hours
+MAX_CHANNELS = 8192  # of any map: 16 times the paper's last one
+MAX_WEIGHTS = 200_000_000  # 67 times the paper's, 800 MB
+MAX_SIDE = 16_384  # pixels of a frame
+MAX_EPOCHS = 100_000  # an epoch has a seed of its own, of a million per network
+MAX_STEPS = 10_000_000
+MIN_MIXUP = 0.001
+MIN_SIDE = {"inception_v3": 75}  # pixels: a smaller view is used up before the last layer
 
-MAX_CHANNELS = (
-    8192  # of any map: 16 times the paper's last one. A slip of the finger must not fill the memory
-)
+
+def _no_tiny_mixup(alpha: float) -> float:
+    """Refuse what Beta(α, α) cannot be drawn from: both of its numbers become 0."""
+    if 0 < alpha < MIN_MIXUP:
+        raise ValueError(f"must be 0 or at least {MIN_MIXUP}")
+    return alpha
+
+
+Side = Annotated[int, Field(ge=64, le=MAX_SIDE)]
+Epochs = Annotated[int, Field(ge=1, le=MAX_EPOCHS)]
+Mixup = Annotated[float, Field(ge=0, le=10), AfterValidator(_no_tiny_mixup)]
 
 
 def _has_yes_or_no(value: Any) -> bool:
@@ -56,10 +74,11 @@ class Network(_StrictModel):
     """The network, and the size of its frames."""
 
     architecture: Architecture = "weldnet"  # the networks of Tables 2 to 4; only WeldNet becomes an artifact
-    height: Annotated[int, Field(ge=64)] | None = 487  # pixels: half of the paper's camera (section 3.1)
-    width: Annotated[int, Field(ge=64)] | None = 400  # pixels; null for height and width: taken from the data
+    height: Side | None = 487  # pixels: half of the paper's camera (section 3.1)
+    width: Side | None = 400  # pixels; null for height and width: taken from the data
     pixels: Annotated[int, Field(ge=64 * 64)] = 487 * 400  # per frame, at most, if the data decides the size
-    pixels_a_frame: Positive | None = None  # times the training frames: a lower limit if there are few
+    # Times the training frames: a lower limit if there are few, before sides are rounded to even numbers
+    pixels_a_frame: Positive | None = None
     # How many times each side may be enlarged, within these limits: of 128×128 pixels WeldNet leaves 2×2.
     enlarge: Annotated[float, Field(ge=1, le=4)] = 1.0
     # Pixels per side by which frames are larger than the views that networks learn from (Touvron et al. 2019,
@@ -68,7 +87,10 @@ class Network(_StrictModel):
     grow: Annotated[int, Field(ge=0, le=256)] = 0
     stem: Positive = 32  # WeldNet's channels after the first convolution
     # (channel scale, stride) of each WeldBlock
-    plan: Annotated[list[tuple[Positive, Literal[1, 2]]], Field(min_length=1)] = [(1, 1), (2, 2)] * 4
+    plan: Annotated[list[tuple[Positive, Literal[1, 2]]], Field(min_length=1, max_length=64)] = [
+        (1, 1),
+        (2, 2),
+    ] * 4
     # The student.pt from which all networks take every layer except the last. auto: the one that comes with
     # the program, if it fits and there are few frames. null: random weights, as printed.
     start: str | None = None
@@ -85,6 +107,14 @@ class Network(_StrictModel):
         if channels > MAX_CHANNELS:
             raise ValueError(
                 f"stem and plan end with {channels} channels; at most {MAX_CHANNELS} are allowed"
+            )
+        weights, before = 0, self.stem
+        for scale, _ in self.plan:
+            after = before * scale
+            weights, before = weights + after * (10 * before + after), after  # 3×3, shortcut, 1×1
+        if weights > MAX_WEIGHTS:
+            raise ValueError(
+                f"stem and plan make {weights:,} weights per network; at most {MAX_WEIGHTS:,} are allowed"
             )
         return self
 
@@ -122,6 +152,10 @@ class Augmentation(_StrictModel):
 
     crop: tuple[Share, Share] = (0.75, 0.75)  # share of each side, smallest and largest: 600×731 of 800×974
     rotation: Annotated[float, Field(ge=0, le=180)] = 30  # degrees, in both directions
+    # Probability of a rotation, and what fills the corners. Neither is printed: the authors' public code has
+    # 0.5, and reflects. The defaults are what recipes of earlier versions mean, which lack these keys.
+    rotation_share: Share = 1.0
+    fill: Literal["black", "reflect"] = "black"
     aspect: Annotated[float, Field(ge=1, le=4)] = 1.0  # largest stretch of a crop, wide or tall; 1: none
     flip: Share = 0.5  # probability of a horizontal flip: the seam has no left and right
     flip_vertical: Share = 0.0  # probability of a vertical flip; the paper has none
@@ -138,9 +172,13 @@ class Augmentation(_StrictModel):
 class Training(_StrictModel):
     """How one network learns (section 3.3). The student learns in the same way."""
 
-    epochs: Positive = 25
-    min_steps: Annotated[int, Field(ge=0)] = 0  # per training: few frames are used several times per epoch
-    batch_size: Annotated[int, Field(ge=2)] = 32  # frames; not printed: common in torchvision's recipes
+    epochs: Epochs = 25
+    min_steps: Annotated[int, Field(ge=0, le=MAX_STEPS)] = (
+        0  # per training: few frames are used several times per epoch
+    )
+    batch_size: Annotated[int, Field(ge=2, le=100_000)] = (
+        32  # frames; not printed: common in torchvision's recipes
+    )
     schedule: Literal["step", "one_cycle"] = "step"  # step is the paper's
     learning_rate: Annotated[float, Field(gt=0)] = 0.01  # for a full batch; with one_cycle, the peak
     milestones: list[Positive] = [15]  # epochs after which the schedule 'step' lowers the rate
@@ -149,17 +187,23 @@ class Training(_StrictModel):
     nesterov: bool = False  # not printed
     weight_decay: Annotated[float, Field(ge=0)] = 0.0  # not printed
     label_smoothing: Share = 0.0  # of true labels; not printed
-    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0  # α: frames mix by Beta(α, α); 0: off, as printed
-    average_epochs: Annotated[float, Field(ge=0)] = 0.0  # time constant of the weights' average; 0: none
+    mixup: Mixup = 0.0  # α: frames mix by Beta(α, α); 0: off, as printed
+    average_epochs: Annotated[float, Field(ge=0, le=MAX_EPOCHS)] = (
+        0.0  # time constant of the weights' average; 0: none
+    )
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if it is faster on this machine
 
 
 class Distillation(_StrictModel):
     """How the student learns from the ensemble (Algorithm 1, lines 8 to 14)."""
 
-    epochs: Annotated[int, Field(ge=0)] = 25  # as many as a teacher (Algorithm 1); 0: no student
-    mixup: Annotated[float, Field(ge=0, le=10)] | None = None  # the student's; null: the teachers' value
-    int8_epochs: Annotated[int, Field(ge=0)] = 0  # at the end, with weights rounded as int8 will round them
+    epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] = (
+        25  # as many as a teacher (Algorithm 1); 0: no student
+    )
+    mixup: Mixup | None = None  # the student's; null: the teachers' value
+    int8_epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] = (
+        0  # at the end, with weights rounded as int8 will round them
+    )
     true_labels: Share = 0.0  # weight of the true label beside the pseudo label; none in Algorithm 1
     confidence: Share = 0.8  # probability of the ensemble's top class from which an unlabelled frame is used
 
@@ -167,9 +211,9 @@ class Distillation(_StrictModel):
 class Ensemble(_StrictModel):
     """The teachers, and how their answers are combined (section 2.5)."""
 
-    teachers: Positive = 5  # networks (section 3.3)
+    teachers: Annotated[int, Field(ge=1, le=100)] = 5  # networks (section 3.3)
     kind: Literal["focal", "mean"] = "focal"  # the combination that labels the student's frames
-    k: Annotated[float, Field(gt=0)] = 2.0  # exponent of eq. 2 (section 3.3)
+    k: Annotated[float, Field(ge=0.1, le=1000)] = 2.0  # exponent of eq. 2 (section 3.3)
 
 
 class Thresholds(_StrictModel):

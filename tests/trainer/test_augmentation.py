@@ -61,6 +61,48 @@ def test_flip_rotation_and_light_each_do_their_part(kind) -> None:
 
 
 @both
+def test_corners_of_a_rotation_reflect_the_crop(kind) -> None:
+    """With ``fill="reflect"`` a turned view has values of its crop only, also if it is narrow."""
+    for height, width, angle in ((64, 64, 30.0), (490, 64, 180.0), (64, 300, 90.0)):
+        frame = torch.full((8, 1, 2 * height, 2 * width), 200, dtype=torch.uint8)
+        frame[..., height // 2 : height, width // 2 : width] = 100
+        torch.manual_seed(0)
+        turned = kind(height, width, crop=(0.5, 0.5), fill="reflect", **STILL | {"rotation": angle})(frame)
+        assert turned.shape == (8, 1, height, width)
+        assert turned.min() >= 100, "no black corner"
+
+
+@both
+def test_a_reflected_corner_is_the_mirror_image(kind) -> None:
+    """A wide view that is turned by a quarter shows itself, and its mirror image left and right of itself."""
+    rows = (torch.arange(32, dtype=torch.uint8) * 4).view(1, 1, 32, 1).expand(1, 1, 32, 64)
+    augment = kind(32, 64, crop=(1, 1), fill="reflect", **STILL | {"rotation": 90.0})
+    for seed in range(1000):
+        torch.manual_seed(seed)
+        view = augment(rows)[0, 0].double()
+        if view.diff(dim=0).abs().mean() < 0.1:  # each column has one grey value: nearly 90 degrees
+            break
+    across = view.mean(dim=0)
+    middle = across[16:48]
+    assert middle.diff().abs().mean() == pytest.approx(4, abs=0.2), "a pixel across is a pixel down"
+    torch.testing.assert_close(across[:16].flip(0), middle[:16], rtol=0, atol=2)
+    torch.testing.assert_close(across[48:].flip(0), middle[16:], rtol=0, atol=2)
+
+
+@both
+def test_the_share_of_rotations(kind) -> None:
+    """As many views are turned as ``rotation_share`` says, none for 0 and each for 1."""
+    frames = (ramp(32, 32) * 7).expand(400, 1, 32, 32)
+    for share, least, most in ((0.0, 0, 0), (0.5, 150, 250), (1.0, 380, 400)):
+        torch.manual_seed(0)
+        augment = kind(
+            32, 32, crop=(1, 1), rotation_share=share, fill="reflect", **STILL | {"rotation": 30.0}
+        )
+        turned = sum(not torch.equal(view, frames[0]) for view in augment(frames))
+        assert least <= turned <= most
+
+
+@both
 def test_same_seed_same_views(kind) -> None:
     """The global generator decides for each frame: the same seed gives the same views."""
     augment = kind(64, 64, crop=(0.6, 1.0), rotation=30, flip=0.5, brightness=0.2, contrast=0.2)

@@ -3,6 +3,9 @@
 The printed order is crop, rotation, flip, brightness and contrast, resize. Frames are already scaled
 (:mod:`trainer.data.frames`). So the resize is part of the crop, and the paper's one crop size needs none.
 
+A rotation leaves corners without pixels. The paper does not say what fills them. The authors' public code
+reflects the crop at its border (``fill="reflect"``), and rotates half of the frames.
+
 On a GPU, single frames would take hundreds of small kernels each. :class:`BatchAugmentation` changes all
 frames of a batch at once.
 """
@@ -10,9 +13,10 @@ frames of a batch at once.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trainer.network.torchvision import InterpolationMode, transforms
@@ -36,6 +40,8 @@ class Augmentation:
         contrast: float,
         aspect: float = 1.0,
         flip_vertical: float = 0.0,
+        rotation_share: float = 1.0,
+        fill: Literal["black", "reflect"] = "black",
     ) -> None:
         """Set the strengths.
 
@@ -43,19 +49,28 @@ class Augmentation:
             height: of a view, pixels.
             width: of a view, pixels.
             crop: smallest and largest share of each side.
-            rotation: largest angle in both directions, degrees; corners become black.
+            rotation: largest angle in both directions, degrees.
             flip: probability of a horizontal flip.
             brightness: largest change up or down, share.
             contrast: largest change up or down, share.
             aspect: largest stretch of a crop against the frame's shape, wide or tall; 1: none.
             flip_vertical: probability of a vertical flip.
+            rotation_share: probability of a rotation.
+            fill: content of the corners that a rotation leaves: black, or the crop reflected at its border.
         """
         self._size = (height, width)
-        self._crop, self._aspect, self._rotation = crop, aspect, rotation
+        self._crop, self._aspect = crop, aspect
+        self._rotation, self._rotation_share, self._reflects = rotation, rotation_share, fill == "reflect"
         self._flips, self._light = (flip, flip_vertical), (brightness, contrast)
+        rotate: nn.Module = (
+            _ReflectingRotation(rotation)
+            if self._reflects
+            else transforms.RandomRotation(rotation, interpolation=InterpolationMode.BILINEAR)
+        )
         self._transform = transforms.Compose(
             [
-                transforms.RandomRotation(rotation, interpolation=InterpolationMode.BILINEAR),
+                # 'RandomApply' draws a number, with which older runs would not resume to the same weights
+                transforms.RandomApply([rotate], rotation_share) if rotation_share < 1 else rotate,
                 transforms.RandomHorizontalFlip(flip),
                 transforms.RandomVerticalFlip(flip_vertical),
                 transforms.ColorJitter(brightness=brightness, contrast=contrast),
@@ -80,6 +95,22 @@ class Augmentation:
         return cropped
 
 
+class _ReflectingRotation(nn.Module):
+    """Rotation by a random angle about the middle of a view, which is reflected at its border."""
+
+    def __init__(self, degrees: float) -> None:
+        super().__init__()
+        self._most = math.radians(degrees)
+
+    def forward(self, view: Tensor) -> Tensor:
+        angle = (2 * torch.rand(()).item() - 1) * self._most
+        sine, cosine, shape = math.sin(angle), math.cos(angle), view.shape[1] / view.shape[2]
+        turn = torch.tensor([[[cosine, -sine * shape, 0], [sine / shape, cosine, 0]]])
+        grid = F.affine_grid(turn, [1, *view.shape], align_corners=False)
+        turned = F.grid_sample(view[None].float(), grid, padding_mode="reflection", align_corners=False)
+        return turned[0].round().to(torch.uint8)
+
+
 class BatchAugmentation(Augmentation):
     """Augmentation of whole batches on their device: one sampling grid for crop, rotation and flips.
 
@@ -91,6 +122,8 @@ class BatchAugmentation(Augmentation):
         """Turn kept frames ``uint8[N, 1, h, w]`` into views ``uint8[N, 1, height, width]`` there."""
         # Drawn on the CPU: one copy to the device, and the same numbers on every device.
         draws = torch.rand(9, len(images), 1, 1).to(images.device)
+        if self._rotation_share < 1:  # the middle of the range is no rotation
+            draws[6, torch.rand(len(images)) >= self._rotation_share] = 0.5
         grid, inside = self._sampling_grid(draws[:7], images.shape[2], images.shape[3])
         sampled = F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
         return (
@@ -98,7 +131,7 @@ class BatchAugmentation(Augmentation):
         )
 
     def _sampling_grid(self, draws: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return each pixel's place in its frame, ``[N, H, W, 2]`` from -1 to 1, and if it is in the crop."""
+        """Return each pixel's place in its frame, ``[N, H, W, 2]`` from -1 to 1, and if it is not black."""
         low, high = self._crop
         share, stretch = low + (high - low) * draws[0], self._aspect ** (draws[1] - 0.5)
         tall = (share / stretch * height).round().clamp(max=height)
@@ -111,6 +144,8 @@ class BatchAugmentation(Augmentation):
         angle = (draws[6] * 2 - 1) * math.radians(self._rotation)
         shape = self._size[0] / self._size[1]  # pixels per unit of y against pixels per unit of x
         x, y = angle.cos() * x - angle.sin() * shape * y, angle.sin() / shape * x + angle.cos() * y
+        if self._reflects:
+            x, y = (1 - ((place + 1) % 4 - 2).abs() for place in (x, y))
         inside = (x.abs() <= 1) & (y.abs() <= 1)
         across, down = (x * wide + 2 * left + wide) / width - 1, (y * tall + 2 * top + tall) / height - 1
         return torch.stack([across.expand_as(inside), down.expand_as(inside)], dim=3), inside

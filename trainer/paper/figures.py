@@ -80,6 +80,7 @@ def _samples(run: Path, out: Path) -> None:
 
 
 def _by_epoch(run: Path, networks: str, out: Path) -> None:
+    """Figures 12 and 14: one network, and each network of the run; an ensemble is not trained."""
     pictures.curves(sorted((run / "logs").glob(f"{networks}.csv")), out)
 
 

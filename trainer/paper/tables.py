@@ -54,6 +54,8 @@ class Table:
 def tables(folder: Path) -> dict[str, Any]:
     """Read the runs, measure speed, write ``tables.md`` and the figures into the folder.
 
+    The speed of an ensemble is not measured: it is that of one network, divided by the number of networks.
+
     Returns:
         ``tables``, each with ``title header rows``; ``figures``, names of files; ``threads`` and
         ``frames_per_second`` as measured.
@@ -146,7 +148,8 @@ def _accuracy_size_speed(groups: Iterable[RunGroup], speeds: Mapping[str, float]
         ):
             accuracies = group.values(model)
             if accuracies:
-                size, speed = networks * group.parameters / 1e7, speeds[measured] / networks
-                method = f"{group.name}: {_METHODS[model]}"
-                rows.append([method, spread(accuracies), f"{size:.2f}", f"{speed:.1f}"])
+                size, speed = networks * group.parameters / 1e7, f"{speeds[measured] / networks:.1f}"
+                if networks > 1:
+                    speed += f" (divided by {networks}, not measured)"
+                rows.append([f"{group.name}: {_METHODS[model]}", spread(accuracies), f"{size:.2f}", speed])
     return Table("Table 4: accuracy, size and speed", header, rows)
