@@ -16,7 +16,9 @@ from pathlib import Path
 
 HOW_TO_SAVE = "save it as 'CSV UTF-8 (comma delimited)' in Excel, or as CSV with the character set UTF-8"
 _SEPARATORS = ",;\t"
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line, which names the separator
+_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(\r\n?|\n)')  # Excel's own first line, which names the separator
+_LINE_END = re.compile(r"\r\n?|\n")  # a carriage return alone: Excel's 'CSV (Macintosh)'
+_QUOTED = re.compile(r'"[^"]*"')  # a separator in quotes separates nothing
 
 Row = tuple[int, list[str]]  # number of the row's last line, and its cells
 
@@ -55,10 +57,10 @@ def has_columns(path: Path, columns: Iterable[str]) -> bool:
             start = stream.read(4096)
     except OSError:
         return False
-    text = _decode(start, errors="replace").removeprefix("\ufeff")
-    first_lines = "\n".join(text.splitlines()[:2])
+    # Text in two bytes that does not say so has zeros in between
+    text = _decode(start, errors="replace").removeprefix("\ufeff").replace("\0", "")
     try:
-        rows = _parse(first_lines, columns)
+        rows = _parse(text, columns, strict=False)  # the last row may be cut
     except TableError:
         return False
     return bool(rows) and set(columns) <= {cell.strip().lower() for cell in rows[0][1]}
@@ -69,10 +71,10 @@ def _decode(content: bytes, errors: str = "strict") -> str:
     return content.decode("utf-16" if utf16 else "utf-8-sig", errors)
 
 
-def _parse(text: str, columns: Iterable[str]) -> list[Row]:
+def _parse(text: str, columns: Iterable[str], *, strict: bool = True) -> list[Row]:
     named = _SEPARATOR_LINE.match(text)
     separator = named[1] if named else _separator(text, set(columns))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=strict)
     rows = []
     try:
         for cells in reader:
@@ -85,9 +87,9 @@ def _parse(text: str, columns: Iterable[str]) -> list[Row]:
 
 def _separator(text: str, columns: set[str]) -> str:
     """Return the separator that gives the first line these columns, else its most frequent one."""
-    first_line = text.partition("\n")[0]
+    first_line = _LINE_END.split(text, maxsplit=1)[0]
     for separator in _SEPARATORS:
         cells = {cell.strip().strip('"').strip().lower() for cell in first_line.split(separator)}
         if columns <= cells:
             return separator
-    return max(_SEPARATORS, key=first_line.count)
+    return max(_SEPARATORS, key=_QUOTED.sub("", first_line).count)

@@ -177,6 +177,56 @@ def test_hidden_and_system_files_are_left_out_at_any_depth(tmp_path: Path) -> No
     assert not listing.problems
 
 
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "@eaDir", "@SynoResource", "@Recycle", "@Recently-Snapshot", "@tmp", "@sharesnap", "@appdata",
+        "#recycle", "#snapshot", "~snapshot", ".snapshot", ".zfs", ".snapshots", ".Trash-1000", ".Trashes",
+        ".AppleDouble", ".TemporaryItems", "Network Trash Folder", "Temporary Items", "trashbox",
+        "TheVolumeSettingsFolder", "$RECYCLE.BIN", "$Recycle.Bin", "RECYCLER", "Recycle Bin", "FOUND.000",
+        "System Volume Information", "lost+found", "__MACOSX", ".dropbox.cache", ".stfolder", ".thumbnails",
+    ],
+)  # fmt: skip
+def test_folders_of_other_systems_are_no_classes_runs_or_parts(tmp_path: Path, folder: str) -> None:
+    """Wherever such a folder is, its pictures are left out and counted."""
+    write_tree(tmp_path, "train/good/r/a.png", "train/bad/r/b.png", "val/good/s/c.png")
+    for place in ("", "train", "train/good", "train/good/r", "val/good"):
+        write_tree(tmp_path, f"{place}/{folder}/x.png".lstrip("/"))
+    listing = datasets.read(tmp_path)
+    assert listing.classes == ["bad", "good"]
+    assert [frame.name for frame in listing.frames] == [
+        "train/bad/r/b.png", "train/good/r/a.png", "val/good/s/c.png",
+    ]  # fmt: skip
+    counts = [int(note.split(": ")[1].split()[0]) for note in listing.notes]
+    assert sum(counts) == 5, listing.notes
+    assert all("hidden or system files are left out" in note for note in listing.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("training_set", "train"), ("Train Set", "train"), ("trainset", "train"), ("TRAIN", "train"),
+        ("train-images", "train"), ("val_set", "valid"), ("validation_data", "valid"), ("dev", "valid"),
+        ("valid_images", "valid"), ("test_set", "test"), ("testset", "test"), ("Testing data", "test"),
+    ],
+)  # fmt: skip
+def test_other_names_of_parts_are_parts(tmp_path: Path, name: str, part: str) -> None:
+    """Names as data sets of other programs have them are parts, and no classes."""
+    write_tree(tmp_path, f"{name}/good/a.png", f"{name}/bad/b.png")
+    listing = datasets.read(tmp_path)
+    assert listing.classes == ["bad", "good"]
+    assert {frame.part for frame in listing.frames} == {part}
+
+
+@pytest.mark.parametrize("name", ["eval", "holdout", "backup", "train_old", "test 2", "unlabelled"])
+def test_a_folder_of_unknown_meaning_is_named(tmp_path: Path, name: str) -> None:
+    """A name that may mean several parts, or none, is not guessed."""
+    write_tree(tmp_path, "train/good/a.png", "train/bad/b.png", f"{name}/good/c.png")
+    listing = datasets.read(tmp_path)
+    assert len(listing.frames) == 2
+    assert listing.notes == [f"{tmp_path / name} is not used (1 images), because it is beside train"]
+
+
 def test_a_table_that_lists_thumbnails_does_not_bring_them_in(tmp_path: Path) -> None:
     """A hidden file is left out also if a label table lists it, as a script that walks folders does."""
     write_tree(tmp_path, "a.png", ".@__thumb/a.png")
@@ -255,10 +305,29 @@ def test_classes_that_differ_only_by_case_are_refused(tmp_path: Path) -> None:
     (tmp_path / "table" / "labels.csv").write_text("path,label\na.png,Good\nb.png,good\n")
     for form in ("folders", "table"):
         problems = [str(problem) for problem in datasets.read(tmp_path / form).problems]
-        assert problems == ["classes that differ only by case or spaces: 'Good', 'good'; rename one"]
+        assert problems == ["classes that look alike: 'Good', 'good'; rename one"]
     write_tree(tmp_path / "parts", "train/GOOD/a.png", "train/bad/a.png", "val/good/b.png")
     [problem] = datasets.read(tmp_path / "parts").problems
     assert str(problem).endswith("good; did you mean 'GOOD'?")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "GOOD  weld",
+        "good\u00a0weld",
+        "good\u200b weld",
+        "\uff47ood weld",
+        "good\u00ad weld",
+        "good weld\u3000",
+    ],
+)
+def test_classes_that_look_alike_are_refused(tmp_path: Path, other: str) -> None:
+    """Spaces of other kinds, invisible letters and letters of another width make no second class."""
+    write_tree(tmp_path, "good weld/a.png", f"{other}/b.png", "bad/c.png")
+    [problem] = datasets.read(tmp_path).problems
+    assert problem.kind == "classes that look alike"
+    assert repr(other) in problem.what
 
 
 def test_files_that_are_not_read_are_counted_by_ending(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Frames with the same bytes, under two labels or in two parts."""
+"""Frames with the same bytes or the same pixels, under two labels or in two parts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from tiny_runs import RECIPE, run
 from trainer_samples import CLASSES, class_folders, write_picture
@@ -60,6 +61,32 @@ def test_one_image_in_two_parts_is_named(tmp_path: Path, caplog: pytest.LogCaptu
     assert said.startswith("2 images are in two parts with the same bytes")
     assert "test/good/copy.png (test) = train/good/g.png (train)" in said
     assert "test/bad/run2/0.png (test) = train/bad/run0/0.png (train) = val/bad/run1/0.png (valid)" in said
+
+
+def test_one_picture_in_two_formats_under_two_labels_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A copy in another format has other bytes and the same pixels; it is found when frames are decoded."""
+    data = class_folders(tmp_path / "data")
+    with Image.open(data / "good" / "good-run0" / "0.png") as picture:
+        picture.save(data / "bad" / "bad-run1" / "copy.bmp")
+    with pytest.raises(DataError, match="1 × one image under two labels") as caught:
+        run(data, tmp_path / "out", Stage.TEACHERS, **QUICK)
+    assert "copy.bmp (bad) = " in str(caught.value)
+    (data / "bad" / "bad-run1" / "copy.bmp").rename(data / "good" / "copy.bmp")
+    for part in ("train", "valid"):
+        (tmp_path / "parts" / part).mkdir(parents=True)
+        for name in CLASSES:
+            run_folder = "run0" if part == "train" else "run1"
+            copy(
+                data / name / f"{name}-{run_folder}" / "0.png",
+                tmp_path / "parts" / part / name / part / "0.png",
+            )
+    copy(data / "good" / "copy.bmp", tmp_path / "parts" / "valid" / "good" / "valid" / "copy.bmp")
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path / "parts", tmp_path / "out2", Stage.TEACHERS, **QUICK)
+    assert "1 images are in two parts with the same pixels" in caplog.text
+    assert "same bytes" not in caplog.text
 
 
 def test_copies_without_a_run_stay_in_one_part() -> None:
@@ -119,6 +146,24 @@ def test_copies_of_labelled_frames_are_not_unlabelled(
         found = unlabelled.find(archive, datasets.read(data).frames)
     assert [frame.name for frame in found] == ["2026/PASS/new.png"]
     assert f"2 images in {archive} are labelled frames" in caplog.text
+
+
+def test_a_copy_in_another_format_is_not_unlabelled(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A held-out frame that the folder of unlabelled frames has as TIFF is left out by its pixels."""
+    data = class_folders(tmp_path / "data")
+    recipe = Recipe(**RECIPE | {"distillation": {"epochs": 1, "confidence": 0.0}})
+    listing = list_frames(recipe, data)
+    more = tmp_path / "more"
+    write_picture(more / "new.png", 1, 99)
+    for number, frame in enumerate([listing.part("valid")[0], listing.part("train")[0]]):
+        with Image.open(frame.path) as picture:
+            picture.save(more / f"{number}.tif")
+    with RunFolder(tmp_path / "out") as folder, caplog.at_level(logging.INFO):
+        reader = Reader(recipe, folder, Progress(Console(file=io.StringIO())))
+        train, _ = reader.labelled(listing)
+        frames = reader.with_unlabelled(train, more, listing, [Teacher(tmp_path / "nothing")])
+    assert [frame.name for frame in frames.frames[len(train) :]] == ["new.png"]
+    assert "2 unlabelled images are copies of labelled frames" in caplog.text
 
 
 class Teacher(torch.nn.Module):

@@ -67,6 +67,10 @@ def test_the_size_is_the_datas_within_limits(
         ([(100, 2000)], 10_000, (64, 156), "distorts shapes up to 8.2 times"),
         ([(100, 200), (200, 100)], 194_800, (150, 150), "100×200, 200×100 pixels become 150×150"),
         ([(100, 120), (100, 125)], 194_800, (100, 122), ""),
+        ([(974, 800)], 194_800, (486, 400), ""),
+        ([(9, 9000)], 194_800, (64, 3042), "distorts shapes up to"),
+        ([(9000, 8)], 5_000, (78, 64), "distorts shapes up to"),
+        ([(1000, 1000), (1001, 999)], 4_100, (64, 64), ""),
     ],
 )
 def test_the_pixels_are_a_bound_and_distortion_is_named(

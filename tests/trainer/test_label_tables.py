@@ -39,6 +39,62 @@ def test_a_table_of_excel_is_the_label_table(
     assert [frame.run for frame in datasets.read(tmp_path).frames] == ["r1", "r2"]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xfe\xff" + "path;label\r\nimages/a.png;good\r\n".encode("utf-16-be"),
+        b"\xff\xfe" + "sep=;\r\npath;label\r\nimages/a.png;good\r\n".encode("utf-16-le"),
+        b"path;label\rimages/a.png;good\r",  # Excel's CSV (Macintosh)
+        b"sep=;\rpath;label\rimages/a.png;good\r",
+        b'"note, with; both";"path";"label"\n"1,5; 2,5";"images/a.png";"good"\n',
+        b'path,label,note\nimages/a.png,good,"a;b;c;d\ne"\n',
+        b"label\tpath\tshare\ngood\timages/a.png\t0,5\n",
+        b'"images/a.png";"good";"1,5,5,5"\n',
+        b"path,label\n'images/a.png,good\n".replace(b"'", b""),
+    ],
+    ids=[
+        "utf-16-be",
+        "utf-16-sep",
+        "mac",
+        "mac-sep",
+        "both-quoted",
+        "two-lines",
+        "tabs",
+        "no-header",
+        "plain",
+    ],
+)
+def test_other_dialects_of_spreadsheets(tmp_path: Path, content: bytes) -> None:
+    """Byte orders, line ends, a named separator, separators in quotes and decimal commas change nothing."""
+    write_picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels.csv").write_bytes(content)
+    assert labelled(tmp_path) == [("images/a.png", "good")]
+
+
+def test_a_name_that_begins_like_a_formula_is_found(tmp_path: Path) -> None:
+    """A station's CSV has an apostrophe before such a name, and the file does not."""
+    write_picture(tmp_path / "=1.png")
+    (tmp_path / "labels.csv").write_text("path,label\n'=1.png,good\n")
+    assert labelled(tmp_path) == [("=1.png", "good")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_text_without_a_mark_is_refused_with_how_to_save(tmp_path: Path, encoding: str) -> None:
+    """Two-byte text that does not say so is no table, and the folder 'images' is not taken for a class."""
+    write_picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels.csv").write_bytes("path;label\nimages/a.png;good\n".encode(encoding))
+    with pytest.raises(DataError, match="save it as 'CSV UTF-8"):
+        datasets.read(tmp_path)
+
+
+def test_a_path_with_two_labels_in_a_json_is_refused(tmp_path: Path) -> None:
+    """Python would keep the last label of a name that a JSON object has twice."""
+    write_picture(tmp_path / "a.png")
+    (tmp_path / "l.json").write_text('{"a.png": 0, "b.png": 1, "a.png": 1}')
+    with pytest.raises(DataError, match=r"1 × two labels: a\.png"):
+        datasets.read(tmp_path, CLASSES)
+
+
 def test_a_table_without_a_header_is_found_by_its_first_path(tmp_path: Path) -> None:
     """A CSV whose first cell is the path of an image is a label table."""
     write_picture(tmp_path / "images" / "a.png")

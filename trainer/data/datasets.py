@@ -5,7 +5,7 @@ a folder of class folders              a frame's run is the sub-folder below its
 a folder that holds one ``*.json``     ``{relative path: class number}``; the run is the path's folder
 a CSV, or a folder that holds one      ``path,label[,run]``, paths from the CSV's folder; the label is a
                                        class name or number
-a folder of ``train valid test``       each in any of the forms above; ``val`` and ``validation`` will do
+a folder of ``train valid test``       each in any of the forms above; ``val``, ``test_set`` will do, too
 =====================================  ==================================================================
 
 Only label files are opened here. Their problems are collected instead of raised, so that a user sees all of
@@ -16,6 +16,7 @@ are no problem, but each kind of them is named with its number.
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -23,21 +24,23 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trainer.data import label_tables, left_out
-from trainer.data.files import in_system_folder, is_frame, is_system_name
+from trainer.data.files import in_system_folder, is_frame, is_system_folder
 from trainer.errors import DataError, Problem, did_you_mean
 
 log = logging.getLogger(__name__)
 
 # The usual names of parts: Ultralytics and torchvision's examples write val, Keras's write validation.
-PART_OF_FOLDER = {
+_PART_OF_WORD = {
     "train": "train",
     "training": "train",
     "valid": "valid",
     "val": "valid",
     "validation": "valid",
+    "dev": "valid",
     "test": "test",
     "testing": "test",
 }
+_WORDS_BESIDE_A_PART = {"set", "data", "dataset", "images", "frames", "split"}  # test_set, val-images
 PARTS = ("train", "valid", "test")
 
 
@@ -109,11 +112,11 @@ def _part_folders(data: Path, listing: Listing) -> list[tuple[str | None, Path]]
         raise DataError(data, [Problem("missing", "there is no such file or folder")])
     if not data.is_dir():
         return [(None, data)]
-    folders = [path for path in sorted(data.iterdir()) if path.is_dir() and not is_system_name(path.name)]
     of_part: dict[str, list[Path]] = defaultdict(list)
-    for folder in folders:
-        if folder.name.lower() in PART_OF_FOLDER and folder.name not in listing.classes:
-            of_part[PART_OF_FOLDER[folder.name.lower()]].append(folder)
+    for folder in _own_folders(data):
+        part = _part_of_name(folder.name)
+        if part and folder.name not in listing.classes:
+            of_part[part].append(folder)
     for part, found in of_part.items():
         if len(found) > 1:
             names = " and ".join(f"'{folder.name}'" for folder in found)
@@ -125,6 +128,17 @@ def _part_folders(data: Path, listing: Listing) -> list[tuple[str | None, Path]]
     used = {found[0] for found in of_part.values()}
     listing.notes += left_out.beside_parts(data, used)
     return [(part, of_part[part][0]) for part in PARTS if part in of_part]
+
+
+def _part_of_name(name: str) -> str | None:
+    """Return the part that a folder's name means; None if it means none."""
+    words = re.sub(r"[\W_]+", " ", name.casefold()).split()
+    words = [word for word in words if word not in _WORDS_BESIDE_A_PART]
+    return _PART_OF_WORD.get(words[0].removesuffix("set")) if len(words) == 1 else None
+
+
+def _own_folders(data: Path) -> list[Path]:
+    return [path for path in sorted(data.iterdir()) if path.is_dir() and not is_system_folder(path.name)]
 
 
 def _read_part(data: Path, listing: Listing) -> list[Frame]:
@@ -141,7 +155,7 @@ def _read_part(data: Path, listing: Listing) -> list[Frame]:
 
 
 def _frames_in_folders(data: Path, listing: Listing) -> Iterator[Frame]:
-    folders = [path for path in sorted(data.iterdir()) if path.is_dir() and not is_system_name(path.name)]
+    folders = _own_folders(data)
     if not listing.classes:
         listing.classes = list(dict.fromkeys(_composed(folder.name) for folder in folders))
     for folder in folders:
@@ -215,12 +229,19 @@ def _class_number(name: str, listing: Listing) -> int | None:
     return names.index(_composed(name)) if _composed(name) in names else None
 
 
+def _as_read(name: str) -> str:
+    """Return a name without what a person does not see: case, spaces, widths, invisible letters."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    seen = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
+    return " ".join(seen.split())
+
+
 def _report_similar_classes(listing: Listing) -> None:
     similar: dict[str, list[str]] = defaultdict(list)
     for name in listing.classes:
-        similar[" ".join(_composed(name).casefold().split())].append(name)
+        similar[_as_read(name)].append(name)
     listing.problems += [
-        Problem("classes that differ only by case or spaces", f"{', '.join(map(repr, names))}; rename one")
+        Problem("classes that look alike", f"{', '.join(map(repr, names))}; rename one")
         for names in similar.values()
         if len(names) > 1
     ]

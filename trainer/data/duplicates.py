@@ -1,7 +1,8 @@
-"""Frames with the same bytes: one image under two labels, or in two parts of the data.
+"""Copies of frames: one image under two labels, or in two parts of the data.
 
 Bytes are hashed before the split, because copies have to stay in one part, and because a run that resumes has
-to know that its frames are the same.
+to know that its frames are the same. Copies in another format or with other metadata have other bytes. They
+are known by their pixels, as soon as frames are decoded.
 """
 
 from __future__ import annotations
@@ -39,15 +40,41 @@ def under_two_labels(frames: Iterable[Frame], classes: Sequence[str]) -> list[Pr
     ]
 
 
-def warn_of_shared(frames: Iterable[Frame]) -> None:
-    """Warn of images that are in two parts: results on frames that were learnt from are too good."""
+def with_equal_pixels(frames: Sequence[Frame], hashes: Sequence[str]) -> list[Frame]:
+    """Return the frames that are copies with other bytes, by the hash of their pixels.
+
+    Args:
+        frames: with the hashes of their files.
+        hashes: of their pixels (:func:`trainer.data.frames.content_hash`), empty if not known.
+    """
+    groups: dict[str, list[Frame]] = defaultdict(list)
+    for frame, digest in zip(frames, hashes, strict=True):
+        if digest:
+            groups[digest].append(replace(frame, sha256=digest))
+    of_file = {frame.name: frame.sha256 for frame in frames}
+    return [
+        frame
+        for group in groups.values()
+        if len({of_file[frame.name] for frame in group}) > 1
+        for frame in group
+    ]
+
+
+def warn_of_shared(frames: Iterable[Frame], same: str = "bytes") -> None:
+    """Warn of images that are in two parts: results on frames that were learnt from are too good.
+
+    Args:
+        frames: with hashes.
+        same: what the hashes are of.
+    """
     shared = [copies for copies in _copies(frames) if len({frame.part for frame in copies}) > 1]
     if shared:
         names = [" = ".join(f"{f.name} ({f.part})" for f in copies) for copies in shared[:MAX_EXAMPLES]]
         more = ["…"] if len(shared) > MAX_EXAMPLES else []
         log.warning(
-            "%d images are in two parts with the same bytes, which flatters; remove one of each: %s",
+            "%d images are in two parts with the same %s, which flatters; remove one of each: %s",
             len(shared),
+            same,
             "; ".join(names + more),
         )
 

@@ -11,13 +11,19 @@ from pathlib import Path, PurePath
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 _SYSTEM_NAMES = frozenset(
     {
-        "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@sharebin", "@sharesnap", "@__thumb",  # NAS
-        "#recycle", "#snapshot", "~snapshot", "network trash folder", "temporary items",
-        "$recycle.bin", "recycler", "recycled", "system volume information",  # Windows
+        "#recycle", "#snapshot", "~snapshot", "network trash folder", "temporary items",  # NAS
+        "trashbox", "thevolumesettingsfolder", "thefindbycontentfolder", "aquota.user", "aquota.group",
+        "recycler", "recycled", "recycle bin", "system volume information", "found.000",  # Windows
         "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
         "__macosx", "lost+found", "__pycache__", "icon\r",
     }
 )  # fmt: skip
+_SYSTEM_FOLDER_PREFIXES = ("@", "$")  # Synology's and QNAP's @eaDir, @Recycle, @tmp; $RECYCLE.BIN
+
+
+def is_system_folder(name: str) -> bool:
+    """Whether a folder of this name is hidden or belongs to a system."""
+    return is_system_name(name) or name.startswith(_SYSTEM_FOLDER_PREFIXES)
 
 
 def is_system_name(name: str) -> bool:
@@ -27,8 +33,8 @@ def is_system_name(name: str) -> bool:
 
 
 def in_system_folder(relative: PurePath) -> bool:
-    """Whether any part of a path below the data folder is hidden or belongs to a system."""
-    return any(is_system_name(part) for part in relative.parts)
+    """Whether any part of a file's path below the data folder is hidden or belongs to a system."""
+    return is_system_name(relative.name) or any(is_system_folder(part) for part in relative.parts[:-1])
 
 
 def is_image(path: Path) -> bool:

@@ -88,13 +88,25 @@ def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, i
 
 
 def choose_view_size(
-    frames: Sequence[Frame], max_pixels: int, bit_depth: int, enlarge: float = 1.0
+    frames: Sequence[Frame],
+    max_pixels: int,
+    bit_depth: int,
+    enlarge: float = 1.0,
+    *,
+    limit: int | None = None,
 ) -> tuple[int, int]:
     """Choose height and width of the views that networks learn from, if the data decides the size.
 
-    They are the median size of a sample of the frames, reduced to at most ``max_pixels``. Smaller frames are
+    They are the median size of a sample of the frames, reduced to about ``max_pixels``. Smaller frames are
     enlarged up to that, each side at most ``enlarge`` times. A side has at least the 64 pixels that the
     network needs, and an even number, with which convolutions are faster.
+
+    Args:
+        frames: of the training part.
+        max_pixels: wished for, before sides are rounded.
+        bit_depth: see :func:`inspector.imaging.decoder.decode`.
+        enlarge: most times that a side is enlarged.
+        limit: number of pixels that is never exceeded; None: ``max_pixels``.
 
     Raises:
         DataError: no frame of the sample can be read.
@@ -112,6 +124,8 @@ def choose_view_size(
     chosen = [max(MIN_SIDE, round(side * scale / 2) * 2) for side in (height, width)]
     if math.prod(chosen) > max_pixels and min(chosen) == MIN_SIDE:  # a narrow frame, of which one side grew
         chosen[chosen.index(max(chosen))] = max(MIN_SIDE, max_pixels // MIN_SIDE // 2 * 2)
+    while math.prod(chosen) > (limit or max_pixels) and max(chosen) > MIN_SIDE:  # both sides were rounded up
+        chosen[chosen.index(max(chosen))] -= 2
     _warn_of_distortion(sides, chosen[0], chosen[1])
     return chosen[0], chosen[1]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 from inspector.spreadsheets import tables
+from inspector.spreadsheets.cells import from_cell
 from trainer.data.files import is_system_name
 from trainer.errors import DataError, Problem
 
@@ -60,9 +62,10 @@ def read(path: Path) -> Iterator[LabelRow]:
 def existing_file(folder: Path, name: str) -> Path | None:
     r"""Return the file that a table names; None if there is none.
 
-    Tables that were written on Windows have ``\`` in paths. Those of macOS have another Unicode form.
+    Tables that were written on Windows have ``\`` in paths. Those of macOS have another Unicode form. A
+    station writes an apostrophe before a name that begins like a formula.
     """
-    plain = [name, name.strip(), name.strip().replace("\\", "/")]
+    plain = [name, name.strip(), name.strip().replace("\\", "/"), from_cell(name.strip())]
     forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD") for text in plain]
     for candidate in dict.fromkeys([*plain, *forms]):
         try:
@@ -86,11 +89,26 @@ def _is_label_csv(path: Path) -> bool:
     return bool(rows) and len(rows[0][1]) > 1 and existing_file(path.parent, rows[0][1][0]) is not None
 
 
+class _TwoLabels(Exception):
+    """Paths that a JSON object has twice."""
+
+
+def _one_label_per_path(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object of its pairs. Python would keep the last of two labels without a word."""
+    counts = Counter(name for name, _ in pairs)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise _TwoLabels(*twice)
+    return dict(pairs)
+
+
 def _json_rows(path: Path) -> Iterator[LabelRow]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_one_label_per_path)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(path, [Problem("unreadable label file", str(error))]) from None
+    except _TwoLabels as error:
+        raise DataError(path, [Problem("two labels", name) for name in error.args]) from None
     except (ValueError, RecursionError) as error:
         raise DataError(path, [Problem("not JSON", str(error))]) from None
     if not isinstance(content, dict):

@@ -9,8 +9,20 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from trainer.data.files import IMAGE_SUFFIXES, in_system_folder, is_frame, is_image, is_system_name
+from trainer.data.files import (
+    IMAGE_SUFFIXES,
+    in_system_folder,
+    is_frame,
+    is_image,
+    is_system_folder,
+    is_system_name,
+)
 
+# Images of formats that the trainer does not read
+_OTHER_IMAGES = frozenset(
+    {".webp", ".heic", ".heif", ".avif", ".gif", ".dcm", ".jp2", ".j2k", ".jxl", ".jfif", ".jpe", ".dib"}
+    | {".pgm", ".ppm", ".pnm", ".tga", ".raw", ".dng", ".cr2", ".nef", ".arw", ".npy", ".exr", ".hdr"}
+)
 _TABLE_SUFFIXES = (".csv", ".tsv", ".json", ".xlsx", ".xls", ".ods")
 
 
@@ -19,8 +31,10 @@ def beside_parts(data: Path, parts: Collection[Path]) -> list[str]:
     names = ", ".join(sorted(folder.name for folder in parts))
     lines, hidden = [], []
     for path in sorted(data.iterdir()):
-        if is_system_name(path.name):
-            hidden += list(path.rglob("*")) if path.is_dir() else [path]
+        if path.is_dir() and is_system_folder(path.name):
+            hidden += list(path.rglob("*"))
+        elif path.is_file() and is_system_name(path.name):
+            hidden.append(path)
         elif path.is_dir() and path not in parts:
             images = sum(is_frame(file, data) for file in path.rglob("*"))
             lines.append(f"{path} is not used ({images} images), because it is beside {names}")
@@ -46,10 +60,24 @@ def unlisted(table: Path, listed: Iterable[Path]) -> list[str]:
     """Name the images beside a label table that it does not list."""
     known = {path.resolve() for path in listed}
     folder = table.parent
-    count = sum(path.resolve() not in known for path in folder.rglob("*") if is_frame(path, folder))
-    return (
+    files = [path for path in folder.rglob("*") if path.resolve() not in known]
+    count = sum(is_frame(path, folder) for path in files)
+    lines = (
         [f"{folder}: {count} images are not used, because {table.name} does not list them"] if count else []
     )
+    return lines + other_images(folder, files)
+
+
+def other_images(data: Path, files: Iterable[Path]) -> list[str]:
+    """Count the images of formats that are not read, by ending."""
+    endings = Counter(
+        path.suffix.lower()
+        for path in files
+        if path.suffix.lower() in _OTHER_IMAGES
+        and path.is_file()
+        and not in_system_folder(path.relative_to(data))
+    )
+    return [f"{data}: {count} × {ending}: not read" for ending, count in sorted(endings.items())]
 
 
 def system_files(data: Path, files: Iterable[Path]) -> list[str]:

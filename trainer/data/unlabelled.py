@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from functools import partial
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def find(folder: Path, labelled: Sequence[Frame]) -> list[Frame]:
         log.info(
             "%d images in %s are labelled frames, so they are left out", len(found) - len(frames), folder
         )
-    for line in left_out.system_files(folder, files):
+    for line in left_out.other_images(folder, files) + left_out.system_files(folder, files):
         log.warning("%s", line)
     if not frames:
         raise DataError(folder, [Problem("nothing to read", "there are no images except labelled ones")])
@@ -67,20 +67,29 @@ def fingerprint(frames: Sequence[Frame]) -> str:
 
 
 def confident(
-    frames: Sequence[Frame], teachers: Sequence[nn.Module], recipe: Recipe, advance: Callable[[], None]
+    frames: Sequence[Frame],
+    teachers: Sequence[nn.Module],
+    recipe: Recipe,
+    advance: Callable[[], None],
+    *,
+    labelled: Set[str] = frozenset(),
 ) -> list[Frame]:
     """Return the frames of which the ensemble is sure. Frames that cannot be read are only counted.
+
+    So are frames with the pixels of a labelled frame: copies of it in another format.
 
     Args:
         frames: frames without labels.
         teachers: trained networks.
         recipe: size, ensemble, ``distillation.confidence``.
         advance: called after each frame.
+        labelled: hashes of the pixels of labelled frames.
     """
     height, width = recipe.network.size
     resize = partial(prepare, height=height, width=width)
     kept: list[Frame] = []
     problems: list[Problem] = []
+    copies = 0
     for start in range(0, len(frames), FRAMES_PER_BATCH):
         batch = load(
             frames[start : start + FRAMES_PER_BATCH],
@@ -94,11 +103,14 @@ def confident(
         labels = ensemble.pseudo_label(each, recipe.ensemble.kind, recipe.ensemble.k)
         sure = labels.amax(dim=1) >= recipe.distillation.confidence
         unreadable = {problem.path for problem in problems}
+        copies += sum(digest in labelled for digest in batch.hashes)
         kept += [
             frame
-            for frame, is_sure in zip(batch.frames, sure.tolist(), strict=True)
-            if is_sure and frame.path not in unreadable
+            for frame, digest, is_sure in zip(batch.frames, batch.hashes, sure.tolist(), strict=True)
+            if is_sure and digest not in labelled and frame.path not in unreadable
         ]
+    if copies:
+        log.info("%d unlabelled images are copies of labelled frames, so they are left out", copies)
     log.info(
         "of %d of %d unlabelled frames the ensemble is %.0f%% sure, and the student learns from them; "
         "%d cannot be read",

@@ -10,12 +10,12 @@ from pathlib import Path
 from torch import nn
 
 from inspector.imaging.decoder import unused_bits_warning
-from trainer.data import unlabelled
+from trainer.data import duplicates, unlabelled
 from trainer.data.datasets import Frame, Listing
 from trainer.data.frames import FrameSet, choose_view_size, load, training_size
 from trainer.data.resizing import prepare
-from trainer.errors import DataError, Problem
-from trainer.recipe import Network, Recipe
+from trainer.errors import DataError, Problem, RecipeError
+from trainer.recipe import MIN_SIDE, Network, Recipe
 from trainer.run.folder import RunFolder
 from trainer.run.progress import Progress
 
@@ -28,18 +28,30 @@ def with_frame_size(recipe: Recipe, listing: Listing) -> Recipe:
     """Return the recipe with the network's height and width; if it has none, they follow the training frames.
 
     ``network.grow`` becomes 0 if there is no room for it.
+
+    Raises:
+        DataError: no frame can be read, so nothing shows their size.
+        RecipeError: the architecture needs larger frames.
     """
     network = recipe.network
     if network.height is None:
         frames, max_pixels = listing.part("train"), network.pixels
         if network.pixels_a_frame is not None:
             max_pixels = min(max_pixels, network.pixels_a_frame * len(frames))
-        view = choose_view_size(frames, max_pixels, recipe.data.bit_depth, network.enlarge)
+        view = choose_view_size(
+            frames, max_pixels, recipe.data.bit_depth, network.enlarge, limit=network.pixels
+        )
         grow = _growth(view, network)
         height, width = view[0] + grow, view[1] + grow
     else:
         height, width = network.size
         grow = _growth(network.view, network)
+    least = MIN_SIDE.get(network.architecture, 0)
+    if min(height, width) - grow < least:
+        raise RecipeError(
+            f"{network.architecture} needs views of at least {least}×{least} pixels, not "
+            f"{width - grow}×{height - grow}; set a larger network.height and network.width"
+        )
     log.info("networks take %d×%d pixels, and learn from %d×%d", width, height, width - grow, height - grow)
     network = network.model_copy(update={"height": height, "width": width, "grow": grow})
     return recipe.model_copy(update={"network": network})
@@ -60,6 +72,7 @@ class Reader:
         self._recipe, self._folder, self._progress = recipe, folder, progress
         self._valid_size = recipe.network.size
         self._train_size = training_size(*recipe.network.view, recipe.augmentation.crop[0])
+        self._contents: frozenset[str] = frozenset()  # of the pixels of the labelled frames
 
     def labelled(self, listing: Listing) -> tuple[FrameSet, FrameSet]:
         """Read the training frames and the held-out frames.
@@ -70,6 +83,11 @@ class Reader:
         self._progress.begin("reading frames", len(listing.part("train", "valid")))
         train = self._read(listing.part("train"), self._train_size, listing.problems)
         valid = self._read(listing.part("valid"), self._valid_size, listing.problems)
+        both = [*train.frames, *valid.frames]
+        self._contents = frozenset([*train.hashes, *valid.hashes])
+        copies = duplicates.with_equal_pixels(both, [*train.hashes, *valid.hashes])
+        listing.problems += duplicates.under_two_labels(copies, listing.classes)
+        duplicates.warn_of_shared(copies, "pixels")
         if not len(valid):
             listing.problems.append(
                 Problem("nothing to hold out", "every class has one run; give a part 'valid'")
@@ -98,7 +116,9 @@ class Reader:
         frames = unlabelled.find(source, listing.frames)
         self._folder.record_unlabelled(unlabelled.fingerprint(frames))
         self._progress.begin("judging unlabelled frames", len(frames))
-        sure = unlabelled.confident(frames, teachers, self._recipe, self._progress.advance)
+        sure = unlabelled.confident(
+            frames, teachers, self._recipe, self._progress.advance, labelled=self._contents
+        )
         self._progress.begin("reading frames", len(train) + len(sure))
         problems: list[Problem] = []
         frames_read = self._read([*train.frames, *sure], self._train_size, problems)
