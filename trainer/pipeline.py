@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inspector.imaging.decoder import read_image
-from inspector.network.metadata import WeldClass
+from inspector.network.metadata import ArtifactError, WeldClass
+from inspector.network.metadata import read as read_metadata
 from trainer.artifact.artifact import MAX_GOLDEN_FRAMES, MAX_GOLDEN_SIDE
 from trainer.artifact.fitting import fit_ranges, fit_schemes
 from trainer.artifact.student import Fit, Student
@@ -127,7 +128,7 @@ def run(
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
                 return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
-            if not (out / ARTIFACT_FILE).exists():
+            if not _is_artifact(out / ARTIFACT_FILE):
                 student.compile(recipe.artifact.scheme, out / ARTIFACT_FILE)
             models["artifact"], results.artifact = evaluate_compiled(out / ARTIFACT_FILE, network, valid)
             results.test = evaluate_test(out / ARTIFACT_FILE, listing, progress)
@@ -249,6 +250,18 @@ def golden_frames(recipe: Recipe, train: FrameSet) -> list[Tensor]:
     spread = torch.linspace(0, len(labels) - 1, min(len(labels), MAX_GOLDEN_FRAMES)).round().int().tolist()
     pixels = [read_image(firsts[labels[n]], bit_depth=recipe.data.bit_depth) for n in spread]
     return [torch.from_numpy(_middle(each)) for each in pixels]
+
+
+def _is_artifact(path: Path) -> bool:
+    """Whether a run has its artifact; one that is torn is named, and compiled again."""
+    if not path.exists():
+        return False
+    try:
+        read_metadata(path)
+    except ArtifactError as error:
+        log.warning("%s; it is compiled again", error)
+        return False
+    return True
 
 
 def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

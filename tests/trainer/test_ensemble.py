@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,6 +48,23 @@ def test_pseudo_labels_are_probabilities(networks: int, classes: int, seed: int,
     assert torch.allclose(label.sum(dim=1), torch.ones(4), atol=1e-5)
     combined = focal(answers, 2) if kind == "focal" else mean(answers)
     assert torch.equal(label.argmax(dim=1), combined.argmax(dim=1))
+
+
+@pytest.mark.parametrize("k", [0.1, 0.5, 30.0, 100.0, 1000.0])
+def test_any_exponent_gives_labels_of_unsure_networks(k: float) -> None:
+    """A power of a small probability is no zero: networks that are unsure of forty classes give a label."""
+    answers = torch.full((5, 2, 40), 1 / 40)
+    answers[:, 1, 7] += 0.01
+    label = pseudo_label(answers / answers.sum(dim=2, keepdim=True), "focal", k)
+    assert torch.allclose(label.sum(dim=1), torch.ones(2), atol=1e-4)
+    assert label[1].argmax() == 7
+
+
+def test_a_class_that_no_network_names_has_no_share() -> None:
+    """Probabilities of exactly 0 and 1 give a label of 0 and 1, also with a large exponent."""
+    answers = torch.tensor([[[1.0, 0.0]], [[1.0, 0.0]]])
+    for k in (0.1, 2.0, 1000.0):
+        assert pseudo_label(answers, "focal", k).tolist() == [[1.0, 0.0]]
 
 
 def test_equation_2_does_not_sum_to_one() -> None:

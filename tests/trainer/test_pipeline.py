@@ -425,6 +425,28 @@ def test_a_file_that_a_power_cut_damaged_is_named(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("content", [b"", b"\0" * 64, None])  # None: the first half of the file
+@pytest.mark.parametrize(
+    "name", ["logs/teacher-1.csv", "student.pt", "weldnet.pt", "split.csv", "results.json"]
+)
+def test_other_files_of_a_run_may_be_torn(
+    finished: Finished, tmp_path: Path, name: str, content: bytes | None
+) -> None:
+    """The run writes such a file again, or names it, and goes on as soon as it is removed."""
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    half = (out / name).read_bytes()[: (out / name).stat().st_size // 2]
+    (out / name).write_bytes(half if content is None else content)
+    try:
+        results = run(finished.data, out)
+    except UsageError as error:
+        assert f"{out / name}: " in str(error)
+        assert "remove it" in str(error)
+        (out / name).unlink()
+        results = run(finished.data, out)
+    assert results["models"] == finished.results["models"]
+
+
 def test_golden_frames_are_few_small_and_of_classes_from_first_to_last(tmp_path: Path) -> None:
     """A student keeps three frames of at most 512 pixels a side, also of the last class."""
     frames = []

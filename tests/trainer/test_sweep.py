@@ -14,7 +14,7 @@ import torch
 import yaml
 from rich.console import Console
 from tiny_runs import epochs, only_json, weld_train, write_recipe
-from trainer_samples import class_folders
+from trainer_samples import class_folders, write_picture
 
 from trainer.artifact.student import Student
 from trainer.errors import RecipeError, UsageError
@@ -88,6 +88,37 @@ def test_a_finished_run_of_another_recipe_is_not_taken_for_done(swept: Swept, tm
     assert weld_train(*gone.command("--seeds", "0"))[0] == 2
 
 
+def test_finished_runs_of_other_data_are_not_taken_for_done(swept: Swept, tmp_path: Path) -> None:
+    """The same recipe on other frames is another run; the same frames in another folder are the same run."""
+    moved = shutil.copytree(swept.data, tmp_path / "moved")
+    command = Swept(swept.recipe, moved, swept.out).command("--seeds", "0")
+    status, stdout, _ = weld_train(*command)
+    assert status == 0
+    assert only_json(stdout)["done"] == ["recipe-seed0"]
+    write_picture(moved / "good" / "good-run0" / "0.png", 1, 4711)
+    status, _, stderr = weld_train(*command)
+    assert status == 2
+    assert "holds another run (the data's split is" in " ".join(stderr.split())
+
+
+def test_a_seed_has_one_folder_however_it_is_written(swept: Swept) -> None:
+    """``00`` and ``0`` are one seed; ``--vary seed`` would write equal runs under other names."""
+    status, stdout, _ = weld_train(*swept.command("--seeds", "00, 0"))
+    assert status == 0
+    assert only_json(stdout)["done"] == ["recipe-seed0"]
+    status, _, stderr = weld_train(*swept.command("--vary", "seed=[0, 1]"))
+    assert status == 2
+    assert "give seeds as --seeds" in stderr
+
+
+def test_a_long_change_has_a_folder_with_a_short_name() -> None:
+    """A value that is longer than a folder's name may be is named by its hash, and differs from others."""
+    plans = [[[1, 1]] * 63 + [[2, stride]] for stride in (1, 2)]
+    names = list(_changes([f"network.plan={json.dumps(plans)}"]))
+    assert len(set(names)) == 2
+    assert all(name.startswith("plan-") and len(name) < 40 for name in names)
+
+
 def test_changes_never_share_a_folder() -> None:
     """Two keys that end alike are named whole, and values that make one name are refused."""
     assert list(_changes(["training.mixup=[0]", "distillation.mixup=[0, 1]", "training.gamma=[1]"])) == [
@@ -159,7 +190,12 @@ def test_tables_hold_every_method_with_n_and_spread(swept: Swept) -> None:
     column = made["3"]["header"].index("recipe") - 1
     assert accuracy["distilled student, accuracy %"][column].endswith("(n = 2)")
     assert accuracy["distilled student, accuracy %"][1 - column] == ""
-    assert all(float(row[3]) > 0 for row in made["4"]["rows"])
+    speed = {row[0]: row[3] for row in made["4"]["rows"]}
+    assert all(float(text.split()[0]) > 0 for text in speed.values())
+    assert speed["recipe: focal ensemble"].endswith(" (divided by 2, not measured)")
+    assert [name for name, text in speed.items() if " " in text] == [
+        name for name in speed if name.endswith(": focal ensemble")
+    ]
     assert {"recipe", "recipe, int8"} <= result["frames_per_second"].keys()
     assert "distilled student, cross entropy" in accuracy
     assert "## Table 3" in (swept.out / "tables.md").read_text()
@@ -179,6 +215,25 @@ def test_figures_without_their_frames_are_left_out(swept: Swept, tmp_path: Path)
         about.write_text(before)
     assert "figure-12.png" in made
     assert "figure-1-and-10.png" not in made
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\0" * 64, b"[]", b"{}"])
+def test_results_that_a_power_cut_damaged_are_named_and_written_again(
+    swept: Swept, tmp_path: Path, content: bytes
+) -> None:
+    """A torn results.json is one line with its name for ``table``, and no finished run for ``sweep``."""
+    out = tmp_path / "out"
+    shutil.copytree(swept.out / "recipe-seed0", out / "recipe-seed0")
+    torn = out / "recipe-seed0" / "results.json"
+    before = json.loads(torn.read_text())
+    torn.write_bytes(content)
+    status, _, stderr = weld_train("table", "--run", out, "--json")
+    assert status == 2
+    assert f"{torn}: is missing or damaged, as after a power cut; the command" in stderr.replace("\n", " ")
+    if content:
+        return
+    assert weld_train(*Swept(swept.recipe, swept.data, out).command("--seeds", "0"))[0] == 0
+    assert json.loads(torn.read_text())["models"].keys() == before["models"].keys()
 
 
 def test_a_folder_without_runs_is_named(tmp_path: Path) -> None:

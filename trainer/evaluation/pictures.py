@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from trainer.data.frames import FrameSet
+from trainer.errors import RunError
 from trainer.evaluation.metrics import ModelMetrics, reliability
 
 _DPI = 120
@@ -28,23 +29,35 @@ def curves(logs: Sequence[Path], out: Path) -> None:
     Args:
         logs: the run folder's CSV files, one per network.
         out: PNG to write.
+
+    Raises:
+        RunError: a file is damaged.
     """
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     axes = dict(zip(("loss", "accuracy"), figure.subplots(1, 2), strict=True))
     for number, log in enumerate(logs):
-        with log.open(encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        epochs = [int(row["epoch"]) for row in rows]
+        history = _history(log)
         for name, axis in axes.items():
             for part, style in (("train", "-"), ("valid", "--")):
-                values = [float(row[f"{part}_{name}"]) for row in rows]
+                values = [row[f"{part}_{name}"] for row in history]
                 label = log.stem if part == "train" else None
-                axis.plot(epochs, values, style, color=f"C{number}", label=label)
+                axis.plot([row["epoch"] for row in history], values, style, color=f"C{number}", label=label)
             axis.set(xlabel="epoch", ylabel=name)
     axes["loss"].set_yscale("log")  # on a linear axis a diverging epoch would flatten all others
     axes["accuracy"].set_ylim(0, 1)
     axes["accuracy"].legend(title="solid: training, dashed: held out")
     figure.savefig(out, dpi=_DPI)
+
+
+def _history(log: Path) -> list[dict[str, float]]:
+    names = ["epoch", *(f"{part}_{name}" for part in ("train", "valid") for name in ("loss", "accuracy"))]
+    try:
+        with log.open(encoding="utf-8") as stream:
+            return [{name: float(row[name]) for name in names} for row in csv.DictReader(stream)]
+    except (KeyError, TypeError, ValueError, csv.Error):
+        raise RunError(
+            f"{log}: is damaged, as after a power cut; remove it, and the same command goes on"
+        ) from None
 
 
 def confusion(metrics: ModelMetrics, out: Path) -> None:

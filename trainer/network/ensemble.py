@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 
@@ -25,7 +26,9 @@ def focal(probabilities: Tensor, k: float) -> Tensor:
     Returns:
         ``[B, C]``, not negative.
     """
-    return (probabilities**k).sum(dim=0) ** (1 / k) / probabilities.shape[0]
+    # Powers of shares of the largest one: the power itself underflows if k is large and no network is sure
+    most = probabilities.amax(dim=0).clamp_min(torch.finfo(probabilities.dtype).tiny)
+    return most * ((probabilities / most) ** k).sum(dim=0) ** (1 / k) / probabilities.shape[0]
 
 
 def pseudo_label(probabilities: Tensor, kind: Literal["focal", "mean"], k: float) -> Tensor:

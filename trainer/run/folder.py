@@ -32,7 +32,7 @@ from typing import Any
 import yaml
 
 from trainer.data.datasets import Frame
-from trainer.errors import RunError, TrainerError
+from trainer.errors import RecipeError, RunError, TrainerError
 from trainer.recipe import Recipe
 from trainer.run.identity import Identity
 
@@ -161,7 +161,7 @@ class RunFolder:
             RunError: the student began with other frames.
         """
         path = self.path / UNLABELLED_FILE
-        there = json.loads(path.read_text(encoding="utf-8"))["fingerprint"] if path.exists() else None
+        there = read_json(path, "fingerprint")["fingerprint"] if path.exists() else None
         if there == fingerprint:
             return
         if self.checkpoint("student").exists():
@@ -223,6 +223,43 @@ class RunFolder:
         self.write(name, content if content.isascii() else f"\ufeff{content}")
 
 
+def read_json(path: Path, *keys: str, fix: str = "give another --out") -> dict[str, Any]:
+    """Read a JSON object of a run folder that has at least these keys; ``fix`` is the way out.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise _damaged(path, fix)
+    return content
+
+
+def read_results(run: Path) -> dict[str, Any]:
+    """Read the results of a finished run.
+
+    Raises:
+        RunError: they are missing or damaged.
+    """
+    fix = "the command of the run writes it again"
+    return read_json(run / RESULTS_FILE, "split_fingerprint", "models", "n", fix=fix)
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a run has results that can be read. Torn ones are named; the run writes them again."""
+    if not (run / RESULTS_FILE).exists():
+        return False
+    try:
+        read_results(run)
+    except RunError as error:
+        log.warning("%s", error)
+        return False
+    return True
+
+
 def require_same_recipe(run: Path, recipe: Recipe) -> None:
     """Check that a finished run is one of this recipe.
 
@@ -241,21 +278,28 @@ def require_same_recipe(run: Path, recipe: Recipe) -> None:
         raise RunError(f"{run}: holds another run ({'; '.join(differences)}); give another --out")
 
 
+def require_same_split(run: Path, of_bytes: str, of_names: str) -> None:
+    """Check that a finished run is one of these frames, by the fingerprints of their split.
+
+    Raises:
+        RunError: it is of other frames, or of other parts of the data.
+    """
+    there = (_read_identity(run) or {}).get("split_fingerprint")
+    if there not in (of_bytes, of_names):  # runs up to November 2026 have the one of names
+        raise RunError(
+            f"{run}: holds another run (the data's split is {str(there)[:12]} there, {of_bytes[:12]} here); "
+            "give another --out"
+        )
+
+
 def _read_identity(run: Path) -> dict[str, Any] | None:
     """Return the identity of a run folder; None if the folder is not marked."""
     path = run / IDENTITY_FILE
-    if not path.exists():
-        return None
-    try:
-        identity = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        identity = None
-    if not isinstance(identity, dict) or "split_fingerprint" not in identity:
-        raise _damaged(path)
-    return identity
+    return read_json(path, "split_fingerprint", "environment") if path.exists() else None
 
 
 def _read_recipe(run: Path) -> dict[str, Any]:
+    """Return the values of a run's recipe. Keys that its version did not know have their defaults."""
     path = run / RECIPE_FILE
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -263,11 +307,14 @@ def _read_recipe(run: Path) -> dict[str, Any]:
         recipe = None
     if not isinstance(recipe, dict):
         raise _damaged(path)
-    return recipe
+    try:
+        return Recipe.from_values(recipe, str(path)).resolved()
+    except (RecipeError, TypeError):  # of a version with other keys, which the comparison names
+        return recipe
 
 
-def _damaged(path: Path) -> RunError:
-    return RunError(f"{path}: is missing or damaged, as after a power cut; give another --out")
+def _damaged(path: Path, fix: str = "give another --out") -> RunError:
+    return RunError(f"{path}: is missing or damaged, as after a power cut; {fix}")
 
 
 def _differences(there: Any, here: Any, key: str = "") -> Iterable[str]:
