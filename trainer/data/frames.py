@@ -122,10 +122,10 @@ def choose_view_size(
     height, width = np.median(np.array(sides), axis=0)
     scale = min(enlarge, float(np.sqrt(max_pixels / (height * width))))
     chosen = [max(MIN_SIDE, round(side * scale / 2) * 2) for side in (height, width)]
+    if math.prod(chosen) > (limit or max_pixels):
+        chosen = [max(MIN_SIDE, math.floor(side * scale / 2) * 2) for side in (height, width)]
     if math.prod(chosen) > max_pixels and min(chosen) == MIN_SIDE:  # a narrow frame, of which one side grew
         chosen[chosen.index(max(chosen))] = max(MIN_SIDE, max_pixels // MIN_SIDE // 2 * 2)
-    while math.prod(chosen) > (limit or max_pixels) and max(chosen) > MIN_SIDE:  # both sides were rounded up
-        chosen[chosen.index(max(chosen))] -= 2
     _warn_of_distortion(sides, chosen[0], chosen[1])
     return chosen[0], chosen[1]
 
