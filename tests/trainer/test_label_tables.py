@@ -71,13 +71,6 @@ def test_other_dialects_of_spreadsheets(tmp_path: Path, content: bytes) -> None:
     assert labelled(tmp_path) == [("images/a.png", "good")]
 
 
-def test_a_name_that_begins_like_a_formula_is_found(tmp_path: Path) -> None:
-    """A station's CSV has an apostrophe before such a name, and the file does not."""
-    write_picture(tmp_path / "=1.png")
-    (tmp_path / "labels.csv").write_text("path,label\n'=1.png,good\n")
-    assert labelled(tmp_path) == [("=1.png", "good")]
-
-
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
 def test_text_without_a_mark_is_refused_with_how_to_save(tmp_path: Path, encoding: str) -> None:
     """Two-byte text that does not say so is no table, and the folder 'images' is not taken for a class."""

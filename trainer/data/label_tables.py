@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inspector.spreadsheets import tables
-from inspector.spreadsheets.cells import from_cell
 from trainer.data.files import is_system_name
 from trainer.errors import DataError, Problem
 
@@ -62,10 +61,9 @@ def read(path: Path) -> Iterator[LabelRow]:
 def existing_file(folder: Path, name: str) -> Path | None:
     r"""Return the file that a table names; None if there is none.
 
-    Tables that were written on Windows have ``\`` in paths. Those of macOS have another Unicode form. A
-    station writes an apostrophe before a name that begins like a formula.
+    Tables that were written on Windows have ``\`` in paths. Those of macOS have another Unicode form.
     """
-    plain = [name, name.strip(), name.strip().replace("\\", "/"), from_cell(name.strip())]
+    plain = [name, name.strip(), name.strip().replace("\\", "/")]
     forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD") for text in plain]
     for candidate in dict.fromkeys([*plain, *forms]):
         try:
