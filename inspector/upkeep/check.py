@@ -207,7 +207,12 @@ def _database(settings: Settings) -> str:
         rehearsal.rehearse(store, settings, next(_waiting_names(settings), "check.png"))
     where = database.display(settings.url)
     if settings.url.drivername == "sqlite":
-        return f"{where} can be written, schema is up to date"
+        with database.reading(settings.url) as engine, database.transaction(engine) as connection:
+            damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+        if damage != "ok":
+            text = " ".join(str(damage).split())
+            raise UsageError(f"{where} is damaged ({text}); stop the service and restore a backup")
+        return f"{where} is sound and can be written, schema is up to date"
     with database.reading(settings.url) as engine, database.transaction(engine) as connection:
         owner = _rights(connection, where)
         public = bool(connection.scalar(sa.select(sa.func.has_schema_privilege("public", "CREATE"))))

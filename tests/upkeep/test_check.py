@@ -50,6 +50,21 @@ def found(station: Station, camera_user: str | None = None) -> dict[str, Finding
     return {finding.what: finding for finding in findings(station.config, load(station.config), camera_user)}
 
 
+def test_a_damaged_sqlite_file_is_wrong(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
+    """A file whose pages come from two databases is found, also if its tables can be opened."""
+    url = url_of("sqlite")
+    station = Station(tmp_path, tiny, url)
+    assert found(station)["database"].level is Level.OK
+    [(page,)] = station.rows("SELECT rootpage FROM sqlite_master WHERE name = 'ix_review_inspection_id'")
+    with Path(str(url.database)).open("r+b") as file:
+        file.seek((page - 1) * 4096)
+        file.write(bytes(4096))
+    finding = found(station)["database"]
+    assert finding.level is Level.WRONG
+    assert "is damaged" in finding.detail
+    assert "restore a backup" in finding.detail
+
+
 def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
     """Every check of a sound station passes, or has a note about what this machine lacks."""
     result = found(Station(tmp_path, tiny, url_of("sqlite"), min_free_gigabytes=0))
