@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from inspector.errors import FolderError
+
+log = logging.getLogger("weldnet")
 
 # Endings of images, also of formats that are not read: such a file is refused at once, by name.
 IMAGE_SUFFIXES: Final = (
@@ -94,10 +97,20 @@ def waiting_files(folder: Path, *, subfolders: bool = False, ignore: Sequence[st
                 if not has_intake_name(item.name, ignore):
                     continue
                 if subfolders and is_subfolder(item):
-                    yield from waiting_files(folder / item.name, ignore=ignore)
+                    yield from _waiting_in(folder / item.name, ignore)
                 elif is_image_name(item.name) or not item.is_dir(follow_symlinks=False):
                     yield Path(item.path)
     except OSError as error:
         raise FolderError(
             f"drop_folder {folder}: {error.strerror}; create it, or correct the setting"
         ) from None
+
+
+def _waiting_in(subfolder: Path, ignore: Sequence[str]) -> list[Path]:
+    """List the files of one camera, which may close or remove its folder, but not hide those of others."""
+    try:
+        return list(waiting_files(subfolder, ignore=ignore))
+    except FolderError:
+        if os.path.lexists(subfolder):
+            log.warning("%s cannot be listed, so its files are not counted; chmod g+rwx it", subfolder)
+        return []

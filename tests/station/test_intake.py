@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from accounts import SERVICE, require_root, shared_folder
 from disks import mount, small_disk, unmount
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -753,6 +754,25 @@ def test_a_folder_that_is_not_a_cameras_is_left_alone(
     assert set(names(intake.take(9))) == {"link", "x.png"}
     details = {detail for kind, detail in intake.events if kind == "directory"}
     assert "cam1/deeper is left in the drop folder" in details
+
+
+def test_a_camera_that_closes_its_folder_hides_no_other_from_the_count(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The files of the other cameras are still counted, and the closed folder is named."""
+    require_root()
+    with shared_folder() as drop:
+        for name, mode in (("cam1", 0o755), ("cam2", 0)):
+            (drop / name).mkdir()
+            (drop / name / "weld.png").touch()
+            (drop / name).chmod(mode)
+        os.seteuid(SERVICE)
+        try:
+            found = list(waiting_files(drop, subfolders=True))
+        finally:
+            os.seteuid(0)
+    assert found == [drop / "cam1" / "weld.png"]
+    assert "cam2 cannot be listed" in caplog.text
 
 
 # --- file systems that others write to --------------------------------------------------------------
