@@ -56,8 +56,27 @@ _NUMBERS: Final = {
 }
 _BYTES: Final = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _BYTES_BIG: Final = {**_BYTES, 16: 8, 17: 8, 18: 8}
+_WHOLE_NUMBERS: Final = (1, 3, 4, 16)
 _RATIONAL: Final = 5  # two 32-bit numbers
 _TEXT: Final = 2
+
+_OF_ONE_NUMBER: Final = (
+    *(
+        _SUBFILE_TYPE,
+        _OLD_SUBFILE_TYPE,
+        _WIDTH,
+        _HEIGHT,
+        _COMPRESSION,
+        _PHOTOMETRIC,
+        _FILL_ORDER,
+        _ORIENTATION,
+    ),
+    *(_SAMPLES, _ROWS_PER_STRIP, _PLANES, _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _INK_SET),
+)
+_OF_NUMBERS: Final = (
+    *(*_OF_ONE_NUMBER, _BITS, _SAMPLE_FORMAT, _EXTRA, _SUBSAMPLING, _COLOUR_MAP),
+    *(_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES),
+)
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _OTHER_PHOTOMETRICS: Final = {
@@ -290,6 +309,8 @@ class _Reader:
         size = (_BYTES_BIG if self._is_big else _BYTES).get(kind)
         if tag == 0 or kind == 0:
             raise ImageError("corrupt", "has a directory with empty entries", retry=True)
+        if (tag in _OF_NUMBERS and kind not in _WHOLE_NUMBERS) or (tag in _OF_ONE_NUMBER and count != 1):
+            raise ImageError("corrupt", f"has its tag {tag} in an unusual form", retry=True)  # readers differ
         if size is None:
             return  # readers are to skip types that they do not know (TIFF 6.0, section 2)
         place = at + 4 + word

@@ -99,6 +99,19 @@ def test_tiffs_of_pillow_are_read() -> None:
             assert np.abs(decoder.decode(stream.getvalue()).astype(int) - FRAME).max() <= 1
 
 
+@pytest.mark.parametrize(("kind", "count"), [(13, 1), (8, 1), (5, 1), (3, 2), (4, 0)])
+@pytest.mark.parametrize("tag", [256, 262, 277, 284, 317])
+def test_a_number_in_an_unusual_form_is_refused(tag: int, kind: int, count: int) -> None:
+    """A tag of the layout has one whole number: readers take other types and counts for different things."""
+    colour = np.stack([FRAME] * 3)
+    options = {"photometric": "rgb", "planarconfig": "separate", "compression": "zlib", "predictor": True}
+    data = bytearray(written(colour, **options))
+    assert decoder.decode(bytes(data)).shape == FRAME.shape
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        struct.pack_into("<HI", data, file.pages[0].tags[tag].offset + 2, kind, count)
+    assert refusal(bytes(data))[0] in ("corrupt", "truncated")
+
+
 def test_a_palette_of_eight_bit_colours_is_refused() -> None:
     """A palette whose colours go to 255 instead of 65,535 would be read as black."""
     ramp = np.stack([np.arange(256)] * 3).astype(np.uint16)

@@ -115,7 +115,7 @@ def luma(red: Any, green: Any, blue: Any) -> Any:
 def grey_by_tifffile(data: bytes) -> NDArray[np.float64]:
     """The grey values from 0 to 255 that tifffile's reading and the TIFF specification give."""
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = next((page for page in file.pages if not page.is_reduced), file.pages.first)
+        page = next((page for page in file.pages if not page.subfiletype & 5), file.pages.first)
         pixels, bits, name = page.asarray(), page.bitspersample, page.photometric.name
         if page.samplesperpixel > 1 and page.planarconfig == 2:
             pixels = np.moveaxis(pixels, 0, -1)
