@@ -6,20 +6,26 @@ OWASP's rule (owasp.org/www-community/attacks/CSV_Injection) an apostrophe goes 
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-_FORMULA_STARTS: Final = tuple("=+-@\t\r\n＝＋－＠")
-_SHOWN_AS_TEXT: Final = "'"
+# A spreadsheet may leave these out: blanks and controls, other than those that end a cell.
+_BLANKS: Final = r"(?:[^\S\t\r\n]|[\x00-\x08\x0e-\x1b\u200b\u2060\ufeff])*"
+_FORMULA: Final = rf"{_BLANKS}[=+\-@＝＋－＠]"
+# Where a cell begins. A German Excel separates cells by semicolons and tabs, and sees no quotes in the middle
+# of what it takes for a cell: then a text with a semicolon or a line end is several cells.
+_BEGIN: Final = rf"(?:(?<=[;\t\r\n])(?='*{_FORMULA})|\A(?='*(?:[\t\r\n]|{_FORMULA})))"
+_AS_CELL: Final = re.compile(_BEGIN)
+_FROM_CELL: Final = re.compile(f"{_BEGIN}'")
 
 
 def as_cell(value: Any) -> Any:
-    """Return the cell for a value in a CSV for people; numbers stay numbers, negative ones too.
+    """Return what a CSV for people holds of a value; numbers stay numbers, negative ones too.
 
-    >>> as_cell("=1+1.png"), as_cell("a=b"), as_cell(-0.5)
-    ("'=1+1.png", 'a=b', -0.5)
+    >>> as_cell("=1+1.png"), as_cell("a;=b"), as_cell("a=b"), as_cell(-0.5)
+    ("'=1+1.png", "a;'=b", 'a=b', -0.5)
     """
-    is_formula = isinstance(value, str) and value.startswith(_FORMULA_STARTS)
-    return f"{_SHOWN_AS_TEXT}{value}" if is_formula else value
+    return _AS_CELL.sub("'", value) if isinstance(value, str) and _AS_CELL.search(value) else value
 
 
 def from_cell(text: str) -> str:
@@ -28,4 +34,4 @@ def from_cell(text: str) -> str:
     >>> from_cell("'=1+1.png"), from_cell("'quoted'")
     ('=1+1.png', "'quoted'")
     """
-    return text[1:] if text.startswith(_SHOWN_AS_TEXT) and text[1:].startswith(_FORMULA_STARTS) else text
+    return _FROM_CELL.sub("", text)

@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from inspector.spreadsheets.cells import as_cell as as_cell  # re-exported for the trainer, as is from_cell
+from inspector.spreadsheets.cells import from_cell as from_cell
+
 HOW_TO_SAVE = "save it as 'CSV UTF-8 (comma delimited)' in Excel, or as CSV with the character set UTF-8"
 _SEPARATORS = ",;\t"
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?(\r\n?|\n)')  # Excel's own first line, which names the separator

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import statistics
@@ -20,6 +19,7 @@ from trainer.data.resizing import prepare
 from trainer.evaluation import pictures
 from trainer.paper.runs import SINGLE, RunGroup
 from trainer.recipe_file import load
+from trainer.run.folder import read_split
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +59,7 @@ def _samples(run: Path, out: Path) -> None:
     recipe = load(str(run / "recipe.yaml"))
     data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
     root = data if data.is_dir() else data.parent
-    with (run / "split.csv").open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        frames = {
-            row["label"]: root / row["path"] for row in csv.DictReader(stream) if row["part"] == "train"
-        }
+    frames = {row["label"]: root / row["path"] for row in read_split(run) if row["part"] == "train"}
     height, width = recipe.network.view
     kept = training_size(height, width, recipe.augmentation.crop[0])
     augment = Augmentation(height, width, **recipe.augmentation.model_dump())

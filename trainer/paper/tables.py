@@ -5,7 +5,6 @@ Runs with folder names that differ only in ``-seed<k>`` are one row. Figures are
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from trainer.evaluation.metrics import wilson
 from trainer.paper import figures
 from trainer.paper.runs import SINGLE, Metric, RunGroup, read_groups
 from trainer.paper.speed import int8_name, measure_groups
+from trainer.run.folder import read_split
 
 TABLES_FILE = "tables.md"
 
@@ -90,8 +90,7 @@ def spread(values: Sequence[float], unit: float = 100, digits: int = 1) -> str:
 
 
 def _frames_by_class(run: Path) -> Table:
-    with (run / "split.csv").open(encoding="utf-8-sig", errors="surrogateescape") as stream:
-        split = list(csv.DictReader(stream))
+    split = read_split(run)
     count = Counter((row["label"], row["part"]) for row in split)
     parts = sorted({row["part"] for row in split}, key=["train", "valid", "test"].index)
     labels = sorted({row["label"] for row in split})

@@ -31,6 +31,7 @@ from typing import Any
 
 import yaml
 
+from inspector.spreadsheets.tables import as_cell, from_cell
 from trainer.data.datasets import Frame
 from trainer.errors import RecipeError, RunError, TrainerError
 from trainer.recipe import Recipe
@@ -42,6 +43,7 @@ RESULTS_FILE = "results.json"
 RECIPE_FILE = "recipe.yaml"
 IDENTITY_FILE = "run.json"
 UNLABELLED_FILE = "unlabelled.json"
+SPLIT_FILE = "split.csv"
 RECIPE_KEYS_AFTER_TEACHERS = (
     "distillation",
     "ensemble",
@@ -151,7 +153,7 @@ class RunFolder:
             return
         self.write(RECIPE_FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
         rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
-        self._write_csv("split.csv", ("path", "label", "run", "part"), rows)
+        self._write_csv(SPLIT_FILE, ("path", "label", "run", "part"), rows)
         self.write_json(IDENTITY_FILE, asdict(identity))  # last, so that a marked folder is complete
 
     def record_unlabelled(self, fingerprint: str | None) -> None:
@@ -217,7 +219,7 @@ class RunFolder:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([as_cell(value) for value in row] for row in rows)
         content = text.getvalue()
         # Excel reads a CSV as UTF-8 only with a byte-order mark
         self.write(name, content if content.isascii() else f"\ufeff{content}")
@@ -258,6 +260,12 @@ def is_finished(run: Path) -> bool:
         log.warning("%s", error)
         return False
     return True
+
+
+def read_split(run: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's ``split.csv``: path, label, run and part of every frame."""
+    with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+        return [{name: from_cell(text) for name, text in row.items()} for row in csv.DictReader(stream)]
 
 
 def require_same_recipe(run: Path, recipe: Recipe) -> None:
