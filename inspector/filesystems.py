@@ -78,17 +78,17 @@ def free_gigabytes(folder: Path) -> float:
         raise FolderError(f"{folder}: {error.strerror}") from None
 
 
-def is_open_for_writing(path: Path) -> bool:
+def is_open_for_writing(path: Path) -> bool | None:
     """Whether a program has a file open for writing, as far as this process can know.
 
     The kernel grants a read lease only while no program has the file open for writing (F_SETLEASE in
     fcntl(2)). The lease is given back at once. Only the owner of the file and a process with CAP_LEASE get
-    one; for others the answer is False.
+    one, and not on every file system. Otherwise the answer is None.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return False
+        return None
     try:
         # If a program opens the file for writing now, the kernel signals this process. The default signal,
         # SIGIO, would end it; SIGURG does not.
@@ -96,7 +96,7 @@ def is_open_for_writing(path: Path) -> bool:
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:
-        return error.errno == errno.EAGAIN
+        return True if error.errno == errno.EAGAIN else None
     finally:
         os.close(fd)
     return False

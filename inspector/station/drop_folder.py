@@ -12,6 +12,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
+from typing import Final
 
 from inspector import filesystems, folders, locks
 from inspector.errors import FolderError
@@ -19,6 +20,8 @@ from inspector.file_names import to_text
 from inspector.station.events import Events
 from inspector.station.listing import is_subfolder
 from inspector.station.watch import Close, Watch, why_not
+
+_MAX_UNCLOSED_S: Final = 3600.0  # no camera stops for longer in the middle of an image
 
 
 class DropFolder:
@@ -171,13 +174,23 @@ class DropFolder:
                 os.close(fd)
         return None
 
-    def has_writer(self, name: str) -> bool:
+    def has_writer(self, name: str, unchanged_s: float) -> bool:
         """Whether a program still has a file open for writing; False if this machine cannot know it.
 
-        The watch knows of files that were created while it ran; the kernel is asked about the others.
+        The kernel's answer counts. On another account's file it gives none. Then the watch knows of files
+        that were created while it ran. It cannot tell them from hard links, which OpenSSH's SFTP server makes
+        for a rename, so it counts for an hour.
+
+        Args:
+            name: the file.
+            unchanged_s: seconds since its last change.
         """
-        is_unclosed = self._watch is not None and self._watch.is_unclosed(name)
-        return not self.is_remote and (is_unclosed or filesystems.is_open_for_writing(self.path / name))
+        if self.is_remote:
+            return False
+        is_open = filesystems.is_open_for_writing(self.path / name)
+        if is_open is None and self._watch and unchanged_s < _MAX_UNCLOSED_S:
+            return self._watch.is_unclosed(name)
+        return bool(is_open)
 
     def closes(self) -> tuple[list[Close], bool]:
         """Return the files closed or moved in since the last call, and whether some may be missing."""

@@ -153,7 +153,7 @@ class Intake:
             self._make_ready(name, file)
             return True
         if file.is_given_up(now, self._give_up_s):
-            if not self._drop.has_writer(name):
+            if not self._drop.has_writer(name, now - file.changed):
                 return False
             self._report_slow_writer(name, file)
         file.state = State.WAITING

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import fcntl
 import itertools
 import os
 import shutil
@@ -1199,6 +1201,38 @@ def test_a_closed_file_that_stays_unreadable_is_given_up(
     [arrival] = take_after_events(intake)
     clock.now += GIVE_UP_S + 1
     assert not intake.retry(arrival)
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_broken_file_that_came_by_a_link_is_given_up(
+    tmp_path: Path,
+    drop: Path,
+    start: Callable[..., Intake],
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    is_known: bool,
+) -> None:
+    """A hard link has no close: it is given up in time if the kernel knows of no writer, else in an hour."""
+    intake = start()
+    if not is_known:  # as for the file of another account
+        real = fcntl.fcntl
+
+        def refused(descriptor: int, command: int, *words: int) -> int:
+            if command == fcntl.F_SETLEASE:
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return real(descriptor, command, *words)
+
+        monkeypatch.setattr(fcntl, "fcntl", refused)
+    (tmp_path / "upload.part").write_bytes(b"half")
+    os.link(tmp_path / "upload.part", drop / "linked.png")
+    let_all_closes_arrive(intake, drop)
+    clock.now += GIVE_UP_S + 1
+    [arrival] = intake.take(9)
+    assert intake.retry(arrival) is not is_known
+    if not is_known:
+        clock.now += 3600.0
+        [arrival] = intake.take(9)
+        assert not intake.retry(arrival)
 
 
 def test_the_watch_knows_who_has_not_closed_yet(drop: Path) -> None:
