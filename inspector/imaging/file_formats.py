@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from inspector.errors import ImageError
 from inspector.imaging import bmp, jpeg, png, tiff
 
@@ -42,6 +44,7 @@ _LATER_SIGNATURES: Final = (
     (4, b"ftypmif1", "HEIF"),
     (4, b"ftyp", "MP4 video"),
 )
+_MIN_PIECE_BYTES: Final = 64  # shorter pieces may be alike by chance
 _DICOM_AT: Final = 128  # a preamble comes first, often of zeros (DICOM PS3.10, 7.1)
 # How a picture begins, somewhere behind another one. Two or three bytes alone would occur by chance.
 _SECOND: Final = re.compile(
@@ -121,12 +124,27 @@ def _kind(data: bytes, formats: Sequence[str]) -> str:
 
 
 def _refuse_second_picture(data: bytes, end: int) -> None:
-    """Refuse a picture behind the first, as uploads that resume by appending leave it; padding is allowed.
+    """Refuse a picture, or a piece of it, behind the first, as resumed uploads leave it; padding is allowed.
 
-    An upload that began again in the middle leaves half of the first picture before the whole second one. In
-    a format without an end mark that looks like one picture with something behind it: the second one's first
-    bytes are as far from the end as the picture is long.
+    An upload that began again in the middle leaves a part of the first picture before the whole second one.
+    In a format without an end mark that looks like one picture with something behind it.
+
+    Raises:
+        ImageError: ``multi_frame``; or ``corrupt``, a piece comes twice, so the pixels behind it moved.
     """
     again = len(data) - end
     if _SECOND.search(data, end) or (again >= 8 and data[again : again + 8] == data[:8]):
         raise ImageError("multi_frame", "has a second picture behind its end; write one picture to a file")
+    if again >= _MIN_PIECE_BYTES and len(set(data[end : end + 4096])) > 2 and _comes_twice(data, again):
+        raise ImageError(
+            "corrupt", f"has a piece of {again} bytes twice, as a resumed upload leaves it", retry=True
+        )
+
+
+def _comes_twice(data: bytes, size: int) -> bool:
+    """Whether some piece of so many bytes is followed by itself; a piece of one colour does not count."""
+    content = np.frombuffer(data, np.uint8)
+    other = np.flatnonzero(content[:-size] != content[size:])
+    starts = np.concatenate([[0], other + 1])
+    lengths = np.concatenate([other, [len(content) - size]]) - starts
+    return any(len(set(data[at : at + size])) > 2 for at in starts[lengths >= size].tolist()[:100])

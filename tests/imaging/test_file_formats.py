@@ -66,6 +66,30 @@ def test_a_picture_that_was_sent_again_from_the_middle_is_never_judged(form: str
 
 
 @pytest.mark.parametrize("form", FORMS)
+def test_a_piece_that_was_sent_twice_is_never_passed(form: str) -> None:
+    """An upload that resumes too early moves all pixels behind; the file is refused, or people look at it."""
+    noise = np.random.default_rng(2).integers(0, 256, FRAME.shape, dtype=np.uint8)
+    data = encode(noise, form)
+    for resumed_at in (len(data) // 3, len(data) // 2, len(data) - 20):
+        for size in (64, 100, 512, 1100):
+            twice = data[:resumed_at] + data[resumed_at - size :]
+            try:
+                assert decoder.decode_picture(twice).flaw == "padded"
+            except ImageError as error:
+                assert error.reason in ("corrupt", "truncated", "multi_frame")
+
+
+def test_a_footer_behind_the_pixels_is_allowed() -> None:
+    """What a camera writes behind its picture, and what is in it twice by nature, is no second piece."""
+    footer = bytes(range(200)) + b"exposure 1200 us, gain 3 dB"
+    black = np.zeros_like(FRAME)
+    black[20:40, 30:60] = 200
+    for pixels in (FRAME, black, np.random.default_rng(2).integers(0, 256, FRAME.shape, dtype=np.uint8)):
+        for form in ("BMP", "TIFF"):
+            assert np.array_equal(decoder.decode(encode(pixels, form) + footer), pixels)
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("padding", [bytes(1), bytes(4096), b"\xff" * 7, b"\r\n", b" " * 100, b"\0\xff" * 50])
 def test_padding_behind_a_picture_is_allowed(form: str, padding: bytes) -> None:
     """What fills up a block behind a picture is no second picture."""
