@@ -109,12 +109,18 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
         for name in definitions.names():
             run(engineer, Query(name))
         tables = list(schema.metadata.tables)
-        verbs = ("DELETE FROM {}", "UPDATE {} SET id = id", "TRUNCATE {} CASCADE", "DROP TABLE {}")
+        verbs = (
+            *("DELETE FROM {}", "UPDATE {} SET id = id", "TRUNCATE {} CASCADE", "DROP TABLE {}"),
+            "ALTER TABLE {} DISABLE TRIGGER ALL",
+            "CREATE RULE theirs AS ON INSERT TO {} DO INSTEAD NOTHING",
+            "CREATE TRIGGER theirs BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION refuse_change()",
+        )
         forbidden = {user: [verb.format(table) for verb in verbs for table in tables] for user in users}
         said = "(inspection_id, reviewer, verdict, reviewed_us) VALUES (1, 'ann', 'PASS', 0)"
         change(station, lambda connection: connection.exec_driver_sql(f"INSERT INTO review {said}"))
         forbidden["an_engineer"].append(f"INSERT INTO review {said}")
         create = ["CREATE TABLE public.theirs ()", "CREATE FUNCTION public.f() RETURNS int RETURN 1"]
+        create.append("SET session_replication_role = replica")  # it would switch triggers off
         forbidden = {user: [*statements, *create] for user, statements in forbidden.items()}
         for user, statements in forbidden.items():
             engine = database.engine(url.set(username=user))
