@@ -9,6 +9,8 @@ file are mixed with those of the backup. So the file is known in two ways.
   commit. ``PRAGMA data_version`` shows the commits of other connections, and our own are known. If the file
   was written to without any commit, somebody called a checkpoint by hand, or overwrote the file. In the first
   case the file itself, read without its ``-wal``, has all rows.
+
+The ``-wal`` file, too, is the one that a connection saw: it lasts as long as the connection.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class _Seen:
     stamp: Stamp | None  # None while another program may be at a checkpoint
     data_version: int
     since: float  # monotonic seconds, of this data_version
+    wal: tuple[int, int] | None = None  # device and inode of the -wal file after our own commit
 
 
 class LedgerFile:
@@ -70,9 +73,9 @@ class LedgerFile:
             StoreUnavailable: it is another file than that of the first connection.
         """
         self.require()  # to open another file beside the old one's -wal could destroy it
-        before = self._identity()
+        before = _identity(self._path)
         connection = dialect.connect(*words, **named)
-        opened = self._identity()
+        opened = _identity(self._path)
         if opened is None or before not in (None, opened) or self._opened not in (None, opened):
             connection.close()
             raise self._gone("deleted or replaced")
@@ -86,7 +89,7 @@ class LedgerFile:
             StoreUnavailable: the file was deleted, replaced or overwritten, or a program writes to it that
                 was not there before.
         """
-        if self._opened is not None and self._identity() != self._opened:
+        if self._opened is not None and _identity(self._path) != self._opened:
             raise self._gone("deleted or replaced")
         if self._needed is not None:
             if self._stamp() != self._right and not self._has_rows(self._needed):
@@ -112,10 +115,13 @@ class LedgerFile:
         version = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
         now, info = time.monotonic(), connection.info
         seen: _Seen | None = info.get(_SEEN)
+        if seen is not None and seen.wal is not None and _identity(wal(self._path)) != seen.wal:
+            self.give_up()
+            raise self._gone("left without its -wal file")
         if seen is None:
             info[_SEEN] = _Seen(stamp, version, now)
         elif version != seen.data_version:
-            info[_SEEN] = _Seen(None, version, now)
+            info[_SEEN] = replace(seen, stamp=None, data_version=version, since=now)
         elif seen.stamp is None:
             if now - seen.since > _MAX_CHECKPOINT_S:
                 info[_SEEN] = replace(seen, stamp=stamp)
@@ -134,8 +140,9 @@ class LedgerFile:
     def after_commit(self, _connection: Any, record: Any) -> None:
         """Note the file as our own commit has left it."""
         seen: _Seen | None = record.info.get(_SEEN)
-        if record.info.pop(_COMMITTED, False) and seen is not None and seen.stamp is not None:
-            record.info[_SEEN] = replace(seen, stamp=self._stamp())
+        if record.info.pop(_COMMITTED, False) and seen is not None:
+            stamp = None if seen.stamp is None else self._stamp()
+            record.info[_SEEN] = replace(seen, stamp=stamp, wal=_identity(wal(self._path)))
 
     # --- the file -------------------------------------------------------------------------------------
 
@@ -163,19 +170,21 @@ class LedgerFile:
             return None
         return status.st_size, status.st_mtime_ns
 
-    def _identity(self) -> tuple[int, int] | None:
-        try:
-            status = self._path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
-
     def _gone(self, how: str) -> StoreUnavailable:
         return StoreUnavailable(
             f"{self._path}: the database file was {how} while it was open; put the old one "
             f"back, or stop the service, remove {wal(self._path).name}, put the right file there and "
             "start again"
         )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def is_writer(connection: sa.Connection) -> bool:

@@ -98,6 +98,19 @@ def test_images_wait_while_the_sqlite_file_is_overwritten(
     assert station.reconcile()["unaccounted"] == 0
 
 
+def test_a_wal_file_that_is_deleted_takes_no_row(url_of: Callable[[str], URL]) -> None:
+    """Rows in a -wal file without a name would be lost to every other program, and to us in a power cut."""
+    url = url_of("sqlite")
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        Path(f"{url.database}-wal").unlink()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=r"without its -wal file|overwritten"):
+                store.record([inspected()], force)
+            with pytest.raises(StoreUnavailable):
+                store.reconnect()
+
+
 @pytest.mark.parametrize("mode", ["PASSIVE", "FULL", "RESTART", "TRUNCATE"])
 def test_a_checkpoint_by_hand_is_no_outage(url_of: Callable[[str], URL], mode: str) -> None:
     """A shop's own backup script may call a checkpoint while the station works; both keep their locks."""
