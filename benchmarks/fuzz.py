@@ -21,10 +21,12 @@ from pathlib import Path
 from typing import Annotated
 
 import audit
+import numpy as np
 import typer
 from camera import Camera, Frame, renamed, wait_for_camera
 from missing_pixels import missing_pixels
 from mutations import SUFFIXES, mutants
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rig import Rig, databases, progress_bars, tiny_artifact, work_folder  # lets the tests' parts be found
@@ -54,14 +56,14 @@ def main(
             folder / "station", judge.resolve(), url, give_up_s=0.2
         ) as rig:  # no file is still being written
             began = time.monotonic()
-            kinds, sent = feed(rig, count, seed)
+            kinds, valid, sent = feed(rig, count, seed)
             seconds = time.monotonic() - began
             problems = [f"{kind}: {line}" for kind, line in audit.of_an_idle_station(rig, sent).problems]
             problems += [f"in part: {line}" for line in judged_in_part(rig)]
             if said := [line for line in rig.log.read_text().splitlines() if "Traceback" in line]:
                 problems.append(f"{len(said)} tracebacks in {rig.log}")
             problems += [f"undamaged: {line}" for line in wrongly_taken(rig)]
-            compared, wrong = compared_with_second_decoders(rig)
+            compared, wrong = compared_with_second_decoders(rig, valid)
             problems += [f"grey values: {line}" for line in wrong]
             print_outcomes(rig, kinds, compared)
         problems += [f"grey values: {line}" for line in wrong_layouts(max(count // 10, 100), seed)]
@@ -72,9 +74,10 @@ def main(
             raise SystemExit(f"again: python benchmarks/fuzz.py --count {count} --seed {seed}; see {folder}")
 
 
-def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
-    """Drop all mutants, wait until none is left, stop the daemon; each name's kind, and the deliveries."""
+def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], dict[str, bytes], list]:
+    """Drop all mutants, wait, and stop the daemon; kinds and valid files by name, and the deliveries."""
     kinds: dict[str, str] = {}
+    valid: dict[str, bytes] = {}
 
     def source() -> Iterator[Frame]:
         for file in unusual():
@@ -83,6 +86,8 @@ def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
             yield file.name, file.content
         for mutant in mutants(count, seed):
             kinds[mutant.name] = mutant.kind
+            if mutant.valid:
+                valid[mutant.name] = mutant.valid
             yield mutant.name, mutant.content
 
     with progress_bars(console) as progress:
@@ -93,7 +98,7 @@ def feed(rig: Rig, count: int, seed: int) -> tuple[dict[str, str], list]:
             wait_for_camera(camera, rig, lambda done: progress.update(task, completed=done))
         progress.update(task, completed=count + len(unusual()))
     rig.stop()
-    return kinds, camera.sent
+    return kinds, valid, camera.sent
 
 
 def judged_in_part(rig: Rig) -> list[str]:
@@ -133,21 +138,35 @@ def wrongly_taken(rig: Rig) -> list[str]:
     return wrong
 
 
-def compared_with_second_decoders(rig: Rig) -> tuple[set[str], list[str]]:
-    """The names of judged images that a second decoder reads too, and those with other grey values there."""
+def compared_with_second_decoders(rig: Rig, valid: dict[str, bytes]) -> tuple[set[str], list[str]]:
+    """The names of judged images that a second decoder reads too, and those with other grey values there.
+
+    Images of which the valid file is known must have its pixels, or go to people as ``padded``.
+    """
     compared, wrong = set(), []
-    for name, path in rig.rows("SELECT source_name, archive_path FROM inspection"):
+    for name, path, reason in rig.rows("SELECT source_name, archive_path, reason FROM inspection"):
         content = (rig.archive / path).read_bytes()
         try:
-            off = grey_levels_off(content, decoder.decode(content))
+            pixels = decoder.decode(content)
         except ImageError as error:
             wrong.append(f"{name}: judged, but {error}")
             continue
+        off = grey_levels_off(content, pixels)
         if off is not None:
             compared.add(name)
         if off:
             wrong.append(f"{name}: {off:.0f} grey levels off")
+        if name in valid and reason != "padded" and not _shows(valid[name], pixels):
+            wrong.append(f"{name}: other pixels than before it was damaged")
     return compared, wrong
+
+
+def _shows(valid: bytes, pixels: NDArray[np.uint8]) -> bool:
+    """Whether a file has these pixels, or is refused itself."""
+    try:
+        return np.array_equal(pixels, decoder.decode(valid))
+    except ImageError:
+        return True
 
 
 def wrong_layouts(count: int, seed: int) -> list[str]:

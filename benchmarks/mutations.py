@@ -21,11 +21,20 @@ SUFFIXES: Final = {"PNG": "png", "JPEG": "jpg", "BMP": "bmp", "TIFF": "tif"}
 
 
 class Mutant(NamedTuple):
-    """A damaged file; ``kind`` is the format of the valid file and the kind of damage."""
+    """A damaged file.
+
+    Attributes:
+        name: its name in the drop folder.
+        content: its bytes.
+        kind: the format of the valid file and the kind of damage.
+        valid: the file before the damage, if a judged image must have its pixels: no decoder sees that a
+            piece of a file comes twice.
+    """
 
     name: str
     content: bytes
     kind: str
+    valid: bytes | None
 
 
 def mutants(count: int, seed: int) -> Iterator[Mutant]:
@@ -36,10 +45,11 @@ def mutants(count: int, seed: int) -> Iterator[Mutant]:
         suffix, content = chance.choice(base)
         way = chance.choice([*_HARM_TO_ANY_FILE, *_HARM_BY_FORMAT.get(suffix, ())])
         damaged = bytes(way(chance, bytearray(content)))
-        if chance.random() < 0.2:  # damage often comes in pairs
+        valid = content if way is _resumed and len(damaged) > len(content) else None
+        if chance.random() < 0.2 and not valid:  # damage often comes in pairs
             damaged = bytes(chance.choice(_HARM_TO_ANY_FILE)(chance, bytearray(damaged)))
         form = suffix if suffix in _HARM_BY_FORMAT else "other"
-        yield Mutant(f"m{number}.{suffix}", damaged, f"{form} {way.__name__.strip('_')}")
+        yield Mutant(f"m{number}.{suffix}", damaged, f"{form} {way.__name__.strip('_')}", valid)
 
 
 def bases(seed: int) -> list[tuple[str, bytes]]:
@@ -94,6 +104,13 @@ def _hole(chance: random.Random, data: bytearray) -> bytearray:
     return data
 
 
+def _resumed(chance: random.Random, data: bytearray) -> bytearray:
+    """Send a piece twice, as an upload that resumes too early; a piece of one colour would change nothing."""
+    stop = chance.randrange(len(data) + 1)
+    start = max(stop - chance.choice((64, 100, 512, 4096, 1 << 30)), 0)
+    return data[:stop] + data[start:] if len(set(data[start:stop])) > 2 else data[:stop]
+
+
 def _zeros(chance: random.Random, data: bytearray) -> bytearray:
     """Zero a piece, or the whole rest, as if it was never written."""
     start = chance.randrange(len(data) + 1)
@@ -130,6 +147,7 @@ _HARM_TO_ANY_FILE: Final[tuple[Callable[[random.Random, bytearray], bytearray], 
     _bits,
     _cut,
     _hole,
+    _resumed,
     _zeros,
     _splice,
     _header,

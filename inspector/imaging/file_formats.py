@@ -135,7 +135,7 @@ def _refuse_second_picture(data: bytes, end: int) -> None:
     again = len(data) - end
     if _SECOND.search(data, end) or (again >= 8 and data[again : again + 8] == data[:8]):
         raise ImageError("multi_frame", "has a second picture behind its end; write one picture to a file")
-    if again >= _MIN_PIECE_BYTES and len(set(data[end : end + 4096])) > 2 and _comes_twice(data, again):
+    if again >= _MIN_PIECE_BYTES and _comes_twice(data, again):
         raise ImageError(
             "corrupt", f"has a piece of {again} bytes twice, as a resumed upload leaves it", retry=True
         )

@@ -79,6 +79,15 @@ def test_a_piece_that_was_sent_twice_is_never_passed(form: str) -> None:
                 assert error.reason in ("corrupt", "truncated", "multi_frame")
 
 
+def test_a_piece_that_was_sent_twice_is_found_above_black_rows() -> None:
+    """What is left over at the end looks like padding if the picture ends in black; the piece is found."""
+    noise = np.random.default_rng(2).integers(0, 256, FRAME.shape, dtype=np.uint8)
+    noise[:40] = 0  # a BMP stores its upper rows last
+    data = encode(noise, "BMP")
+    assert refusal(data[:2000] + data[1700:]).reason == "corrupt"
+    assert np.array_equal(decoder.decode(data + bytes(300)), noise)
+
+
 def test_a_footer_behind_the_pixels_is_allowed() -> None:
     """What a camera writes behind its picture, and what is in it twice by nature, is no second piece."""
     footer = bytes(range(200)) + b"exposure 1200 us, gain 3 dB"
