@@ -202,9 +202,7 @@ class Books:
             Broken: results do not follow.
         """
         wanted = {self._as_result(row) for row in rows}
-        self._rig.wait_for(
-            lambda: not wanted - self._read_results(), "each row had its result", longest_s=60, every_s=0.2
-        )
+        self._rig.wait_for(lambda: not wanted - self._read_results(), "each row had its result", every_s=0.2)
 
     def _as_result(self, row: Any) -> tuple[Any, ...]:
         return row.path, row.source_name, row.sha256, row.outcome, row.verdict
