@@ -143,6 +143,17 @@ def create_triggers(dialect: str) -> list[str]:
     ]
 
 
+def missing_triggers(connection: sa.Connection) -> list[str]:
+    """Return the names of those of :func:`create_triggers` that are not there, or are switched off."""
+    dialect = connection.dialect.name
+    wanted = {statement.split()[2] for statement in create_triggers(dialect) if "CREATE TRIGGER" in statement}
+    found = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A')",
+    }
+    return sorted(wanted - set(connection.scalars(sa.text(found[dialect]))))
+
+
 def _refuse_replace() -> list[str]:
     """Return what refuses INSERT OR REPLACE on SQLite, for which no DELETE trigger fires.
 

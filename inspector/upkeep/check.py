@@ -22,7 +22,7 @@ import sqlalchemy as sa
 from inspector import file_names, filesystems, locks, permissions
 from inspector.errors import FolderError, ImageError, SettingsError, StationError, UsageError
 from inspector.imaging import decoder
-from inspector.ledger import database, schema
+from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store
 from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
@@ -203,17 +203,24 @@ def _clock(settings: Settings) -> str:
 
 
 def _database(settings: Settings) -> str:
-    with Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store:
-        rehearsal.rehearse(store, settings, next(_waiting_names(settings), "check.png"))
     where = database.display(settings.url)
-    if settings.url.drivername == "sqlite":
-        with database.reading(settings.url) as engine, database.transaction(engine) as connection:
-            damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
-        if damage != "ok":
-            text = " ".join(str(damage).split())
-            raise UsageError(f"{where} is damaged ({text}); stop the service and restore a backup")
-        return f"{where} is sound and can be written, schema is up to date"
+    on_sqlite = settings.url.drivername == "sqlite"
+    with Store.open(settings.url, settings.station, seam_gap_s=settings.seam_gap_s) as store:
+        if on_sqlite:
+            with database.reading(settings.url) as engine, database.transaction(engine) as connection:
+                damage = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+            if damage != "ok":
+                text = " ".join(str(damage).split())
+                raise UsageError(f"{where} is damaged ({text}); stop the service and restore a backup")
+        rehearsal.rehearse(store, settings, next(_waiting_names(settings), "check.png"))
     with database.reading(settings.url) as engine, database.transaction(engine) as connection:
+        if missing := views.missing_triggers(connection):
+            raise _Note(
+                f"{where}: history can be changed: triggers are missing or off ({', '.join(missing)}); "
+                f"make them again as sql/schema.{connection.dialect.name}.sql has them"
+            )
+        if on_sqlite:
+            return f"{where} is sound and can be written, schema is up to date"
         owner = _rights(connection, where)
         public = bool(connection.scalar(sa.select(sa.func.has_schema_privilege("public", "CREATE"))))
     if owner:

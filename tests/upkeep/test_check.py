@@ -228,6 +228,19 @@ def test_a_constraint_that_refuses_the_stations_rows_is_found(
     assert "change the constraint or trigger" in finding.detail
 
 
+def test_history_without_its_triggers_is_noted(tmp_path: Path, tiny: Path, url: URL):
+    """A trigger that was dropped, or switched off for a restore and not switched on again, is named."""
+    station = Station(tmp_path, tiny, url)
+    off = {
+        "sqlite": "DROP TRIGGER inspection_no_replace",
+        "postgresql": "ALTER TABLE inspection DISABLE TRIGGER inspection_no_change",
+    }[url.get_backend_name()]
+    change(url, lambda connection: connection.exec_driver_sql(off))
+    finding = found(station)["database"]
+    assert finding.level is Level.NOTE
+    assert f"triggers are missing or off ({off.split()[-1]});" in finding.detail
+
+
 def test_a_constraint_on_the_parts_is_tried_with_a_waiting_name(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
 ):
