@@ -41,7 +41,7 @@ CARRIED_NAMES = tuple(f"c{number}.png" for number in range(8))  # the decoys hav
 PREY_NAMES = (*(f"prey{number}.png" for number in range(6)), "steady/prey.png", "cam1/prey.png")
 LONGEST_PAUSE_S = 0.03  # between two deeds
 MAX_HANDLES = 40  # files kept open from one round to the next
-_RENAME_EXCHANGE = 2
+_RENAME_NOREPLACE, _RENAME_EXCHANGE = 1, 2
 _AT_FDCWD = -100
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -101,7 +101,14 @@ class Hostile:
             time.sleep(self._chance.uniform(0, LONGEST_PAUSE_S))
 
     def rest(self) -> None:
-        """Give the leases back, which would keep the audit from reading; all else stays as it is."""
+        """Take back what would keep files from being read for ever; all else stays as it is.
+
+        The watch of the station sees a hard link as a file that was created and never closed. Such a file
+        waits for its writer, so it must be readable in the end.
+        """
+        for name in self._nodes:
+            with contextlib.suppress(OSError):
+                (self._drop / name).chmod(0o660)
         while self._leases:
             os.close(self._leases.pop())
         while len(self._handles) > MAX_HANDLES:
@@ -119,16 +126,15 @@ class Hostile:
 
     def deliver_carried(self) -> None:
         """Write a file into a folder that will be swapped; its name is taken again later."""
-        folder = self._chance.choice(CARRIED_FOLDERS)
+        self._deliver_into(self._chance.choice(CARRIED_FOLDERS))
+
+    def _deliver_into(self, folder: str) -> None:
         name, content = f"{folder}/{self._chance.choice(CARRIED_NAMES)}", self._content()
         hidden = self._drop / folder / f".{self._number}"
         hidden.write_bytes(content)
-        try:
-            os.link(hidden, self._drop / name)  # never replaces one that waits
-        except FileExistsError:
-            return
-        finally:
+        if not _renamed(hidden, self._drop / name, _RENAME_NOREPLACE):  # one of that name waits
             hidden.unlink()
+            return
         self._sent("carried", name, content)
         self._carried[folder].add(_sha256(content))
 
@@ -238,7 +244,15 @@ class Hostile:
 
     def swap_for_a_link(self) -> None:
         """Put a link in the place of a folder for a moment, after some of its files were taken."""
-        targets = [self._decoys, *self._station, self._drop / STEADY_FOLDER, self._drop, Path("/")]
+        targets = [
+            self._decoys,
+            self._decoys,
+            self._decoys,
+            *self._station,
+            self._drop / STEADY_FOLDER,
+            self._drop,
+            Path("/"),
+        ]
         self._swap(lambda path: path.symlink_to(self._chance.choice(targets)))
 
     def swap_for_something_else(self) -> None:
@@ -256,7 +270,9 @@ class Hostile:
     def _swap(self, put: Callable[[Path], object]) -> None:
         folder = self._chance.choice(CARRIED_FOLDERS)
         path, aside = self._drop / folder, self._drop / f".{folder}-aside"
-        time.sleep(self._chance.uniform(0, 0.05))  # s: some files in it are taken, and not yet moved
+        for _ in range(3):
+            self._deliver_into(folder)
+        time.sleep(self._chance.choice((0, 0.01, 0.05)))  # s: some are taken, and not yet read or moved
         for content in self._carried[folder]:
             self._tell(again=content, name=folder)
         for node in self._in_folder(folder):
@@ -265,7 +281,7 @@ class Hostile:
         try:
             with contextlib.suppress(OSError):
                 put(path)
-            time.sleep(self._chance.uniform(0, 0.1))
+            time.sleep(self._chance.uniform(0, 0.4))  # s: others are judged meanwhile
         finally:
             self._clear(path)
             aside.rename(path)
@@ -286,8 +302,7 @@ class Hostile:
             self._tell(again=content, name=f"{one} or {other}")
         for node in (*self._in_folder(one), *self._in_folder(other)):
             self._again(node, other)
-        names = os.fsencode(self._drop / one), os.fsencode(self._drop / other)
-        _libc.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE)
+        _renamed(self._drop / one, self._drop / other, _RENAME_EXCHANGE)
         self._carried[one] = self._carried[other] = both
 
     def close_a_folder(self) -> None:
@@ -413,6 +428,10 @@ class Hostile:
 
     def _tell(self, **event: object) -> None:
         os.write(self._diary, json.dumps(event).encode() + b"\n")
+
+
+def _renamed(old: Path, new: Path, flag: int) -> bool:
+    return _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flag) == 0
 
 
 def _sha256(content: bytes) -> str:
