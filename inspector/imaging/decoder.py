@@ -169,8 +169,8 @@ def unused_bits_warning(unused_bits: int | None, bit_depth: int) -> str | None:
     used = (bit_depth if bit_depth > 8 else 16) - unused_bits
     depth = next((depth for depth in (10, 12, 14) if 8 < used <= depth), None)
     cure = f"train with data.bit_depth={depth}" if depth else "let the camera write 8-bit files"
-    levels = f"{1 << (8 - unused_bits)} of 256 grey levels" if unused_bits < 8 else "no grey level"
-    return f"16-bit frames use only their lower {used} bits, so {levels} are left; {cure}"
+    levels = f"{1 << (8 - unused_bits)} of 256 grey levels are" if unused_bits < 8 else "no grey level is"
+    return f"16-bit frames use only their lower {used} bits, so {levels} left; {cure}"
 
 
 def read_image(
