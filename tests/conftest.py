@@ -47,6 +47,7 @@ _SLOW_FILES = [
     "review/test_samples",
     "review/test_verdicts",
     "station/test_daemon",
+    "station/test_daemon_outages",
     "station/test_lost_ledger",
     "station/test_reload",
     "station/test_results",

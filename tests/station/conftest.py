@@ -1,10 +1,13 @@
-"""An archive with its drop folder, for the tests of moves."""
+"""A station, and an archive with its drop folder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import URL
+from stations import Station
 
 from inspector.station.archive import Archive
 
@@ -20,3 +23,15 @@ def root(tmp_path: Path) -> Path:
 def archive(root: Path) -> Archive:
     """The archive and the quarantine beside the drop folder."""
     return Archive(root / "drop", root / "archive", root / "quarantine")
+
+
+@pytest.fixture
+def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
+    """A station on each back end in turn."""
+    return Station(tmp_path, tiny, url)
+
+
+@pytest.fixture
+def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
+    """A station on SQLite, for tests in which the back end makes no difference."""
+    return Station(tmp_path, tiny, url_of("sqlite"))

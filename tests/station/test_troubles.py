@@ -32,12 +32,6 @@ from inspector.station.reading import Frame, Unreadable, read
 
 
 @pytest.fixture
-def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
-    """A station on SQLite, since the back end makes no difference here."""
-    return Station(tmp_path, tiny, url_of("sqlite"))
-
-
-@pytest.fixture
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
     """A manager that a daemon in this process reports to."""
     with manager(tmp_path) as it:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import time
@@ -123,3 +124,15 @@ def wait_until(holds: Callable[[], bool], daemon: subprocess.Popen[str] | Worker
         return held
 
     wait_for(holds_still_running)
+
+
+def stop(daemon: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Signal a daemon; return its exit status and log."""
+    daemon.send_signal(number)
+    log = daemon.communicate(timeout=HANG_S)[1]
+    return daemon.returncode, log
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether a folder holds no files."""
+    return not any(folder.iterdir())
