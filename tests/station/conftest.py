@@ -1,15 +1,18 @@
-"""A station, and an archive with its drop folder."""
+"""A station, an archive with its drop folder, and an intake with a clock of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from intakes import Clock, open_intake
 from sqlalchemy.engine import URL
 from stations import Station
 
 from inspector.station.archive import Archive
+from inspector.station.intake import Intake
 
 
 @pytest.fixture
@@ -35,3 +38,24 @@ def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
 def on_sqlite(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station:
     """A station on SQLite, for tests in which the back end makes no difference."""
     return Station(tmp_path, tiny, url_of("sqlite"))
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock at its start."""
+    return Clock()
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """An empty drop folder."""
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def start(drop: Path, clock: Clock) -> Iterator[Callable[..., Intake]]:
+    """A function that opens the intake, after the test has put its first files there."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **options: stack.enter_context(open_intake(drop, clock, **options))
