@@ -20,11 +20,13 @@ frames: with more turns the caches matter less. Ratios are medians of the ratios
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import logging
 import platform
 import random
+import sys
 import tempfile
 import time
 import warnings
@@ -52,7 +54,7 @@ from trainer.network.weldnet import WeldNet
 Runtime = Callable[[Tensor], Any]  # uint8[N, 1, H, W] → logits (ours: probabilities)
 BATCHES = (1, 8)
 _FRAMES_PER_TURN = 8  # in batches of either size
-_TRIALS = 5  # turns of each variant of a peer, to find the fastest
+TRIALS = 5  # turns of each variant of a peer, to find the fastest
 OURS = {
     "dynamic": "this project, dynamic int8",
     "static": "this project, static int8",
@@ -82,7 +84,8 @@ def main(
     seen, shown = (_frames(folder, network, most) for folder, most in ((calibrate_on, 64), (frames, 200)))
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         tried: dict[str, dict[str, float]] = {}
-        runtimes = dict(_runtimes(network, seen, Path(folder), tried))
+        with contextlib.redirect_stdout(sys.stderr):  # NNCF draws its progress
+            runtimes = dict(_runtimes(network, seen, Path(folder), tried))
         result = _timed(runtimes, shown, rounds, turns)
     result |= {
         "size": f"{network.config.width}×{network.config.height}",
@@ -123,12 +126,17 @@ def _runtimes(
     yield "quantize_dynamic", torch.ao.quantization.quantize_dynamic(copy.deepcopy(taking_bytes), {nn.Linear})
     yield "TorchScript fp32, frozen", torch.jit.freeze(torch.jit.script(eager))
     model = folder / "fp32.onnx"
-    torch.onnx.export(
-        taking_bytes, (torch.zeros(1, 1, *seen.shape[2:], dtype=torch.uint8),), str(model), dynamo=False,
-        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
-    )  # fmt: skip
+    export(taking_bytes, seen[:1], model)
     yield from _onnx_runtime(model, seen, folder, tried)
     yield from _openvino(model, seen)
+
+
+def export(network: nn.Module, frame: Tensor, model: Path) -> None:
+    """Write the network as ONNX, for any number of frames like this one."""
+    torch.onnx.export(
+        network, (frame,), str(model), dynamo=False,
+        input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}},
+    )  # fmt: skip
 
 
 class _TakesBytes(nn.Module):
@@ -217,19 +225,24 @@ def _onnx_runtime(
                 )  # fmt: skip
             variants[variant] = session(out)
         runtime = f"ONNX Runtime {name} int8"
-        tried[runtime] = _milliseconds(variants, seen)
-        yield runtime, variants[min(tried[runtime], key=tried[runtime].__getitem__)]
+        tried[runtime] = milliseconds(variants, seen)
+        yield runtime, variants[fastest(tried[runtime])]
 
 
 def _has_vnni() -> bool:
     return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
-def _milliseconds(variants: dict[str, Runtime], seen: Tensor) -> dict[str, float]:
+def fastest(times: dict[str, float]) -> str:
+    """The variant with the least time."""
+    return min(times, key=times.__getitem__)
+
+
+def milliseconds(variants: dict[str, Runtime], seen: Tensor) -> dict[str, float]:
     """Median processor time of a frame in a batch of one, of each variant, in turns."""
     times: dict[str, list[float]] = {variant: [] for variant in variants}
     frames = seen[:_FRAMES_PER_TURN].split(1)
-    for trial in range(-1, _TRIALS):  # the first is a warm-up
+    for trial in range(-1, TRIALS):  # the first is a warm-up
         for variant, runtime in variants.items():
             began = time.process_time()
             for frame in frames:

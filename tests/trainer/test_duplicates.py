@@ -103,6 +103,14 @@ def test_copies_without_a_run_stay_in_one_part() -> None:
     assert chosen[0] == chosen[1]
 
 
+def test_a_pair_of_copies_leaves_the_split_of_other_frames() -> None:
+    """With a pair of copies among 200 frames few others change their part, so results stay comparable."""
+    own = [Frame(Path(f"{n}"), f"{n}", n % 2, sha256=f"{n}") for n in range(200)]
+    pair = [Frame(Path("0"), "0", 0, sha256="2"), *own[1:]]
+    parts = [[f.part for f in splits.hold_out(each, share=0.2, seed=0)] for each in (own, pair)]
+    assert sum(one != other for one, other in zip(*parts, strict=True)) <= 4
+
+
 @pytest.mark.parametrize("part", ["valid", None])
 def test_a_class_that_the_held_out_part_lacks_is_named(
     part: str | None, caplog: pytest.LogCaptureFixture

@@ -73,6 +73,12 @@ def test_a_defects_only_data_set_accepts_nothing() -> None:
         ),
         ("training.batch_size=1", "'training.batch_size' Input should be greater than or equal to 2"),
         ("training.batch_size=2.5", "'training.batch_size' Input should be a valid integer"),
+        (
+            "training.learning_rate=1e+39",
+            "'training.learning_rate' Input should be less than or equal to 1000",
+        ),
+        ("training.weight_decay=1e+39", "'training.weight_decay' Input should be less than or equal to 1000"),
+        ("training.momentum=0", "'training' nesterov needs a momentum above 0"),
         ("training.learning_rate=fast", "'training.learning_rate' Input should be a valid number"),
         ("training.milestones=15", "'training.milestones' Input should be a valid list"),
         ("training.milestones=[0]", "'training.milestones.0' Input should be greater than or equal to 1"),

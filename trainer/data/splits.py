@@ -124,8 +124,11 @@ def _choose_runs(
     runs: dict[Hashable, Counter[int]] = {}
     for frame in pool:
         runs.setdefault(run_of[frame.name], Counter())[frame.label] += 1
-    order = sorted(runs, key=str)
-    generator.shuffle(order)
+    # Copies come with the first of them, so that they change the place of no other frame
+    each = {frame.run if frame.run is not None else (frame.name,): run_of[frame.name] for frame in pool}
+    shuffled = sorted(each, key=str)
+    generator.shuffle(shuffled)
+    order = list(dict.fromkeys(each[key] for key in shuffled))
     total = Counter(frame.label for frame in pool)
     runs_kept = Counter(label for counts in runs.values() for label in counts)  # in train, by class
     held_runs: set[Hashable] = set()
