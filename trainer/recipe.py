@@ -180,12 +180,12 @@ class Training(_StrictModel):
         32  # frames; not printed: common in torchvision's recipes
     )
     schedule: Literal["step", "one_cycle"] = "step"  # step is the paper's
-    learning_rate: Annotated[float, Field(gt=0, le=1000)] = 0.01  # for a full batch; with one_cycle, the peak
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 0.01  # for a full batch; with one_cycle, the peak
     milestones: list[Positive] = [15]  # epochs after which the schedule 'step' lowers the rate
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.1  # factor at a milestone: 0.001 after epoch 15
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     nesterov: bool = False  # not printed
-    weight_decay: Annotated[float, Field(ge=0, le=1000)] = 0.0  # not printed
+    weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0  # not printed
     label_smoothing: Share = 0.0  # of true labels; not printed
     mixup: Mixup = 0.0  # α: frames mix by Beta(α, α); 0: off, as printed
     average_epochs: Annotated[float, Field(ge=0, le=MAX_EPOCHS)] = (
