@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from inspector.imaging.decoder import read_image
-from inspector.network.metadata import ArtifactError, WeldClass
-from inspector.network.metadata import read as read_metadata
+from inspector.network.metadata import ArtifactError, ArtifactFile, WeldClass
 from trainer.artifact.artifact import MAX_GOLDEN_FRAMES, MAX_GOLDEN_SIDE
 from trainer.artifact.fitting import fit_ranges, fit_schemes
 from trainer.artifact.student import Fit, Student
@@ -29,6 +28,7 @@ from trainer.data import datasets, duplicates, splits
 from trainer.data.frames import FrameSet
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
+from trainer.evaluation.judging import open_network
 from trainer.evaluation.report import evaluate_compiled, evaluate_networks, evaluate_test, run_metrics
 from trainer.evaluation.results import Results, StudentFit
 from trainer.learning.networks import Networks, network_seeds, refuse_too_many_processes
@@ -257,9 +257,11 @@ def _is_artifact(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        read_metadata(path)
+        file = ArtifactFile.read(path, others_may_write=True)  # this run has made it
+        file.metadata()
+        open_network(file)
     except ArtifactError as error:
-        log.warning("%s; it is compiled again", error)
+        log.warning("%s; this run does so", error)
         return False
     return True
 

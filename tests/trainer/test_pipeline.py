@@ -25,11 +25,14 @@ from tiny_runs import RECIPE, epochs, read_csv, run, write_recipe
 from trainer_samples import CLASSES, class_folders, write_picture
 
 from inspector.network import metadata
+from inspector.network.metadata import ArtifactError
 from trainer import pipeline
+from trainer.artifact.student import Student
 from trainer.data.datasets import Frame
 from trainer.data.frames import FrameSet
 from trainer.errors import DataError, RecipeError, RunError, TrainerError, TrainingError, UsageError
 from trainer.evaluation import report
+from trainer.evaluation.judging import open_network
 from trainer.learning.networks import refuse_too_many_processes
 from trainer.pipeline import Stage
 from trainer.recipe import Recipe
@@ -423,6 +426,33 @@ def test_a_file_that_a_power_cut_damaged_is_named(
         run(finished.data, out)
     assert str(out / name) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def changed_in_the_middle(path: Path) -> None:
+    """Change 64 bytes in the middle of a file, as a bad disk does."""
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(byte ^ 0xFF for byte in content[middle : middle + 64])
+    path.write_bytes(content)
+
+
+def test_changed_bytes_are_never_taken_for_weights(finished: Finished, tmp_path: Path) -> None:
+    """A checkpoint, a student and an artifact with changed bytes are named; an artifact is compiled again."""
+    out = tmp_path / "out"
+    shutil.copytree(finished.out, out)
+    names = ("checkpoints/teacher-1.pt", "student.pt", "weldnet.pt")
+    for name in names:
+        changed_in_the_middle(out / name)
+    artifact = metadata.ArtifactFile.read(out / "weldnet.pt", others_may_write=True)
+    with pytest.raises(UsageError, match="is not a student"):
+        Student.load(out / "student.pt")
+    with pytest.raises(ArtifactError, match="a checksum inside it is wrong"):
+        open_network(artifact)
+    with pytest.raises(RunError, match=r"teacher-1\.pt: is damaged"):
+        run(finished.data, out)
+    shutil.copyfile(finished.out / names[0], out / names[0])
+    assert run(finished.data, out)["models"] == finished.results["models"]
+    open_network(metadata.ArtifactFile.read(out / "weldnet.pt", others_may_write=True))
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 64, None])  # None: the first half of the file

@@ -16,6 +16,7 @@ from trainer.data import datasets
 from trainer.data.datasets import Frame
 from trainer.data.frames import FrameSet, load
 from trainer.errors import DataError, Problem
+from trainer.network import archives
 from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,10 @@ def open_network(file: ArtifactFile) -> torch.jit.ScriptModule:
     """Open an artifact's network, frozen as the station runs it.
 
     Raises:
-        ArtifactError: the artifact does not load on this machine.
+        ArtifactError: the artifact is damaged, or does not load on this machine.
     """
+    if not archives.is_whole(io.BytesIO(file.data)):
+        raise ArtifactError(f"{file.path}: is damaged: a checksum inside it is wrong; compile it again")
     try:
         network = torch.jit.load(io.BytesIO(file.data))  # type: ignore[no-untyped-call]
         frozen: torch.jit.ScriptModule = torch.jit.freeze(network.eval(), preserved_attrs=["prepare"])

@@ -25,6 +25,7 @@ from trainer.learning.processes import Hardware
 from trainer.learning.rounded_weights import rounded_weights
 from trainer.learning.schedule import Hyperparameters, autocast, moving_average, sgd
 from trainer.learning.soft_targets import class_shares, mix
+from trainer.network import archives
 from trainer.network.prediction import as_input, predict
 from trainer.run.saving import save
 
@@ -111,14 +112,17 @@ def _read(checkpoint: Path) -> dict[str, Any]:
     Raises:
         RunError: the file is damaged.
     """
+    damaged = RunError(
+        f"{checkpoint}: is damaged, as after a power cut; remove it, and the same command trains this "
+        "network again"
+    )
+    if not archives.is_whole(checkpoint):
+        raise damaged
     try:
         content: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         content["history"]
     except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError):
-        raise RunError(
-            f"{checkpoint}: is damaged, as after a power cut; remove it, and the same command trains this "
-            "network again"
-        ) from None
+        raise damaged from None
     return content
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trainer.errors import UsageError
+from trainer.network import archives
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 # The errors of reading values from a file that is not a student
@@ -22,8 +22,8 @@ def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
     Raises:
         UsageError: the file is missing, or is not a student.
     """
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise not_a_student(path)  # torch would read it as a bare pickle, with any kind of error
+    if path.is_file() and not archives.is_whole(path):
+        raise not_a_student(path)  # torch would read it as a bare pickle, or as other weights
     try:
         content = torch.load(path, weights_only=True)
         network = WeldNet(WeldNetConfig(**content["network"]))
