@@ -51,6 +51,7 @@ _SLOW_FILES = [
     "station/test_lost_ledger",
     "station/test_reload",
     "station/test_results",
+    "station/test_results_folder",
     "station/test_troubles",
     "station/test_watchdog",
     "trainer/test_artifact",

@@ -1,4 +1,4 @@
-"""A station, an archive with its drop folder, and an intake with a clock of its own."""
+"""A station, and parts of one: an archive with its drop folder, an intake with a clock, results."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from deliveries import Delivery
 from intakes import Clock, open_intake
 from sqlalchemy.engine import URL
 from stations import Station
 
+from inspector.station import results
 from inspector.station.archive import Archive
 from inspector.station.intake import Intake
 
@@ -59,3 +61,25 @@ def start(drop: Path, clock: Clock) -> Iterator[Callable[..., Intake]]:
     """A function that opens the intake, after the test has put its first files there."""
     with contextlib.ExitStack() as stack:
         yield lambda **options: stack.enter_context(open_intake(drop, clock, **options))
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that try a folder again after 50 ms."""
+    monkeypatch.setattr(results, "_RETRY_S", 0.05)
+
+
+@pytest.fixture
+def delivery(tmp_path: Path, url: URL, quick_retries: None) -> Delivery:
+    """A ledger with a results folder, on each back end in turn."""
+    made = Delivery(tmp_path, url)
+    made.folder.mkdir()
+    return made
+
+
+@pytest.fixture
+def local_delivery(tmp_path: Path, url_of: Callable[[str], URL], quick_retries: None) -> Delivery:
+    """The same on SQLite, for tests in which the back end makes no difference."""
+    made = Delivery(tmp_path, url_of("sqlite"))
+    made.folder.mkdir()
+    return made
