@@ -112,7 +112,7 @@ class Cluster:
         self._control("promote", "-t", _MAX_START_S)
 
     def demote(self) -> None:
-        """Start a stopped server as a standby that follows nobody: it answers, and takes no row."""
+        """Start a stopped server as a standby without a primary: it answers, and takes no row."""
         (self.data / "standby.signal").touch()
         with (self.data / "postgresql.auto.conf").open("a") as settings:
             settings.write("primary_conninfo = ''\n")  # whom it followed when it was a standby

@@ -123,7 +123,7 @@ class Rig(Station):
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Stop all of the daemon's threads within the block, at whatever they do."""
+        """Stop all of the daemon's threads during the block, at any point of their work."""
         self.daemon.send_signal(signal.SIGSTOP)
         self.wait_for(lambda: _is_stopped(self.daemon.pid), "all of its threads were stopped")
         try:

@@ -1,8 +1,8 @@
-"""The strips or tiles of a TIFF, and the damage that libtiff passes over without a word.
+"""The strips or tiles of a TIFF, and the damage that libtiff does not report.
 
 libtiff fills a damaged JPEG strip with grey, as libjpeg does. It stops before the checksum of a deflated
-strip, and drops what is too much. Of LZW it says nothing either, and nothing here can tell: some damage to
-it decodes.
+strip, and drops surplus bytes. It reports no damage of an LZW strip either. Some of that damage decodes, and
+this module cannot find it.
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Results:
     def note_first_start(self) -> None:
         """At the first start, begin behind the rows that are there; call it before this run adds one.
 
-        The clock cannot tell old rows from new ones: it may be ahead, and be corrected a minute later.
+        The clock cannot distinguish old rows from new ones: it may be ahead, and be corrected a minute later.
 
         Raises:
             SchemaError: the ledger has no schema.

@@ -187,7 +187,7 @@ def _files(
     removals = [a for a in arrivals if a["outcome"] in (Outcome.PRUNED, Outcome.REQUEUED)]
 
     def removed(a: sa.RowMapping) -> Outcome | None:
-        """Return how a file left its path, which another file may have got since."""
+        """Return how a file left its path, to which another file may have moved since then."""
         later = (r["outcome"] for r in removals if r["path"] == a["path"] and r["id"] > a["id"])
         return Outcome(found) if (found := next(later, None)) else None
 

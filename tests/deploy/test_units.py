@@ -75,7 +75,7 @@ def test_the_prune_unit_removes_old_images(tmp_path: Path, url_of: Callable[[str
     shelf = Shelf(tmp_path, url_of("sqlite"))
     shelf.image("old.png", days=366)
     shelf.image("young.png", days=364)
-    for days in range(0, 364, 28):  # a station that has not stood still
+    for days in range(0, 364, 28):  # a station without gaps
         shelf.image(f"{days}.png", Verdict.FAIL, days=days)
     (command,) = re.findall(
         r"^ExecStart=/opt/weldnet/venv/bin/weld-inspect (.*) --config \S+ (.*)$",

@@ -133,7 +133,7 @@ def test_each_component_needs_its_scan() -> None:
 
 @pytest.mark.parametrize("odd", ["Adobe transform", "scan"])
 def test_a_warning_of_odd_metadata_hides_no_missing_pixels(odd: str) -> None:
-    """Libjpeg tells only its first warning: that of a header does not stand for a sound scan."""
+    """Libjpeg reports only its first warning: a warning about the header does not prove a sound scan."""
     data = bytearray(encode(np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)))
     if odd == "Adobe transform":
         data = bytearray(with_segment(bytes(data), 0xEE, b"Adobe\0\x64\0\0\0\0\7"))

@@ -92,7 +92,7 @@ def test_hash_metadata_and_network_come_from_one_reading(path, tmp_path):
 
 
 def test_an_artifact_that_others_can_write_is_not_opened(path, tmp_path, monkeypatch):
-    """It holds code, so whoever opens it refuses it, unless the environment or the caller allows it."""
+    """An artifact that others can write is refused, unless the environment or the caller allows it."""
     loose = tmp_path / "a.pt"
     shutil.copy(path, loose)
     loose.chmod(0o666)

@@ -53,7 +53,7 @@ def test_the_newest_stay_and_are_linked(tmp_path: Path):
 
 
 def test_a_report_from_a_clock_that_was_ahead_does_not_remove_the_new_one(tmp_path: Path):
-    """The report that was asked for stays, whatever dates the others have."""
+    """The new report stays, with any dates of the others."""
     for day in (800, 801, 802):
         put(tmp_path, day)
     assert put(tmp_path, 3).is_file()

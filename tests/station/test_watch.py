@@ -160,7 +160,7 @@ def test_a_renamed_sub_folder_reports_under_its_new_name(drop: Path, opened: Dro
 
 
 def test_folders_that_changed_places_report_under_their_present_names(drop: Path, opened: DropFolder) -> None:
-    """Two sub-folders that have exchanged their names are told apart, once all moves were looked at."""
+    """Two sub-folders that have exchanged their names are distinguished, once all moves were seen."""
     (drop / "cam1").rename(drop / "between.tmp")
     (drop / "cam2").rename(drop / "cam1")
     (drop / "between.tmp").rename(drop / "cam2")
