@@ -1,4 +1,7 @@
-"""A ledger that comes back different, or not at all, while the daemon works: images wait, none is lost."""
+"""A ledger that comes back different, or not at all, while the daemon works: images wait, none is lost.
+
+One file of more than 350 lines: all of these tests lose the ledger under a station, each in another way.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A whole run of a tiny network: its files, its report, and how it resumes."""
+"""A whole run of a tiny network: its files, its report, and how it resumes.
+
+One file of more than 350 lines: most of these tests share one finished run, which takes time to train.
+"""
 
 from __future__ import annotations
 
