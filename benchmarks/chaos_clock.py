@@ -42,6 +42,7 @@ EXTREME_MTIMES: Final = (
 )
 MTIMES_AWAY_S: Final = (0, 0, 3600, -3600, 2 * YEAR_S, -2 * YEAR_S)  # from the station's own time
 TOLERANCE_S: Final = 0.01  # between two readings of one clock, one of them shifted
+SCAN_S: Final = 5.0  # s that a scan may last; a file has the time at which the scan that found it began
 TO_REST_S: Final = 20.0  # s until each row must have its result file
 LIBRARIES: Final = ("usr/lib/*/faketime/libfaketimeMT.so.1", "usr/lib*/faketime/libfaketimeMT.so.1")
 PATTERN: Final = r"^(?P<camera>cam\d+)_(?P<part>P-\d+)_S(?P<seam>\d+)_(?P<time>\d{8}-\d{6})_"
@@ -96,7 +97,7 @@ class ClockRig(Rig):
         """Whether its clock showed a time at a moment between two of the machine's time."""
         ends = [beginning for beginning, _ in self.periods[1:]] + [float("inf")]
         for (beginning, away_s), end in zip(self.periods, ends, strict=True):
-            first, last = max(beginning, since), min(end, until)
+            first, last = max(beginning, since - SCAN_S), min(end, until)
             if first - TOLERANCE_S <= seen_s - away_s <= last + TOLERANCE_S:
                 return True
         return False
