@@ -85,12 +85,13 @@ def display(url: URL | str) -> str:
 
 
 def immediate(engine: sa.Engine) -> sa.Engine:
-    """Return the same engine for writers: SQLite takes the write lock at BEGIN.
+    """Return the engine for writers: SQLite takes the write lock at BEGIN, on one connection for all of them.
 
     Without this, a transaction that reads before it writes can fail with ``database is locked`` at once: its
     snapshot may be old by then, and SQLite does not wait in that case.
     """
-    return engine.execution_options(sqlite_begin="IMMEDIATE")
+    writers: sa.Engine = engine.get_execution_options().get("writers", engine)
+    return writers
 
 
 @contextmanager

@@ -5,16 +5,17 @@ with a file that a restore has overwritten in place, too: pages that it keeps in
 file are mixed with those of the backup. So the file is known in two ways.
 
 - **By device and inode**: another file at the path, or none, is an outage.
-- **By size and modification time**: in WAL mode only a checkpoint writes to the file itself, just after a
-  commit. ``PRAGMA data_version`` shows the commits of other connections, and our own are known. If the file
-  was written to without any commit, somebody called a checkpoint by hand, or overwrote the file. In the first
-  case the file itself, read without its ``-wal``, has all rows.
+- **By size and modification time**: our commits write to the ``-wal`` file alone, and our checkpoints follow
+  a commit in one place. ``PRAGMA data_version`` shows the commits of other programs, which may call a
+  checkpoint. If the file was written to without either, somebody called a checkpoint by hand, or overwrote
+  the file. In the first case the file itself, read without its ``-wal``, has all rows.
 
 The ``-wal`` file, too, is the one that a connection saw: it lasts as long as the connection.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ from inspector.errors import StoreUnavailable
 from inspector.ledger.schema import metadata
 
 _MAX_CHECKPOINT_S: Final = 10.0  # another program's checkpoint after its commit takes milliseconds
+_COMMITS_PER_CHECKPOINT: Final = 50  # some 1,000 pages, SQLite's own default
 _SEEN: Final = "seen"  # keys of a connection's info
 _COMMITTED: Final = "committed"
 _NEWEST = [
@@ -41,11 +43,12 @@ Stamp = tuple[int, int]  # size, modification time in ns
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """The file as a connection saw it last."""
+    """The file as the writers' connection saw it last."""
 
     stamp: Stamp | None  # None while another program may be at a checkpoint
     data_version: int
     since: float  # monotonic seconds, of this data_version
+    newest: tuple[int, ...]  # rows at the last BEGIN
     wal: tuple[int, int] | None = None  # device and inode of the -wal file after our own commit
 
 
@@ -65,6 +68,7 @@ class LedgerFile:
         self._opened: tuple[int, int] | None = None
         self._needed: tuple[int, ...] | None = None  # rows that an overwritten file lacks
         self._right: Stamp | None = None  # of that file before it was overwritten
+        self._unwritten = _COMMITS_PER_CHECKPOINT  # commits; full, so that crash after crash checkpoints, too
 
     def connect(self, dialect: sa.Dialect, _record: Any, words: Any, named: Any) -> Any:
         """Connect, and make sure which file was opened: it was there before and is there afterwards.
@@ -102,10 +106,10 @@ class LedgerFile:
         """Refuse the file from now on, since rows that were written are not in it."""
         self._needed, self._right = (1 << 63,) * len(metadata.tables), None
 
-    # --- a writer's transaction -----------------------------------------------------------------------
+    # --- a writer's transaction; the writers of an engine share one connection ------------------------
 
     def begin(self, connection: sa.Connection) -> None:
-        """Compare the file with what this connection saw of it last; call it when the write lock is held.
+        """Compare the file with what was seen of it last; call it when the write lock is held.
 
         Raises:
             StoreUnavailable: the file was overwritten.
@@ -113,38 +117,62 @@ class LedgerFile:
         self.require()
         stamp = self._stamp()  # before the version: a commit comes before its checkpoint
         version = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
-        now, info = time.monotonic(), connection.info
+        now, newest, info = time.monotonic(), self._newest_rows(connection), connection.info
         seen: _Seen | None = info.get(_SEEN)
         if seen is not None and seen.wal is not None and _identity(wal(self._path)) != seen.wal:
             self.give_up()
             raise self._gone("left without its -wal file")
         if seen is None:
-            info[_SEEN] = _Seen(stamp, version, now)
+            info[_SEEN] = _Seen(stamp, version, now, newest)
         elif version != seen.data_version:
-            info[_SEEN] = replace(seen, stamp=None, data_version=version, since=now)
+            info[_SEEN] = _Seen(None, version, now, newest, seen.wal)
         elif seen.stamp is None:
-            if now - seen.since > _MAX_CHECKPOINT_S:
-                info[_SEEN] = replace(seen, stamp=stamp)
-        elif stamp != seen.stamp:
-            newest = tuple(connection.exec_driver_sql(_NEWEST_ROWS).one())
-            if not self._has_rows(newest):
-                self._needed, self._right = newest, seen.stamp
-                raise self._gone("overwritten")
-            info[_SEEN] = replace(seen, stamp=stamp)
+            is_over = now - seen.since > _MAX_CHECKPOINT_S
+            info[_SEEN] = replace(seen, stamp=stamp if is_over else None, newest=newest)
+        elif self._is_overwritten(stamp, seen.stamp, newest):
+            raise self._gone("overwritten")
+        else:
+            info[_SEEN] = replace(seen, stamp=stamp, newest=newest)
 
     @staticmethod
     def before_commit(connection: sa.Connection) -> None:
-        """Note that a transaction of our own may end in a checkpoint."""
+        """Note that a transaction of our own was committed, not rolled back."""
         connection.info[_COMMITTED] = is_writer(connection)
 
-    def after_commit(self, _connection: Any, record: Any) -> None:
-        """Note the file as our own commit has left it."""
+    def after_commit(self, connection: Any, record: Any) -> None:
+        """Compare the file again, and now and then write the commits of the ``-wal`` file into it.
+
+        If it was overwritten during the transaction, :meth:`require` refuses it from now on.
+        """
         seen: _Seen | None = record.info.get(_SEEN)
-        if record.info.pop(_COMMITTED, False) and seen is not None:
-            stamp = None if seen.stamp is None else self._stamp()
-            record.info[_SEEN] = replace(seen, stamp=stamp, wal=_identity(wal(self._path)))
+        if not record.info.pop(_COMMITTED, False) or seen is None:
+            return
+        stamp = seen.stamp and self._stamp()
+        if seen.stamp is not None and self._is_overwritten(stamp, seen.stamp, seen.newest):
+            return
+        self._unwritten += 1
+        if self._unwritten > _COMMITS_PER_CHECKPOINT:
+            with contextlib.suppress(self._library.Error):  # all commits are in the -wal file
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._unwritten, stamp = 0, seen.stamp and self._stamp()
+        record.info[_SEEN] = replace(seen, stamp=stamp, wal=_identity(wal(self._path)))
+
+    def _is_overwritten(self, stamp: Stamp | None, seen: Stamp, needed: tuple[int, ...]) -> bool:
+        """Return whether the file has changed and lacks rows, and note which."""
+        if stamp == seen or self._has_rows(needed):
+            return False
+        self._needed, self._right = needed, seen
+        return True
 
     # --- the file -------------------------------------------------------------------------------------
+
+    def _newest_rows(self, connection: sa.Connection) -> tuple[int, ...]:
+        """Return the newest row of each table; 0 if there is no schema, or an older one."""
+        driver: Any = connection.connection.dbapi_connection  # SQLAlchemy would roll back after an error
+        try:
+            return tuple(driver.execute(_NEWEST_ROWS).fetchone())
+        except self._library.Error:
+            return (0,) * len(metadata.tables)
 
     def _has_rows(self, needed: tuple[int, ...]) -> bool:
         """Return whether the file itself, without its ``-wal``, has rows with at least these numbers.

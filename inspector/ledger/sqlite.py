@@ -55,10 +55,10 @@ def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
 
 
 def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
-    """Return an engine whose transactions begin with our own BEGIN, DDL included.
+    """Return an engine for readers, whose transactions begin with our own BEGIN, DDL included.
 
-    Its execution option ``require_ledger`` is a function that raises if the file is no longer the one that
-    was opened; ``give_up`` is one after which the other always raises.
+    Its execution option ``writers`` is the engine for writers, ``require_ledger`` a function that raises if
+    the file is no longer the one that was opened, and ``give_up`` one after which the other always raises.
 
     Raises:
         SchemaError: the file is missing and not to be created.
@@ -78,11 +78,28 @@ def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     immutable = read_only and not os.access(file.parent, os.W_OK) and not wal(file).exists()
     if immutable:
         query["immutable"] = "1"
-    engine = sa.create_engine(url.set(database=f"file:{quote(str(file))}", query=query), module=library)
-    engine.url = url.set(database=str(file))  # what messages show
+    source = url.set(database=f"file:{quote(str(file))}", query=query)
     ledger = LedgerFile(file, library, immutable=immutable)
+    options = {"require_ledger": ledger.require, "give_up": ledger.give_up}
+    readers = sa.create_engine(source, module=library, execution_options=options)
+    # SQLite has one writer at a time; on one connection its own commits look like nobody else's.
+    writers = sa.create_engine(
+        source,
+        module=library,
+        execution_options=options | {"sqlite_begin": "IMMEDIATE"},
+        pool_size=1,
+        max_overflow=0,
+    )
+    for engine in (readers, writers):
+        engine.url = url.set(database=str(file))  # what messages show
+        _listen(engine, ledger, read_only=read_only)
+    readers.update_execution_options(writers=writers)
+    sa.event.listen(readers, "engine_disposed", lambda _: writers.dispose())
+    return readers
+
+
+def _listen(engine: sa.Engine, ledger: LedgerFile, *, read_only: bool) -> None:
     sa.event.listen(engine, "do_connect", ledger.connect)
-    engine.update_execution_options(require_ledger=ledger.require, give_up=ledger.give_up)
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -92,6 +109,7 @@ def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
         if not read_only:
             # If two programs open a fresh file at once, SQLite refuses one of them without waiting.
             _until_unlocked(connection.execute, "PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # the ledger file does it, after a check
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: sa.Connection) -> None:
@@ -101,7 +119,6 @@ def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
 
     sa.event.listen(engine, "commit", ledger.before_commit)
     sa.event.listen(engine, "checkin", ledger.after_commit)
-    return engine
 
 
 def _refuse_unusable(file: Path, *, read_only: bool, create: bool) -> None:

@@ -248,7 +248,7 @@ def test_a_full_disk_is_an_outage(sqlite_url: URL) -> None:
         force = in_force(store)
         pages = ["PRAGMA max_page_count=1", "PRAGMA max_page_count=1000000"]  # 1: not one page more
 
-        @sa.event.listens_for(store._readers, "checkout")
+        @sa.event.listens_for(store._writers, "checkout")
         def _limit(connection: Any, *others: Any) -> None:
             connection.execute(pages[0])
 

@@ -166,6 +166,6 @@ def _counting_steps(store: Store) -> Iterator[list[None]]:
     def count(connection: Any, *others: Any) -> None:
         connection.set_progress_handler(lambda: steps.append(None), 50)
 
-    sa.event.listen(store._readers, "checkout", count)
+    sa.event.listen(store._writers, "checkout", count)
     yield steps
-    sa.event.remove(store._readers, "checkout", count)
+    sa.event.remove(store._writers, "checkout", count)

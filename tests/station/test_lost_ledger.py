@@ -26,7 +26,7 @@ from stations import Station
 from waiting import HANG_S, wait_for
 
 from inspector.errors import StoreUnavailable
-from inspector.ledger import database, sqlite
+from inspector.ledger import database, ledger_file, sqlite
 from inspector.ledger.store import Store, migrate
 from inspector.monitoring.health import DatabaseProbe
 
@@ -135,18 +135,15 @@ def test_a_checkpoint_by_hand_is_no_outage(url_of: Callable[[str], URL], mode: s
         store.record([inspected("c.png")], in_force(store))
 
 
-def test_stations_that_write_to_one_file_at_once_are_no_outage(url_of: Callable[[str], URL]) -> None:
+def test_stations_that_write_to_one_file_at_once_are_no_outage(
+    url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each commit of one station moves pages into the file while the other station begins to write."""
     url = url_of("sqlite")
+    monkeypatch.setattr(ledger_file, "_COMMITS_PER_CHECKPOINT", 0)
 
     def work(name: str) -> None:
         with Store.open(url, name, seam_gap_s=300) as store:
-
-            @sa.event.listens_for(store._readers, "connect")
-            def _on_connect(connection: Any, _record: object) -> None:
-                connection.execute("PRAGMA wal_autocheckpoint=1")
-
-            store.reconnect()
             force = in_force(store)
             for n in range(100):
                 store.record([inspected(f"{n}.png")], force)
@@ -154,6 +151,47 @@ def test_stations_that_write_to_one_file_at_once_are_no_outage(url_of: Callable[
     with ThreadPoolExecutor(2) as workers:
         for done in [workers.submit(work, name) for name in ("cell-1", "cell-2")]:
             done.result(HANG_S)
+
+
+def test_commits_of_another_program_are_no_outage(url_of: Callable[[str], URL]) -> None:
+    """A program of the shop's own that writes to the same file moves its pages into it at each commit."""
+    url = url_of("sqlite")
+    with (
+        Store.open(url, "cell-1", seam_gap_s=300) as store,
+        closing(connect(Path(str(url.database)))) as other,
+    ):
+        other.execute("PRAGMA wal_autocheckpoint=1")
+        force = in_force(store)
+        for n in range(20):
+            store.record([inspected(f"{n}.png")], force)
+            with other:
+                other.execute("INSERT INTO station (name, first_opened_us) VALUES (?, 1)", (f"other-{n}",))
+
+
+def test_a_file_that_is_overwritten_during_a_transaction_takes_no_row(url_of: Callable[[str], URL]) -> None:
+    """The commit goes into the -wal file beside a file that it does not belong to: it is no success."""
+    url = url_of("sqlite")
+    file = Path(str(url.database))
+    older = file.read_bytes()
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        store.record([inspected()], force)
+        sa.event.listen(store._writers, "commit", lambda _: file.write_bytes(older))
+        with pytest.raises(StoreUnavailable, match="overwritten"):
+            store.record([inspected("b.png")], force)
+
+
+def test_an_overwritten_file_is_noticed_whichever_thread_writes(url_of: Callable[[str], URL]) -> None:
+    """Commits of the station's other threads hide no change of the file."""
+    url = url_of("sqlite")
+    file = Path(str(url.database))
+    older = file.read_bytes()
+    with Store.open(url, "cell-1", seam_gap_s=300) as store, ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(store.record_event, "start", f"{n}") for n in range(20)]:
+            done.result(HANG_S)
+        file.write_bytes(older)
+        with pytest.raises(StoreUnavailable, match="overwritten"):
+            store.record_event("start", "")
 
 
 def test_an_overwritten_file_that_is_put_back_as_it_was_is_used_again(url_of: Callable[[str], URL]) -> None:
@@ -274,7 +312,7 @@ def test_a_commit_into_a_file_without_a_name_is_no_commit(url_of: Callable[[str]
     url = url_of("sqlite")
     file = Path(str(url.database))
     with Store.open(url, "cell-1", seam_gap_s=300) as store:
-        sa.event.listen(store._readers, "commit", lambda connection: file.unlink(missing_ok=True))
+        sa.event.listen(store._writers, "commit", lambda connection: file.unlink(missing_ok=True))
         with pytest.raises(StoreUnavailable, match="deleted or replaced"):
             store.record_event("start", "")
 
