@@ -176,11 +176,15 @@ def replaced_ledger(leg: Leg) -> None:
             leg.pause(1.0)  # rows that the copy lacks
             with station.sometimes_idle() as idle:
                 harm = leg.chance.choice([_replace, _delete, _overwrite])
-                leg.counts[harm.__name__.strip("_")] += 1
                 aside = leg.folder / "aside"
                 with station.rig.frozen():
                     _keep(file, aside)
+                    if harm is _overwrite and _last_arrival(copy) == _last_arrival(file):
+                        harm = (
+                            _replace  # the station may take a copy that lacks nothing for its own checkpoint
+                        )
                     harm(file, copy)
+                leg.counts[harm.__name__.strip("_")] += 1
                 if idle:
                     leg.pause(0.3)
             leg.pause(2.0)  # images wait
@@ -213,6 +217,11 @@ def _keep(file: Path, aside: Path) -> None:
         if path.exists():
             shutil.copyfile(path, aside / path.name)
     (aside / "itself").hardlink_to(file)
+
+
+def _last_arrival(file: Path) -> int:
+    with contextlib.closing(sqlite.driver().connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        return int(connection.execute("SELECT coalesce(max(id), 0) FROM arrival").fetchone()[0])
 
 
 def _replace(file: Path, copy: Path) -> None:
