@@ -105,12 +105,12 @@ def judged_in_part(rig: Rig) -> list[str]:
     """Verdicts on files whose format says that pixels are missing.
 
     Frames that go to people for that very doubt are left out: JPEGs that are ``padded``, and frames of which
-    most shows nothing. A PNG whose header claims more rows than it has, with a correct checksum, decodes to
-    black rows.
+    most shows nothing, padded or not. A PNG whose header claims more rows than it has, with a correct
+    checksum, decodes to black rows.
     """
     rows = rig.rows(
         "SELECT source_name, archive_path FROM inspection"
-        " WHERE coalesce(reason, '') NOT IN ('unfinished', 'blank', 'padded')"
+        " WHERE coalesce(reason, '') NOT IN ('unfinished', 'blank', 'saturated', 'padded')"
     )
     found = ((row.source_name, missing_pixels((rig.archive / row.archive_path).read_bytes())) for row in rows)
     return [f"{name}: {what}" for name, what in found if what]
