@@ -5,8 +5,8 @@ camera's user may write to the drop folder only. It delivers honest files, and d
 folders and all that it can reach whatever its rights allow (``hostile_camera.py``). The daemon is killed
 now and then meanwhile.
 
-The camera may destroy its own files before they are judged. Its diary names them beforehand, so that they are
-told apart from losses: bytes that no entry says are attacked must be in the ledger, once, with their file.
+The camera may destroy its own files before they are judged. Its diary names them beforehand, so that they
+do not count as lost. Bytes that the diary does not name must be in the ledger, once, with their file.
 Bytes that are in the ledger must be on the disk as they were judged, whatever was done to them. What does not
 belong to the camera (*decoys*) must stay as it is, by inode, owner, mode and bytes.
 """

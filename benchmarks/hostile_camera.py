@@ -89,7 +89,7 @@ class Hostile:
         ]
 
     def work(self, seed: int, until: Callable[[], bool]) -> None:
-        """Do deeds at random until told to be quiet; a deed that the daemon forestalls fails, and is over."""
+        """Attack at random until asked to be quiet. An attack for which the daemon was too quick fails."""
         self._chance = random.Random(seed)
         for folder in (STEADY_FOLDER, *CARRIED_FOLDERS):
             (self._drop / folder).mkdir(exist_ok=True)

@@ -79,7 +79,7 @@ _TWO_PROCESSES = ["trainer/test_ways_to_end", "trainer/test_processes"]  # the s
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the slow tests: those of the slow files, and every test that needs PostgreSQL. They run first."""
+    """Mark the slow tests: slow files, which also run first, and every test that needs PostgreSQL."""
     for item in items:
         if _file(item) in _SLOW_FILES or "postgresql" in item.nodeid:
             item.add_marker(pytest.mark.slow)
