@@ -173,16 +173,14 @@ def replaced_ledger(leg: Leg) -> None:
             leg.pause(1.0)
             copy = leg.folder / "copy.db"
             _back_up(file, copy)
-            leg.pause(1.0)  # rows that the copy lacks
+            leg.pause(2.0)  # rows that the copy lacks, with a checkpoint
             with station.sometimes_idle() as idle:
                 harm = leg.chance.choice([_replace, _delete, _overwrite])
                 aside = leg.folder / "aside"
                 with station.rig.frozen():
                     _keep(file, aside)
-                    if harm is _overwrite and _last_arrival(copy) == _last_arrival(file):
-                        harm = (
-                            _replace  # the station may take a copy that lacks nothing for its own checkpoint
-                        )
+                    if harm is _overwrite and _last_arrival(copy) >= _last_arrival(file, itself=True):
+                        harm = _replace  # all that such a copy lacks is in the -wal file: nothing is lost
                     harm(file, copy)
                 leg.counts[harm.__name__.strip("_")] += 1
                 if idle:
@@ -219,8 +217,10 @@ def _keep(file: Path, aside: Path) -> None:
     (aside / "itself").hardlink_to(file)
 
 
-def _last_arrival(file: Path) -> int:
-    with contextlib.closing(sqlite.driver().connect(f"file:{file}?mode=ro", uri=True)) as connection:
+def _last_arrival(file: Path, *, itself: bool = False) -> int:
+    """Return the newest arrival of a database; ``itself`` leaves out its -wal file."""
+    words = "mode=ro&immutable=1" if itself else "mode=ro"
+    with contextlib.closing(sqlite.driver().connect(f"file:{file}?{words}", uri=True)) as connection:
         return int(connection.execute("SELECT coalesce(max(id), 0) FROM arrival").fetchone()[0])
 
 

@@ -5,10 +5,10 @@ with a file that a restore has overwritten in place, too: pages that it keeps in
 file are mixed with those of the backup. So the file is known in two ways.
 
 - **By device and inode**: another file at the path, or none, is an outage.
-- **By size and modification time**: our commits write to the ``-wal`` file alone, and our checkpoints follow
-  a commit in one place. ``PRAGMA data_version`` shows the commits of other programs, which may call a
-  checkpoint. If the file was written to without either, somebody called a checkpoint by hand, or overwrote
-  the file. In the first case the file itself, read without its ``-wal``, has all rows.
+- **By size, modification time and newest rows**: commits write to the ``-wal`` file alone, and a checkpoint
+  of any program only adds rows to the file itself. So if the file was written to, and no longer has the rows
+  that were in it, it was overwritten. Newer rows may be missing, since a checkpoint leaves out the pages that
+  a reader still needs as they were; the ``-wal`` file has them.
 
 The ``-wal`` file, too, is the one that a connection saw: it lasts as long as the connection.
 """
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -28,9 +27,10 @@ import sqlalchemy as sa
 from inspector.errors import StoreUnavailable
 from inspector.ledger.schema import metadata
 
-_MAX_CHECKPOINT_S: Final = 10.0  # another program's checkpoint after its commit takes milliseconds
-_COMMITS_PER_CHECKPOINT: Final = 50  # some 1,000 pages, SQLite's own default
-_SEEN: Final = "seen"  # keys of a connection's info
+_MAX_CHECKPOINT_S: Final = 2.0  # another program's: the file is half written meanwhile, mostly for some ms
+_POLL_S: Final = 0.05
+_CHECKPOINT_EVERY_S: Final = 1.0  # a copy that is older is noticed; some ms of writing
+_WAL: Final = "wal"  # keys of a connection's info
 _COMMITTED: Final = "committed"
 _NEWEST = [
     sa.select(sa.func.coalesce(sa.func.max(table.c.id), sa.literal_column("0"))).scalar_subquery()
@@ -38,18 +38,7 @@ _NEWEST = [
 ]
 _NEWEST_ROWS: Final = str(sa.select(*_NEWEST))
 
-Stamp = tuple[int, int]  # size, modification time in ns
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """The file as the writers' connection saw it last."""
-
-    stamp: Stamp | None  # None while another program may be at a checkpoint
-    data_version: int
-    since: float  # monotonic seconds, of this data_version
-    newest: tuple[int, ...]  # rows at the last BEGIN
-    wal: tuple[int, int] | None = None  # device and inode of the -wal file after our own commit
+_NO_ROWS: Final = (0,) * len(_NEWEST)
 
 
 class LedgerFile:
@@ -66,9 +55,10 @@ class LedgerFile:
         self._library = library
         self._immutable = immutable
         self._opened: tuple[int, int] | None = None
-        self._needed: tuple[int, ...] | None = None  # rows that an overwritten file lacks
-        self._right: Stamp | None = None  # of that file before it was overwritten
-        self._unwritten = _COMMITS_PER_CHECKPOINT  # commits; full, so that crash after crash checkpoints, too
+        self._stamp: tuple[int, int] | None = None  # size and modification time in ns, as seen last
+        self._rows = _NO_ROWS  # the newest of each table that the file itself had at that time
+        self._is_overwritten = False
+        self._next_checkpoint = 0.0  # monotonic seconds; at once, so that crash after crash checkpoints, too
 
     def connect(self, dialect: sa.Dialect, _record: Any, words: Any, named: Any) -> Any:
         """Connect, and make sure which file was opened: it was there before and is there afterwards.
@@ -95,16 +85,16 @@ class LedgerFile:
         """
         if self._opened is not None and _identity(self._path) != self._opened:
             raise self._gone("deleted or replaced")
-        if self._needed is not None:
-            if self._stamp() != self._right and not self._has_rows(self._needed):
+        if self._is_overwritten:
+            if not self._has_rows(self._rows_on_disk()):
                 raise self._gone("overwritten")
-            self._needed = None
+            self._is_overwritten = False
         if self._immutable and wal(self._path).exists():
             raise StoreUnavailable(f"{self._path}: a station has begun to write to it; run the command again")
 
     def give_up(self) -> None:
         """Refuse the file from now on, since rows that were written are not in it."""
-        self._needed, self._right = (1 << 63,) * len(metadata.tables), None
+        self._rows, self._is_overwritten = (1 << 63,) * len(_NEWEST), True
 
     # --- a writer's transaction; the writers of an engine share one connection ------------------------
 
@@ -115,24 +105,12 @@ class LedgerFile:
             StoreUnavailable: the file was overwritten.
         """
         self.require()
-        stamp = self._stamp()  # before the version: a commit comes before its checkpoint
-        version = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
-        now, newest, info = time.monotonic(), self._newest_rows(connection), connection.info
-        seen: _Seen | None = info.get(_SEEN)
-        if seen is not None and seen.wal is not None and _identity(wal(self._path)) != seen.wal:
+        seen = connection.info.get(_WAL)
+        if seen is not None and _identity(wal(self._path)) != seen:
             self.give_up()
             raise self._gone("left without its -wal file")
-        if seen is None:
-            info[_SEEN] = _Seen(stamp, version, now, newest)
-        elif version != seen.data_version:
-            info[_SEEN] = _Seen(None, version, now, newest, seen.wal)
-        elif seen.stamp is None:
-            is_over = now - seen.since > _MAX_CHECKPOINT_S
-            info[_SEEN] = replace(seen, stamp=stamp if is_over else None, newest=newest)
-        elif self._is_overwritten(stamp, seen.stamp, newest):
+        if not self._is_right():
             raise self._gone("overwritten")
-        else:
-            info[_SEEN] = replace(seen, stamp=stamp, newest=newest)
 
     @staticmethod
     def before_commit(connection: sa.Connection) -> None:
@@ -144,59 +122,50 @@ class LedgerFile:
 
         If it was overwritten during the transaction, :meth:`require` refuses it from now on.
         """
-        seen: _Seen | None = record.info.get(_SEEN)
-        if not record.info.pop(_COMMITTED, False) or seen is None:
+        if not record.info.pop(_COMMITTED, False):
             return
-        stamp = seen.stamp and self._stamp()
-        if seen.stamp is not None and self._is_overwritten(stamp, seen.stamp, seen.newest):
+        record.info[_WAL] = _identity(wal(self._path))
+        if not self._is_right():
             return
-        self._unwritten += 1
-        if self._unwritten > _COMMITS_PER_CHECKPOINT:
+        if time.monotonic() >= self._next_checkpoint:
             with contextlib.suppress(self._library.Error):  # all commits are in the -wal file
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            self._unwritten, stamp = 0, seen.stamp and self._stamp()
-        record.info[_SEEN] = replace(seen, stamp=stamp, wal=_identity(wal(self._path)))
+            self._next_checkpoint = time.monotonic() + _CHECKPOINT_EVERY_S
+            self._stamp, self._rows = _stamp(self._path), self._rows_on_disk() or _NO_ROWS
 
-    def _is_overwritten(self, stamp: Stamp | None, seen: Stamp, needed: tuple[int, ...]) -> bool:
-        """Return whether the file has changed and lacks rows, and note which."""
-        if stamp == seen or self._has_rows(needed):
-            return False
-        self._needed, self._right = needed, seen
+    def _is_right(self) -> bool:
+        """Return whether the file is as it was, or still has the rows that it had; note its state."""
+        stamp = _stamp(self._path)  # before its rows: they may be more a moment later
+        if stamp == self._stamp:
+            return True
+        until = time.monotonic() + _MAX_CHECKPOINT_S
+        while not self._has_rows(rows := self._rows_on_disk()):
+            if time.monotonic() > until:
+                self._is_overwritten = True
+                return False
+            time.sleep(_POLL_S)
+        self._stamp, self._rows = stamp, rows or _NO_ROWS
         return True
 
     # --- the file -------------------------------------------------------------------------------------
 
-    def _newest_rows(self, connection: sa.Connection) -> tuple[int, ...]:
-        """Return the newest row of each table; 0 if there is no schema, or an older one."""
-        driver: Any = connection.connection.dbapi_connection  # SQLAlchemy would roll back after an error
-        try:
-            return tuple(driver.execute(_NEWEST_ROWS).fetchone())
-        except self._library.Error:
-            return (0,) * len(metadata.tables)
+    def _has_rows(self, rows: tuple[int, ...] | None) -> bool:
+        """Return whether these rows are at least those that the file had."""
+        return all(number >= least for number, least in zip(rows or _NO_ROWS, self._rows, strict=True))
 
-    def _has_rows(self, needed: tuple[int, ...]) -> bool:
-        """Return whether the file itself, without its ``-wal``, has rows with at least these numbers.
+    def _rows_on_disk(self) -> tuple[int, ...] | None:
+        """Return the newest row of each table in the file itself, without its ``-wal``.
 
-        SQLite keeps its locks when it closes a second connection to a file of the same process.
+        None if it is half written, or has no schema or another one. SQLite keeps its locks when it closes a
+        second connection to a file of the same process.
         """
         try:
-            disk = self._library.connect(f"file:{quote(str(self._path))}?mode=ro&immutable=1", uri=True)
+            with contextlib.closing(
+                self._library.connect(f"file:{quote(str(self._path))}?mode=ro&immutable=1", uri=True)
+            ) as disk:
+                return tuple(disk.execute(_NEWEST_ROWS).fetchone())
         except self._library.Error:
-            return False
-        try:
-            newest = disk.execute(_NEWEST_ROWS).fetchone()
-        except self._library.Error:  # half written
-            return False
-        finally:
-            disk.close()
-        return all(number >= least for number, least in zip(newest, needed, strict=True))
-
-    def _stamp(self) -> Stamp | None:
-        try:
-            status = self._path.stat()
-        except OSError:
             return None
-        return status.st_size, status.st_mtime_ns
 
     def _gone(self, how: str) -> StoreUnavailable:
         return StoreUnavailable(
@@ -204,6 +173,15 @@ class LedgerFile:
             f"back, or stop the service, remove {wal(self._path).name}, put the right file there and "
             "start again"
         )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return size and modification time in ns of a file; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -82,7 +82,7 @@ def engine(url: URL, *, read_only: bool, create: bool) -> sa.Engine:
     ledger = LedgerFile(file, library, immutable=immutable)
     options = {"require_ledger": ledger.require, "give_up": ledger.give_up}
     readers = sa.create_engine(source, module=library, execution_options=options)
-    # On one connection for all writers, PRAGMA data_version shows the commits of other programs alone.
+    # One connection for all writers: between a check of the file and its checkpoint no other thread begins.
     writers = sa.create_engine(
         source,
         module=library,

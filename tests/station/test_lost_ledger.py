@@ -135,12 +135,58 @@ def test_a_checkpoint_by_hand_is_no_outage(url_of: Callable[[str], URL], mode: s
         store.record([inspected("c.png")], in_force(store))
 
 
+@pytest.mark.parametrize("commits", ["of its own", "of another program", "that change nothing"])
+def test_a_checkpoint_beside_a_reader_is_no_outage(url_of: Callable[[str], URL], commits: str) -> None:
+    """It leaves out rows that are newer than a report that still runs; station and report go on."""
+    url = url_of("sqlite")
+    file = Path(str(url.database))
+    with (
+        Store.open(url, "cell-1", seam_gap_s=300) as store,
+        closing(connect(file)) as report,
+        closing(connect(file)) as other,
+    ):
+        force = in_force(store)
+        store.record([inspected("a.png")], force)
+        report.execute("BEGIN")
+        assert report.execute("SELECT count(*) FROM inspection").fetchone() == (1,)
+        store.record([inspected("b.png")], force)
+        if commits != "of its own":
+            added = "VALUES ('other', 1)" if commits == "of another program" else "SELECT '', 1 WHERE false"
+            with other:
+                other.execute(f"INSERT INTO station (name, first_opened_us) {added}")
+        before = file.stat().st_mtime_ns
+        _, pages, moved = other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        assert moved < pages
+        assert file.stat().st_mtime_ns != before
+        for name in ("c.png", "d.png"):
+            store.record([inspected(name)], force)
+        assert report.execute("SELECT count(*) FROM inspection").fetchone() == (1,)
+    assert count(url) == 4
+
+
+def test_an_overwriting_just_after_a_commit_of_another_program_is_noticed(
+    url_of: Callable[[str], URL],
+) -> None:
+    """A review of a person hides no restore that follows at once."""
+    url = url_of("sqlite")
+    file = Path(str(url.database))
+    older = file.read_bytes()
+    with Store.open(url, "cell-1", seam_gap_s=300) as store, closing(connect(file)) as other:
+        force = in_force(store)
+        store.record([inspected()], force)
+        with other:
+            other.execute("INSERT INTO station (name, first_opened_us) VALUES ('other', 1)")
+        file.write_bytes(older)
+        with pytest.raises(StoreUnavailable, match="overwritten"):
+            store.record([inspected("b.png")], force)
+
+
 def test_stations_that_write_to_one_file_at_once_are_no_outage(
     url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each commit of one station moves pages into the file while the other station begins to write."""
     url = url_of("sqlite")
-    monkeypatch.setattr(ledger_file, "_COMMITS_PER_CHECKPOINT", 0)
+    monkeypatch.setattr(ledger_file, "_CHECKPOINT_EVERY_S", 0)
 
     def work(name: str) -> None:
         with Store.open(url, name, seam_gap_s=300) as store:
