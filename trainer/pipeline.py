@@ -24,8 +24,9 @@ from inspector.network.metadata import ArtifactError, ArtifactFile, WeldClass
 from trainer.artifact.artifact import MAX_GOLDEN_FRAMES, MAX_GOLDEN_SIDE
 from trainer.artifact.fitting import fit_ranges, fit_schemes
 from trainer.artifact.student import Fit, Student
-from trainer.data import datasets, duplicates, splits
+from trainer.data import datasets, duplicates, joining, splits
 from trainer.data.frames import FrameSet
+from trainer.data.joining import DataSets
 from trainer.errors import RecipeError
 from trainer.evaluation import pictures
 from trainer.evaluation.judging import open_network
@@ -71,7 +72,7 @@ class StageSummary:
 
 def run(
     recipe: Recipe,
-    data: Path,
+    data: Path | DataSets,
     out: Path,
     progress: Progress,
     until: Stage = Stage.RESULTS,
@@ -94,7 +95,7 @@ def run(
     refuse_too_many_processes(recipe, len(listing.part("train")), hardware)
     recipe = with_frame_size(recipe, listing)
     start = initial_weights.read(recipe.network, len(listing.part("train")))
-    identity = identify(recipe, listing, start.sha256, hardware)
+    identity = identify(recipe, data, listing, start.sha256, hardware)
     names = splits.fingerprint_of_names(listing.frames, listing.classes)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
         identity = folder.check_identity(recipe, identity, names)
@@ -136,13 +137,13 @@ def run(
         return results
 
 
-def list_frames(recipe: Recipe, data: Path) -> datasets.Listing:
+def list_frames(recipe: Recipe, data: Path | DataSets) -> datasets.Listing:
     """List the frames of the data, each with its part and the hash of its file.
 
     Raises:
         DataError: there are no frames, or a welding run is in both the training and the held-out part.
     """
-    listing = datasets.read(data, [c.name for c in recipe.classes], to_train=True)
+    listing = joining.read(data, [c.name for c in recipe.classes], bit_depth=recipe.data.bit_depth)
     hashed = duplicates.with_hashes(listing.frames)
     listing.problems += duplicates.under_two_labels(hashed, listing.classes)
     listing.frames = splits.hold_out(
@@ -170,7 +171,8 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     unknown = sorted(set(recipe.accept) - set(names))
     if unknown or len(names) < 2:
         raise RecipeError(
-            f"recipe {recipe.name}: the data has the classes {list(names)}; accept also names {unknown}"
+            f"recipe {recipe.name}: the data has the classes {list(names)}; accept also names {unknown}; "
+            "add the data that has the other classes: --data OLD --data NEW"
         )
     if set(names) == set(recipe.accept):
         raise RecipeError(
@@ -184,7 +186,9 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     return [WeldClass(name=name, role="accept" if name in recipe.accept else "defect") for name in names]
 
 
-def identify(recipe: Recipe, listing: datasets.Listing, start: str | None, hardware: Hardware) -> Identity:
+def identify(
+    recipe: Recipe, data: Path | DataSets, listing: datasets.Listing, start: str | None, hardware: Hardware
+) -> Identity:
     """Return what the result depends on; ``start`` is the SHA-256 of the student that networks start from."""
     return Identity(
         recipe=recipe.name,
@@ -192,7 +196,7 @@ def identify(recipe: Recipe, listing: datasets.Listing, start: str | None, hardw
         split_fingerprint=splits.fingerprint(listing.frames, listing.classes),
         start=start,
         part="valid",
-        data=str(listing.source.resolve()),
+        data=DataSets.of(data).resolved(),
         n_train=len(listing.part("train")),
         n=len(listing.part("valid")),
         seeds={"recipe": recipe.seed} | network_seeds(recipe),

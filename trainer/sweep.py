@@ -14,7 +14,8 @@ import yaml
 
 from trainer import pipeline
 from trainer.data import splits
-from trainer.errors import DataError, Problem, RecipeError, TrainingError
+from trainer.data.joining import DataSets
+from trainer.errors import RecipeError, TrainingError
 from trainer.learning.processes import Hardware
 from trainer.recipe import Recipe
 from trainer.recipe_file import load
@@ -36,7 +37,7 @@ UNCHANGED_RECIPE = "recipe"  # name of the runs without a change
 
 def sweep(
     recipe: str,
-    data: Path,
+    data: Path | DataSets,
     out: Path,
     progress: Progress,
     *,
@@ -75,8 +76,7 @@ def sweep(
         for name, change in changes.items():
             resolved = load(recipe, [*overrides, *change, f"seed={seed}"])
             planned[f"{name}-seed{resolved.seed}"] = resolved
-    if not data.exists():
-        raise DataError(data, [Problem("missing", "there is no such file or folder")])
+    DataSets.of(data).require()
     finished_before = {name for name in planned if is_finished(out / name)}
     _check_finished({out / name: planned[name] for name in finished_before}, data)
     done: list[str] = []
@@ -102,7 +102,7 @@ def sweep(
     return {"out": str(out), "done": done, "failed": failed}
 
 
-def _check_finished(runs: Mapping[Path, Recipe], data: Path) -> None:
+def _check_finished(runs: Mapping[Path, Recipe], data: Path | DataSets) -> None:
     """Check that finished runs are of these recipes and of this data."""
     splits_of: dict[str, tuple[str, str]] = {}  # by the keys that decide a split
     for run, recipe in runs.items():

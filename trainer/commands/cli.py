@@ -16,9 +16,11 @@ from trainer.commands.options import (
     Accelerator,
     AcceleratorName,
     AsJson,
+    Conflict,
     Data,
     Devices,
     Nodes,
+    OnConflict,
     Overrides,
     PartName,
     Processes,
@@ -30,6 +32,7 @@ from trainer.commands.options import (
 from trainer.commands.terminal import print_result, session
 
 if TYPE_CHECKING:
+    from trainer.data.joining import DataSets
     from trainer.learning.processes import Hardware
 
 app = typer.Typer(
@@ -45,6 +48,7 @@ def run(
     recipe: RecipeName,
     data: Data,
     out: RunOut,
+    on_conflict: OnConflict = Conflict.REFUSE,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
     accelerator: AcceleratorName = Accelerator.AUTO,
@@ -54,7 +58,9 @@ def run(
 ) -> None:
     """Run every stage: teachers, ensemble, student, artifact, results. The same command resumes a run."""
     processes = Processes(accelerator, devices, nodes)
-    _run_until("results", recipe, data, out, overrides, unlabelled, processes, as_json=as_json)
+    _run_until(
+        "results", recipe, _sets(data, on_conflict), out, overrides, unlabelled, processes, as_json=as_json
+    )
 
 
 @app.command()
@@ -62,6 +68,7 @@ def teachers(
     recipe: RecipeName,
     data: Data,
     out: RunOut,
+    on_conflict: OnConflict = Conflict.REFUSE,
     overrides: Overrides = None,
     accelerator: AcceleratorName = Accelerator.AUTO,
     devices: Devices = 1,
@@ -70,7 +77,7 @@ def teachers(
 ) -> None:
     """Run the first stage: train the teachers."""
     processes = Processes(accelerator, devices, nodes)
-    _run_until("teachers", recipe, data, out, overrides, None, processes, as_json=as_json)
+    _run_until("teachers", recipe, _sets(data, on_conflict), out, overrides, None, processes, as_json=as_json)
 
 
 @app.command()
@@ -78,6 +85,7 @@ def distil(
     recipe: RecipeName,
     data: Data,
     out: RunOut,
+    on_conflict: OnConflict = Conflict.REFUSE,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
     accelerator: AcceleratorName = Accelerator.AUTO,
@@ -87,7 +95,9 @@ def distil(
 ) -> None:
     """Run up to the distilled student, OUT/student.pt. Teachers that are finished are not trained again."""
     processes = Processes(accelerator, devices, nodes)
-    _run_until("student", recipe, data, out, overrides, unlabelled, processes, as_json=as_json)
+    _run_until(
+        "student", recipe, _sets(data, on_conflict), out, overrides, unlabelled, processes, as_json=as_json
+    )
 
 
 @app.command(name="compile")
@@ -112,6 +122,7 @@ def compile_(
 def evaluate(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="file that run or compile wrote")],
     data: Data,
+    on_conflict: OnConflict = Conflict.REFUSE,
     part: PartName = None,
     out: Annotated[
         Path | None, typer.Option(help="folder for pictures: confusion, reliability, mistakes")
@@ -122,7 +133,9 @@ def evaluate(
     with session() as progress:
         from trainer.evaluation.report import evaluate_artifact
 
-        result = evaluate_artifact(artifact, data, part.value if part else None, progress, out)
+        result = evaluate_artifact(
+            artifact, _sets(data, on_conflict), part.value if part else None, progress, out
+        )
         if as_json:
             print_result(result, as_json=as_json)
         else:
@@ -136,6 +149,7 @@ def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="the artifact in service")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="the artifact that may replace it")],
     data: Data,
+    on_conflict: OnConflict = Conflict.REFUSE,
     part: PartName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -143,7 +157,7 @@ def compare(
     with session() as progress:
         from trainer.evaluation.comparison import compare as compare_artifacts
 
-        result = compare_artifacts(old, new, data, part.value if part else None, progress)
+        result = compare_artifacts(old, new, _sets(data, on_conflict), part.value if part else None, progress)
         if as_json:
             print_result(result, as_json=as_json)
         else:
@@ -157,6 +171,7 @@ def sweep(
     recipe: RecipeName,
     data: Data,
     out: Annotated[Path, typer.Option("--out", help="folder for the runs, one per change and seed")],
+    on_conflict: OnConflict = Conflict.REFUSE,
     overrides: Overrides = None,
     vary: Annotated[
         list[str] | None,
@@ -175,7 +190,7 @@ def sweep(
         with _launch(Processes(accelerator, devices, nodes)) as hardware:
             result = run_all(
                 recipe,
-                data,
+                _sets(data, on_conflict),
                 out,
                 progress,
                 overrides=overrides or [],
@@ -240,10 +255,16 @@ def main() -> None:
     app()
 
 
+def _sets(data: list[Path], on_conflict: Conflict) -> DataSets:
+    from trainer.data.joining import DataSets
+
+    return DataSets(tuple(data), on_conflict.value)
+
+
 def _run_until(
     stage: str,
     recipe: str,
-    data: Path,
+    data: DataSets,
     out: Path,
     overrides: list[str] | None,
     unlabelled: Path | None,

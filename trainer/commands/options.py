@@ -11,7 +11,27 @@ import typer
 
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="name of a shipped recipe, or a YAML file")]
 Data = Annotated[
-    Path, typer.Option("--data", help="labelled frames: class folders, JSON, CSV, train/valid/test")
+    list[Path],
+    typer.Option(
+        "--data",
+        help="labelled frames: class folders, JSON, CSV, train/valid/test; give it again to join sets",
+    ),
+]
+
+
+class Conflict(StrEnum):
+    """What happens to an image with two labels."""
+
+    REFUSE = "refuse"
+    LATER = "later"
+
+
+OnConflict = Annotated[
+    Conflict,
+    typer.Option(
+        "--on-conflict",
+        help="an image with two labels: refuse the data, or keep the label that a person gave later",
+    ),
 ]
 RunOut = Annotated[Path, typer.Option("--out", help="run folder; the same folder resumes the run")]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="change a key: training.epochs=5")]

@@ -3,8 +3,8 @@
 =====================================  ==================================================================
 a folder of class folders              a frame's run is the sub-folder below its class folder, if any
 a folder that holds one ``*.json``     ``{relative path: class number}``; the run is the path's folder
-a CSV, or a folder that holds one      ``path,label[,run]``, paths from the CSV's folder; the label is a
-                                       class name or number
+a CSV, or a folder that holds one      ``path,label[,run,decided]``, paths from the CSV's folder; the label
+                                       is a class name or number
 a folder of ``train valid test``       each in any of the forms above; ``val``, ``test_set`` will do, too
 =====================================  ==================================================================
 
@@ -21,6 +21,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from trainer.data import label_tables, left_out
@@ -48,7 +49,8 @@ PARTS = ("train", "valid", "test")
 class Frame:
     """One labelled frame. ``name`` is its path below ``--data``, ``label`` its class number.
 
-    ``sha256`` is of the file (:mod:`trainer.data.duplicates`); None if it is not known.
+    ``sha256`` is of the file (:mod:`trainer.data.duplicates`), ``decided`` is when a person gave the label;
+    None if it is not known.
     """
 
     path: Path
@@ -57,13 +59,17 @@ class Frame:
     run: str | None = None
     part: str | None = None
     sha256: str | None = None
+    decided: datetime | None = None
 
 
 @dataclass
 class Listing:
-    """The frames of ``--data``, sorted by name, so that the order of a folder listing does not matter."""
+    """The frames of ``--data``, sorted by name, so that the order of a folder listing does not matter.
 
-    source: Path
+    ``source`` is the data's path, or a text that names several.
+    """
+
+    source: Path | str
     classes: list[str]
     frames: list[Frame] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -97,9 +103,9 @@ def read(data: Path, classes: Sequence[str] = (), *, to_train: bool = False) -> 
         listing.frames += [replace(frame, part=part, name=prefix + frame.name) for frame in found]
     listing.frames.sort(key=lambda frame: frame.name)
     _report_duplicates(listing)
-    _report_similar_classes(listing)
+    report_similar_classes(listing)
     if to_train:
-        _report_empty_classes(listing)
+        report_empty_classes(listing)
     for note in listing.notes:
         log.warning("%s", note)
     if not listing.frames:
@@ -178,7 +184,7 @@ def _frames_in_folders(data: Path, listing: Listing) -> Iterator[Frame]:
 def _frames_in_table(table: Path, listing: Listing) -> Iterator[Frame]:
     label_of = _label_reader(listing)
     hidden = []
-    for name, label, run in label_tables.read(table):
+    for name, label, run, decided in label_tables.read(table):
         path = label_tables.existing_file(table.parent, name)
         if path and path.is_relative_to(table.parent) and in_system_folder(path.relative_to(table.parent)):
             hidden.append(path)
@@ -191,7 +197,7 @@ def _frames_in_table(table: Path, listing: Listing) -> Iterator[Frame]:
             listing.problems.append(Problem("missing file", f"{name} in {table}"))
         elif number is not None:
             relative = path.relative_to(table.parent) if path.is_relative_to(table.parent) else path
-            yield Frame(path, relative.as_posix(), number, run)
+            yield Frame(path, relative.as_posix(), number, run, decided=decided)
     listing.notes += left_out.system_files(table.parent, hidden)
 
 
@@ -236,7 +242,8 @@ def _as_read(name: str) -> str:
     return " ".join(seen.split())
 
 
-def _report_similar_classes(listing: Listing) -> None:
+def report_similar_classes(listing: Listing) -> None:
+    """Add a problem for each group of class names that a person cannot tell apart."""
     similar: dict[str, list[str]] = defaultdict(list)
     for name in listing.classes:
         similar[_as_read(name)].append(name)
@@ -255,11 +262,14 @@ def _report_duplicates(listing: Listing) -> None:
             listing.problems.append(Problem("listed twice", f"{frame.name} (also {first.name})"))
 
 
-def _report_empty_classes(listing: Listing) -> None:
+def report_empty_classes(listing: Listing) -> None:
+    """Add a problem for each class without training frames."""
     present = {frame.label for frame in listing.part(None, "train")}
     if listing.frames and not present:
         listing.problems.append(Problem("no training frames", f"there is no 'train' in {listing.source}"))
         return
     for number, name in enumerate(listing.classes):
         if number not in present:
-            listing.problems.append(Problem("empty class", name))
+            listing.problems.append(
+                Problem("empty class", f"{name}; add the data that has it: --data OLD --data NEW")
+            )

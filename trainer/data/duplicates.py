@@ -15,7 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from inspector.imaging.decoder import ImageError, read_image
 from trainer.data.datasets import Frame
+from trainer.data.frames import content_hash
 from trainer.errors import Problem
 
 log = logging.getLogger(__name__)
@@ -29,6 +31,22 @@ def with_hashes(frames: Sequence[Frame]) -> list[Frame]:
     with ThreadPoolExecutor(_READERS) as pool:
         hashes = pool.map(lambda frame: frame.sha256 or _sha256(frame.path), frames)
         return [replace(frame, sha256=digest) for frame, digest in zip(frames, hashes, strict=True)]
+
+
+def pixel_hashes(frames: Sequence[Frame], bit_depth: int) -> list[str]:
+    """Return the hash of each frame's pixels, empty for a frame that cannot be read.
+
+    Frames are decoded for this, so it takes as long as reading them.
+    """
+
+    def pixels(frame: Frame) -> str:
+        try:
+            return content_hash(read_image(frame.path, bit_depth=bit_depth))
+        except ImageError:
+            return ""
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(pixels, frames))
 
 
 def under_two_labels(frames: Iterable[Frame], classes: Sequence[str]) -> list[Problem]:

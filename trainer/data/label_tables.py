@@ -1,4 +1,4 @@
-"""Label tables: a JSON of ``{relative path: class number}``, or a CSV of ``path,label[,run]``."""
+"""Label tables: a JSON of ``{relative path: class number}``, or a CSV of ``path,label[,run,decided]``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from inspector.spreadsheets import tables
 from trainer.data.files import is_system_name
 from trainer.errors import DataError, Problem
 
 COLUMNS = ("path", "label", "run")
+DECIDED = "decided"  # a column of 'weld-inspect export': when a person gave the label
 _TABLE_SUFFIXES = (".csv", ".tsv", ".txt")  # Excel's 'Unicode Text' ends with .txt
 _SPREADSHEET_SUFFIXES = (".xlsx", ".xls", ".ods")
 
-LabelRow = tuple[str, object, str | None]  # path, label, run
+
+class LabelRow(NamedTuple):
+    """One labelled frame of a table."""
+
+    path: str
+    label: object
+    run: str | None
+    decided: datetime | None = None
 
 
 def find(data: Path, notes: list[str]) -> Path | None:
@@ -113,7 +123,7 @@ def _json_rows(path: Path) -> Iterator[LabelRow]:
         raise DataError(path, [Problem("not a label file", "it must be {relative path: class number}")])
     for name, label in sorted(content.items(), key=lambda item: (str(item[1]), item[0])):
         run = Path(name.replace("\\", "/")).parent.as_posix()
-        yield name, label, None if run == "." else run
+        yield LabelRow(name, label, None if run == "." else run)
 
 
 def _csv_rows(path: Path) -> Iterator[LabelRow]:
@@ -132,4 +142,19 @@ def _csv_rows(path: Path) -> Iterator[LabelRow]:
         raise DataError(path, [Problem("row without a label", f"line {line}") for line in short])
     named = [dict(zip(header, cells, strict=False)) for _, cells in rows]
     for cell in sorted(named, key=lambda cell: (cell["label"], cell["path"])):
-        yield cell["path"], cell["label"], cell.get("run", "").strip() or None
+        decided = _instant(path, cell["path"], cell.get(DECIDED, "").strip())
+        yield LabelRow(cell["path"], cell["label"], cell.get("run", "").strip() or None, decided)
+
+
+def _instant(table: Path, name: str, text: str) -> datetime | None:
+    """Return the time of a label; one without an offset is UTC."""
+    if not text:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataError(
+            table,
+            [Problem("not a time", f"{text!r} of {name}; write 2026-11-29T08:30:00Z, or leave it empty")],
+        ) from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)

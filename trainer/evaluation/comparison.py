@@ -10,16 +10,18 @@ import torch
 from torch import Tensor
 
 from inspector.network.metadata import ArtifactFile
-from trainer.data import datasets
+from trainer.data.joining import DataSets
 from trainer.errors import DataError, UsageError
-from trainer.evaluation.judging import choose_part, judge_frames, refuse_no_frames, warn_of_learnt_frames
+from trainer.evaluation.judging import judge_frames, read_frames, refuse_no_frames, warn_of_learnt_frames
 from trainer.evaluation.metrics import independent_groups, interval_over_runs, mcnemar, sign_flip, wilson
 from trainer.run.progress import Progress
 
 SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
 
 
-def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progress) -> dict[str, Any]:
+def compare(
+    old: Path, new: Path, data: Path | DataSets, part: str | None, progress: Progress
+) -> dict[str, Any]:
     """Judge both artifacts on the same labelled frames; each prepares the frames in its own way.
 
     Frames that one of them learnt from are left out.
@@ -51,16 +53,16 @@ def compare(old: Path, new: Path, data: Path, part: str | None, progress: Progre
         raise UsageError(
             f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(second.class_names)}"
         )
-    listing = datasets.read(data, names)
-    listed, chosen = choose_part(listing, part)
+    listing, chosen = read_frames(data, names, part, bit_depth=second.bit_depth)
+    listed = listing.frames
     with progress:
         problems = listing.problems
         by_old, by_new = judge_frames(files[0], first, listed, problems, progress).together_with(
             judge_frames(files[1], second, listed, [], progress)
         )
     if problems:
-        raise DataError(data, problems)
-    refuse_no_frames(by_old, data)
+        raise DataError(DataSets.of(data), problems)
+    refuse_no_frames(by_old, DataSets.of(data))
     warn_of_learnt_frames(by_old, len(listed))
     frames = by_old.frames
     old_right, new_right = (each.probabilities.argmax(dim=1) == frames.labels for each in (by_old, by_new))

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from inspector.network.metadata import ArtifactError, ArtifactFile, Metadata
-from trainer.data import datasets
+from trainer.data import datasets, joining
 from trainer.data.datasets import Frame
 from trainer.data.frames import FrameSet, load
+from trainer.data.joining import DataSets
 from trainer.errors import DataError, Problem
 from trainer.network import archives
 from trainer.run.progress import Progress
@@ -80,6 +81,38 @@ def artifact_answers(
             novelty.append(answers[2])
             advance(len(frames))
     return torch.cat(probabilities), torch.cat(novelty)
+
+
+def read_frames(
+    data: Path | DataSets, classes: Sequence[str], part: str | None, *, bit_depth: int
+) -> tuple[datasets.Listing, str]:
+    """List the frames to judge, and return the name of their part; of several sets, each has its own part.
+
+    Args:
+        data: the values of ``--data``.
+        classes: of the artifact.
+        part: ``train``, ``valid`` or ``test``; None: of each set ``test``, else ``valid``, else everything.
+        bit_depth: see :func:`inspector.imaging.decoder.decode`.
+
+    Raises:
+        DataError: the data has no such frames.
+    """
+    sets = DataSets.of(data)
+    listings, chosen = [], []
+    for path in sets.paths:
+        listing = datasets.read(path, classes)
+        if part is None or len(sets.paths) == 1 or listing.part(part):
+            listing.frames, name = choose_part(listing, part)
+            chosen.append(name)
+        else:
+            listing.frames = []
+        listings.append(listing)
+    if not chosen:
+        raise DataError(sets, [Problem("no such part", f"'{part}'")])
+    if len(listings) > 1 or sets.on_conflict == "later":
+        joined = joining.join(listings, sets, classes, bit_depth=bit_depth)
+        return joined, " and ".join(dict.fromkeys(chosen))
+    return listings[0], chosen[0]
 
 
 def choose_part(listing: datasets.Listing, part: str | None) -> tuple[list[Frame], str]:
@@ -154,7 +187,7 @@ def warn_of_learnt_frames(judged: Judged, n: int) -> None:
         )
 
 
-def refuse_no_frames(judged: Judged, source: Path) -> None:
+def refuse_no_frames(judged: Judged, source: object) -> None:
     """Refuse data of which no frame is left to judge.
 
     Raises:

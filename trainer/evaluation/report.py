@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from inspector.network.metadata import ArtifactFile, Metadata
 from trainer.data import datasets
 from trainer.data.frames import FrameSet
+from trainer.data.joining import DataSets
 from trainer.errors import DataError, Problem
 from trainer.evaluation import pictures
 from trainer.evaluation.calibration import least_cross_entropy
@@ -21,9 +22,9 @@ from trainer.evaluation.judging import (
     TRAINING_FRAMES,
     Judged,
     artifact_answers,
-    choose_part,
     judge_frames,
     open_network,
+    read_frames,
     refuse_no_frames,
     warn_of_learnt_frames,
 )
@@ -108,7 +109,11 @@ def run_metrics(identity: Identity, hashes: Sequence[str]) -> dict[str, Any]:
 
 
 def evaluate_artifact(
-    path: Path, data: Path, part: str | None, progress: Progress, pictures_folder: Path | None = None
+    path: Path,
+    data: Path | DataSets,
+    part: str | None,
+    progress: Progress,
+    pictures_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate an artifact, with its own ``prepare`` and ``forward``, on labelled frames.
 
@@ -126,13 +131,13 @@ def evaluate_artifact(
     started = time.monotonic()
     artifact = ArtifactFile.read(path)
     metadata = artifact.metadata()
-    listing = datasets.read(data, metadata.class_names)
-    frames, chosen = choose_part(listing, part)
+    listing, chosen = read_frames(data, metadata.class_names, part, bit_depth=metadata.bit_depth)
+    frames = listing.frames
     with progress:
         judged = judge_frames(artifact, metadata, frames, listing.problems, progress)
     if listing.problems:
-        raise DataError(data, listing.problems)
-    refuse_no_frames(judged, data)
+        raise DataError(DataSets.of(data), listing.problems)
+    refuse_no_frames(judged, DataSets.of(data))
     warn_of_learnt_frames(judged, len(frames))
     metrics = _metrics(judged.probabilities, judged.frames, metadata.class_names)
     if pictures_folder:

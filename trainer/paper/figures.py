@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from inspector.imaging.decoder import ImageError, read_image
 from trainer.data.augmentation import Augmentation
 from trainer.data.frames import training_size
+from trainer.data.joining import file_of
 from trainer.data.resizing import prepare
 from trainer.evaluation import pictures
 from trainer.paper.runs import SINGLE, RunGroup
@@ -57,9 +58,8 @@ def draw(folder: Path, groups: Sequence[RunGroup]) -> list[str]:
 def _samples(run: Path, out: Path) -> None:
     """Figures 1 and 10: a training frame of each class, and augmented views of it."""
     recipe = load(str(run / "recipe.yaml"))
-    data = Path(json.loads((run / "results.json").read_text(encoding="utf-8"))["data"])
-    root = data if data.is_dir() else data.parent
-    frames = {row["label"]: root / row["path"] for row in read_split(run) if row["part"] == "train"}
+    data = json.loads((run / "results.json").read_text(encoding="utf-8"))["data"]
+    frames = {row["label"]: file_of(row["path"], data) for row in read_split(run) if row["part"] == "train"}
     height, width = recipe.network.view
     kept = training_size(height, width, recipe.augmentation.crop[0])
     augment = Augmentation(height, width, **recipe.augmentation.model_dump())

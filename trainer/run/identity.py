@@ -23,7 +23,7 @@ class Identity:
     split_fingerprint: str  # SHA-256 over every frame's part, class, name and bytes
     start: str | None  # SHA-256 of the student.pt that networks start from; None: random weights
     part: str  # the part of the data on which networks are evaluated
-    data: str  # absolute path
+    data: str | list[str]  # absolute path; of several sets all, in their order
     n_train: int  # frames to train on
     n: int  # frames held out
     seeds: dict[str, int]  # of the recipe and of each network
