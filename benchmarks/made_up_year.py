@@ -164,12 +164,18 @@ _OTHERS = [
     SELECT id, 1, 1000, inspected_us FROM inspection WHERE verdict = 'PASS' AND id % 200 = 11 ORDER BY id""",
     # a person looks at every REVIEW, at one FAIL in four, and at the samples, and seldom disagrees
     """INSERT INTO review (inspection_id, reviewer, verdict, label, reviewed_us)
-    SELECT id, CASE id % 2 WHEN 0 THEN 'ann' ELSE 'bob' END,
-        CASE WHEN verdict = 'REVIEW' THEN CASE id % 3 WHEN 0 THEN 'FAIL' ELSE 'PASS' END
-            WHEN id % 13 = 0 THEN CASE verdict WHEN 'FAIL' THEN 'PASS' ELSE 'FAIL' END ELSE verdict END,
-        label, inspected_us + 3600000000
-    FROM inspection
-    WHERE verdict = 'REVIEW' OR (verdict = 'FAIL' AND id % 4 = 0) OR (verdict = 'PASS' AND id % 200 = 11)
+    SELECT id, CASE id % 2 WHEN 0 THEN 'ann' ELSE 'bob' END, said,
+        CASE WHEN said = 'PASS' THEN 'good_weld' WHEN label = 'good_weld' THEN 'lack_of_fusion'
+            ELSE label END,
+        inspected_us + 3600000000
+    FROM (
+        SELECT id, label, inspected_us,
+            CASE WHEN verdict = 'REVIEW' THEN CASE id % 3 WHEN 0 THEN 'FAIL' ELSE 'PASS' END
+                WHEN id % 13 = 0 THEN CASE verdict WHEN 'FAIL' THEN 'PASS' ELSE 'FAIL' END
+                ELSE verdict END AS said
+        FROM inspection
+        WHERE verdict = 'REVIEW' OR (verdict = 'FAIL' AND id % 4 = 0) OR (verdict = 'PASS' AND id % 200 = 11)
+    ) AS reviewed
     ORDER BY id""",
 ]
 

@@ -230,4 +230,14 @@ class Review:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SeamReview:
+    """A person's verdict on one pass over a seam, as a whole."""
+
+    inspection: int  # the newest frame of the pass that the person saw: a PASS holds for no later one
+    reviewer: str
+    verdict: Verdict  # REVIEW: the person could not decide
+    note: str | None = None
+
+
 Json = dict[str, Any]

@@ -39,5 +39,5 @@ REVOKE CREATE ON SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
 GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_daemon;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO weldnet_reporter, weldnet_daemon;
-GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, audit_sample, event
+GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample, event
     TO weldnet_daemon;

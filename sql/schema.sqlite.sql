@@ -180,6 +180,20 @@ CREATE TABLE review (
 );
 CREATE INDEX ix_review_inspection_id ON review (inspection_id, id);
 
+-- human verdicts on passes over a seam, append-only: the latest row of a pass counts
+CREATE TABLE seam_review (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- newest frame of the pass over a seam that a person reviewed
+    reviewer TEXT NOT NULL, -- name of the person
+    verdict TEXT NOT NULL, -- the person's on the whole pass: PASS, FAIL, or REVIEW if undecided
+    note TEXT, -- free text
+    reviewed_us BIGINT NOT NULL, -- time of the review; UTC epoch microseconds
+    CONSTRAINT pk_seam_review PRIMARY KEY (id),
+    CONSTRAINT ck_seam_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
+    CONSTRAINT fk_seam_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
+);
+CREATE INDEX ix_seam_review_inspection_id ON seam_review (inspection_id);
+
 CREATE VIEW v_inspection AS
 SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
        strftime('%Y-%m-%d %H:%M:%f', i.camera_time_us / 1000000.0, 'unixepoch') AS camera_time, strftime('%Y-%m-%d %H:%M:%f', i.seen_us / 1000000.0, 'unixepoch') AS seen_at, strftime('%Y-%m-%d %H:%M:%f', i.inspected_us / 1000000.0, 'unixepoch') AS inspected_at,
@@ -187,12 +201,114 @@ SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_
        r.verdict AS human_verdict, r.label AS human_label, r.reviewer, strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at,
        m.name AS model, m.version AS model_version, i.settings_id,
        i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
-       i.sha256, i.duplicate_of, i.archive_path, i.shift_day
+       i.sha256, i.duplicate_of, i.archive_path, i.shift_day,
+       CASE WHEN r.verdict IN ('PASS', 'FAIL') THEN r.verdict ELSE i.verdict END AS final_verdict
 FROM inspection i
 JOIN station s ON s.id = i.station_id
 JOIN model m ON m.id = i.model_id
 LEFT JOIN review r
   ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id);
+
+CREATE VIEW v_decision AS
+SELECT r.inspection_id, r.verdict, r.label, r.reviewer, strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at
+FROM review r
+WHERE r.verdict <> 'REVIEW'
+  AND NOT EXISTS (
+      SELECT 1 FROM review later
+      WHERE later.inspection_id = r.inspection_id AND later.id > r.id);
+
+CREATE VIEW v_seam AS
+WITH frame AS (
+    SELECT i.id, s.name AS station, i.part, i.seam, i.pass_no, i.camera, i.taken_us, i.settings_id,
+           i.verdict, coalesce(d.verdict, i.verdict) AS final_verdict,
+           row_number() OVER (
+               PARTITION BY s.name, i.part, i.seam, i.pass_no, i.camera ORDER BY i.taken_us, i.id
+           ) AS place
+    FROM inspection i
+    JOIN station s ON s.id = i.station_id
+    LEFT JOIN v_decision d ON d.inspection_id = i.id
+    WHERE i.part IS NOT NULL
+      AND (i.duplicate_of IS NULL OR NOT EXISTS (
+          SELECT 1 FROM inspection o
+          WHERE (o.id = i.duplicate_of OR o.duplicate_of = i.duplicate_of) AND o.id < i.id
+            AND o.station_id = i.station_id AND o.part = i.part
+            AND coalesce(o.seam, '') = coalesce(i.seam, '') AND o.pass_no = i.pass_no))
+),
+latest AS (
+    SELECT f.*,
+           first_value(f.settings_id) OVER (
+               PARTITION BY f.station, f.part, f.seam, f.pass_no ORDER BY f.id DESC
+           ) AS rule_id
+    FROM frame f
+),
+rule AS (
+    SELECT id, coalesce(CAST(content ->> 'seam_k' AS INTEGER), 3) AS seam_k,
+           coalesce(CAST(content ->> 'seam_n' AS INTEGER), 5) AS seam_n,
+           coalesce(CAST(content ->> 'seam_min_frames' AS INTEGER), 5) AS seam_min_frames
+    FROM settings
+),
+reaching AS (
+    SELECT f.*, r.seam_k, r.seam_n, r.seam_min_frames,
+           lead(f.place, r.seam_k - 1) OVER (
+               PARTITION BY f.station, f.part, f.seam, f.pass_no, f.camera, f.verdict
+               ORDER BY f.place
+           ) - f.place AS span
+    FROM latest f
+    JOIN rule r ON r.id = f.rule_id
+),
+reaching_finally AS (
+    SELECT f.*,
+           lead(f.place, f.seam_k - 1) OVER (
+               PARTITION BY f.station, f.part, f.seam, f.pass_no, f.camera, f.final_verdict
+               ORDER BY f.place
+           ) - f.place AS final_span
+    FROM reaching f
+),
+counted AS (
+    SELECT f.*,
+           row_number() OVER (
+               PARTITION BY f.station, f.part, f.seam, f.pass_no ORDER BY f.id DESC
+           ) AS age,
+           count(*) OVER pass AS n,
+           count(CASE WHEN f.verdict = 'FAIL' THEN 1 END) OVER pass AS failed,
+           count(CASE WHEN f.verdict = 'REVIEW' THEN 1 END) OVER pass AS review,
+           count(CASE WHEN f.verdict = 'FAIL' AND f.span < f.seam_n THEN 1 END) OVER pass
+               AS stretches,
+           count(CASE WHEN f.final_verdict = 'FAIL' THEN 1 END) OVER pass AS final_failed,
+           count(CASE WHEN f.final_verdict = 'REVIEW' THEN 1 END) OVER pass AS final_review,
+           count(CASE WHEN f.final_verdict = 'FAIL' AND f.final_span < f.seam_n THEN 1 END) OVER pass
+               AS final_stretches,
+           min(f.taken_us) OVER pass AS first_us,
+           max(f.taken_us) OVER pass AS last_us
+    FROM reaching_finally f
+    WINDOW pass AS (PARTITION BY f.station, f.part, f.seam, f.pass_no)
+),
+said AS (
+    SELECT s.name AS station, i.part, i.seam, i.pass_no, r.inspection_id AS newest_id, r.verdict,
+           r.reviewer, r.reviewed_us,
+           row_number() OVER (PARTITION BY s.name, i.part, i.seam, i.pass_no ORDER BY r.id DESC)
+               AS age
+    FROM seam_review r
+    JOIN inspection i ON i.id = r.inspection_id
+    JOIN station s ON s.id = i.station_id
+)
+SELECT p.station, p.part, p.seam, p.pass_no, p.n, p.failed, p.review,
+       CASE WHEN p.stretches > 0 THEN 'FAIL'
+            WHEN p.review > 0 OR p.n < p.seam_min_frames THEN 'REVIEW'
+            ELSE 'PASS' END AS verdict,
+       p.final_failed, p.final_review,
+       CASE WHEN r.verdict = 'FAIL' THEN 'FAIL'
+            WHEN r.verdict = 'PASS' AND p.id <= r.newest_id THEN 'PASS'
+            WHEN p.final_stretches > 0 THEN 'FAIL'
+            WHEN p.final_review > 0 OR p.n < p.seam_min_frames THEN 'REVIEW'
+            ELSE 'PASS' END AS final_verdict,
+       r.verdict AS human_verdict, r.reviewer, strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at,
+       strftime('%Y-%m-%d %H:%M:%f', p.first_us / 1000000.0, 'unixepoch') AS first_at, strftime('%Y-%m-%d %H:%M:%f', p.last_us / 1000000.0, 'unixepoch') AS last_at
+FROM counted p
+LEFT JOIN said r
+  ON r.station = p.station AND r.part = p.part AND coalesce(r.seam, '') = coalesce(p.seam, '')
+     AND r.pass_no = p.pass_no AND r.age = 1
+WHERE p.age = 1;
 
 CREATE VIEW v_quarantine AS
 SELECT q.id, s.name AS station, q.source_name, q.reason, q.detail,
@@ -247,6 +363,8 @@ CREATE TRIGGER quarantine_no_update BEFORE UPDATE ON quarantine BEGIN SELECT RAI
 CREATE TRIGGER quarantine_no_delete BEFORE DELETE ON quarantine BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER review_no_update BEFORE UPDATE ON review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER review_no_delete BEFORE DELETE ON review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER seam_review_no_update BEFORE UPDATE ON seam_review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER seam_review_no_delete BEFORE DELETE ON seam_review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER settings_no_update BEFORE UPDATE ON settings BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER settings_no_delete BEFORE DELETE ON settings BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_update BEFORE UPDATE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -259,5 +377,6 @@ CREATE TRIGGER inspection_no_replace BEFORE INSERT ON inspection WHEN EXISTS (SE
 CREATE TRIGGER model_no_replace BEFORE INSERT ON model WHEN EXISTS (SELECT 1 FROM model WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM model WHERE artifact_sha256 = NEW.artifact_sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER quarantine_no_replace BEFORE INSERT ON quarantine WHEN EXISTS (SELECT 1 FROM quarantine WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM quarantine WHERE station_id = NEW.station_id AND path = NEW.path AND quarantined_us = NEW.quarantined_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER review_no_replace BEFORE INSERT ON review WHEN EXISTS (SELECT 1 FROM review WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER seam_review_no_replace BEFORE INSERT ON seam_review WHEN EXISTS (SELECT 1 FROM seam_review WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER settings_no_replace BEFORE INSERT ON settings WHEN EXISTS (SELECT 1 FROM settings WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM settings WHERE sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER station_no_replace BEFORE INSERT ON station WHEN EXISTS (SELECT 1 FROM station WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM station WHERE name = NEW.name) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspector.commands import files, images, report, review
-from inspector.commands.options import AsJson, Config, load, print_figures
+from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
 from inspector.errors import StationError
 
 if TYPE_CHECKING:
@@ -98,15 +98,16 @@ def check(
 
 
 @app.command()
-def status(config: Config) -> None:
+def status(config: Config, verdicts: VerdictsOption = None) -> None:
     """Show the state of the running station on one screen; it only needs the right to read.
 
     The exit status is 1 if the daemon does not run, the database does not answer, or a fault is shown.
     """
+    from inspector.reports.query import DEFAULT_VERDICTS
     from inspector.upkeep.status import lines
 
     wrong = 0
-    for line in lines(load(config)):
+    for line in lines(load(config), verdicts or DEFAULT_VERDICTS):
         wrong += line.is_wrong
         typer.echo(f"{line.name:<12} {line.text}")
     if wrong:

@@ -39,6 +39,22 @@ class Format(StrEnum):
 FormatOption = Annotated[Format, typer.Option("--format", help="table, csv or json")]
 
 
+class Verdicts(StrEnum):
+    """The verdicts that a report counts."""
+
+    FINAL = "final"
+    STATION = "station"
+
+
+VerdictsOption = Annotated[
+    Verdicts | None,
+    typer.Option(
+        "--verdicts",
+        help="final: a person's latest PASS or FAIL, else the station's; station: only those; default: final",
+    ),
+]
+
+
 def load(config: Path) -> Settings:
     """Load the settings, and set up the log as they say."""
     from inspector import logs, settings

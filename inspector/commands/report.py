@@ -19,6 +19,7 @@ from inspector.commands.options import (
     Since,
     Station,
     Until,
+    VerdictsOption,
     archive,
     load,
     seam_rule,
@@ -78,6 +79,7 @@ def report(
         str | None,
         typer.Option(help="first_pass_yield, trend, p_chart: group by hour, shift, day, week or station"),
     ] = None,
+    verdicts: VerdictsOption = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Print one report from the quality database; 'report html' and 'report contact' write files."""
@@ -97,6 +99,7 @@ def report(
         reference_since=reference_since,
         reference_until=reference_until,
         by=by,
+        verdicts=verdicts,
         seam_rule=seam_rule(settings),
         zone=settings.zone,
     )
@@ -121,6 +124,7 @@ def html(
     days: Days = None,
     station: Station = None,
     part: Part = None,
+    verdicts: VerdictsOption = None,
     language: Annotated[str, typer.Option(help="language of the headings: en, de or zh")] = "en",
     reference_since: Annotated[
         str | None,
@@ -140,11 +144,14 @@ def html(
     from inspector.reports.page import dated_reports, html
     from inspector.reports.page.output import write_page
     from inspector.reports.page.period import Period
+    from inspector.reports.query import DEFAULT_VERDICTS
 
     settings, now = load(config), datetime.now(UTC)
     asked = Period.from_options(since, until, days, settings.zone, now)
     reference = asked.reference(reference_since, reference_until, settings.zone)
-    source = dataclasses.replace(_source(settings, station, part), reference=reference)
+    source = dataclasses.replace(
+        _source(settings, station, part), reference=reference, verdicts=verdicts or DEFAULT_VERDICTS
+    )
     page = html.quality_report(source, asked, archive(settings), language, now)
     if keep is None:
         write_page(out, page.html)

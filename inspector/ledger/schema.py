@@ -258,6 +258,22 @@ review = sa.Table(
 )
 sa.Index("ix_review_inspection_id", review.c.inspection_id, review.c.id)
 
+seam_review = sa.Table(
+    "seam_review",
+    metadata,
+    _id(),
+    # The frame names station, part, seam and pass. A clock could not tell which frames came later: people and
+    # stations have their own.
+    _refers("inspection_id", "inspection", "newest frame of the pass over a seam that a person reviewed"),
+    _name("reviewer", "name of the person"),
+    _name("verdict", "the person's on the whole pass: PASS, FAIL, or REVIEW if undecided"),
+    sa.Column("note", sa.Text, nullable=True, comment="free text"),
+    _instant("reviewed_us", "time of the review"),
+    sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
+    comment="human verdicts on passes over a seam, append-only: the latest row of a pass counts",
+)
+sa.Index("ix_seam_review_inspection_id", seam_review.c.inspection_id)
+
 audit_sample = sa.Table(
     "audit_sample",
     metadata,

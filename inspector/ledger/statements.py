@@ -12,8 +12,18 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from inspector.ledger.schema import arrival, inspection, model, quarantine, settings, signed, station
-from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review
+from inspector.ledger.schema import (
+    arrival,
+    inspection,
+    model,
+    quarantine,
+    review,
+    seam_review,
+    settings,
+    signed,
+    station,
+)
+from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review, SeamReview
 
 _MAX_ARRIVALS_PER_KEY = (
     16  # a file that is being moved is among the last; a camera may repeat a name for years
@@ -101,15 +111,17 @@ def arrival_row(
     }
 
 
-def review_row(item: Review) -> Row:
-    """Return the columns of ``review`` without the time."""
-    return {
+def review_row(item: Review | SeamReview) -> tuple[sa.Table, Row]:
+    """Return the table of a person's verdict, and the columns of its row without the time."""
+    row = {
         "inspection_id": item.inspection,
         "reviewer": clean(item.reviewer),
         "verdict": item.verdict.value,
-        "label": clean(item.label) if item.label else None,
         "note": clean(item.note) if item.note else None,
     }
+    if isinstance(item, SeamReview):
+        return seam_review, row
+    return review, row | {"label": clean(item.label) if item.label else None}
 
 
 @functools.cache  # building the statement takes longer than running it

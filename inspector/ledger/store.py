@@ -32,6 +32,7 @@ from inspector.records import (
     Quarantined,
     RecordedFile,
     Review,
+    SeamReview,
 )
 
 log = logging.getLogger("weldnet")
@@ -308,8 +309,10 @@ class Store:
         except RowRefused as error:
             log.warning("event %s is not in the database: %s", kind, error)
 
-    def record_reviews(self, reviews: Sequence[Review]) -> int:
+    def record_reviews(self, reviews: Sequence[Review | SeamReview]) -> int:
         """Write human verdicts, all of them or none; one that repeats the latest of its image adds no row.
+
+        A verdict on a pass over a seam is compared with the latest one that names the same newest frame.
 
         Returns:
             Number of rows added.
@@ -317,11 +320,10 @@ class Store:
         Raises:
             StoreUnavailable: an outage.
         """
-        now, table = _now_us(), schema.review
-        added = 0
+        now, added = _now_us(), 0
         with self._transaction(self._writers) as connection:
             for item in reviews:
-                row = statements.review_row(item)
+                table, row = statements.review_row(item)
                 of_image = sa.select(table).where(table.c.inspection_id == item.inspection)
                 latest = connection.execute(of_image.order_by(table.c.id.desc()).limit(1)).mappings().first()
                 if latest is None or any(latest[name] != value for name, value in row.items()):

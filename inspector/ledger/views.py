@@ -19,7 +19,7 @@ REFUSAL = "history is append-only: add a row instead"
 # remain.
 VIEWS: dict[str, tuple[str, str]] = {
     "v_inspection": (
-        "one row for each judged image, with the latest human verdict",
+        "one row for each judged image, with the latest human verdict and the final one",
         """
         SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
                {i.camera_time_us} AS camera_time, {i.seen_us} AS seen_at, {i.inspected_us} AS inspected_at,
@@ -27,12 +27,125 @@ VIEWS: dict[str, tuple[str, str]] = {
                r.verdict AS human_verdict, r.label AS human_label, r.reviewer, {r.reviewed_us} AS reviewed_at,
                m.name AS model, m.version AS model_version, i.settings_id,
                i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms, i.batch_size,
-               i.sha256, i.duplicate_of, i.archive_path, i.shift_day
+               i.sha256, i.duplicate_of, i.archive_path, i.shift_day,
+               CASE WHEN r.verdict IN ('PASS', 'FAIL') THEN r.verdict ELSE i.verdict END AS final_verdict
         FROM inspection i
         JOIN station s ON s.id = i.station_id
         JOIN model m ON m.id = i.model_id
         LEFT JOIN review r
           ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id)
+        """,
+    ),
+    # The reports join this view to every image of a period. Without a GROUP BY both planners look the few
+    # reviewed images up by the index.
+    "v_decision": (
+        "images that a person decided: the latest human verdict if it is PASS or FAIL",
+        """
+        SELECT r.inspection_id, r.verdict, r.label, r.reviewer, {r.reviewed_us} AS reviewed_at
+        FROM review r
+        WHERE r.verdict <> 'REVIEW'
+          AND NOT EXISTS (
+              SELECT 1 FROM review later
+              WHERE later.inspection_id = r.inspection_id AND later.id > r.id)
+        """,
+    ),
+    # Of seam_n consecutive frames of a camera seam_k failed if some failed frame is less than seam_n places
+    # before the one that is seam_k - 1 failed frames later. SQLite reads the whole table for one part if a
+    # step has a GROUP BY or two kinds of PARTITION BY, so each step has one.
+    "v_seam": (
+        "passes over a seam, with their verdicts by the settings in force at the newest frame",
+        """
+        WITH frame AS (
+            SELECT i.id, s.name AS station, i.part, i.seam, i.pass_no, i.camera, i.taken_us, i.settings_id,
+                   i.verdict, coalesce(d.verdict, i.verdict) AS final_verdict,
+                   row_number() OVER (
+                       PARTITION BY s.name, i.part, i.seam, i.pass_no, i.camera ORDER BY i.taken_us, i.id
+                   ) AS place
+            FROM inspection i
+            JOIN station s ON s.id = i.station_id
+            LEFT JOIN v_decision d ON d.inspection_id = i.id
+            WHERE i.part IS NOT NULL
+              AND (i.duplicate_of IS NULL OR NOT EXISTS (
+                  SELECT 1 FROM inspection o
+                  WHERE (o.id = i.duplicate_of OR o.duplicate_of = i.duplicate_of) AND o.id < i.id
+                    AND o.station_id = i.station_id AND o.part = i.part
+                    AND coalesce(o.seam, '') = coalesce(i.seam, '') AND o.pass_no = i.pass_no))
+        ),
+        latest AS (
+            SELECT f.*,
+                   first_value(f.settings_id) OVER (
+                       PARTITION BY f.station, f.part, f.seam, f.pass_no ORDER BY f.id DESC
+                   ) AS rule_id
+            FROM frame f
+        ),
+        rule AS (
+            SELECT id, coalesce(CAST(content ->> 'seam_k' AS INTEGER), 3) AS seam_k,
+                   coalesce(CAST(content ->> 'seam_n' AS INTEGER), 5) AS seam_n,
+                   coalesce(CAST(content ->> 'seam_min_frames' AS INTEGER), 5) AS seam_min_frames
+            FROM settings
+        ),
+        reaching AS (
+            SELECT f.*, r.seam_k, r.seam_n, r.seam_min_frames,
+                   lead(f.place, r.seam_k - 1) OVER (
+                       PARTITION BY f.station, f.part, f.seam, f.pass_no, f.camera, f.verdict
+                       ORDER BY f.place
+                   ) - f.place AS span
+            FROM latest f
+            JOIN rule r ON r.id = f.rule_id
+        ),
+        reaching_finally AS (
+            SELECT f.*,
+                   lead(f.place, f.seam_k - 1) OVER (
+                       PARTITION BY f.station, f.part, f.seam, f.pass_no, f.camera, f.final_verdict
+                       ORDER BY f.place
+                   ) - f.place AS final_span
+            FROM reaching f
+        ),
+        counted AS (
+            SELECT f.*,
+                   row_number() OVER (
+                       PARTITION BY f.station, f.part, f.seam, f.pass_no ORDER BY f.id DESC
+                   ) AS age,
+                   count(*) OVER pass AS n,
+                   count(CASE WHEN f.verdict = 'FAIL' THEN 1 END) OVER pass AS failed,
+                   count(CASE WHEN f.verdict = 'REVIEW' THEN 1 END) OVER pass AS review,
+                   count(CASE WHEN f.verdict = 'FAIL' AND f.span < f.seam_n THEN 1 END) OVER pass
+                       AS stretches,
+                   count(CASE WHEN f.final_verdict = 'FAIL' THEN 1 END) OVER pass AS final_failed,
+                   count(CASE WHEN f.final_verdict = 'REVIEW' THEN 1 END) OVER pass AS final_review,
+                   count(CASE WHEN f.final_verdict = 'FAIL' AND f.final_span < f.seam_n THEN 1 END) OVER pass
+                       AS final_stretches,
+                   min(f.taken_us) OVER pass AS first_us,
+                   max(f.taken_us) OVER pass AS last_us
+            FROM reaching_finally f
+            WINDOW pass AS (PARTITION BY f.station, f.part, f.seam, f.pass_no)
+        ),
+        said AS (
+            SELECT s.name AS station, i.part, i.seam, i.pass_no, r.inspection_id AS newest_id, r.verdict,
+                   r.reviewer, r.reviewed_us,
+                   row_number() OVER (PARTITION BY s.name, i.part, i.seam, i.pass_no ORDER BY r.id DESC)
+                       AS age
+            FROM seam_review r
+            JOIN inspection i ON i.id = r.inspection_id
+            JOIN station s ON s.id = i.station_id
+        )
+        SELECT p.station, p.part, p.seam, p.pass_no, p.n, p.failed, p.review,
+               CASE WHEN p.stretches > 0 THEN 'FAIL'
+                    WHEN p.review > 0 OR p.n < p.seam_min_frames THEN 'REVIEW'
+                    ELSE 'PASS' END AS verdict,
+               p.final_failed, p.final_review,
+               CASE WHEN r.verdict = 'FAIL' THEN 'FAIL'
+                    WHEN r.verdict = 'PASS' AND p.id <= r.newest_id THEN 'PASS'
+                    WHEN p.final_stretches > 0 THEN 'FAIL'
+                    WHEN p.final_review > 0 OR p.n < p.seam_min_frames THEN 'REVIEW'
+                    ELSE 'PASS' END AS final_verdict,
+               r.verdict AS human_verdict, r.reviewer, {r.reviewed_us} AS reviewed_at,
+               {p.first_us} AS first_at, {p.last_us} AS last_at
+        FROM counted p
+        LEFT JOIN said r
+          ON r.station = p.station AND r.part = p.part AND coalesce(r.seam, '') = coalesce(p.seam, '')
+             AND r.pass_no = p.pass_no AND r.age = 1
+        WHERE p.age = 1
         """,
     ),
     "v_quarantine": (

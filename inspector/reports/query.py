@@ -28,6 +28,10 @@ GROUPINGS = {
     "p_chart": ("shift", "day", "hour", "week"),  # one shift has one crew, one wire and one set-up
     "trend": ("day", "hour", "shift", "week"),
 }
+# The verdicts that the reports on production count (--verdicts), and their words in a heading. A final one is
+# the latest of a person if it is PASS or FAIL, else the station's.
+VERDICTS = {"final": "final verdicts", "station": "the station's verdicts"}
+DEFAULT_VERDICTS = "final"  # the shop's own decision is what its yield and its parts go by
 # A seam fails if at least seam_k of any seam_n consecutive frames fail; a pass of fewer than
 # seam_min_frames is for review. The defaults are those of inspector.settings, which gives the reasons.
 SEAM_RULE = {"seam_k": 3, "seam_n": 5, "seam_min_frames": 5}
@@ -47,6 +51,7 @@ class Query:
         reference_until: end of the reference period, exclusive. None: the start of the period. Without
             either, the p-chart takes its limits from the period itself.
         by: how the rows are grouped, one of :data:`GROUPINGS`. None: the first of them.
+        verdicts: the verdicts to count, one of :data:`VERDICTS`. None: :data:`DEFAULT_VERDICTS`.
         seam_rule: when a seam fails, see :data:`SEAM_RULE`.
         zone: the station's time zone.
 
@@ -62,6 +67,7 @@ class Query:
     reference_since: str | None = None
     reference_until: str | None = None
     by: str | None = None
+    verdicts: str | None = None
     seam_rule: Mapping[str, int] = field(default_factory=lambda: SEAM_RULE)
     zone: tzinfo = UTC
 
@@ -70,6 +76,10 @@ class Query:
             raise UsageError(f"report '{self.report}' knows no part; leave --part out")
         if self._has_reference and not definitions.takes(self.report, "reference_since_us"):
             raise UsageError(f"report '{self.report}' compares with no reference; leave --reference-... out")
+        if self.verdicts and not definitions.takes(self.report, "verdicts"):
+            raise UsageError(f"report '{self.report}' has no choice of verdicts; leave --verdicts out")
+        if self.verdicts and self.verdicts not in VERDICTS:
+            raise UsageError(f"--verdicts '{self.verdicts}': there is {' and '.join(VERDICTS)}")
         choices = GROUPINGS.get(self.report, ())
         if self.by and self.by not in choices:
             raise UsageError(
@@ -78,6 +88,13 @@ class Query:
                 else f"report '{self.report}' goes by nothing in particular; leave --by out"
             )
         self.parameters()  # refuses an unknown report or date before any database is opened
+
+    @property
+    def counted(self) -> str | None:
+        """The verdicts that the report counts, one of :data:`VERDICTS`; None if it has no choice."""
+        if not definitions.takes(self.report, "verdicts"):
+            return None
+        return self.verdicts or DEFAULT_VERDICTS
 
     @property
     def _has_reference(self) -> bool:
@@ -95,6 +112,7 @@ class Query:
             "station": self.station or "",
             "part": self.part or "",
             "by": self.by or next(iter(GROUPINGS.get(self.report, ())), ""),
+            "verdicts": self.counted,
             **self.seam_rule,
         }
         return {name: value for name, value in values.items() if definitions.takes(self.report, name)}

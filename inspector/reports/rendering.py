@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.errors import UsageError
-from inspector.reports.query import Report
+from inspector.reports.query import VERDICTS, Query, Report
 from inspector.spreadsheets.cells import as_cell
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -40,6 +40,7 @@ def _json(report: Report) -> str:
     content = {
         "report": query.report,
         "period": {"since": query.since, "until": query.until},
+        "verdicts": query.counted,
         "columns": report.columns,
         "rows": [dict(zip(report.columns, row, strict=True)) for row in report.rows],
     }
@@ -65,7 +66,7 @@ def _table(report: Report) -> str:
             if (value := getattr(query, option))
         )
         return f"no data for {query.report}{conditions}"
-    table = Table(box=SIMPLE_HEAD, title=query.report, title_justify="left")
+    table = Table(box=SIMPLE_HEAD, title=_title(query), title_justify="left")
     for number, column in enumerate(report.columns):
         numeric = all(isinstance(row[number], int | float | None) for row in report.rows)
         table.add_column(Text(column), justify="right" if numeric else "left", no_wrap=True)
@@ -75,6 +76,10 @@ def _table(report: Report) -> str:
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+
+
+def _title(query: Query) -> str:
+    return f"{query.report} ({VERDICTS[query.counted]})" if query.counted else query.report
 
 
 def _cell(column: str, value: Any) -> str:

@@ -38,8 +38,13 @@ class Line(NamedTuple):
     is_wrong: bool = False  # a person must fix this
 
 
-def lines(settings: Settings) -> Iterator[Line]:
-    """Yield the state of the station line by line; a failed question is a line with its reason."""
+def lines(settings: Settings, verdicts: str = reports.DEFAULT_VERDICTS) -> Iterator[Line]:
+    """Yield the state of the station line by line; a failed question is a line with its reason.
+
+    Args:
+        settings: the station's.
+        verdicts: the verdicts to count, one of :data:`inspector.reports.query.VERDICTS`.
+    """
     yield Line("station", settings.station)
     yield from _daemon(settings)
     try:
@@ -55,7 +60,7 @@ def lines(settings: Settings) -> Iterator[Line]:
         yield Line("folders", str(error), is_wrong=True)
     try:
         with database.reading(settings.url) as engine, database.transaction(engine) as connection:
-            yield from _from_database(connection, settings)
+            yield from _from_database(connection, settings, verdicts)
     except StationError as error:
         yield Line("database", str(error), is_wrong=True)
 
@@ -158,7 +163,7 @@ def _waiting(settings: Settings) -> str:
     return f"{count} files, the oldest for {_ago(time.time() - oldest)}" if count else "nothing"
 
 
-def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[Line]:
+def _from_database(connection: sa.Connection, settings: Settings, verdicts: str) -> Iterator[Line]:
     station = connection.scalar(
         sa.select(schema.station.c.id).where(schema.station.c.name == settings.station)
     )
@@ -167,14 +172,21 @@ def _from_database(connection: sa.Connection, settings: Settings) -> Iterator[Li
         return
     since = time.time_ns() // 1000 - DAY_US
     inspection, quarantine, event = schema.inspection.c, schema.quarantine.c, schema.event.c
+    decided = sa.table("v_decision", sa.column("inspection_id"), sa.column("verdict"))
+    counted = (
+        inspection.verdict
+        if verdicts == "station"
+        else sa.func.coalesce(decided.c.verdict, inspection.verdict)
+    )
     judged = connection.execute(
-        sa.select(inspection.verdict, sa.func.count(), sa.func.max(inspection.inspected_us))
+        sa.select(counted, sa.func.count(), sa.func.max(inspection.inspected_us))
+        .select_from(schema.inspection.outerjoin(decided, decided.c.inspection_id == inspection.id))
         .where(inspection.station_id == station, inspection.inspected_us >= since)
-        .group_by(inspection.verdict)
-        .order_by(inspection.verdict)
+        .group_by(counted)
+        .order_by(counted)
     ).all()
     counts = ", ".join(f"{count} {verdict}" for verdict, count, _ in judged)
-    yield Line("last 24 h", counts or "no image")
+    yield Line("last 24 h", f"{counts} ({reports.VERDICTS[verdicts]})" if counts else "no image")
     if judged:
         yield Line("last image", _instant(max(latest for *_, latest in judged), settings))
     bad = connection.execute(

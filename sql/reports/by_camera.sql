@@ -6,8 +6,8 @@
 -- passed         of n, verdict PASS
 -- failed         of n, verdict FAIL
 -- review         of n, verdict REVIEW: a person must decide
--- no_weld        of review, images without a weld (such as blank or saturated): more likely a fault of the camera or
---                its light than of the weld
+-- no_weld        of n, images to which the station gave REVIEW because they show no weld (such as blank or saturated),
+--                whatever a person said: more likely a fault of the camera or its light than of the weld
 -- pass_share     passed / n, 0 to 1; REVIEW counts in the denominator
 -- fail_share     failed / n
 -- review_share   review / n
@@ -15,23 +15,26 @@
 -- first_us       time of the first judgement, UTC epoch microseconds
 -- last_us        time of the last one
 --
--- Counts the station's verdicts, without human verdicts.
+-- Counts final verdicts: the latest verdict of a person if it is PASS or FAIL, else the station's. With
+-- --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
+-- 'station'.
 WITH counted AS (
     SELECT
         i.station_id,
         i.camera,
         count(*) AS n,
-        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
-        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review,
+        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'FAIL' THEN 1 END) AS failed,
+        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'REVIEW' THEN 1 END) AS review,
         count(CASE WHEN i.verdict = 'REVIEW' AND i.reason NOT IN ('uncertain', 'novel', 'not_finite')
             THEN 1 END) AS no_weld,
         min(i.inspected_us) AS first_us,
         max(i.inspected_us) AS last_us
     FROM inspection i
+    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us AND (:part = '' OR i.part = :part)
     GROUP BY i.station_id, i.camera
 )

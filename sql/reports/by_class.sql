@@ -11,6 +11,8 @@
 -- confidence_p50  median probability of the class over its n images, 0 to 1 (nearest rank)
 -- confidence_min  its lowest probability
 --
+-- Counts the station's verdicts, because the question is about the model.
+--
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all.
 WITH ranked AS (

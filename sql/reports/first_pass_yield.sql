@@ -7,7 +7,7 @@
 -- n                 passed + failed + review + errors, the denominator of first_pass_share
 -- passed            images of a first pass, verdict PASS
 -- failed            the same, verdict FAIL
--- review            the same, verdict REVIEW: it did not pass the first time, even if a person passes it later
+-- review            the same, verdict REVIEW: no person has decided yet
 -- errors            files that could not be inspected. Files that were put back into the drop folder since then are left
 --                   out, because they are inspected again. With --part none are counted, because the part of such
 --                   a file is not known
@@ -15,13 +15,16 @@
 --
 -- Only the first pass of a part and seam counts. Images of a later pass (a repair) are left out, and so are images
 -- whose bytes this station had judged before under another name. An image whose name has no part counts as a first
--- pass. Counts the station's verdicts, without human verdicts.
+-- pass. Counts final verdicts: the latest verdict of a person if it is PASS or FAIL, else the station's. With
+-- --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station'.
+-- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station';
+-- verdicts, 'final' or 'station'.
 WITH first AS (
-    SELECT i.station_id, i.local_day, i.shift, i.verdict
+    SELECT i.station_id, i.local_day, i.shift, coalesce(d.verdict, i.verdict) AS verdict
     FROM inspection i
+    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:part = '' OR i.part = :part)
       AND coalesce(i.pass_no, 1) = 1

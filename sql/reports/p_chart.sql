@@ -26,11 +26,13 @@
 -- period in which the process was in control (phase I), and the points are judged by it (phase II). The reference may
 -- be before the points or among them. Points are in the order of time. Tests 2 to 4 flag the point that completes a
 -- run, not the one that begins it. If n * center is below about 5 the limits are rough: use larger subgroups. Counts
--- the station's verdicts, without human verdicts. Hour, day and shift are those in which the file was seen.
+-- final verdicts: the latest verdict of a person if it is PASS or FAIL, else the station's.
+-- With --verdicts station it counts the station's alone. Hour, day and shift are those in which the file was seen.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period that the limits come from (by
--- default that of the points); station and part, each '' for all; by, one of 'shift', 'day', 'hour', 'week'.
+-- default that of the points); station and part, each '' for all; by, one of 'shift', 'day', 'hour', 'week';
+-- verdicts, 'final' or 'station'.
 WITH counted AS (
     SELECT
         i.station_id,
@@ -41,9 +43,10 @@ WITH counted AS (
         i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us AS referred,
         min(i.seen_us) AS at_us,
         count(*) AS n,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
+        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'FAIL' THEN 1 END) AS failed
     FROM inspection i
     JOIN station s ON s.id = i.station_id
+    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
     WHERE i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND (:station = '' OR s.name = :station)

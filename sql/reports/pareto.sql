@@ -1,24 +1,33 @@
 -- Which defects are the most frequent?
 --
 -- place             1 for the most frequent defect; equal ones are in the order of their names
--- class             the defect that decided. Rows of older versions name the most probable class instead: if
---                   the shop accepts that one, the most probable of the defect classes counts
+-- class             the defect that the person named, else the one that decided at the station. Empty if a person
+--                   failed an image that the station had not failed, and named no defect. Rows of older versions
+--                   name the most probable class instead: if the shop accepts that one, the most probable of the
+--                   defect classes counts
 -- n                 FAIL images of this defect
 -- of_n              FAIL images in all, the denominator of the shares
 -- share             n / of_n, 0 to 1
 -- cumulative_n      FAIL images of this defect and of those above it
 -- cumulative_share  cumulative_n / of_n, 0 to 1
 --
--- Counts images of all passes by the station's verdicts, without human verdicts.
+-- Counts images of all passes by their final verdicts: the latest verdict of a person if it is PASS or FAIL, else the
+-- station's. With --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
+-- 'station'.
 WITH RECURSIVE failed AS (
-    SELECT i.id, i.model_id, i.label
+    SELECT
+        i.id,
+        i.model_id,
+        CASE WHEN i.verdict = 'FAIL' THEN i.label END AS label,
+        d.label AS human_label
     FROM inspection i
     JOIN station s ON s.id = i.station_id
+    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND i.verdict = 'FAIL'
+      AND coalesce(d.verdict, i.verdict) = 'FAIL'
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
@@ -45,20 +54,21 @@ told_apart AS (
     JOIN inspection i ON i.id = f.id
     CROSS JOIN json_each(i.probabilities) p
     JOIN roles d ON d.model_id = f.model_id AND d.name = p.key AND d.role = 'defect'
+    WHERE f.human_label IS NULL
 ),
 counted AS (
-    SELECT coalesce(t.label, f.label) AS class, count(*) AS n
+    SELECT coalesce(f.human_label, t.label, f.label) AS class, count(*) AS n
     FROM failed f
     LEFT JOIN told_apart t ON t.id = f.id AND t.place = 1
-    GROUP BY coalesce(t.label, f.label)
+    GROUP BY coalesce(f.human_label, t.label, f.label)
 ),
 ranked AS (
     SELECT
         class,
         n,
-        row_number() OVER (ORDER BY n DESC, class) AS place,
+        row_number() OVER (ORDER BY n DESC, class IS NULL, class) AS place,
         CAST(sum(n) OVER () AS BIGINT) AS of_n,
-        CAST(sum(n) OVER (ORDER BY n DESC, class ROWS UNBOUNDED PRECEDING) AS BIGINT) AS cumulative_n
+        CAST(sum(n) OVER (ORDER BY n DESC, class IS NULL, class ROWS UNBOUNDED PRECEDING) AS BIGINT) AS cumulative_n
     FROM counted
 )
 SELECT

@@ -14,12 +14,17 @@
 -- first_us      time of the first judgement or quarantine, UTC epoch microseconds
 -- last_us       time of the last one
 --
+-- Counts final verdicts: the latest verdict of a person if it is PASS or FAIL, else the station's. With
+-- --verdicts station it counts the station's alone.
+--
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
+-- 'station'.
 WITH ended AS (
-    SELECT station_id, verdict, duplicate_of, inspected_us AS at_us
-    FROM inspection
-    WHERE inspected_us >= :since_us AND inspected_us < :until_us AND (:part = '' OR part = :part)
+    SELECT i.station_id, coalesce(d.verdict, i.verdict) AS verdict, i.duplicate_of, i.inspected_us AS at_us
+    FROM inspection i
+    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
+    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us AND (:part = '' OR i.part = :part)
     UNION ALL
     SELECT station_id, 'quarantined', NULL, quarantined_us
     FROM quarantine

@@ -13,11 +13,12 @@
 -- review_share  review / n
 --
 -- Hour, day and shift are those in which the file was seen. An hour, shift, day or week without an image has no row.
--- Counts the station's verdicts, without human verdicts.
+-- Counts final verdicts: the latest verdict of a person if it is PASS or FAIL, else the station's. With
+-- --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'hour', 'shift',
--- 'week'.
+-- 'week'; verdicts, 'final' or 'station'.
 WITH counted AS (
     SELECT
         CASE WHEN :by = 'hour' THEN i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 END AS hour_us,
@@ -25,10 +26,11 @@ WITH counted AS (
         CASE WHEN :by = 'shift' THEN i.shift END AS shift,
         min(i.seen_us) AS at_us,
         count(*) AS n,
-        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
+        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'PASS' THEN 1 END) AS passed,
+        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'FAIL' THEN 1 END) AS failed
     FROM inspection i
     JOIN station s ON s.id = i.station_id
+    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)

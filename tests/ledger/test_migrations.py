@@ -28,6 +28,7 @@ from inspector.errors import RowRefused, SchemaError, StoreUnavailable
 from inspector.ledger import database, views
 from inspector.ledger import store as store_module
 from inspector.ledger.store import Store, migrate
+from inspector.records import Review, SeamReview, Verdict
 from inspector.reports.query import Query, run
 
 
@@ -157,12 +158,17 @@ def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:
 
 def test_history_is_append_only_down_and_up_again(store: Store, url: URL) -> None:
     """A downgrade and an upgrade with rows keep them; after the upgrade no statement replaces an old row."""
-    store.record([inspected(), quarantined()], in_force(store))
+    [image, _] = store.record([inspected(part="P"), quarantined()], in_force(store))
+    store.record_reviews([Review(image, "ann", Verdict.FAIL), SeamReview(image, "ann", Verdict.PASS)])
     before = rows_of(url, "SELECT * FROM station")
     change(url, lambda connection: command.downgrade(database.alembic_config(connection), "0004"))
     assert rows_of(url, "SELECT * FROM station") == before
     migrate(url)
     assert rows_of(url, "SELECT * FROM station") == before
+    finals = rows_of(url, "SELECT final_verdict FROM v_inspection UNION ALL SELECT final_verdict FROM v_seam")
+    assert [row.final_verdict for row in finals] == ["FAIL", "REVIEW"], (
+        "verdicts on seams went down with 0006"
+    )
     new = "INTO station (id, name, first_opened_us) VALUES (1, 'cell-9', 0)"
     replace = {
         "sqlite": f"INSERT OR REPLACE {new}",

@@ -117,8 +117,10 @@ def test_roles_let_the_daemon_add_and_reporters_read(url_of: Callable[[str], URL
         )
         forbidden = {user: [verb.format(table) for verb in verbs for table in tables] for user in users}
         said = "(inspection_id, reviewer, verdict, reviewed_us) VALUES (1, 'ann', 'PASS', 0)"
-        change(station, lambda connection: connection.exec_driver_sql(f"INSERT INTO review {said}"))
-        forbidden["an_engineer"].append(f"INSERT INTO review {said}")
+        for table in ("review", "seam_review"):
+            statement = f"INSERT INTO {table} {said}"
+            change(station, lambda connection, add=statement: connection.exec_driver_sql(add))
+            forbidden["an_engineer"].append(statement)
         create = ["CREATE TABLE public.theirs ()", "CREATE FUNCTION public.f() RETURNS int RETURN 1"]
         create.append("SET session_replication_role = replica")  # it would switch triggers off
         forbidden = {user: [*statements, *create] for user, statements in forbidden.items()}
@@ -153,6 +155,7 @@ def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
     change(url, lambda connection: connection.execute(schema.review.insert(), said))
     change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
+    change(url, lambda connection: connection.execute(schema.seam_review.insert(), said))
     engine = database.immediate(database.engine(url))
     changes = [f"DELETE FROM {table}" for table in schema.metadata.tables]
     changes += [f"UPDATE {table} SET id = id + 1" for table in schema.metadata.tables]
@@ -310,7 +313,7 @@ def test_the_view_shows_timestamps_and_the_latest_human_verdict(store: Store, ur
 
 def test_every_view_answers(store: Store, url: URL) -> None:
     """Each view of the schema shows the row that belongs to it."""
-    store.record([inspected(), quarantined()], in_force(store))
+    store.record([inspected(part="P"), quarantined()], in_force(store))
     store.record_event("start", "")
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
     change(url, lambda connection: connection.execute(schema.review.insert(), said))

@@ -38,7 +38,8 @@ def table_rows(url: URL, name: str) -> list[Row]:
 def test_rows_from_before_the_migration_get_their_shift_day(url: URL, seed: int) -> None:
     """Down and up again, images get the calendar's shift day, unreadable files the shift of a near image."""
     histories.write(url, seed)
-    written = {name: table_rows(url, name) for name in schema.metadata.tables}
+    old_tables = [name for name in schema.metadata.tables if name != "seam_review"]  # which is newer
+    written = {name: table_rows(url, name) for name in old_tables}
     downgrade(url)
     new = {"inspection": {"shift_day"}, "quarantine": {"shift", "shift_day"}}
     for name, rows in written.items():
@@ -67,7 +68,7 @@ def without(row: Row, columns: set[str]) -> Row:
 def assert_views_answer(url: URL) -> None:
     """Require that every view of the schema gives rows of a history."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
-        for view in views.VIEWS:
+        for view in sa.inspect(connection).get_view_names():
             assert connection.execute(sa.text(f"SELECT * FROM {view}")).first(), view
 
 

@@ -49,7 +49,11 @@ def test_the_newest_stay_and_are_linked(tmp_path: Path):
     rows = index(tmp_path / "reports")
     assert [row[0] for row in rows] == names
     assert sorted(file.name for file in (tmp_path / "reports").iterdir()) == sorted([*names, "index.html"])
-    assert rows[0][1:5] == ["cell-1", "all parts", "1,013", "86.2%"]
+    assert rows[0][1:6] == ["cell-1", "all parts", "the station's verdicts", "1,013", "86.2%"]
+    put(tmp_path / "reports", 6, verdicts="final")
+    assert index(tmp_path / "reports")[0][3] == "final verdicts"
+    put(tmp_path / "reports", 7, verdicts="theirs")
+    assert index(tmp_path / "reports")[0][1:4] == ["all stations", "all parts", "the station's verdicts"]
 
 
 def test_a_report_from_a_clock_that_was_ahead_does_not_remove_the_new_one(tmp_path: Path):
@@ -104,7 +108,7 @@ def test_the_figures_of_a_report_are_text_in_the_index(tmp_path: Path):
     put(tmp_path, 1, station="<script>alert(1)</script>", cards={"images": "<b>"})
     (row,) = index(tmp_path)
     assert row[1] == "<script>alert(1)</script>"
-    assert row[3] == "<b>"
+    assert row[4] == "<b>"
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path):

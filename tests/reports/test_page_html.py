@@ -39,7 +39,7 @@ from inspector.reports.page.pictures import LocalArchive
 from inspector.reports.page.plot_style import BACKGROUND_COLOURS, COLOURS, TEXT_COLOURS
 from inspector.reports.page.plots import pareto
 from inspector.reports.page.words import INSTANT_COLUMNS, LANGUAGES, Words, printable
-from inspector.reports.query import Query, run
+from inspector.reports.query import DEFAULT_VERDICTS, VERDICTS, Query, run
 
 NOW = datetime(2026, 4, 4, 6, tzinfo=UTC)
 SINCE, UNTIL = "2026-03-27", "2026-04-04"  # of history 2: the rate shifts on the second of April
@@ -59,6 +59,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> str:
 def page_of(url: str | URL, language: str = "en", **asked: Any) -> html.Page:
     """The report of the history's second week, or of the period that is given."""
     source = Source(url, BERLIN, asked.get("station"), asked.get("part"))
+    source = dataclasses.replace(source, verdicts=asked.get("verdicts", DEFAULT_VERDICTS))
     which = Period.from_options(asked.get("since", SINCE), asked.get("until", UNTIL), None, BERLIN, NOW)
     return html.quality_report(source, which, LocalArchive("cell-1", Path("nowhere")), language, NOW)
 
@@ -219,6 +220,39 @@ def test_headline_figures_are_sums_over_the_stations(history: str, shown: html.P
     words, was = Words(), total(before, "failed") / total(before, "n")
     change = f"▲ {words.number((expected['fail'] - was) * 100, 1)} points before {words.share(was)} of"
     assert change in text_of(cards["fail"])
+
+
+@pytest.mark.parametrize("verdicts", VERDICTS)
+def test_the_headline_has_both_verdicts_and_every_section_names_its_own(history: str, verdicts: str):
+    """A card has the share by the page's verdicts and by the others; a section names its own."""
+    page = page_of(history, verdicts=verdicts)
+    root = parsed(page.html)
+
+    def shares(counted: str) -> dict[str, str]:
+        asked = {"since": SINCE, "until": UNTIL, "zone": BERLIN, "verdicts": counted}
+        report, seams = run(history, Query("summary", **asked)), run(history, Query("seams", **asked))
+        n, failed, review = (
+            sum(row[report.columns.index(column)] for row in report.rows)
+            for column in ("n", "failed", "review")
+        )
+        bad = sum(row[seams.columns.index("verdict")] == "FAIL" for row in seams.rows)
+        figures = {"fail": failed / n, "review": review / n, "seams": bad / len(seams.rows)}
+        return {key: Words().share(value) for key, value in figures.items()}
+
+    [other] = set(VERDICTS) - {verdicts}
+    named = {"final": "final {}", "station": "the station's {}"}[other]
+    assert shares(verdicts) != shares(other)
+    for key, share in shares(verdicts).items():
+        assert page.figures["cards"][key] == share
+        [card] = (c for c in root.iter("li") if c.get("id") == f"card-{key}")
+        assert named.format(shares(other)[key]) in text_of(card)
+    heads = {section.get("id"): text_of(section.find("header")) for section in root.iter("section")}
+    for key in ("summary", "trend", "pareto", "p_chart", "seams"):
+        assert VERDICTS[verdicts] in heads[key]
+    assert VERDICTS["station"] in heads["images"], "they are chosen by the station's verdicts"
+    for key in ("reconcile", "agreement", "latency", "drift", "downtime", "quarantine"):
+        assert "verdicts" not in heads[key]
+    assert page.figures["verdicts"] == verdicts
 
 
 # --- the page --------------------------------------------------------------------------------------------

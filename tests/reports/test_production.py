@@ -18,6 +18,7 @@ import histories
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from catalogues import rows_of
 from histories import BERLIN, SHIFTS
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
 from shells import assert_prints
@@ -27,7 +28,7 @@ from inspector.errors import UsageError
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.records import Inspected, NameParts, Verdict
-from inspector.reports.query import GROUPINGS, SEAM_RULE, Query, Report, run
+from inspector.reports.query import GROUPINGS, SEAM_RULE, VERDICTS, Query, Report, run
 from inspector.reports.rendering import render
 from inspector.times import local_day_and_shift
 
@@ -37,12 +38,32 @@ ASKED = [(name, by) for name in NAMES for by in GROUPINGS.get(name, (None,))]
 Row = dict[str, Any]
 
 
-def images(url: URL) -> list[Row]:
-    """Every inspection with its station's name, as plain rows."""
-    i, s = schema.inspection, schema.station
+def images(url: URL, verdicts: str = "final") -> list[Row]:
+    """Every inspection with its station's name, as plain rows with the final verdicts or the station's.
+
+    The key ``defect`` is the class of a FAIL: the person's, or the station's if it failed the image too.
+    """
+    i, s, r = schema.inspection, schema.station, schema.review
     query = sa.select(i, s.c.name.label("station")).join(s).order_by(i.c.id)
     with database.reading(url) as engine, database.transaction(engine) as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+        reviews = connection.execute(sa.select(r).order_by(r.c.id)).mappings().all()
+    latest = {review["inspection_id"]: review for review in reviews}
+    for row in rows:
+        row["defect"], said = row["label"], latest.get(row["id"])
+        if verdicts == "final" and said and said["verdict"] in ("PASS", "FAIL"):
+            row["defect"] = said["label"] or (row["label"] if row["verdict"] == "FAIL" else None)
+            row["verdict"] = said["verdict"]
+    return rows
+
+
+def people_on_seams(url: URL) -> dict[tuple[Any, ...], tuple[str, int]]:
+    """For each reviewed pass over a seam, the latest verdict on it and the newest frame that was seen."""
+    i, s, r = schema.inspection, schema.station, schema.seam_review
+    query = sa.select(s.c.name, i.c.part, i.c.seam, i.c.pass_no, r.c.verdict, i.c.id)
+    query = query.join_from(r, i).join(s).order_by(r.c.id)
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        return {tuple(row[:4]): (row[4], row[5]) for row in connection.execute(query)}
 
 
 def errors(url: URL) -> list[Row]:
@@ -99,6 +120,7 @@ def test_both_back_ends_give_the_same_rows(history_urls: dict[str, URL], name: s
         {"station": "cell-1", "part": histories.PARTS[2]},
         {"since": "1960-01-01", "until": "2026-10-22T22:00"},
         {"since": "2035-01-01"},
+        {"verdicts": "station"},
     ]
     for selection in selections:
         one, other = (run(url, Query(name, **selection, by=by, zone=BERLIN)) for url in history_urls.values())
@@ -109,10 +131,12 @@ def test_both_back_ends_give_the_same_rows(history_urls: dict[str, URL], name: s
 # --- the figures -----------------------------------------------------------------------------------------
 
 
-def test_first_pass_yield_is_that_of_the_first_look(history_urls: dict[str, URL]) -> None:
+@pytest.mark.parametrize("verdicts", VERDICTS)
+def test_first_pass_yield_is_that_of_the_first_look(history_urls: dict[str, URL], verdicts: str) -> None:
     """By day and station, first passes without repeats count; REVIEW and errors are in the denominator."""
     url = history_urls["sqlite"]
-    rows = [row for row in images(url) if row["pass_no"] in (None, 1) and row["duplicate_of"] is None]
+    firsts = [row for row in images(url, verdicts) if row["pass_no"] in (None, 1)]
+    rows = [row for row in firsts if row["duplicate_of"] is None]
     bad = [row | {"verdict": "error", "local_day": row["path"][:10]} for row in errors(url)]
     for by, key in (("day", "local_day"), ("station", "station")):
         expected = []
@@ -121,7 +145,7 @@ def test_first_pass_yield_is_that_of_the_first_look(history_urls: dict[str, URL]
             wrong = n - passed - failed - review
             share = passed / n if wrong < n else None
             expected.append((group, n, passed, failed, review, wrong, share))
-        report = run(url, Query("first_pass_yield", by=by))
+        report = run(url, Query("first_pass_yield", by=by, verdicts=verdicts))
         column = report.columns.index(by)
         assert [(row[column], *row[3:]) for row in report.rows] == expected
 
@@ -142,9 +166,11 @@ def test_first_pass_yield_gives_errors_to_the_shift_they_came_in(history_urls: d
         assert row["first_pass_share"] == passed / (n + expected[shift])
 
 
-def test_pareto_adds_up(history_urls: dict[str, URL]) -> None:
+@pytest.mark.parametrize("verdicts", VERDICTS)
+def test_pareto_adds_up(history_urls: dict[str, URL], verdicts: str) -> None:
     """Defects are ordered by frequency, each with its share and its running share, which ends at 1."""
-    defects = Counter(row["label"] for row in images(history_urls["sqlite"]) if row["verdict"] == "FAIL")
+    rows = images(history_urls["sqlite"], verdicts)
+    defects = Counter(row["defect"] for row in rows if row["verdict"] == "FAIL")
     ordered = sorted(defects.items(), key=lambda item: (-item[1], item[0].encode()))
     cumulative = np.cumsum([n for _, n in ordered]).tolist()
     total = cumulative[-1]
@@ -152,13 +178,14 @@ def test_pareto_adds_up(history_urls: dict[str, URL]) -> None:
         (place, label, n, total, n / total, so_far, so_far / total)
         for place, ((label, n), so_far) in enumerate(zip(ordered, cumulative, strict=True), 1)
     ]
-    assert run(history_urls["sqlite"], Query("pareto")).rows == expected
+    assert run(history_urls["sqlite"], Query("pareto", verdicts=verdicts)).rows == expected
 
 
 @pytest.mark.parametrize("by", GROUPINGS["trend"])
-def test_trend_counts_each_period(history_urls: dict[str, URL], by: str) -> None:
+@pytest.mark.parametrize("verdicts", VERDICTS)
+def test_trend_counts_each_period(history_urls: dict[str, URL], by: str, verdicts: str) -> None:
     """By hour, shift, day and week, counts and shares are those of a simple grouping over the calendar."""
-    rows = images(history_urls["sqlite"])
+    rows = images(history_urls["sqlite"], verdicts)
     shift_of = began(rows)
 
     def period(row: Row) -> tuple[Any, Any, Any]:
@@ -171,7 +198,7 @@ def test_trend_counts_each_period(history_urls: dict[str, URL], by: str) -> None
         return None, (day - timedelta(days=day.weekday() if by == "week" else 0)).isoformat(), None
 
     expected = {key: (*counts(some), *shares(some)) for key, some in grouped(rows, period).items()}
-    report = run(history_urls["sqlite"], Query("trend", by=by, zone=BERLIN))
+    report = run(history_urls["sqlite"], Query("trend", by=by, verdicts=verdicts, zone=BERLIN))
     found = {row[:3]: row[3:] for row in report.rows}
     assert len(found) == len(report.rows)
     assert found == expected
@@ -181,12 +208,13 @@ def test_trend_counts_each_period(history_urls: dict[str, URL], by: str) -> None
     ("name", "keys"),
     [("by_part", ["part"]), ("by_seam", ["part", "seam"]), ("by_camera", ["station", "camera"])],
 )
+@pytest.mark.parametrize("verdicts", VERDICTS)
 def test_parts_seams_and_cameras_are_counted(
-    history_urls: dict[str, URL], name: str, keys: list[str]
+    history_urls: dict[str, URL], name: str, keys: list[str], verdicts: str
 ) -> None:
     """Each part, seam and camera has its counts, shares and times; images without one have their own row."""
-    rows = images(history_urls["sqlite"])
-    report = run(history_urls["sqlite"], Query(name, zone=UTC))
+    rows = images(history_urls["sqlite"], verdicts)
+    report = run(history_urls["sqlite"], Query(name, verdicts=verdicts, zone=UTC))
     found = {tuple(row[key] for key in keys): row for row in as_dicts(report)}
     expected = grouped(rows, lambda row: tuple(row[key] for key in keys))
     assert found.keys() == expected.keys()
@@ -244,23 +272,59 @@ def local(at_us: int, zone: tzinfo = BERLIN) -> str:
     return datetime.fromtimestamp(at_us // SECOND_US, zone).isoformat(timespec="seconds")
 
 
-@pytest.mark.parametrize(("k", "n", "least"), [(3, 5, 5), (1, 1, 1), (2, 3, 8), (4, 20, 1)])
-def test_a_seam_fails_where_k_of_n_frames_do(
-    history_urls: dict[str, URL], k: int, n: int, least: int
-) -> None:
-    """Verdict, reason and bad stretch of every pass are those found by checking every window."""
+def seams_by_hand(url: URL, verdicts: str, k: int, n: int, least: int) -> dict[tuple[Any, ...], Row]:
+    """For station, part, seam and pass, the verdict on the pass by its frames or by a person."""
     expected = {}
     key_of = ("station", "part", "seam", "pass_no")
-    with_part = [row for row in images(history_urls["sqlite"]) if row["part"] is not None]
+    with_part = [row for row in images(url, verdicts) if row["part"] is not None]
+    people = people_on_seams(url) if verdicts == "final" else {}
     for key, some in grouped(with_part, lambda row: tuple(row[name] for name in key_of)).items():
         once = {row["sha256"]: row for row in reversed(some)}  # the same bytes count once
         expected[key] = seam_by_hand(list(once.values()), k, n, least)
+        said, newest_seen = people.get(key, ("REVIEW", 0))
+        has_seen_all = all(row["id"] <= newest_seen for row in once.values())
+        if said == "FAIL" or (said == "PASS" and has_seen_all):
+            expected[key] |= {"verdict": said, "reason": "person"}
+    return expected
+
+
+@pytest.mark.parametrize(("k", "n", "least"), [(3, 5, 5), (1, 1, 1), (2, 3, 8), (4, 20, 1)])
+@pytest.mark.parametrize("verdicts", VERDICTS)
+def test_a_seam_fails_where_k_of_n_frames_do(
+    history_urls: dict[str, URL], k: int, n: int, least: int, verdicts: str
+) -> None:
+    """Verdict, reason and bad stretch of every pass are those found by checking every window."""
+    expected = seams_by_hand(history_urls["sqlite"], verdicts, k, n, least)
     rule = {"seam_k": k, "seam_n": n, "seam_min_frames": least}
-    report = run(history_urls["sqlite"], Query("seams", seam_rule=rule, zone=BERLIN))
+    query = Query("seams", seam_rule=rule, verdicts=verdicts, zone=BERLIN)
+    report = run(history_urls["sqlite"], query)
     found = {row[:4]: dict(zip(report.columns[4:], row[4:], strict=True)) for row in report.rows}
     assert len(found) == len(report.rows)
     assert found == expected
     assert {row["verdict"] for row in found.values()} >= {"PASS", "REVIEW"}
+    assert ("person" in {row["reason"] for row in found.values()}) == (verdicts == "final")
+
+
+@pytest.mark.parametrize("back_end", ["sqlite", "postgresql"])
+def test_the_views_give_the_final_verdicts_beside_the_stations(
+    history_urls: dict[str, URL], back_end: str
+) -> None:
+    """The views have both verdicts of every image and of every pass over a seam, as found by hand."""
+    url = history_urls[back_end]
+    found = rows_of(url, "SELECT id, verdict, final_verdict FROM v_inspection ORDER BY id")
+    pairs = zip(images(url, "station"), images(url), strict=True)
+    expected = [(one["id"], one["verdict"], other["verdict"]) for one, other in pairs]
+    assert [tuple(row) for row in found] == expected
+    columns = (
+        "station, part, seam, pass_no, n, failed, review, verdict, final_failed, final_review, final_verdict"
+    )
+    seen = {tuple(row[:4]): tuple(row[4:]) for row in rows_of(url, f"SELECT {columns} FROM v_seam")}
+    by_station, final = (seams_by_hand(url, verdicts, 3, 5, 5) for verdicts in ("station", "final"))
+    names = ("failed", "review", "verdict")
+    assert seen == {
+        key: (one["n"], *(one[name] for name in names), *(final[key][name] for name in names))
+        for key, one in by_station.items()
+    }
 
 
 def weld(
@@ -471,6 +535,7 @@ def test_a_reference_from_before_flags_every_shift_after_the_change(
                     by="shift",
                     reference_until=calm,
                     reference_since="2026-01-01",
+                    verdicts="station",
                 ),
             )
         )
@@ -497,7 +562,7 @@ def test_the_p_chart_flags_the_shift_at_its_subgroup(
     """A point is above its limit where the defect rate rises and none before; without a rise none is."""
     history = histories.HISTORIES[request.node.callspec.params["history_urls"]]
     for url in history_urls.values():
-        points = as_dicts(run(url, Query("p_chart", station="cell-1", by="shift")))
+        points = as_dicts(run(url, Query("p_chart", station="cell-1", by="shift", verdicts="station")))
         flagged = [row for row in points if row["test_1"] and row["fail_share"] > row["upper_share"]]
         if history.shifted:
             assert (flagged[0]["day"], flagged[0]["shift"]) == history.shifted
@@ -661,7 +726,7 @@ def parameters(by: str | None) -> dict[str, str]:
     """Every parameter as an SQL literal."""
     ends = {"since_us": str(-(1 << 62)), "until_us": str(1 << 62)}
     period = ends | {f"reference_{end}": at for end, at in ends.items()}
-    texts = {"station": "''", "part": "''", "by": f"'{by or ''}'"}
+    texts = {"verdicts": "'final'", "station": "''", "part": "''", "by": f"'{by or ''}'"}
     return {**period, **texts, **{key: str(value) for key, value in SEAM_RULE.items()}}
 
 

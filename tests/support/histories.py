@@ -94,6 +94,7 @@ def write(url: URL | str, seed: int) -> History:
         with database.transaction(database.immediate(engine)) as connection:
             _review(connection, random)
             _events(connection, history)
+            _review_seams(connection, random)
     finally:
         engine.dispose()
     return history
@@ -284,6 +285,26 @@ def _review(connection: sa.Connection, random: np.random.Generator) -> None:
     connection.execute(schema.review.insert(), rows)
     population = sum(image.verdict == "PASS" for image in images)
     connection.execute(schema.audit_sample.insert(), [row | {"population": population} for row in samples])
+
+
+def _review_seams(connection: sa.Connection, random: np.random.Generator) -> None:
+    """Write verdicts on some passes over a seam; some people disagree, some missed the last frame."""
+    c = schema.inspection.c
+    query = sa.select(c.id, c.station_id, c.part, c.seam, c.pass_no).where(c.part.is_not(None)).order_by(c.id)
+    passes: dict[Any, list[int]] = {}
+    for image in connection.execute(query):
+        passes.setdefault(tuple(image)[1:], []).append(image.id)
+    rows = [
+        {
+            "inspection_id": ids[-1 - int(random.random() < 0.3 and len(ids) > 1)],
+            "reviewer": str(random.choice(["Ann O'Hara", "bert"])),
+            "verdict": str(random.choice(["PASS", "FAIL", "REVIEW"], p=[0.6, 0.25, 0.15])),
+            "reviewed_us": _us(datetime(2026, 12, 1, tzinfo=UTC)),
+        }
+        for ids in passes.values()
+        for _ in range(int(random.choice([0, 1, 2], p=[0.7, 0.25, 0.05])))
+    ]
+    connection.execute(schema.seam_review.insert(), rows)
 
 
 _HUMAN = {"PASS": [0.9, 0.07, 0.03], "FAIL": [0.15, 0.82, 0.03], "REVIEW": [0.5, 0.4, 0.1]}

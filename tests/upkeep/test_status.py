@@ -10,12 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledger_samples import in_force, inspected
 from managers import running, wait_until
 from ports import free_port
 from sqlalchemy.engine import URL
 from stations import Station
 
 from inspector import filesystems
+from inspector.ledger.store import Store
+from inspector.records import Review, Verdict
 from inspector.settings import load
 from inspector.upkeep import status
 
@@ -52,6 +55,25 @@ def test_a_running_station_on_one_screen(tmp_path: Path, tiny: Path, url_of: Cal
         sum(int(part.split()[0]) for part in state["review"].split(", ")) if waiting else state["review"]
     )
     assert in_line == (waiting or "none")
+
+
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_the_last_day_is_counted_by_final_verdicts(
+    tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], backend: str
+):
+    """The screen counts a person's verdicts before the station's, and with --verdicts station only those."""
+    station = Station(tmp_path, tiny, url_of(backend))
+    now_us = time.time_ns() // 1000
+    with Store.open(station.url, "cell-1", seam_gap_s=300) as store:
+        verdicts = (Verdict.PASS, Verdict.FAIL, Verdict.REVIEW, Verdict.REVIEW)
+        images = [
+            inspected(f"{n}.png", verdict=verdict, inspected_us=now_us) for n, verdict in enumerate(verdicts)
+        ]
+        ids = store.record(images, in_force(store))
+        store.record_reviews([Review(ids[2], "ann", Verdict.FAIL), Review(ids[3], "ann", Verdict.REVIEW)])
+    assert screen(station)["last 24 h"] == "2 FAIL, 1 PASS, 1 REVIEW (final verdicts)"
+    shown = station.command("status", "--verdicts", "station").stdout
+    assert "1 FAIL, 1 PASS, 2 REVIEW (the station's verdicts)\n" in shown
 
 
 def test_a_polled_folder_is_reported(

@@ -61,7 +61,8 @@ def draw_contact_sheet(
         StationError: the file cannot be written.
     """
     column = {Verdict.PASS: "passed", Verdict.FAIL: "failed", Verdict.REVIEW: "review"}[verdict]
-    images, n = pictures.latest(reports, verdict, limit), reports.total("summary", column)
+    images = pictures.latest(reports, verdict, limit)
+    n = reports.counting("station").total("summary", column)
     words, asked = Words(), reports.source
     period = period_text(reports.period, words)
     if not images:

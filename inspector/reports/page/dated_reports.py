@@ -13,6 +13,7 @@ from inspector.reports.page import html
 from inspector.reports.page.html import Page
 from inspector.reports.page.output import write_page
 from inspector.reports.page.period import Period
+from inspector.reports.query import VERDICTS
 
 INDEX_FILE = "index.html"
 META_NAME = "weldnet-report"
@@ -68,7 +69,8 @@ def _remove(file: Path) -> None:
 
 def read_figures(file: Path) -> dict[str, Any]:
     """The figures in the head of a report; empty ones if the file is no report of this program."""
-    nothing: dict[str, Any] = {"station": None, "part": None, "cards": {}}
+    # Reports of earlier versions counted the station's verdicts, and do not name them.
+    nothing: dict[str, Any] = {"station": None, "part": None, "verdicts": "station", "cards": {}}
     reader = _Head()
     try:
         with file.open(encoding="utf-8") as stream:
@@ -77,7 +79,8 @@ def read_figures(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return nothing
     figures = nothing | content if isinstance(content, dict) else nothing
-    return figures if isinstance(figures["cards"], dict) else nothing
+    is_known = isinstance(figures["cards"], dict) and figures["verdicts"] in VERDICTS
+    return figures if is_known else nothing
 
 
 class _Head(HTMLParser):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from inspector.reports.page.period_reports import PeriodReports, Row, flagging_tests
 from inspector.reports.page.words import NOTHING, Words, printable
+from inspector.reports.query import VERDICTS
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A headline figure: its value, the number it is a share of, and the change since the period before."""
+    """A headline figure: its value, the number it is a share of, and the change since the period before.
+
+    ``other`` is the figure by the verdicts that the page does not count.
+    """
 
     key: str
     value: float | None
@@ -20,22 +26,29 @@ class Card:
     of: str
     was: str
     change: str
+    other: str = ""
 
 
 def cards(reports: PeriodReports, before: PeriodReports | None, words: Words) -> list[Card]:
     """The headline figures, each from the SQL report that the page names in the section of the figure."""
+    [unused] = set(VERDICTS) - {reports.source.verdicts}
+    others = reports.counting(unused)
+
+    def counted(key: str, pair: Callable[[PeriodReports], tuple[int, int]], of: str = "page.of") -> Card:
+        card = _card(words, key, pair(reports), pair(before) if before else None, of)
+        n, of_n = pair(others)
+        value = words.share(n / of_n) if of_n else NOTHING
+        return dataclasses.replace(card, other=words(f"verdicts.{unused}_figure", value=value))
 
     def share(key: str, report: str, column: str, of: str = "page.of", by: str | None = None) -> Card:
-        now, was = _pair(reports, report, column, by), _pair(before, report, column, by) if before else None
-        return _card(words, key, now, was, of)
+        return counted(key, lambda some: _pair(some, report, column, by), of)
 
-    failed, was_failed = _failed_seams(reports), _failed_seams(before) if before else None
     return [
         _count(words, "images", reports, before, "n"),
         share("first_pass", "first_pass_yield", "passed", "page.first_pass_of", "station"),
         share("fail", "summary", "failed"),
         share("review", "summary", "review"),
-        _card(words, "seams", failed, was_failed),
+        counted("seams", _failed_seams),
         _escape(words, reports, before),
         _latency_card(words, reports, before),
         _count(words, "quarantined", reports, before, "quarantined"),
@@ -158,7 +171,7 @@ def attention(reports: PeriodReports, words: Words) -> list[Notice]:
             if row[key]:
                 say("downtime", key, n=words.number(row[key]), station=printable(row["station"]))
     escapes = [row for row in reports.rows("agreement") if row["measure"] == "escape"]
-    if reports.total("summary", "passed") and not any(row["of_n"] for row in escapes):
+    if reports.counting("station").total("summary", "passed") and not any(row["of_n"] for row in escapes):
         say("agreement", "no_sample")
     for row in reports.rows("quarantine"):
         say(

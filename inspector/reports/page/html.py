@@ -58,6 +58,7 @@ def quality_report(
         "until": _moment(period.until),
         "station": source.station,
         "part": source.part,
+        "verdicts": source.verdicts,
         "cards": {card.key: card.text for card in cards},
     }
     html = (
@@ -129,6 +130,7 @@ def _environment(words: Words) -> jinja2.Environment:
         "lang": LANGUAGES[words.language],
         "kind": lambda block: type(block).__name__,
         "is_number": _is_number,
+        "takes": definitions.takes,
     }
     return environment
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -25,6 +26,7 @@ class Source:
     station: str | None = None
     part: str | None = None
     seam_rule: Mapping[str, int] = field(default_factory=lambda: query.SEAM_RULE)
+    verdicts: str = query.DEFAULT_VERDICTS  # that the reports on production count, one of query.VERDICTS
     reference: Period | None = None  # for drift and the limits of the p-chart; None: as in the SQL reports
 
 
@@ -35,6 +37,14 @@ class PeriodReports:
         self.source = source
         self.period = period
         self._known: dict[tuple[str, str | None], Report] = {}
+        self._others: dict[str, PeriodReports] = {}
+
+    def counting(self, verdicts: str) -> PeriodReports:
+        """The reports of the same period that count these verdicts, one of :data:`query.VERDICTS`."""
+        if verdicts == self.source.verdicts:
+            return self
+        source = dataclasses.replace(self.source, verdicts=verdicts)
+        return self._others.setdefault(verdicts, PeriodReports(source, self.period))
 
     def run(self, name: str, by: str | None = None) -> Report:
         """Run a report, or return its rows from before; a report without parts counts all of them.
@@ -55,6 +65,7 @@ class PeriodReports:
                 reference_since=given.since.isoformat() if given and given.since else None,
                 reference_until=given.until.isoformat() if given else None,
                 by=by,
+                verdicts=self.source.verdicts if definitions.takes(name, "verdicts") else None,
                 seam_rule=self.source.seam_rule,
                 zone=self.source.zone,
             )

@@ -92,7 +92,7 @@ def trend(rows: Sequence[Row], by: str, period: float, before: float | None, wor
 def pareto(rows: Sequence[Row], words: Words) -> Plot:
     """Plot the share of each defect with the running sum; at most the first twelve."""
     rows = rows[:12]
-    names = [printable(row["class"]) for row in rows]
+    names = [words.cell("class", row["class"]) for row in rows]
     bars = ", ".join(f"{name} {words.share(row['share'])}" for name, row in zip(names, rows, strict=True))
     alt = words("plot.pareto", n=words.number(rows[0]["of_n"]), bars=bars)
     left = min(1.9, max(map(text_inches, names)) + 0.12)

@@ -5,6 +5,7 @@ All figures come from the reports. This module only adds up counts over stations
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -66,6 +67,7 @@ class Section:
     blocks: Sequence[Block]
     values: dict[str, int] = field(default_factory=dict)  # numbers to fill into its definition
     every_part: bool = False
+    verdicts: str | None = None  # that it counts, one of query.VERDICTS; None: no production report is in it
 
 
 def sections(
@@ -74,7 +76,13 @@ def sections(
     """All sections, in the order of the page."""
     makers = (_summary, _reconcile, _trend, _pareto, _p_chart, _seams, _agreement, _latency, _drift)
     made = [maker(reports, before, words) for maker in (*makers, _downtime, _quarantine)]
-    return [*made, _images(reports, archive, words)]
+    named = [_with_verdicts(section, reports) for section in made]
+    return [*named, _images(reports, archive, words)]
+
+
+def _with_verdicts(section: Section, reports: PeriodReports) -> Section:
+    counts_verdicts = any(definitions.takes(name, "verdicts") for name in section.reports)
+    return dataclasses.replace(section, verdicts=reports.source.verdicts) if counts_verdicts else section
 
 
 def _summary(reports: PeriodReports, before: PeriodReports | None, words: Words) -> Section:
@@ -146,11 +154,9 @@ def _when(row: Row) -> str:
 
 def _seams(reports: PeriodReports, before: PeriodReports | None, words: Words) -> Section:
     rows = reports.rows("seams")
-    failed = sorted((row for row in rows if row["verdict"] == "FAIL"), key=lambda row: -row["bad_n"])
-    columns = ("station", "part", "seam", "pass_no", "bad_n", "n", "where", "bad_from")
-    worst = [
-        row | {"where": (row["from_frame"], row["to_frame"], row["n"])} for row in failed[:_MAX_TABLE_ROWS]
-    ]
+    failed = sorted((row for row in rows if row["verdict"] == "FAIL"), key=lambda row: -(row["bad_n"] or 0))
+    columns = ("station", "part", "seam", "pass_no", "reason", "bad_n", "n", "where", "bad_from")
+    worst = [row | {"where": _stretch(row)} for row in failed[:_MAX_TABLE_ROWS]]
     counts = Counter(row["verdict"] for row in rows)
     by_verdict = [
         {"verdict": v, "n": counts[v], "of_n": len(rows), "share": counts[v] / len(rows)} for v in counts
@@ -162,6 +168,11 @@ def _seams(reports: PeriodReports, before: PeriodReports | None, words: Words) -
         blocks.append(Table("seams", columns, worst, "failed_seams", len(failed) - len(worst)))
     n = words("n.passes", n=words.number(len(rows)))
     return Section("seams", n, ("seams",), blocks if rows else [], dict(reports.source.seam_rule))
+
+
+def _stretch(row: Row) -> tuple[int, int, int] | None:
+    """First and last frame of the bad stretch, and the number of frames; None if only a person failed it."""
+    return (row["from_frame"], row["to_frame"], row["n"]) if row["bad_n"] else None
 
 
 def _by_verdict(row: Row) -> str:
@@ -230,7 +241,8 @@ def _of_all_parts(reports: PeriodReports, section: Section) -> Section:
 
 
 def _images(reports: PeriodReports, archive: LocalArchive, words: Words) -> Section:
-    judged, failed = reports.total("summary", "n"), reports.total("summary", "failed")
+    by_station = reports.counting("station")  # as the images are chosen
+    judged, failed = by_station.total("summary", "n"), by_station.total("summary", "failed")
     galleries = []
     for choice in Choice:
         images = pictures.choose(reports, choice, _IMAGES_PER_CHOICE)
@@ -239,7 +251,8 @@ def _images(reports: PeriodReports, archive: LocalArchive, words: Words) -> Sect
         if images:
             shown = [_picture(image, archive, reports, words) for image in images]
             galleries.append(Gallery(choice.value, chosen, shown))
-    return Section("images", words("n.images", n=words.number(judged)), ("summary",), galleries)
+    n = words("n.images", n=words.number(judged))
+    return Section("images", n, ("summary",), galleries, verdicts="station")
 
 
 def _picture(image: InspectedImage, archive: LocalArchive, reports: PeriodReports, words: Words) -> Picture:
