@@ -13,6 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.errors import UsageError
+from inspector.reports import audit
+from inspector.reports.page.words import Words
 from inspector.reports.query import VERDICTS, Query, Report
 from inspector.spreadsheets.cells import as_cell
 
@@ -35,12 +37,21 @@ def render(report: Report, form: str = "table") -> str:
     raise UsageError(f"there is no format '{form}'; use table, csv or json")
 
 
+def words_of(report: Report) -> str | None:
+    """What the rows prove, in English; None for a report that does not need words."""
+    if report.query.report != "agreement":
+        return None
+    rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
+    return audit.in_words(rows, Words())
+
+
 def _json(report: Report) -> str:
     query = report.query
     content = {
         "report": query.report,
         "period": {"since": query.since, "until": query.until},
         "verdicts": query.counted,
+        "words": words_of(report),
         "columns": report.columns,
         "rows": [dict(zip(report.columns, row, strict=True)) for row in report.rows],
     }
@@ -75,7 +86,9 @@ def _table(report: Report) -> str:
     console = Console(file=io.StringIO(), width=_CONSOLE_COLUMNS, color_system=None)
     with console.capture() as capture:
         console.print(table)
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+    lines = "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
+    words = words_of(report)
+    return lines if words is None else f"{lines}\n\n{words}"
 
 
 def _title(query: Query) -> str:

@@ -40,6 +40,7 @@ from inspector.reports.page.plot_style import BACKGROUND_COLOURS, COLOURS, TEXT_
 from inspector.reports.page.plots import pareto
 from inspector.reports.page.words import INSTANT_COLUMNS, LANGUAGES, Words, printable
 from inspector.reports.query import DEFAULT_VERDICTS, VERDICTS, Query, run
+from inspector.reports.rendering import words_of
 
 NOW = datetime(2026, 4, 4, 6, tzinfo=UTC)
 SINCE, UNTIL = "2026-03-27", "2026-04-04"  # of history 2: the rate shifts on the second of April
@@ -253,6 +254,15 @@ def test_the_headline_has_both_verdicts_and_every_section_names_its_own(history:
     for key in ("reconcile", "agreement", "latency", "drift", "downtime", "quarantine"):
         assert "verdicts" not in heads[key]
     assert page.figures["verdicts"] == verdicts
+
+
+def test_the_agreement_section_says_what_the_audits_prove(history: str, shown: html.Page):
+    """The sentence of the command is in the section, in the page's language."""
+    report = run(history, Query("agreement", since=SINCE, until=UNTIL, zone=BERLIN))
+    [section] = (s for s in parsed(shown.html).iter("section") if s.get("id") == "agreement")
+    assert str(words_of(report)) in [text_of(paragraph) for paragraph in section.iter("p")]
+    [section] = (s for s in parsed(page_of(history, "de").html).iter("section") if s.get("id") == "agreement")
+    assert "audited" not in text_of(section)
 
 
 # --- the page --------------------------------------------------------------------------------------------
