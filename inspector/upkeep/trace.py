@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from inspector import file_names
 from inspector.errors import UsageError
 from inspector.ledger import database
-from inspector.ledger.schema import arrival, audit_sample, model, quarantine, review, settings
+from inspector.ledger.schema import arrival, audit_sample, model, quarantine, review, seam_review, settings
 from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.records import Json, Outcome
@@ -150,6 +150,8 @@ def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: 
         "thresholds": thresholds,
         "settings": content,
         "reviews": [_review(review_row, zone) for review_row in reviews],
+        "final_verdict": _final_verdict(connection, inspection),
+        "seam_reviews": [_review(review_row, zone) for review_row in _seam_reviews(connection, row)],
         "audit_samples": [
             {"drawn": iso(a["drawn_us"], zone), "seed": a["seed"], "population": a["population"]}
             for a in sample
@@ -159,8 +161,24 @@ def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: 
 
 
 def _review(review_row: sa.RowMapping, zone: tzinfo) -> Json:
-    words = {key: review_row[key] for key in ("reviewer", "verdict", "label", "note")}
+    words = {key: review_row[key] for key in ("reviewer", "verdict", "label", "note") if key in review_row}
     return {"at": iso(review_row["reviewed_us"], zone)} | words
+
+
+def _final_verdict(connection: sa.Connection, inspection: int) -> Json:
+    view = sa.table("v_inspection", sa.column("id"), sa.column("final_verdict"))
+    query = sa.select(view.c.final_verdict).where(view.c.id == inspection)
+    return {"verdict": connection.scalar(query)}
+
+
+def _seam_reviews(connection: sa.Connection, row: sa.RowMapping) -> Sequence[sa.RowMapping]:
+    """Return the human verdicts on the pass over a seam that an image belongs to, the oldest first."""
+    if row["part"] is None:
+        return []
+    keys = ("station_id", "part", "seam", "pass_no")
+    same_pass = [inspections.c[key].is_not_distinct_from(row[key]) for key in keys]
+    query = sa.select(seam_review).join(inspections, inspections.c.id == seam_review.c.inspection_id)
+    return connection.execute(query.where(*same_pass).order_by(seam_review.c.id)).mappings().all()
 
 
 def _life_of_quarantined(connection: sa.Connection, folders: Folders, quarantine_row: int) -> Json:

@@ -19,6 +19,7 @@ from inspector.errors import StationError, UsageError
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.network.metadata import read
+from inspector.records import SeamReview, Verdict
 
 
 @pytest.fixture
@@ -101,6 +102,13 @@ def test_a_life_is_whole(
         ("ann", "FAIL", "burn through", "at the\nedge"),
         ("bob", "FAIL", "burn through", None),
     ]
+    assert life["final_verdict"] == {"verdict": "FAIL"}
+    assert life["seam_reviews"] == []
+    with Store.open(station.url, "cell-1", seam_gap_s=300) as store:
+        store.record_reviews([SeamReview(number, "chief", Verdict.PASS, "ground flat")])
+    [again] = trace(copy)
+    [on_seam] = again["seam_reviews"]
+    assert (on_seam["reviewer"], on_seam["verdict"], on_seam["note"]) == ("chief", "PASS", "ground flat")
     [drawn] = life["audit_samples"]
     assert (drawn["seed"], drawn["population"]) == (3, 2)
     assert states(life) == ["is there, its bytes match"] * 2
@@ -207,6 +215,8 @@ def test_people_read_it_as_lines(station: Station) -> None:
         "thresholds",
         "settings",
         "reviews",
+        "final verdict",
+        "seam reviews",
         "audit samples",
         "files",
     ]
