@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
 from inspector.ledger.store import Store
-from inspector.records import Inspected, Review, SeamReview, Verdict
+from inspector.records import Inspected, Outcome, Review, SeamReview, Verdict
 from inspector.reports import definitions
 from inspector.reports.query import Query, run
 from inspector.reports.rendering import render
@@ -81,6 +81,31 @@ def test_the_latest_person_counts(store: Store, url: URL) -> None:
     assert cells(url, "summary", *counts) == [(1, 3, 2)]
     assert cells(url, "first_pass_yield", *counts) == [(1, 3, 2)]
     assert cells(url, "summary", *counts, verdicts="station") == [(1, 2, 3)]
+
+
+def test_a_verdict_on_a_pruned_image_counts(store: Store, url: URL) -> None:
+    """A person may still decide an image whose file is gone, for example from a printed sheet."""
+    [inspection] = store.record(frames("R"), in_force(store))
+    store.record_removals([row.id for row in rows_of(url, "SELECT id FROM arrival")], Outcome.PRUNED)
+    store.record_reviews([Review(inspection, "ann", PASS)])
+    assert cells(url, "summary", "passed", "failed", "review") == [(1, 0, 0)]
+
+
+def test_each_stations_seam_has_its_own_verdict(store: Store, url: URL) -> None:
+    """A person's verdict on a pass is for that station, part, seam and pass, also if a name has no seam."""
+    force, others = in_force(store), [("P", None), ("Q", "S")]
+    ids = store.record(frames("RRRRR"), force)
+    for number, (part, name) in enumerate(others):
+        store.record([inspected(f"other-{number}.png", verdict=REVIEW, part=part, seam=name)], force)
+    with Store.open(url, "cell-2", seam_gap_s=300) as other:
+        other.record(frames("RRRRR"), in_force(other))
+    store.record_reviews([SeamReview(ids[4], "ann", PASS)])
+    expected = [("cell-1", "P", None, "REVIEW"), ("cell-1", "P", "S", "PASS")]
+    expected += [("cell-1", "Q", "S", "REVIEW"), ("cell-2", "P", "S", "REVIEW")]
+    found = cells(url, "seams", "station", "part", "seam", "verdict")
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    view = rows_of(url, "SELECT station, part, seam, final_verdict FROM v_seam")
+    assert sorted(map(tuple, view), key=str) == sorted(expected, key=str)
 
 
 def test_a_seam_whose_frames_a_person_has_passed_passes(store: Store, url: URL) -> None:
