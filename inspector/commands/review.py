@@ -6,7 +6,7 @@ import dataclasses
 import getpass
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -28,7 +28,10 @@ from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.records import Review
+    from inspector.review.selection import Judged
     from inspector.settings import Settings
+
+MAX_NUMBER = 2**63 - 1  # of a row, on either back end
 
 review = typer.Typer(
     no_args_is_help=True, help="List images that wait for a human verdict, and record verdicts."
@@ -74,26 +77,79 @@ def next_(
 @review.command("set")
 def set_(
     config: Config,
-    inspection: Annotated[
-        int, typer.Argument(help="number of the image, from 'review next'", metavar="INSPECTION")
-    ],
     verdict: Annotated[str, typer.Option(help="PASS, FAIL, or REVIEW if you cannot decide")],
+    inspections: Annotated[
+        list[int] | None,
+        typer.Argument(
+            min=1, max=MAX_NUMBER, help="numbers of images, from 'review next'", metavar="[INSPECTION]..."
+        ),
+    ] = None,
+    part: Annotated[str | None, typer.Option(help="every image of this part, instead of numbers")] = None,
+    seam: Annotated[str | None, typer.Option(help="with --part: only this seam")] = None,
+    pass_no: Annotated[int | None, typer.Option("--pass", help="with --part: only this pass")] = None,
+    station: Annotated[str | None, typer.Option(help="with --part: only this station")] = None,
     label: Annotated[str | None, typer.Option(help="the class, if you know it")] = None,
     note: Annotated[str | None, typer.Option(help="free text")] = None,
     reviewer: Reviewer = None,
     new_class: NewClass = False,
 ) -> None:
-    """Record a verdict on one image; the latest verdict counts, earlier ones stay in the history."""
+    """Record one verdict on some images, or on all images of a part, seam or pass: on all, or on none.
+
+    The latest verdict counts; earlier ones stay in the history. An image of an audit sample gets its verdict
+    alone.
+    """
     from inspector.records import Review
     from inspector.review.verdicts import mistakes
 
     settings = load(config)
-    said = Review(inspection, _who(reviewer), verdict_of(verdict), label or None, note or None)
-    for mistake in mistakes(settings.url, [said], new_class=new_class):
+    place = {"seam": seam, "pass_no": pass_no, "station": station}
+    chosen = _chosen(settings, inspections or [], part, place)
+    who, word = _who(reviewer), verdict_of(verdict)
+    numbers = list(dict.fromkeys(inspections or [image.inspection for image in chosen]))
+    said = [Review(number, who, word, label or None, note or None) for number in numbers]
+    for mistake in mistakes(settings.url, said, new_class=new_class):
         if mistake is not None:
             raise UsageError(mistake)
-    added = _write(settings, [said])
-    typer.echo(f"inspection {inspection}: {said.verdict}" + ("" if added else ", unchanged"))
+    added = _write(settings, said)
+    for image in chosen:
+        where = f" ({image.where})" if image.where else ""
+        unchanged = ", unchanged" if len(chosen) == 1 and not added else ""
+        typer.echo(f"inspection {image.inspection}{where}: {word}{unchanged}; {image.said}")
+    if len(chosen) > 1:
+        typer.echo(f"{len(chosen)} images: {added} verdicts added, {len(chosen) - added} unchanged")
+
+
+def _chosen(settings: Settings, numbers: list[int], part: str | None, place: dict[str, Any]) -> list[Judged]:
+    """Return the images that a verdict is for; images of audit samples are decided one by one."""
+    from inspector.review import selection
+
+    if bool(numbers) == (part is not None):
+        raise UsageError("give the numbers of images, or --part, and only one of them")
+    if part is None:
+        if any(value is not None for value in place.values()):
+            raise UsageError("--seam, --pass and --station go with --part, not with numbers of images")
+        chosen = selection.by_number(settings.url, numbers)
+        audited = [image.inspection for image in chosen if image.is_audited]
+        if audited and len(set(numbers)) > 1:
+            raise UsageError(
+                f"inspection {audited[0]} is in an audit sample, whose images get their verdicts one by one: "
+                f"leave it out, and give it a 'review set {audited[0]}' of its own"
+            )
+        return chosen
+    found = selection.by_seam(settings.url, part, **place)
+    if len(found) == 1:
+        return found
+    for image in found:
+        if image.is_audited:
+            typer.echo(
+                f"left out: inspection {image.inspection} is in an audit sample, whose images get their "
+                f"verdicts one by one: 'review set {image.inspection}'",
+                err=True,
+            )
+    chosen = [image for image in found if not image.is_audited]
+    if not chosen:
+        raise UsageError(f"all images of part {part} are in an audit sample; give each its own verdict")
+    return chosen
 
 
 @review.command("import")

@@ -86,8 +86,11 @@ def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) 
         near = difflib.get_close_matches(review.label, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known)) or 'none'}"
         return None if new_class else f"no artifact knows a class {review.label!r}; {hint}"
-    if review.verdict is Verdict.FAIL and known[review.label] == {"accept"}:
+    roles_of_label = known[review.label]
+    if review.verdict is Verdict.FAIL and roles_of_label == {"accept"}:
         return f"FAIL contradicts {review.label!r}, an accepted class"
+    if review.verdict is Verdict.PASS and roles_of_label == {"defect"}:
+        return f"PASS contradicts {review.label!r}, a defect; say FAIL, or leave the label out"
     return None
 
 

@@ -48,8 +48,9 @@ def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], 
     before = rows(url, "SELECT * FROM inspection ORDER BY id")
     weld_inspect("review", "set", 2, "--verdict", "pass", "--reviewer", "Ann O'Hara", "--note", 'so "so"')
     said = ("review", "set", 2, "--verdict", "FAIL", "--label", "burn through", "--reviewer", "bob")
-    assert weld_inspect(*said) == "inspection 2: FAIL\n"
-    assert weld_inspect(*said) == "inspection 2: FAIL, unchanged\n"
+    station = "the station had said FAIL burn through 0.900"
+    assert weld_inspect(*said) == f"inspection 2 (part P1, pass 1): FAIL; {station}, Ann O'Hara PASS\n"
+    assert weld_inspect(*said) == f"inspection 2 (part P1, pass 1): FAIL, unchanged; {station}, bob FAIL\n"
     assert rows(url, "SELECT inspection_id, reviewer, verdict, label, note FROM review ORDER BY id") == [
         (2, "Ann O'Hara", "PASS", None, 'so "so"'),
         (2, "bob", "FAIL", "burn through", None),
@@ -66,6 +67,7 @@ def test_a_verdict_is_added_and_never_changed(weld_inspect: Callable[..., str], 
         ((1, "--verdict", "FAIL", "--label", "burn trough"), "did you mean 'burn through'?"),
         ((1, "--verdict", "FAIL", "--label", "x"), "no artifact knows a class 'x'; there are a \"hole\""),
         ((1, "--verdict", "FAIL", "--label", "good weld"), "FAIL contradicts 'good weld', an accepted class"),
+        ((1, "--verdict", "PASS", "--label", "burn through"), "PASS contradicts 'burn through', a defect"),
         ((1, "--verdict", "PASS", "--reviewer", " "), "the reviewer has no name"),
     ],
 )
@@ -144,12 +146,12 @@ def test_one_wrong_line_and_nothing_is_imported(
     path = tmp_path / "some.csv"
     path.write_text(
         "id,human_verdict,human_label\n1,PASS,good weld\n99,PASS,\n2,OK,\n3,FAIL,good weld\nx,PASS,\n"
-        "1,FAIL,\n4,FAIL,crack,surplus\n5,FAIL,crack\n6,,never mind\n"
+        "1,FAIL,\n4,FAIL,crack,surplus\n5,FAIL,crack\n6,,never mind\n7,PASS,burn through\n"
     )
     station = Station(path.parent, path, url)
     done = CliRunner().invoke(app, ["review", "import", str(path), "--config", str(station.config)])
     assert isinstance(done.exception, UsageError)
-    assert "7 mistakes, so nothing was imported" in str(done.exception)
+    assert "8 mistakes, so nothing was imported" in str(done.exception)
     lines = [line.removeprefix(f"{path}: ") for line in done.stderr.splitlines()]
     assert lines == [
         "line 3: there is no inspection 99",
@@ -159,6 +161,7 @@ def test_one_wrong_line_and_nothing_is_imported(
         "line 7: inspection 1 is in line 2 already",
         "line 8: has more cells than the header",
         "line 9: no artifact knows a class 'crack'; there are a \"hole\"; or two, burn through, good weld",
+        "line 11: PASS contradicts 'burn through', a defect; say FAIL, or leave the label out",
     ]
     assert rows(url, "SELECT * FROM review") == []
 
