@@ -1,4 +1,7 @@
-"""One result for a PLC or a manufacturing execution system; see docs/reference/result-files.md."""
+"""One result for a PLC or a manufacturing execution system; see docs/reference/result-files.md.
+
+A result is about a file that left the drop folder, or about a person's verdict that changed the final one.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from inspector.records import Json, NameParts, Outcome
 from inspector.times import iso
 
 SCHEMA: Final = 2
+REVIEWED: Final = "reviewed"  # the outcome in the result of a person's verdict; no outcome of an arrival
 _FORBIDDEN_ON_WINDOWS = re.compile(r'[<>:"/\\|?*]')  # what Windows refuses in a file name
 _REPORTED_OUTCOMES = (Outcome.INSPECTED, Outcome.DUPLICATE, Outcome.QUARANTINED)
 
@@ -52,10 +56,11 @@ def next_rows(after: int, station: str, limit: int, *, since_us: int | None) -> 
 def content(
     row: sa.RowMapping, station: str, zone: tzinfo, describe: Callable[[str, int], NameParts]
 ) -> Json:
-    """Return the fields of one row of :func:`next_rows`.
+    """Return the fields of one result.
 
     Args:
-        row: the arrival with its inspection or quarantine row.
+        row: of :func:`next_rows`, an arrival with its inspection or quarantine row; or of
+            :func:`inspector.ledger.changes.next_rows`, a verdict of a person.
         station: the settings' station.
         zone: time zone of the times.
         describe: returns camera, part, seam and time by a name and when it was seen, for files
@@ -65,10 +70,11 @@ def content(
         row if row["inspection_id"] is not None else asdict(describe(row["source_name"], row["seen_us"]))
     )
     times = {"camera_time": parts["camera_time_us"], "seen": row["seen_us"], "recorded": row["recorded_us"]}
+    reviewed_us, detail = row.get("reviewed_us"), row["detail"]
     return {
         "schema": SCHEMA,
         "arrival": row["id"],
-        "outcome": row["outcome"],
+        "outcome": row.get("outcome", REVIEWED),
         "station": station,
         "name": row["source_name"],
         "sha256": row["sha256"],
@@ -76,18 +82,26 @@ def content(
         "pass_no": row["pass_no"],
         "verdict": row["verdict"],
         "class": row["label"],
-        "confidence": row["confidence"],
-        "reason": row["reason"],
-        "detail": row["detail"],
+        "confidence": row.get("confidence"),
+        "reason": row.get("reason"),
+        "detail": detail and " ".join(detail.split()),
         **{key: None if us is None else iso(us, zone) for key, us in times.items()},
         "inspection": row["inspection_id"],
-        "quarantine": row["quarantine_id"],
+        "quarantine": row.get("quarantine_id"),
         "path": row["path"],
+        "review": row.get("review"),
+        "reviewer": row.get("reviewer"),
+        "reviewed": None if reviewed_us is None else iso(reviewed_us, zone),
+        "old_verdict": row.get("old_verdict"),
     }
 
 
 def name(row: sa.RowMapping) -> str:
-    """Return the archive's ``<stem>.<first 8 of sha256>`` with the row's number, which makes it unique."""
-    ending = f".{row['id']}.json"
+    """Return the archive's ``<stem>.<first 8 of sha256>`` with the row's number, which makes it unique.
+
+    That is the number of the arrival, or ``review-`` and the number of a person's verdict.
+    """
+    review = row.get("review")
+    ending = f".{row['id']}.json" if review is None else f".review-{review}.json"
     stem = _FORBIDDEN_ON_WINDOWS.sub("_", PurePosixPath(row["path"]).stem)
     return shorten(stem, MAX_NAME_BYTES - len(ending)) + ending

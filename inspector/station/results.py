@@ -5,11 +5,13 @@ So nothing is held in memory, and a folder that is full, absent or hanging costs
 inspection. A result is written under a hidden name, flushed and renamed, and its folder is flushed. Only then
 the position moves on. After a crash or a power cut a few results are written again, under the same names with
 the same content. None is left out or incomplete.
+
+If a person changes the verdict on an image, one more result follows. Other programs add these verdicts, so
+the thread looks for them every few seconds. They have a position of their own.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import logging
@@ -17,7 +19,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from pathlib import Path
 from types import TracebackType
@@ -27,34 +29,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from inspector.errors import StationError
-from inspector.ledger import database
-from inspector.ledger.schema import arrival
-from inspector.ledger.schema import station as stations
+from inspector.ledger import changes, database
 from inspector.records import NameParts
 from inspector.station import result_file
 from inspector.station.events import Events
+from inspector.station.result_position import Position
+from inspector.station.whole_files import flush_names, write_file
 
 log = logging.getLogger("weldnet")
 
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _RESULTS_PER_READ = 100  # then the position is saved: at most so many are written again after a crash
 _RETRY_S = 5.0  # a folder that failed is tried again this often
 _MAX_SILENCE_S = 10.0  # a network folder that has not answered for so long counts as hanging
-_NO_FLUSH_ERRNOS = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # a share that can flush no folder
+_LOOK_S = 5.0  # verdicts of people are looked for this often; it takes one look-up of an index
 _MAX_STOP_S = 5.0  # at the end, for the results that are left; others are written after the next start
-
-
-@dataclass(frozen=True, slots=True)
-class _Position:
-    """Where writing goes on. Before the first result, that is after the rows of the first start."""
-
-    folder: str
-    database: str  # without a password
-    since_us: int  # UTC epoch microseconds; used only while ``after`` is 0; 0 for any time
-    after: int = 0  # the arrival whose result was written last, or the last one before the first start
-    is_mount: bool | None = None  # whether the folder was a mount point then
-    recorded_us: int = 0  # when that arrival was recorded; 0 in a position of an older version
-    opened_us: int = 0  # when the station first opened the ledger; 0 if ``after`` says which ledger it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +93,7 @@ class Results:
         self._busy_since: float | None = None
         stored = self._stored_position()
         self._is_first_start = stored is None
+        self._sent: dict[int, str] = {}  # verdicts of people beyond the position whose results are written
         self._position = stored or self._fresh_position()
         self._engine: sa.Engine | None = None
         self._thread = threading.Thread(target=self._run, name="results", daemon=True)
@@ -133,24 +122,8 @@ class Results:
         """
         if not self._is_first_start:
             return
-        of_station = sa.select(stations.c.id, stations.c.first_opened_us).where(
-            stations.c.name == self._station
-        )
         with database.reading(self._url) as engine, database.transaction(engine) as connection:
-            known = connection.execute(of_station).first()
-            newest = (
-                known
-                and connection.execute(
-                    sa.select(arrival.c.id, arrival.c.recorded_us)
-                    .where(arrival.c.station_id == known.id)
-                    .order_by(arrival.c.id.desc())
-                    .limit(1)
-                ).first()
-            )
-        if newest:
-            position = replace(self._position, after=newest.id, recorded_us=newest.recorded_us)
-        else:
-            position = replace(self._position, since_us=0, opened_us=known.first_opened_us if known else 0)
+            position = self._position.at_first_start(connection, self._station)
         try:
             self._save_position(position)
         except OSError as error:
@@ -170,11 +143,11 @@ class Results:
     # --- the thread -----------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Write results after each commit, and the remaining ones when the end is requested."""
+        """Write results after each commit, verdicts of people now and then, and what is left at the end."""
         if not self._is_first_start:
             self._woken.set()  # for results that the last run left
         while not self._ending.is_set():
-            self._woken.wait()
+            self._woken.wait(_LOOK_S)
             self._woken.clear()
             while not self._catch_up():
                 if self._ending.wait(_RETRY_S):
@@ -218,45 +191,75 @@ class Results:
                 self._write(row)
                 self._busy_since = time.monotonic()
             last, is_mount = some[-1], os.path.ismount(self._folder)
-            _flush_names(self._folder)  # else a power cut could take results behind the position
+            flush_names(self._folder)  # else a power cut could take results behind the position
             self._busy_since = time.monotonic()
             self._save_position(
                 replace(self._position, after=last["id"], recorded_us=last["recorded_us"], is_mount=is_mount)
             )
+        self._write_changed_verdicts(self._engine)
+
+    def _write_changed_verdicts(self, engine: sa.Engine) -> None:
+        """Write a result for each verdict of a person after the position that changed the final verdict.
+
+        While somebody is writing verdicts, a lower number may still appear. The results are written, and the
+        position waits.
+        """
+        newest = self._newest_verdict(engine)
+        at = self._position
+        if newest == (at.reviewed, at.reviewed_us):
+            return
+        with database.transaction(engine) as connection:  # one that begins after the newest verdict was read
+            is_settled = not changes.are_being_written(connection)
+        after = at.reviewed or 0
+        while some := self._read_changes(engine, after):
+            self._busy_since = time.monotonic()
+            self._require_mount()
+            for row in some:
+                if self._sent.get(row["review"]) != row["old_verdict"]:
+                    self._write(row)
+                    self._sent[row["review"]] = row["old_verdict"]
+                self._busy_since = time.monotonic()
+            flush_names(self._folder)
+            after = some[-1]["review"]
+        if is_settled and newest[0]:
+            self._save_position(replace(self._position, reviewed=newest[0], reviewed_us=newest[1]))
+            self._sent = {review: old for review, old in self._sent.items() if review > newest[0]}
+
+    def _newest_verdict(self, engine: sa.Engine) -> tuple[int, int]:
+        """Return number and time of the newest verdict of a person; correct the position before.
+
+        A position of an older version begins behind the verdicts that are there.
+        """
+        with database.transaction(engine) as connection:
+            newest = changes.newest(connection)
+            at = self._position
+            if at.reviewed is None:
+                self._save_position(replace(at, reviewed=newest[0], reviewed_us=newest[1]))
+            elif at.has_lost_verdicts(connection):
+                self._start_again(at.again_for_verdicts(), "an older one", "verdicts of people")
+        return newest
+
+    def _read_changes(self, engine: sa.Engine, after: int) -> list[sa.RowMapping]:
+        at = self._position
+        since_us = 0 if at.reviewed else at.reviewed_us
+        query = changes.next_rows(after, self._station, _RESULTS_PER_READ, since_us=since_us)
+        with database.transaction(engine) as connection:
+            return list(connection.execute(query).mappings())
 
     def _read_next(self, engine: sa.Engine) -> list[sa.RowMapping]:
         with database.transaction(engine) as connection:
-            if self._is_another_ledger(connection):
-                self._start_again()
+            if self._position.is_of_another_ledger(connection, self._station):
+                self._start_again(self._position.again(), "another or an older one", "images")
             at = self._position
             since_us = None if at.after else at.since_us
             query = result_file.next_rows(at.after, self._station, _RESULTS_PER_READ, since_us=since_us)
             return list(connection.execute(query).mappings())
 
-    def _is_another_ledger(self, connection: sa.Connection) -> bool:
-        """Return whether the arrival of the position is not there: the database was replaced or restored.
-
-        Arrivals are never removed. After a restore their numbers are used again, at any moment and without an
-        outage that this thread would notice, so the time is compared as well.
-        """
-        at = self._position
-        if not at.after:
-            first = sa.select(stations.c.first_opened_us).where(stations.c.name == self._station)
-            return at.opened_us not in (0, connection.scalar(first))
-        recorded_us = connection.scalar(sa.select(arrival.c.recorded_us).where(arrival.c.id == at.after))
-        return recorded_us is None or at.recorded_us not in (0, recorded_us)
-
-    def _start_again(self) -> None:
-        """Continue with the rows that were recorded after the last result, with any number.
-
-        If the clock was ahead at the last result, go on from now.
-        """
-        at, now_us = self._position, time.time_ns() // 1000
-        since_us = min(at.recorded_us + 1, now_us) if at.recorded_us else at.since_us or now_us
-        self._save_position(replace(at, after=0, recorded_us=0, opened_us=0, since_us=since_us))
+    def _start_again(self, position: Position, ledger: str, rows: str) -> None:
+        self._save_position(position)
+        self._sent.clear()
         self._events.add(
-            "results_anew",
-            "the database is another or an older one: results follow for images after the last result",
+            "results_anew", f"the database is {ledger}: results follow for {rows} after the last result"
         )
 
     def _require_mount(self) -> None:
@@ -268,34 +271,26 @@ class Results:
     def _write(self, row: sa.RowMapping) -> None:
         fields = result_file.content(row, self._station, self._zone(), self._describe)
         content = json.dumps(fields, ensure_ascii=False, indent=1).encode() + b"\n"
-        _write_file(self._folder / result_file.name(row), content, self._folder / f".{row['id']}.tmp")
+        name = result_file.name(row)
+        write_file(self._folder / name, content, self._folder / f".{name.split('.')[-2]}.tmp")
 
     # --- position and failure -------------------------------------------------------------------------
 
-    def _fresh_position(self) -> _Position:
-        return _Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
+    def _fresh_position(self) -> Position:
+        return Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
 
-    def _stored_position(self) -> _Position | None:
+    def _stored_position(self) -> Position | None:
         """Return the position of the last run; None at the first start, or if the database is another one."""
-        fresh = self._fresh_position()
-        try:
-            stored = _Position(**json.loads(self._position_file.read_text(encoding="utf-8")))
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError, TypeError) as error:
-            log.warning("%s cannot be read, results are written from now on: %s", self._position_file, error)
-            return None
-        if stored.database != fresh.database:
+        fresh, stored = self._fresh_position(), Position.stored(self._position_file)
+        if stored is None or stored.database != fresh.database:
             return None
         if stored.folder != fresh.folder:
             stored = replace(stored, folder=fresh.folder, is_mount=None)
         # If the ledger turns out to be another one, its results are written from this start on.
         return replace(stored, since_us=fresh.since_us) if stored.after else stored
 
-    def _save_position(self, position: _Position) -> None:
-        unfinished = self._position_file.with_name(f"{self._position_file.name}.new")
-        _write_file(self._position_file, json.dumps(asdict(position)).encode(), unfinished)
-        _flush_names(self._position_file.parent)
+    def _save_position(self, position: Position) -> None:
+        position.save(self._position_file)
         self._position = position
 
     def _note_failure(self, error: OSError) -> None:
@@ -309,36 +304,3 @@ class Results:
         if self._failure:
             self._events.add("results_back", f"over after {time.monotonic() - self._failure.since:.1f} s")
             self._failure = None
-
-
-def _write_file(path: Path, content: bytes, unfinished: Path) -> None:
-    """Write a file under another name, flush it, and rename it: it is there whole or not at all.
-
-    The account of the PLC may write to the folder, too. A link that it puts there is removed, not followed.
-    """
-    try:
-        unfinished.unlink(missing_ok=True)  # also what a crash left
-        with os.fdopen(os.open(unfinished, _NEW_FILE, 0o666), "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        unfinished.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-        raise
-
-
-def _flush_names(folder: Path) -> None:
-    """Flush a folder's names to the disk, so that a rename in it survives a power cut."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:  # a folder that this user may write to and not list
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _NO_FLUSH_ERRNOS:
-            raise
-    finally:
-        os.close(descriptor)

@@ -49,7 +49,7 @@ def test_each_outcome_has_a_result(delivery: Delivery) -> None:
     assert list(first) == [
         *("schema", "arrival", "outcome", "station", "name", "sha256", "camera", "part", "seam", "pass_no"),
         *("verdict", "class", "confidence", "reason", "detail", "camera_time", "seen", "recorded"),
-        *("inspection", "quarantine", "path"),
+        *("inspection", "quarantine", "path", "review", "reviewer", "reviewed", "old_verdict"),
     ]
     assert (first["outcome"], first["verdict"]) == ("inspected", "FAIL")
     assert (first["class"], first["confidence"]) == ("burn through", 0.9)

@@ -58,9 +58,9 @@ class Delivery:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """All results of a folder, which holds nothing else, in the order of their rows."""
+    """All results of a folder, which holds nothing else, by arrival, then by a person's verdict."""
     found = [json.loads(file.read_text(encoding="utf-8")) for file in folder.iterdir()]
-    return sorted(found, key=lambda result: int(result["arrival"]))
+    return sorted(found, key=lambda result: (result["arrival"], result["review"] or 0))
 
 
 def now(**others: Any) -> dict[str, Any]:
