@@ -56,6 +56,8 @@ def next_(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """List the images that wait for a verdict; as CSV with empty columns to fill in for 'review import'."""
+    from inspector.reports.page.reasons import explanations
+    from inspector.reports.page.words import Words
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
     from inspector.review.verdicts import ANSWER_COLUMNS
@@ -65,7 +67,14 @@ def next_(
     if why is not None and why not in kinds:
         raise UsageError(f"--why {why!r}: there is {', '.join(kinds)}")
     waiting = run(settings.url, Query("review_queue", station=station, part=part, zone=settings.zone))
-    shown = dataclasses.replace(waiting, rows=[row for row in waiting.rows if why in (None, row[0])][:limit])
+    rows = [row for row in waiting.rows if why in (None, row[0])][:limit]
+    number, after = waiting.columns.index("id"), waiting.columns.index("reason") + 1
+    because = explanations(settings.url, [row[number] for row in rows], Words())
+    shown = dataclasses.replace(
+        waiting,
+        columns=(*waiting.columns[:after], "explanation", *waiting.columns[after:]),
+        rows=[(*row[:after], because.get(row[number]), *row[after:]) for row in rows],
+    )
     if form is Format.CSV:
         blank = ("", "", "", "")
         shown = dataclasses.replace(

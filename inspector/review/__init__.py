@@ -1,6 +1,6 @@
 """Human verdicts.
 
-``verdicts`` checks them, reads them from CSV files, and draws audit samples. ``export`` copies reviewed
-images into a training set. Nothing is imported here, so that a command's ``--help`` does not wait for
-SQLAlchemy.
+``verdicts`` checks them, reads them from CSV files, and draws audit samples. ``selection`` finds the images
+that a verdict is for. ``export`` copies reviewed images into a training set. Nothing is imported here, so
+that a command's ``--help`` does not wait for SQLAlchemy.
 """

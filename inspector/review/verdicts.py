@@ -25,9 +25,10 @@ from inspector.spreadsheets import tables
 from inspector.spreadsheets.cells import from_cell
 
 ANSWER_COLUMNS = ("human_verdict", "human_label", "reviewer", "note")  # a person fills these in
-# The columns of the report review_queue, so that its rows can be filled in and imported.
+# The columns of 'review next', so that its rows can be filled in and imported.
 _QUEUE_COLUMNS = (
-    "why waiting station source_name part seam inspected verdict label confidence reason archive_path"
+    "why waiting station source_name part seam inspected verdict label confidence reason explanation "
+    "archive_path"
 )
 
 

@@ -11,9 +11,9 @@ Read ``daemon`` first: it is the story of an image. In its order:
 - ``archive`` moves the files after the commit (``renames``).
 
 Beside that: ``rules`` holds all that a ``reload`` may change. ``outages`` waits while the database or the
-disk is away. ``events`` collects what happens for the log and the ledger. ``results`` writes each result as a
-file (``result_file``) for a PLC. ``service`` talks to systemd. ``composition`` builds a daemon from the
-settings.
+disk is away. ``events`` collects what happens for the log and the ledger. ``results`` writes each result and
+each changed verdict as a file (``result_file``) for a PLC, and keeps how far it has got
+(``result_position``). ``service`` talks to systemd. ``composition`` builds a daemon from the settings.
 
 Import the modules: loading all of them loads torch.
 """

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import os
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,33 @@ def test_a_contact_sheet_shows_the_latest_of_a_verdict(shop: Shop, tmp_path: Pat
         "6.png",
         "7.png",
     ]
+
+
+def test_a_contact_sheet_shows_the_plain_frame_beside_the_heat_map(shop: Shop, tmp_path: Path):
+    """The frame of a FAIL is grey as it was taken, and coloured beside that; a PASS has its frame alone."""
+    shop.put("a.png", verdict=Verdict.FAIL)
+    shop.put("b.png")
+    out = tmp_path / "sheet.png"
+    for verdict, is_beside in (("FAIL", True), ("PASS", False)):
+        assert run(shop, "report", "contact", "--verdict", verdict, "--out", out)[0] == 0
+        with Image.open(out) as sheet:
+            coloured = np.ptp(np.asarray(sheet.convert("RGB")).astype(int), axis=2) > 30
+        assert coloured[60:320, 20:270].mean() < 0.01
+        assert (coloured[60:320, 285:530].mean() > 0.5) == is_beside
+
+
+def test_the_report_enlarges_an_image_without_a_script(shop: Shop, tmp_path: Path):
+    """Each image is the label of a checkbox, whose style fills the window with it; captions name the weld."""
+    shop.put("a.png", verdict=Verdict.REVIEW, part="P-7", seam="3")
+    out = tmp_path / "report.html"
+    assert run(shop, "report", "html", "--out", out)[0] == 0
+    page = out.read_text(encoding="utf-8")
+    zoom = r'<label class="zoom"><input type="checkbox" aria-label="enlarge inspection 1"><img src="data:'
+    assert len(re.findall(zoom, page)) == 2  # among the least certain and the most novel
+    assert ".zoom input:checked + img { position: fixed; inset: 0;" in page
+    assert "inspection 1 · part P-7 · seam 3 · pass 1" in page
+    assert "uncertain: no class reaches its threshold" in page
+    assert "<script" not in page
 
 
 def test_one_image_is_shown_with_its_probabilities(shop: Shop, tmp_path: Path):

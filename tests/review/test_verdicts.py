@@ -110,6 +110,16 @@ def test_next_shows_what_waits(weld_inspect: Callable[..., str]) -> None:
         waiting("--why", "new")
 
 
+def test_next_explains_why_an_image_waits(weld_inspect: Callable[..., str]) -> None:
+    """A REVIEW comes with its reason in words; a FAIL, which has none, with an empty cell."""
+    content = json.loads(weld_inspect("review", "next", "--format", "json"))
+    said = {(row["verdict"], row["reason"], row["explanation"]) for row in content["rows"]}
+    assert said == {
+        ("REVIEW", "uncertain", "uncertain: no class reaches its threshold"),
+        ("FAIL", None, None),
+    }
+
+
 def test_the_list_of_waiting_images_comes_back_filled_in(
     weld_inspect: Callable[..., str], url: URL, tmp_path: Path
 ) -> None:

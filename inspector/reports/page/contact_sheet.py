@@ -1,15 +1,17 @@
-"""PNG files for people: a contact sheet of many images, and one image with its heat map and probabilities."""
+"""PNG files for people: a contact sheet of many images, and one image with its heat map and thresholds."""
 
 from __future__ import annotations
 
+import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import tzinfo
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from PIL import Image
@@ -22,14 +24,16 @@ from inspector.reports.page.output import replace_file
 from inspector.reports.page.period_reports import PeriodReports
 from inspector.reports.page.pictures import InspectedImage, LocalArchive, NotShown
 from inspector.reports.page.plot_style import COLOURS
+from inspector.reports.page.reasons import Thresholds
 from inspector.reports.page.words import Words, instant, printable
 from inspector.times import iso
 
 _DPI = 100
-_IMAGES_PER_ROW, _IMAGE_PIXELS = 6, 190  # the longer side of an image: six fit the width of A4
-_MIN_COLUMN_PIXELS = 130  # for the words below an image
-_CAPTION_PIXELS = 46  # three lines below an image
-_ONE_IMAGE_PIXELS = 460  # the longer side of the image that is shown alone
+_IMAGES_PER_ROW, _IMAGE_PIXELS = 6, 290  # the longer side of an image; one with its heat map takes two places
+_LINE_PIXELS, _CHARACTER_PIXELS = 11, 6  # of the words below an image
+_ONE_IMAGE_PIXELS = (
+    700  # the longer side of the image that is shown alone: with its heat map it fits a screen
+)
 # Fonts with Chinese, Japanese and Korean characters, which matplotlib's own font lacks; the first one that is
 # installed is used.
 _EAST_ASIAN_FONTS = (
@@ -69,26 +73,28 @@ def draw_contact_sheet(
         raise UsageError(f"no data: no image with verdict {verdict} in the period {period}")
     where = [asked.station or words("page.all_stations"), *([asked.part] if asked.part else [])]
     title = printable(f"{verdict}: {len(images)} of {words.number(n)} · {' · '.join(where)} · {period}")
-    tiles = [_with_heat(image, archive) for image in images]
-    width = max([_MIN_COLUMN_PIXELS, *(tile.width for tile in tiles if not isinstance(tile, str))]) + 14
-    height = _IMAGE_PIXELS + _CAPTION_PIXELS
-    rows = -(-len(images) // _IMAGES_PER_ROW)
-    with _drawing(_IMAGES_PER_ROW * width + 20, rows * height + 50) as figure:
+    tiles = [_beside_heat(image, archive) for image in images]
+    per_row = _IMAGES_PER_ROW if all(image.heat is None for image in images) else _IMAGES_PER_ROW // 2
+    width = 14 + max([_IMAGE_PIXELS, *(tile.width for tile in tiles if not isinstance(tile, str))])
+    captions = [_wrapped(_caption(image, asked.zone, words), width) for image in images]
+    below = 14 + _LINE_PIXELS * max(map(len, captions))
+    height = _IMAGE_PIXELS + below
+    rows = -(-len(images) // per_row)
+    with _drawing(per_row * width + 20, rows * height + 50) as figure:
         top = rows * height + 5
         _text(figure, 17, top + 17, title, size=11)
-        for place, (image, tile) in enumerate(zip(images, tiles, strict=True)):
-            left = 17 + place % _IMAGES_PER_ROW * width
-            bottom = top - (place // _IMAGES_PER_ROW + 1) * height + _CAPTION_PIXELS
+        for place, (tile, (first, *others)) in enumerate(zip(tiles, captions, strict=True)):
+            left = 17 + place % per_row * width
+            bottom = top - (place // per_row + 1) * height + below
             _image(figure, tile, left, bottom)
-            first, *others = (_cut(line, width // 6) for line in _caption(image, asked.zone))
             _text(figure, left, bottom - 13, first, size=6.5, bold=True)
-            _text(figure, left, bottom - 38, "\n".join(others), size=6.5)
+            _text(figure, left, bottom - 16 - _LINE_PIXELS * len(others), "\n".join(others), size=6.5)
         replace_file(out, lambda file: figure.savefig(file, format="png", dpi=_DPI))
     return len(images)
 
 
 def draw_inspection(image: InspectedImage, archive: LocalArchive, zone: tzinfo, out: Path) -> None:
-    """Draw one image with its heat map beside it and the probability of each class below.
+    """Draw one image with its heat map beside it, and below the probability of each class with its threshold.
 
     Args:
         image: the inspection.
@@ -111,47 +117,77 @@ def draw_inspection(image: InspectedImage, archive: LocalArchive, zone: tzinfo, 
         }[frame]
         raise UsageError(f"inspection {image.inspection}: {printable(reason)}")
     pair = pictures.side_by_side(frame, image.heat, _ONE_IMAGE_PIXELS)
-    classes = sorted(image.probabilities.items(), key=lambda item: -item[1])
-    width, below = max(pair.width, 620) + 40, 19 * len(classes)
-    height = pair.height + below + 120
+    words = Words()
+    first, *others = _caption(image, zone, words)
+    shares = sorted(image.probabilities.items(), key=lambda item: -item[1])
+    width, below = max(pair.width, 620) + 40, 19 * len(shares)
+    lines = _wrapped([*others, printable(image.source_name)], width)
+    height = pair.height + below + 16 * len(lines) + 90
     with _drawing(width, height) as figure:
-        first, *others = _caption(image, zone)
         _text(figure, 20, height - 30, first, size=12, bold=True)
-        details = _cut(" · ".join([*others, printable(image.source_name)]), width // 6)
-        _text(figure, 20, height - 50, details, size=8)
-        _image(figure, pair, 20, height - 65 - pair.height)
-        axes = figure.add_axes((190 / width, 30 / height, 1 - 260 / width, below / height))
-        axes.spines[:].set_visible(False)
-        axes.tick_params(length=0)
-        shares = [share for _, share in classes]
-        axes.barh(range(len(classes)), shares, color=COLOURS["fill"], height=0.7)
-        axes.set_yticks(range(len(classes)), [_cut(printable(name), 26) for name, _ in classes])
-        axes.set_xticks([])
-        for place, share in enumerate(shares):
-            axes.text(share + 0.01, place, f"{share:.3f}", va="center")
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1)
-        if image.novelty > 0:  # 0: the artifact has no novelty
-            _text(figure, 190, 12, f"novelty {image.novelty:.3f}", size=8)
+        for number, line in enumerate(lines):
+            _text(figure, 20, height - 50 - 16 * number, line, size=8)
+        _image(figure, pair, 20, below + 42)
+        axes = figure.add_axes((190 / width, 30 / height, 1 - 380 / width, below / height))
+        _bars(axes, shares, image.thresholds)
+        if note := _note(image, words):
+            _text(figure, 190, 12, note, size=8)
         replace_file(out, lambda file: figure.savefig(file, format="png", dpi=_DPI))
 
 
-def _caption(image: InspectedImage, zone: tzinfo) -> list[str]:
-    place = [word for word in (image.station, image.part, image.seam) if word is not None]
+def _bars(axes: Axes, shares: Sequence[tuple[str, float]], thresholds: Thresholds) -> None:
+    """Draw the probability of each class as a bar, with a line at its threshold."""
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.barh(range(len(shares)), [share for _, share in shares], color=COLOURS["fill"], height=0.7)
+    axes.set_yticks(range(len(shares)), [_cut(printable(name), 26) for name, _ in shares])
+    axes.set_xticks([])
+    for place, (name, share) in enumerate(shares):
+        text, threshold = f"{share:.3f}", thresholds.of_class.get(name)
+        if threshold is not None:
+            text += f", threshold {threshold:.3f}"
+            axes.vlines(threshold, place - 0.45, place + 0.45, color=COLOURS["ink"], linewidth=1.5)
+        axes.text(1.02, place, text, va="center", clip_on=False)
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+
+
+def _note(image: InspectedImage, words: Words) -> str:
+    """The numbers that belong to no class: the novelty, and the sum of several accepted classes."""
+    limits, parts = image.thresholds, []
+    accepted = [name for name in image.probabilities if name in limits.accepted]
+    if len(accepted) > 1:
+        together = sum(image.probabilities[name] for name in accepted)
+        parts.append(f"accepted classes together {together:.3f}; their threshold is for this sum")
+    if image.novelty > 0:  # 0: the artifact has no novelty
+        limit = "" if limits.novelty is None else f", limit {limits.novelty:.3f}"
+        parts.append(f"{words('picture.novelty')} {image.novelty:.3f}{limit}")
+    return " · ".join(parts)
+
+
+def _caption(image: InspectedImage, zone: tzinfo, words: Words) -> list[str]:
+    """The verdict; the reason of a REVIEW; inspection, part, seam and pass; station and time."""
     at = instant(iso(image.inspected_us, zone) or "")
+    explanation = image.explanation(words)
     return [
         f"{image.verdict} {printable(image.label)} {image.confidence:.3f}",
-        f"{image.inspection} · {at}",
-        printable(" · ".join(place)),
+        *([explanation] if explanation else []),
+        " · ".join(image.place(words)),
+        printable(f"{image.station} · {at}"),
     ]
 
 
-def _with_heat(image: InspectedImage, archive: LocalArchive) -> Image.Image | str:
-    """The image with its heat map, or the reason why it cannot be shown."""
+def _wrapped(lines: Sequence[str], width: float) -> list[str]:
+    """Lines that fit a width in pixels."""
+    return [part for line in lines for part in textwrap.wrap(line, int(width) // _CHARACTER_PIXELS)]
+
+
+def _beside_heat(image: InspectedImage, archive: LocalArchive) -> Image.Image | str:
+    """The image and beside it its heat map, or the reason why it cannot be shown."""
     frame = pictures.pixels(image, archive)
     if isinstance(frame, NotShown):
         return Words()(f"picture.{frame}", station=image.station)
-    return pictures.with_heat(frame, image.heat, _IMAGE_PIXELS)
+    return pictures.side_by_side(frame, image.heat, _IMAGE_PIXELS)
 
 
 @contextmanager

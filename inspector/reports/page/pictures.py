@@ -23,6 +23,8 @@ from inspector.imaging.source import read_source
 from inspector.ledger import database, schema
 from inspector.records import Verdict
 from inspector.reports.page.period_reports import PeriodReports
+from inspector.reports.page.reasons import Thresholds, explained
+from inspector.reports.page.words import Words, printable
 from inspector.times import instants
 
 # Frames of one weld are next to each other in the list, and one of them is shown.
@@ -64,15 +66,33 @@ class InspectedImage:
     sha256: str
     part: str | None
     seam: str | None
+    pass_no: int | None
     verdict: str
     label: str
     confidence: float
+    reason: str | None  # of a REVIEW
     novelty: float
     probabilities: dict[str, float]
     inspected_us: int
     heat: NDArray[np.uint8] | None
     archive_path: str
     bit_depth: int
+    thresholds: Thresholds
+
+    def place(self, words: Words) -> list[str]:
+        """Inspection, part, seam and pass, each with its word; without a part only the inspection."""
+        given = {"inspection": self.inspection, "part": self.part, "seam": self.seam, "pass": self.pass_no}
+        return [
+            printable(words(f"picture.{name}", value=value))
+            for name, value in given.items()
+            if value is not None
+        ]
+
+    def explanation(self, words: Words) -> str | None:
+        """Why the image is REVIEW, in words; None if it is not, or if its row does not say."""
+        if self.reason is None:
+            return None
+        return explained(self.reason, self.novelty, self.thresholds, words)
 
 
 def choose(reports: PeriodReports, choice: Choice, count: int) -> list[InspectedImage]:
@@ -132,9 +152,15 @@ def _within(reports: PeriodReports) -> sa.Select[Any]:
 def _images_of(connection: sa.Connection, ids: Sequence[int]) -> list[InspectedImage]:
     table = schema.inspection
     query = (
-        sa.select(table, schema.station.c.name.label("station"), schema.model.c.metadata)
+        sa.select(
+            table,
+            schema.station.c.name.label("station"),
+            schema.model.c.metadata,
+            schema.settings.c.content.label("in_force"),
+        )
         .join(schema.station, schema.station.c.id == table.c.station_id)
         .join(schema.model, schema.model.c.id == table.c.model_id)
+        .join(schema.settings, schema.settings.c.id == table.c.settings_id)
         .where(table.c.id.in_(ids))
     )
     by_id = {row.id: _image_of(row) for row in connection.execute(query)}
@@ -145,11 +171,16 @@ def _image_of(row: Any) -> InspectedImage:
     heat = None
     if row.heat is not None:
         heat = np.frombuffer(row.heat, np.uint8).reshape(row.heat_height, row.heat_width)
-    columns = ("station", "source_name", "sha256", "part", "seam", "verdict", "label", "confidence")
-    more = ("novelty", "probabilities", "inspected_us", "archive_path")
-    depth = row.metadata.get("bit_depth", 8)
+    columns = ("station", "source_name", "sha256", "part", "seam", "pass_no", "verdict", "label")
+    more = ("confidence", "reason", "novelty", "probabilities", "inspected_us", "archive_path")
     values = {name: getattr(row, name) for name in (*columns, *more)}
-    return InspectedImage(**values, inspection=row.id, heat=heat, bit_depth=depth)
+    return InspectedImage(
+        **values,
+        inspection=row.id,
+        heat=heat,
+        bit_depth=row.metadata.get("bit_depth", 8),
+        thresholds=Thresholds.of(row.in_force, row.metadata),
+    )
 
 
 # --- pixels ----------------------------------------------------------------------------------------------

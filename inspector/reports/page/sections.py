@@ -20,7 +20,7 @@ from inspector.times import iso
 
 _MAX_TABLE_ROWS = 12  # the command that prints the rest is named below the table
 _IMAGES_PER_CHOICE = 8
-_IMAGE_PIXELS = 220  # the longer side of an image
+_IMAGE_PIXELS = 480  # the longer side of an image: enlarged, it and its heat map fill a screen's width
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Table:
 class Picture:
     """An image with its captions; without ``data``, ``missing`` gives the reason."""
 
+    inspection: int
     alt: str
     lines: Sequence[str]
     data: str | None
@@ -262,21 +263,23 @@ def _picture(image: InspectedImage, archive: LocalArchive, reports: PeriodReport
     confidence = words.number(image.confidence, 3)
     what = {"verdict": image.verdict, "label": printable(image.label), "confidence": confidence}
     alt = words("picture.alt", inspection=image.inspection, station=printable(image.station), **what)
-    place = [word for word in (image.part, image.seam) if word is not None]
     lines = [
         f"{image.verdict} {printable(image.label)} {confidence}",
-        " · ".join(map(printable, [image.station, *place])),
-        words.cell("first", iso(image.inspected_us, reports.source.zone)),
+        *([explanation] if (explanation := image.explanation(words)) else []),
+        " · ".join(image.place(words)),
+        f"{printable(image.station)} · {words.cell('first', iso(image.inspected_us, reports.source.zone))}",
         printable(image.source_name),
     ]
-    if image.novelty > 0:  # 0: the artifact has no novelty
-        lines.insert(1, f"{words('picture.novelty')} {words.number(image.novelty, 3)}")
+    if image.novelty > 0 and image.reason != "novel":  # 0: the artifact has no novelty
+        lines.append(f"{words('picture.novelty')} {words.number(image.novelty, 3)}")
     if isinstance(frame, NotShown):
-        return Picture(alt, lines, None, words(f"picture.{frame}", **_station_of(frame, image)))
+        return Picture(
+            image.inspection, alt, lines, None, words(f"picture.{frame}", **_station_of(frame, image))
+        )
     data = pictures.data_uri(pictures.side_by_side(frame, image.heat, _IMAGE_PIXELS))
     if image.heat is None:
-        return Picture(alt, lines, data, words("picture.no_heat"))
-    return Picture(words("picture.with_heat", alt=alt), lines, data, None)
+        return Picture(image.inspection, alt, lines, data, words("picture.no_heat"))
+    return Picture(image.inspection, words("picture.with_heat", alt=alt), lines, data, None)
 
 
 def _station_of(reason: NotShown, image: InspectedImage) -> dict[str, str]:
