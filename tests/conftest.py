@@ -45,6 +45,7 @@ _SLOW_FILES = [
     "reports/test_production",
     "reports/test_query",
     "review/test_many_images",
+    "review/test_one_by_one",
     "review/test_samples",
     "review/test_verdicts",
     "station/test_daemon",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from enum import StrEnum
 from pathlib import Path
@@ -26,6 +27,9 @@ Since = Annotated[
 Until = Annotated[str | None, typer.Option(help="end of the period, exclusive")]
 Station = Annotated[str | None, typer.Option(help="only this station")]
 Part = Annotated[str | None, typer.Option(help="only this part")]
+Reviewer = Annotated[
+    str | None, typer.Option(help="who looked at the image; default: the user of this computer")
+]
 
 
 class Format(StrEnum):
@@ -98,6 +102,21 @@ def verdict_of(text: str) -> Verdict:
     if text.upper() not in Verdict.__members__:
         raise UsageError(f"--verdict {text!r} is not a verdict; use PASS, FAIL or REVIEW")
     return Verdict(text.upper())
+
+
+def who(reviewer: str | None) -> str:
+    """The name of the person who gives a verdict.
+
+    Raises:
+        UsageError: the name is empty, or the user of this computer has none.
+    """
+    try:
+        name = getpass.getuser() if reviewer is None else reviewer.strip()
+    except (KeyError, OSError):  # the user has no name, as in some containers
+        raise UsageError("the reviewer is unknown; name one with --reviewer") from None
+    if not name:
+        raise UsageError("the reviewer has no name; give one with --reviewer")
+    return name
 
 
 def print_figures(figures: dict[str, Any], as_json: bool) -> None:

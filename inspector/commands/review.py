@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +15,7 @@ from inspector.commands.options import (
     Format,
     FormatOption,
     Part,
+    Reviewer,
     Since,
     Station,
     Until,
@@ -23,7 +23,9 @@ from inspector.commands.options import (
     open_ledger,
     print_figures,
     verdict_of,
+    who,
 )
+from inspector.commands.review_queue import Why, go_through_queue, require_kind
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -33,13 +35,9 @@ if TYPE_CHECKING:
 
 MAX_NUMBER = 2**63 - 1  # of a row, on either back end
 
-review = typer.Typer(
-    no_args_is_help=True, help="List images that wait for a human verdict, and record verdicts."
-)
+review = typer.Typer()
+review.callback(invoke_without_command=True)(go_through_queue)
 
-Reviewer = Annotated[
-    str | None, typer.Option(help="who looked at the image; default: the user of this computer")
-]
 NewClass = Annotated[bool, typer.Option("--new-class", help="allow a class that no artifact has yet")]
 
 
@@ -47,10 +45,7 @@ NewClass = Annotated[bool, typer.Option("--new-class", help="allow a class that 
 def next_(
     config: Config,
     limit: Annotated[int, typer.Option(min=1, max=800, help="the largest number of images")] = 10,
-    why: Annotated[
-        str | None,
-        typer.Option(help="only images that wait for this reason: review, audit, fail or undecided"),
-    ] = None,
+    why: Why = None,
     station: Station = None,
     part: Part = None,
     form: FormatOption = Format.TABLE,
@@ -62,10 +57,7 @@ def next_(
     from inspector.reports.rendering import render
     from inspector.review.verdicts import ANSWER_COLUMNS
 
-    settings = load(config)
-    kinds = ("review", "audit", "fail", "undecided")
-    if why is not None and why not in kinds:
-        raise UsageError(f"--why {why!r}: there is {', '.join(kinds)}")
+    settings, why = load(config), require_kind(why)
     waiting = run(settings.url, Query("review_queue", station=station, part=part, zone=settings.zone))
     rows = [row for row in waiting.rows if why in (None, row[0])][:limit]
     number, after = waiting.columns.index("id"), waiting.columns.index("reason") + 1
@@ -113,9 +105,9 @@ def set_(
     settings = load(config)
     place = {"seam": seam, "pass_no": pass_no, "station": station}
     chosen = _chosen(settings, inspections or [], part, place)
-    who, word = _who(reviewer), verdict_of(verdict)
+    person, word = who(reviewer), verdict_of(verdict)
     numbers = list(dict.fromkeys(inspections or [image.inspection for image in chosen]))
-    said = [Review(number, who, word, label or None, note or None) for number in numbers]
+    said = [Review(number, person, word, label or None, note or None) for number in numbers]
     for mistake in mistakes(settings.url, said, new_class=new_class):
         if mistake is not None:
             raise UsageError(mistake)
@@ -175,7 +167,7 @@ def import_(
     from inspector.review.verdicts import mistakes, read_csv
 
     settings = load(config)
-    read = read_csv(table, _who(reviewer))
+    read = read_csv(table, who(reviewer))
     wrong = {line: said for line, said in read if isinstance(said, str)}
     said = {line: said for line, said in read if not isinstance(said, str)}
     found = mistakes(settings.url, list(said.values()), new_class=new_class)
@@ -244,13 +236,6 @@ def export(
     for line in figures.pop("details"):
         typer.echo(f"left out: {line}", err=True)
     print_figures(figures, as_json)
-
-
-def _who(reviewer: str | None) -> str:
-    try:
-        return getpass.getuser() if reviewer is None else reviewer.strip()
-    except (KeyError, OSError):  # the user has no name, as in some containers
-        raise UsageError("the reviewer is unknown; name one with --reviewer") from None
 
 
 def _write(settings: Settings, reviews: list[Review]) -> int:

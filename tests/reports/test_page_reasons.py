@@ -91,7 +91,8 @@ def test_a_reason_without_words_and_rows_of_older_versions_are_shown_as_they_are
 def test_thresholds_belong_to_classes() -> None:
     """A defect has its own threshold, and each accepted class that of their sum."""
     assert image().thresholds.of_class == {"good": 0.9, "fair": 0.9, "pore": 0.6}
-    assert image().thresholds.accepted == {"good", "fair"}
+    assert image().thresholds.accepted == ("good", "fair")
+    assert image().thresholds.defects == ("pore",)
 
 
 def drawn(tmp_path: Path, shown: InspectedImage) -> Any:

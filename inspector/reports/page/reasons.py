@@ -22,7 +22,8 @@ class Thresholds:
     """The thresholds in force when an image was judged; empty and None if its settings do not hold them."""
 
     of_class: Mapping[str, float] = field(default_factory=dict)  # accepted classes have that of their sum
-    accepted: frozenset[str] = frozenset()
+    accepted: tuple[str, ...] = ()  # in the artifact's order
+    defects: tuple[str, ...] = ()
     novelty: float | None = None
 
     @classmethod
@@ -30,10 +31,12 @@ class Thresholds:
         """Return the thresholds in a ``settings`` row, for the classes of an artifact's metadata."""
         given = settings.get("thresholds") or {}
         classes = [known for known in metadata.get("classes", []) if isinstance(known, dict)]
-        accepted = frozenset(known["name"] for known in classes if known.get("role") == "accept")
-        accept = given.get("accept")
-        of_accepted = {} if accept is None else dict.fromkeys(accepted, accept)
-        return cls(of_accepted | given.get("defects", {}), accepted, given.get("novelty"))
+        accepted, defects = (
+            tuple(known["name"] for known in classes if known.get("role") == role)
+            for role in ("accept", "defect")
+        )
+        of_accepted = {} if given.get("accept") is None else dict.fromkeys(accepted, given["accept"])
+        return cls(of_accepted | given.get("defects", {}), accepted, defects, given.get("novelty"))
 
 
 def explained(reason: str, novelty: float, thresholds: Thresholds, words: Words) -> str:
