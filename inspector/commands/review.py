@@ -87,7 +87,9 @@ def set_(
     ] = None,
     part: Annotated[str | None, typer.Option(help="every image of this part, instead of numbers")] = None,
     seam: Annotated[str | None, typer.Option(help="with --part: only this seam")] = None,
-    pass_no: Annotated[int | None, typer.Option("--pass", help="with --part: only this pass")] = None,
+    pass_no: Annotated[
+        int | None, typer.Option("--pass", min=1, max=2**31 - 1, help="with --part: only this pass")
+    ] = None,
     station: Annotated[str | None, typer.Option(help="with --part: only this station")] = None,
     label: Annotated[str | None, typer.Option(help="the class, if you know it")] = None,
     note: Annotated[str | None, typer.Option(help="free text")] = None,
@@ -117,7 +119,7 @@ def set_(
         unchanged = ", unchanged" if len(chosen) == 1 and not added else ""
         typer.echo(f"inspection {image.inspection}{where}: {word}{unchanged}; {image.said}")
     if len(chosen) > 1:
-        typer.echo(f"{len(chosen)} images: {added} verdicts added, {len(chosen) - added} unchanged")
+        typer.echo(f"{len(chosen)} images: {added} new, {len(chosen) - added} unchanged")
 
 
 def _chosen(settings: Settings, numbers: list[int], part: str | None, place: dict[str, Any]) -> list[Judged]:

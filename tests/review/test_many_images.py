@@ -16,7 +16,7 @@ from verdict_samples import force, rows
 from inspector.commands.cli import app
 from inspector.errors import StationError, UsageError
 from inspector.ledger.store import Store
-from inspector.records import Verdict
+from inspector.records import Outcome, Verdict
 
 Run = Callable[..., str]
 SAID = "SELECT inspection_id, verdict, label FROM review ORDER BY id"
@@ -62,10 +62,10 @@ def test_numbers_get_one_verdict_and_the_stations_words_are_shown(review_set: Ru
         "inspection 3 (part P1, seam 2, pass 1): PASS; "
         "the station had said REVIEW good weld 0.500 (uncertain)",
         "inspection 4 (part P2, seam 1, pass 1): PASS; the station had said PASS good weld 0.500, ann REVIEW",
-        "2 images: 2 verdicts added, 0 unchanged",
+        "2 images: 2 new, 0 unchanged",
     ]
     assert rows(url, SAID)[1:] == [(3, "PASS", None), (4, "PASS", None)]
-    assert review_set(3, 4, "--verdict", "PASS").endswith("2 images: 0 verdicts added, 2 unchanged\n")
+    assert review_set(3, 4, "--verdict", "PASS").endswith("2 images: 0 new, 2 unchanged\n")
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,16 @@ def test_a_frame_that_arrives_after_the_verdict_keeps_the_stations(
     )
     [number] = store.record([late], force(store))
     assert rows(url, SAID) == [(4, "PASS", None)]
-    assert review_set("--part", "P2", "--verdict", "PASS").endswith(
-        "2 images: 1 verdicts added, 1 unchanged\n"
-    )
+    assert review_set("--part", "P2", "--verdict", "PASS").endswith("2 images: 1 new, 1 unchanged\n")
     assert rows(url, SAID)[1:] == [(number, "PASS", None)]
+
+
+def test_a_pruned_image_can_still_get_a_verdict(review_set: Run, url: URL, store: Store) -> None:
+    """The row of an image outlives its file, and so does the question what it was."""
+    [(arrived,)] = rows(url, "SELECT id FROM arrival WHERE inspection_id = 4")
+    store.record_removals([arrived], Outcome.PRUNED)
+    review_set(4, "--verdict", "FAIL")
+    assert rows(url, SAID) == [(4, "FAIL", None)]
 
 
 def test_images_of_an_audit_sample_get_their_verdicts_one_by_one(
