@@ -277,7 +277,8 @@ def _missing_results(rig: ClockRig) -> Iterator[tuple[str, str]]:
     """Find arrivals without a result file, once the thread that writes them has had its time."""
     until = time.monotonic() + TO_REST_S
     while True:
-        written = {int(path.name.split(".")[-2]) for path in rig.results.glob("*.json")}
+        files = [path.name for path in rig.results.glob("*.json") if ".review-" not in path.name]
+        written = {int(name.split(".")[-2]) for name in files}
         missing = {row.id for row in rig.rows("SELECT id FROM arrival")} - written
         if not missing or time.monotonic() > until:
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ from inspector.commands.review_queue import Why, go_through_queue, require_kind
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
-    from inspector.records import Review
+    from inspector.records import Review, SeamReview
     from inspector.review.selection import Judged
     from inspector.settings import Settings
 
@@ -99,31 +100,40 @@ def set_(
     """Record one verdict on some images, or on all images of a part, seam or pass: on all, or on none.
 
     The latest verdict counts; earlier ones stay in the history. An image of an audit sample gets its verdict
-    alone.
+    alone. With --part each pass over a seam gets the verdict as a whole, too, if all of its images get it.
     """
-    from inspector.records import Review
+    from inspector.records import Review, SeamReview
+    from inspector.review.selection import passes
     from inspector.review.verdicts import mistakes
 
     settings = load(config)
     place = {"seam": seam, "pass_no": pass_no, "station": station}
-    chosen = _chosen(settings, inspections or [], part, place)
+    found = _chosen(settings, inspections or [], part, place)
+    chosen = [image for image in found if not image.is_audited or len(found) == 1]
+    whole = [frames for frames in passes(found) if part is not None and all(it in chosen for it in frames)]
     person, word = who(reviewer), verdict_of(verdict)
     numbers = list(dict.fromkeys(inspections or [image.inspection for image in chosen]))
     said = [Review(number, person, word, label or None, note or None) for number in numbers]
     for mistake in mistakes(settings.url, said, new_class=new_class):
         if mistake is not None:
             raise UsageError(mistake)
-    added = _write(settings, said)
+    newest = [max(image.inspection for image in frames) for frames in whole]
+    as_a_whole = [SeamReview(number, person, word, note or None) for number in newest]
+    added = _write(settings, [*said, *as_a_whole])
     for image in chosen:
         where = f" ({image.where})" if image.where else ""
         unchanged = ", unchanged" if len(chosen) == 1 and not added else ""
         typer.echo(f"inspection {image.inspection}{where}: {word}{unchanged}; {image.said}")
+    for frames in whole:
+        typer.echo(f"{frames[0].where} as a whole: {word}")
     if len(chosen) > 1:
-        typer.echo(f"{len(chosen)} images: {added} new, {len(chosen) - added} unchanged")
+        n = len(chosen) + len(whole)
+        also = f", {len(whole)} as a whole" if whole else ""
+        typer.echo(f"{len(chosen)} images{also}: {added} new, {n - added} unchanged")
 
 
 def _chosen(settings: Settings, numbers: list[int], part: str | None, place: dict[str, Any]) -> list[Judged]:
-    """Return the images that a verdict is for; images of audit samples are decided one by one."""
+    """Return the images that a verdict is for; of several, those of audit samples are to be left out."""
     from inspector.review import selection
 
     if bool(numbers) == (part is not None):
@@ -140,19 +150,16 @@ def _chosen(settings: Settings, numbers: list[int], part: str | None, place: dic
             )
         return chosen
     found = selection.by_seam(settings.url, part, **place)
-    if len(found) == 1:
-        return found
     for image in found:
-        if image.is_audited:
+        if image.is_audited and len(found) > 1:
             typer.echo(
                 f"left out: inspection {image.inspection} is in an audit sample, whose images get their "
                 f"verdicts one by one: 'review set {image.inspection}'",
                 err=True,
             )
-    chosen = [image for image in found if not image.is_audited]
-    if not chosen:
+    if len(found) > 1 and all(image.is_audited for image in found):
         raise UsageError(f"all images of part {part} are in an audit sample; give each its own verdict")
-    return chosen
+    return found
 
 
 @review.command("import")
@@ -240,6 +247,6 @@ def export(
     print_figures(figures, as_json)
 
 
-def _write(settings: Settings, reviews: list[Review]) -> int:
+def _write(settings: Settings, reviews: Sequence[Review | SeamReview]) -> int:
     with open_ledger(settings) as store:
         return store.record_reviews(reviews)

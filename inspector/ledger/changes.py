@@ -51,8 +51,8 @@ def are_being_written(connection: sa.Connection) -> bool:
 def next_rows(after: int, station: str, limit: int, *, since_us: int) -> sa.Select[Any]:
     """Build the query for the next verdicts on a station's images that changed the final verdict.
 
-    The rows have the columns of the image's first arrival, with the person's verdict in place of the
-    station's, and the columns ``review``, ``reviewer``, ``reviewed_us`` and ``old_verdict``.
+    The rows have the columns of the image's first arrival, with the final verdict and its class in place of
+    the station's, and the columns ``review``, ``reviewer``, ``reviewed_us`` and ``old_verdict``.
 
     Args:
         after: the verdict that was read last.
@@ -61,7 +61,10 @@ def next_rows(after: int, station: str, limit: int, *, since_us: int) -> sa.Sele
         since_us: only verdicts from this instant on, UTC epoch microseconds.
     """
     c, r = inspection.c, review.c
-    old = final_verdict(before=r.id)
+    old, is_undecided = final_verdict(before=r.id), r.verdict == Verdict.REVIEW.value
+    new, label = (
+        sa.case((is_undecided, c[name]), else_=r[name]).label(name) for name in ("verdict", "label")
+    )
     of_image = (arrival.c[name] == c[name] for name in ("station_id", "source_name", "sha256"))  # an index
     first = sa.select(sa.func.min(arrival.c.id)).where(*of_image, arrival.c.inspection_id == c.id)
     return (
@@ -70,7 +73,7 @@ def next_rows(after: int, station: str, limit: int, *, since_us: int) -> sa.Sele
             *(c.source_name, c.sha256, c.camera, c.part, c.seam, c.pass_no, c.camera_time_us, c.seen_us),
             c.inspected_us.label("recorded_us"),
             *(c.id.label("inspection_id"), c.archive_path.label("path")),
-            *(r.verdict, r.label, r.note.label("detail")),
+            *(new, label, r.note.label("detail")),
             *(r.id.label("review"), r.reviewer, r.reviewed_us, old.label("old_verdict")),
         )
         .select_from(review)
@@ -79,8 +82,7 @@ def next_rows(after: int, station: str, limit: int, *, since_us: int) -> sa.Sele
         .where(
             r.id > after,
             r.reviewed_us >= since_us,
-            r.verdict != Verdict.REVIEW.value,
-            r.verdict != old,
+            new != old,
             stations.c.name == station,
         )
         .order_by(r.id)

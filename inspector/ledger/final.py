@@ -1,6 +1,7 @@
-"""The final verdict on an image: the latest PASS or FAIL by a person, otherwise the station's.
+"""The final verdict on an image: the latest by a person if it is PASS or FAIL, otherwise the station's.
 
-A person's REVIEW means that the person could not decide, so the verdict before it remains.
+A person's REVIEW means that the person could not decide. It also takes back an earlier PASS or FAIL: the
+station's verdict counts again. The views say the same as SQL (``v_inspection.final_verdict``).
 """
 
 from __future__ import annotations
@@ -19,11 +20,9 @@ def final_verdict(before: sa.ColumnElement[int] | None = None) -> sa.ColumnEleme
     Args:
         before: count only verdicts with a smaller number than this one; None: all.
     """
-    decided = review.alias("decided")
-    query = sa.select(decided.c.verdict).where(
-        decided.c.inspection_id == inspection.c.id, decided.c.verdict != Verdict.REVIEW.value
-    )
+    said = review.alias("said")
+    query = sa.select(said.c.verdict).where(said.c.inspection_id == inspection.c.id)
     if before is not None:
-        query = query.where(decided.c.id < before)
-    latest = query.order_by(decided.c.id.desc()).limit(1).correlate_except(decided)
-    return sa.func.coalesce(latest.scalar_subquery(), inspection.c.verdict)
+        query = query.where(said.c.id < before)
+    latest = query.order_by(said.c.id.desc()).limit(1).correlate_except(said).scalar_subquery()
+    return sa.func.coalesce(sa.func.nullif(latest, Verdict.REVIEW.value), inspection.c.verdict)

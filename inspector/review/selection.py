@@ -21,6 +21,7 @@ class Judged:
     """An inspected image, with what the station said and the latest of what people said."""
 
     inspection: int
+    station: str
     part: str | None
     seam: str | None
     pass_no: int | None
@@ -44,6 +45,16 @@ class Judged:
         reason = f" ({self.reason})" if self.reason else ""
         station = f"the station had said {self.verdict} {self.label} {self.confidence:.3f}{reason}"
         return f"{station}, {self.reviewer} {self.human_verdict}" if self.reviewer else station
+
+
+def passes(images: Sequence[Judged]) -> list[list[Judged]]:
+    """Return the images of each pass over a seam, in their order; images without a part are in none."""
+    found: dict[tuple[Any, ...], list[Judged]] = {}
+    for image in images:
+        if image.part is not None:
+            weld = image.station, image.part, image.seam, image.pass_no
+            found.setdefault(weld, []).append(image)
+    return list(found.values())
 
 
 def by_number(url: URL | str, numbers: Sequence[int]) -> list[Judged]:
@@ -120,6 +131,7 @@ def _judged() -> sa.Select[Any]:
     return (
         sa.select(
             c.id.label("inspection"),
+            stations.c.name.label("station"),
             *(c.part, c.seam, c.pass_no, c.verdict, c.label, c.confidence, c.reason),
             latest.c.reviewer,
             latest.c.verdict.label("human_verdict"),

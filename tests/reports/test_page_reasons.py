@@ -12,12 +12,15 @@ import histories
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from ledger_samples import in_force, inspected
 from PIL import Image
 from sqlalchemy.engine import URL
 from stations import frame
 
 from inspector.imaging import flaws
 from inspector.ledger import database, schema
+from inspector.ledger.store import Store
+from inspector.records import Review, Verdict
 from inspector.reports.page import contact_sheet, pictures
 from inspector.reports.page.pictures import InspectedImage, LocalArchive
 from inspector.reports.page.reasons import Thresholds, explained
@@ -136,6 +139,8 @@ def test_every_caption_says_which_weld_it_is() -> None:
         "inspection 12 · part P-7 · seam 3 · pass 2",
         "cell-1 · 2026-01-05 08:00",
     ]
+    decided = image(reviewer="ann", human_verdict="FAIL", human_label="pore")
+    assert contact_sheet._caption(decided, UTC, words)[2] == "ann: FAIL pore"
     long = contact_sheet._wrapped(["part " + "P" * 70 + " · seam 3"], 304)
     assert "".join(long).replace(" ", "") == "part" + "P" * 70 + "·seam3"
 
@@ -153,3 +158,12 @@ def test_a_history_knows_its_reasons_and_thresholds(url: URL) -> None:
         assert (found.reason, found.pass_no) == (row.reason, row.pass_no)
         assert found.thresholds.of_class["good"] in (0.5, 0.6)
         assert found.explanation(Words())
+
+
+def test_an_image_comes_with_the_latest_verdict_of_a_person(url: URL) -> None:
+    """Of two people who disagree the later one is shown; an image that nobody reviewed shows nobody."""
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        first, second = store.record([inspected("a.png"), inspected("b.png")], in_force(store))
+        store.record_reviews([Review(first, "ann", Verdict.FAIL, "pore"), Review(first, "bob", Verdict.PASS)])
+    assert pictures.by_inspection(url, first).said_by_person() == "bob: PASS"
+    assert pictures.by_inspection(url, second).said_by_person() is None

@@ -20,6 +20,7 @@ from inspector.records import Outcome, Verdict
 
 Run = Callable[..., str]
 SAID = "SELECT inspection_id, verdict, label FROM review ORDER BY id"
+WHOLE = "SELECT inspection_id, verdict FROM seam_review ORDER BY inspection_id"
 
 
 @pytest.fixture
@@ -69,21 +70,32 @@ def test_numbers_get_one_verdict_and_the_stations_words_are_shown(review_set: Ru
 
 
 @pytest.mark.parametrize(
-    ("words", "images"),
+    ("words", "images", "newest"),
     [
-        (("--part", "P1"), [1, 2, 3, 5]),
-        (("--part", "P1", "--seam", 1), [1, 2, 5]),
-        (("--part", "P1", "--seam", 1, "--pass", 2), [5]),
-        (("--part", "P2", "--station", "cell-1"), [4]),
+        (("--part", "P1"), [1, 2, 3, 5], [2, 3, 5]),
+        (("--part", "P1", "--seam", 1), [1, 2, 5], [2, 5]),
+        (("--part", "P1", "--seam", 1, "--pass", 2), [5], [5]),
+        (("--part", "P2", "--station", "cell-1"), [4], [4]),
     ],
 )
 def test_a_part_a_seam_and_a_pass_get_one_verdict(
-    review_set: Run, url: URL, words: tuple[object, ...], images: list[int]
+    review_set: Run, url: URL, words: tuple[object, ...], images: list[int], newest: list[int]
 ) -> None:
-    """All images of the place have a row, and no other image."""
+    """All images of the place have a row, no other image has one, and each pass has one as a whole."""
     said = review_set(*words, "--verdict", "FAIL", "--label", "burn through")
     assert [int(number) for number in re.findall(r"^inspection (\d+)", said, re.MULTILINE)] == images
     assert rows(url, SAID) == [(number, "FAIL", "burn through") for number in images]
+    assert rows(url, WHOLE) == [(number, "FAIL") for number in newest]
+
+
+def test_a_seam_with_too_few_frames_can_be_passed(review_set: Run, url: URL) -> None:
+    """A person has seen all of it, so the seam is PASS, although the rule would ask for more frames."""
+    final = "SELECT verdict, final_verdict, reviewer FROM v_seam WHERE part = 'P1' AND seam = '2'"
+    review_set(3, "--verdict", "PASS")
+    assert rows(url, final) == [("REVIEW", "REVIEW", None)]
+    said = review_set("--part", "P1", "--seam", 2, "--verdict", "PASS")
+    assert said.splitlines()[1] == "part P1, seam 2, pass 1 as a whole: PASS"
+    assert rows(url, final) == [("REVIEW", "PASS", "ann")]
 
 
 def test_a_frame_that_arrives_after_the_verdict_keeps_the_stations(
@@ -96,7 +108,9 @@ def test_a_frame_that_arrives_after_the_verdict_keeps_the_stations(
     )
     [number] = store.record([late], force(store))
     assert rows(url, SAID) == [(4, "PASS", None)]
-    assert review_set("--part", "P2", "--verdict", "PASS").endswith("2 images: 1 new, 1 unchanged\n")
+    assert review_set("--part", "P2", "--verdict", "PASS").endswith(
+        "2 images, 1 as a whole: 2 new, 1 unchanged\n"
+    )
     assert rows(url, SAID)[1:] == [(number, "PASS", None)]
 
 
@@ -119,6 +133,7 @@ def test_images_of_an_audit_sample_get_their_verdicts_one_by_one(
     said = review_set("--part", "P1", "--seam", 1, "--verdict", "PASS")
     assert "left out: inspection 2 is in an audit sample" in said
     assert [row[0] for row in rows(url, SAID)] == [1, 5]
+    assert rows(url, WHOLE) == [(5, "PASS")], "nobody has seen all of the first pass"
     review_set(2, "--verdict", "PASS")
     review_set("--part", "P2", "--verdict", "PASS")  # its only image
     assert [row[0] for row in rows(url, SAID)] == [1, 5, 2, 4]

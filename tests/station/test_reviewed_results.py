@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from deliveries import Delivery, now, read
 from ledger_samples import in_force, inspected
 from managers import running, wait_until
-from deliveries import Delivery, now, read
 from shelves import killed, say
 from sqlalchemy.engine import URL, make_url
 from stations import Station
@@ -89,11 +89,11 @@ def test_only_a_change_has_a_result(delivery: Delivery) -> None:
     """A person who agrees or cannot decide changes nothing; each change back and forth has its file."""
     said = [
         (1, PASS, None),  # agrees
-        (2, REVIEW, None),  # cannot decide: the FAIL remains
+        (2, REVIEW, None),  # cannot decide: the station's FAIL remains
         (2, PASS, (2, "FAIL", "PASS")),
         (2, PASS, None),  # another person agrees with the first
-        (2, REVIEW, None),  # the PASS remains
-        (2, FAIL, (2, "PASS", "FAIL")),
+        (2, REVIEW, (2, "PASS", "FAIL")),  # takes the PASS back
+        (2, FAIL, None),
         (3, FAIL, (3, "REVIEW", "FAIL")),
         (1, FAIL, (1, "PASS", "FAIL")),
     ]
@@ -129,7 +129,9 @@ def test_verdicts_from_before_the_first_start_are_left_out(delivery: Delivery) -
     assert changes(delivery) == [(1, "PASS", "FAIL")]
 
 
-def test_a_position_of_an_older_version_begins_behind_the_verdicts_that_are_there(local_delivery: Delivery) -> None:
+def test_a_position_of_an_older_version_begins_behind_the_verdicts_that_are_there(
+    local_delivery: Delivery,
+) -> None:
     """After an update the PLC gets new changes, and no flood of all that people ever said."""
     with local_delivery.at_work() as (store, _):
         judged(store, FAIL, FAIL)
@@ -147,7 +149,10 @@ def test_a_position_of_an_older_version_begins_behind_the_verdicts_that_are_ther
 
 def test_another_stations_verdicts_are_left_out(local_delivery: Delivery) -> None:
     """In a database of many stations each one writes the changes of its own images."""
-    with local_delivery.at_work() as (store, _), Store.open(local_delivery.url, "cell-2", seam_gap_s=300) as other:
+    with (
+        local_delivery.at_work() as (store, _),
+        Store.open(local_delivery.url, "cell-2", seam_gap_s=300) as other,
+    ):
         judged(store, FAIL)
         judged(other, FAIL)
         store.record_reviews([Review(2, "ann", PASS), Review(1, "ann", PASS)])

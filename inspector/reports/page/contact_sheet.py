@@ -166,12 +166,13 @@ def _note(image: InspectedImage, words: Words) -> str:
 
 
 def _caption(image: InspectedImage, zone: tzinfo, words: Words) -> list[str]:
-    """The verdict; the reason of a REVIEW; inspection, part, seam and pass; station and time."""
+    """The verdict; the reason of a REVIEW; a person's verdict; the place; station and time."""
     at = instant(iso(image.inspected_us, zone) or "")
     explanation = image.explanation(words)
     return [
         f"{image.verdict} {printable(image.label)} {image.confidence:.3f}",
         *([explanation] if explanation else []),
+        *([said] if (said := image.said_by_person()) else []),
         " · ".join(image.place(words)),
         printable(f"{image.station} · {at}"),
     ]

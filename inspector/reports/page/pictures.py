@@ -78,6 +78,9 @@ class InspectedImage:
     archive_path: str
     bit_depth: int
     thresholds: Thresholds
+    reviewer: str | None = None  # of the latest verdict by a person
+    human_verdict: str | None = None
+    human_label: str | None = None
 
     def place(self, words: Words) -> list[str]:
         """Inspection, part, seam and pass, each with its word; without a part only the inspection."""
@@ -87,6 +90,13 @@ class InspectedImage:
             for name, value in given.items()
             if value is not None
         ]
+
+    def said_by_person(self) -> str | None:
+        """The latest verdict by a person, with the person's name and class; None if there is none."""
+        if self.human_verdict is None:
+            return None
+        label = f" {self.human_label}" if self.human_label else ""
+        return printable(f"{self.reviewer}: {self.human_verdict}{label}")
 
     def explanation(self, words: Words) -> str | None:
         """Why the image is REVIEW, in words; None if it is not, or if its row does not say."""
@@ -150,10 +160,14 @@ def _within(reports: PeriodReports) -> sa.Select[Any]:
 
 
 def _images_of(connection: sa.Connection, ids: Sequence[int]) -> list[InspectedImage]:
-    table = schema.inspection
+    table, said = schema.inspection, schema.review
+    newest = sa.select(sa.func.max(said.c.id)).where(said.c.inspection_id == table.c.id).correlate(table)
     query = (
         sa.select(
             table,
+            said.c.reviewer,
+            said.c.verdict.label("human_verdict"),
+            said.c.label.label("human_label"),
             schema.station.c.name.label("station"),
             schema.model.c.metadata,
             schema.settings.c.content.label("in_force"),
@@ -161,6 +175,7 @@ def _images_of(connection: sa.Connection, ids: Sequence[int]) -> list[InspectedI
         .join(schema.station, schema.station.c.id == table.c.station_id)
         .join(schema.model, schema.model.c.id == table.c.model_id)
         .join(schema.settings, schema.settings.c.id == table.c.settings_id)
+        .outerjoin(said, said.c.id == newest.scalar_subquery())
         .where(table.c.id.in_(ids))
     )
     by_id = {row.id: _image_of(row) for row in connection.execute(query)}
@@ -173,7 +188,8 @@ def _image_of(row: Any) -> InspectedImage:
         heat = np.frombuffer(row.heat, np.uint8).reshape(row.heat_height, row.heat_width)
     columns = ("station", "source_name", "sha256", "part", "seam", "pass_no", "verdict", "label")
     more = ("confidence", "reason", "novelty", "probabilities", "inspected_us", "archive_path")
-    values = {name: getattr(row, name) for name in (*columns, *more)}
+    human = ("reviewer", "human_verdict", "human_label")
+    values = {name: getattr(row, name) for name in (*columns, *more, *human)}
     return InspectedImage(
         **values,
         inspection=row.id,

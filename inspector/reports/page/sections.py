@@ -266,6 +266,7 @@ def _picture(image: InspectedImage, archive: LocalArchive, reports: PeriodReport
     lines = [
         f"{image.verdict} {printable(image.label)} {confidence}",
         *([explanation] if (explanation := image.explanation(words)) else []),
+        *([said] if (said := image.said_by_person()) else []),
         " · ".join(image.place(words)),
         f"{printable(image.station)} · {words.cell('first', iso(image.inspected_us, reports.source.zone))}",
         printable(image.source_name),
