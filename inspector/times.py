@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from inspector.errors import UsageError
 
@@ -76,7 +76,9 @@ def _instant_us(option: str, text: str | None, zone: tzinfo, default: int) -> in
         raise UsageError(f"{option} '{text}' is not a date such as 2026-01-31 or 2026-01-31T14:00") from None
 
 
-def iso(instant_us: int | None, zone: tzinfo) -> str | None:
+def iso(
+    instant_us: int | None, zone: tzinfo, timespec: Literal["seconds", "microseconds"] = "seconds"
+) -> str | None:
     """Return UTC epoch microseconds as ISO 8601 text in a zone; None for None."""
     if instant_us is None:
         return None
@@ -84,4 +86,4 @@ def iso(instant_us: int | None, zone: tzinfo) -> str | None:
         moment = (_EPOCH + timedelta(microseconds=instant_us)).astimezone(zone)
     except OverflowError:
         return f"{instant_us} µs"  # from a wrong clock: the row must still be readable
-    return moment.isoformat(timespec="seconds")
+    return moment.isoformat(timespec=timespec)

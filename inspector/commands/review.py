@@ -1,4 +1,4 @@
-"""Commands for human verdicts: list the images that wait, record verdicts, and export a data set."""
+"""Commands for human verdicts: list the images that wait, and record verdicts."""
 
 from __future__ import annotations
 
@@ -217,34 +217,6 @@ def sample(
             zone=settings.zone,
         )
     print_figures(dataclasses.asdict(drawn), as_json)
-
-
-def export(
-    config: Config,
-    out: Annotated[Path, typer.Option(help="the folder to create", metavar="DIR")],
-    since: Since = None,
-    until: Until = None,
-    part: Part = None,
-    as_json: AsJson = False,
-) -> None:
-    """Copy reviewed images to a data set for 'weld-train --data DIR'; the archive is not changed."""
-    from inspector.review import export as dataset
-
-    settings = load(config)
-    result = dataset.export(
-        settings.url,
-        out,
-        station=settings.station,
-        archive_folder=settings.archive_folder,
-        since=since,
-        until=until,
-        part=part,
-        zone=settings.zone,
-    )
-    figures = dataclasses.asdict(result)
-    for line in figures.pop("details"):
-        typer.echo(f"left out: {line}", err=True)
-    print_figures(figures, as_json)
 
 
 def _write(settings: Settings, reviews: Sequence[Review | SeamReview]) -> int:

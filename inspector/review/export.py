@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from pathlib import Path, PurePosixPath
@@ -21,159 +20,226 @@ from inspector.ledger import database
 from inspector.ledger.schema import inspection, model, review
 from inspector.ledger.schema import station as stations
 from inspector.records import Verdict
+from inspector.review.label_table import LabelTable
+from inspector.review.labels import Taught, label_of, limited, run_of
 
-LABELS = "labels.csv"
+_ROWS_AT_ONCE = 10_000  # fetched from the database
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The images to export.
+
+    ``since`` and ``until`` bound the judgement, see :func:`inspector.times.instants`; ``part`` is one part.
+    ``final`` takes the station's verdict where no person decided. The limits are those of
+    :func:`inspector.review.labels.limited`.
+    """
+
+    station: str
+    since: str | None = None
+    until: str | None = None
+    part: str | None = None
+    zone: tzinfo = UTC
+    final: bool = False
+    per_seam: int | None = None
+    per_class: int | None = None
 
 
 @dataclass(slots=True)
 class Exported:
-    """Counts of the reviewed images; ``details`` has a line for each that could not be copied."""
+    """Counts of the selected images; ``details`` has a line for each that changed or could not be copied."""
 
-    exported: int = 0
+    exported: int = 0  # copied
+    unchanged: int = 0  # in the folder already
+    relabelled: int = 0  # in the folder already, under another class until now
+    withdrawn: int = 0  # in the folder until now; a person is undecided since
     repeated: int = 0  # the same bytes again: exported once, with the latest verdict
-    undecided: int = 0  # the person could not decide
+    undecided: int = 0  # no verdict: the person could not decide, or nobody was asked
     unlabelled: int = 0  # decided, but the class is not known
+    limited: int = 0  # left out by the limits
     missing: int = 0  # the file is not at the path in the ledger
     changed: int = 0  # its bytes differ from those that were judged
     details: list[str] = field(default_factory=list)
 
 
 def export(
-    url: URL | str,
-    out: Path,
-    *,
-    station: str,
-    archive_folder: Path,
-    since: str | None = None,
-    until: str | None = None,
-    part: str | None = None,
-    zone: tzinfo = UTC,
+    url: URL | str, out: Path, wanted: Selection, *, archive_folder: Path, add: bool = False
 ) -> Exported:
-    """Copy one station's reviewed images to a new folder with a ``labels.csv`` of ``path,label,run``.
+    """Copy a station's images to a folder with a ``labels.csv`` of ``path,label,run`` and more columns.
 
     The label is the class that the person named. If they named none, it is the station's class if they agreed
     with it, or the accepted class if they passed the image and there is only one. The run keeps near-copies
-    together in a split: frames of one pass over a seam, else of one day. The folder appears only when it is
-    complete.
+    together in a split: frames of one pass over a seam, else of one day. ``decided`` is when the person said
+    so, by which ``weld-train`` finds the later of two labels. A new folder appears only when it is complete.
 
     Args:
         url: the quality database.
-        out: the folder to create; it must be empty or not exist.
-        station: the station that judged the images.
+        out: the folder to create; it must be empty or not exist, except with ``add``.
+        wanted: the images.
         archive_folder: the archive of that station.
-        since: start of the judgements, see :func:`inspector.times.instants`.
-        until: the same.
-        part: only this one; None: all.
-        zone: the station's time zone.
+        add: add to a folder that an export made. Images in it are not copied again; their labels are
+            brought up to date.
 
     Raises:
-        UsageError: a bad date, a folder that is not empty, or nothing to export.
+        UsageError: a bad date, a folder that is not empty or not an export's, or nothing to export.
         StoreUnavailable: the server does not answer.
         StationError: the copies cannot be written.
     """
-    first, last = times.instants(since, until, zone)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out {out}: exists already; name a new folder")
-    unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
+    period = times.instants(wanted.since, wanted.until, wanted.zone)
+    exists = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if exists and not add:
+        raise UsageError(f"--out {out}: exists already; name a new folder, or add to an export with --add")
+    table = LabelTable.read(out) if exists else LabelTable()
+    folder = out if exists else out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     result = Exported()
     try:
-        (unfinished / "images").mkdir(parents=True)
-        with database.reading(url) as engine, database.transaction(engine) as connection:
-            database.require_schema(connection)
-            rows = connection.execute(_reviewed(station, first, last, part)).all()
-        with (unfinished / LABELS).open("w", encoding="utf-8-sig", newline="") as stream:
-            table = csv.writer(stream, lineterminator="\n")
-            table.writerow(["path", "label", "run"])
-            table.writerows(_copied(rows, archive_folder, unfinished, result))
-        if not result.exported:
-            raise UsageError(
-                f"no data: no reviewed image with a known class to export ({_counts_text(result)})"
-            )
-        unfinished.replace(out)
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        new = _brought_up_to_date(_taught(url, wanted, period, table, result), table, result)
+        present = list(_present(new, archive_folder, result))
+        chosen = limited(present, per_seam=wanted.per_seam, per_class=wanted.per_class, there=table.counts())
+        result.limited = len(present) - len(chosen)
+        for image in sorted(chosen, key=lambda image: image.inspection):
+            _copy(image, archive_folder, folder, table, result)
+        if not table.rows:
+            raise UsageError(f"no data: no image with a known class to export ({_counts_text(result)})")
+        table.write(folder)
+        if not exists:
+            folder.replace(out)
     except OSError as error:
         raise StationError(f"--out {out}: cannot be written: {error}") from None
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        if not exists:
+            shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
-def _reviewed(station: str, first: int, last: int, part: str | None) -> sa.Select[Any]:
-    """Return a query for reviewed images with their latest human verdict, the latest review first."""
+def _taught(
+    url: URL | str, wanted: Selection, period: tuple[int, int], table: LabelTable, result: Exported
+) -> Iterator[Taught]:
+    """Give each image with a known class once; rows of which a person is undecided leave the table."""
+    seen: set[str] = set()
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        database.require_schema(connection)
+        roles = {
+            number: {known["name"]: known["role"] for known in metadata["classes"]}
+            for number, metadata in connection.execute(sa.select(model.c.id, model.c.metadata))
+        }
+        streamed = connection.execution_options(yield_per=_ROWS_AT_ONCE).execute(_query(wanted, period))
+        for row in streamed:
+            if row.sha256 in seen:
+                result.repeated += 1
+                continue
+            seen.add(row.sha256)
+            label = label_of(row, roles[row.model_id], final=wanted.final)
+            person = row.human_verdict in (Verdict.PASS, Verdict.FAIL)
+            if label is not None:
+                yield Taught(
+                    row.id,
+                    row.sha256,
+                    row.archive_path,
+                    label,
+                    run_of(row),
+                    row.part or "",
+                    row.seam or "",
+                    row.taken_us,
+                    row.reviewed_us if person else None,
+                )
+                continue
+            result.undecided += not person
+            result.unlabelled += person
+            known = table.rows.get(row.sha256)
+            if known and known["decided"] and not person:
+                result.withdrawn += 1
+                result.details.append(f"{known['path']}: is no longer in the table: a person is undecided")
+                del table.rows[row.sha256]
+
+
+def _query(wanted: Selection, period: tuple[int, int]) -> sa.Select[Any]:
+    """Return a query for images with their latest human verdict, the latest review first."""
     newest = sa.select(sa.func.max(review.c.id)).group_by(review.c.inspection_id)
+    latest = sa.select(review).where(review.c.id.in_(newest)).subquery()
+    image = inspection.c
     query = (
         sa.select(
-            inspection,
-            review.c.verdict.label("human_verdict"),
-            review.c.label.label("human_label"),
-            model.c.metadata,
+            image.id,
+            image.sha256,
+            image.archive_path,
+            image.verdict,
+            image.label,
+            image.station_id,
+            image.model_id,
+            image.camera,
+            image.part,
+            image.seam,
+            image.pass_no,
+            image.local_day,
+            image.taken_us,
+            latest.c.verdict.label("human_verdict"),
+            latest.c.label.label("human_label"),
+            latest.c.reviewed_us,
         )
-        .join(review, review.c.inspection_id == inspection.c.id)
-        .join(model, model.c.id == inspection.c.model_id)
-        .join(stations, stations.c.id == inspection.c.station_id)
+        .join(stations, stations.c.id == image.station_id)
+        .join(latest, latest.c.inspection_id == image.id, isouter=wanted.final)
         .where(
-            review.c.id.in_(newest),
-            stations.c.name == station,
-            inspection.c.inspected_us >= first,
-            inspection.c.inspected_us < last,
+            stations.c.name == wanted.station,
+            image.inspected_us >= period[0],
+            image.inspected_us < period[1],
         )
-        .order_by(review.c.id.desc())
+        .order_by(latest.c.id.is_(None), latest.c.id.desc(), image.id.desc())
     )
-    return query.where(inspection.c.part == part) if part else query
+    return query.where(image.part == wanted.part) if wanted.part else query
 
 
-def _copied(
-    rows: Sequence[sa.Row[Any]], archive_folder: Path, out: Path, result: Exported
-) -> Iterator[tuple[str, str, str]]:
-    """Copy each image once, and give its row of the table."""
-    seen: set[str] = set()
-    for row in rows:
-        if row.sha256 in seen:
-            result.repeated += 1
+def _brought_up_to_date(images: Iterable[Taught], table: LabelTable, result: Exported) -> Iterator[Taught]:
+    """Give the images that the table lacks; the others get the label of now."""
+    for image in images:
+        if image.sha256 not in table.rows:
+            yield image
             continue
-        seen.add(row.sha256)
-        label = label_of(row)
-        if label is None:
-            undecided = row.human_verdict == Verdict.REVIEW
-            result.undecided += undecided
-            result.unlabelled += not undecided
+        row = table.rows[image.sha256]
+        before = row["label"]
+        match table.update(image):
+            case "relabelled":
+                result.relabelled += 1
+                result.details.append(f"{row['path']}: was {before}, is now {image.label}")
+            case "kept":
+                result.unchanged += 1
+                result.details.append(f"{row['path']}: stays {before} as in the table, not {image.label}")
+            case "unchanged":
+                result.unchanged += 1
+
+
+def _present(images: Iterable[Taught], archive_folder: Path, result: Exported) -> Iterator[Taught]:
+    """Give the images whose file is in the archive; a missing one is named if a person decided on it."""
+    for image in images:
+        source = archive_folder / image.archive_path
+        if source.is_file():
+            yield image
             continue
-        name = f"images/{row.id}-{row.sha256[:8]}{PurePosixPath(row.archive_path).suffix}"
-        source = archive_folder / row.archive_path
-        try:
-            content = source.read_bytes()  # read once: the hashed bytes are the written ones
-        except OSError as error:
-            result.missing += 1
-            result.details.append(f"{source}: {error.strerror}")
-            continue
-        if hashlib.sha256(content).hexdigest() != row.sha256:
-            result.changed += 1
-            result.details.append(f"{source}: its bytes differ from those that were judged")
-            continue
-        (out / name).write_bytes(content)
-        result.exported += 1
-        yield name, label, run_of(row)
+        result.missing += 1
+        if image.decided_us is not None:
+            result.details.append(f"left out: {source}: No such file")
 
 
-def label_of(row: Any) -> str | None:
-    """Return the class to teach, or None if the person's verdict does not determine it."""
-    if row.human_verdict == Verdict.REVIEW:
-        return None
-    if row.human_label is not None:
-        return str(row.human_label)
-    roles = {known["name"]: known["role"] for known in row.metadata["classes"]}
-    accepted = [name for name, role in roles.items() if role == "accept"]
-    if row.human_verdict == Verdict.PASS:
-        if roles.get(row.label) == "accept":
-            return str(row.label)
-        return accepted[0] if len(accepted) == 1 else None
-    agreed = row.verdict == Verdict.FAIL and roles.get(row.label) == "defect"
-    return str(row.label) if agreed else None
-
-
-def run_of(row: Any) -> str:
-    """Return what near-copies have in common: station, part, seam and pass, else the day."""
-    where = [row.camera, row.part, row.seam, f"pass {row.pass_no}"] if row.part else [row.local_day]
-    return " ".join(" ".join(word.split()) for word in (f"station {row.station_id}", *where) if word)
+def _copy(image: Taught, archive_folder: Path, folder: Path, table: LabelTable, result: Exported) -> None:
+    """Copy an image and add its row, if its bytes are those that were judged."""
+    source = archive_folder / image.archive_path
+    try:
+        content = source.read_bytes()  # read once: the hashed bytes are the written ones
+    except OSError as error:
+        result.missing += 1
+        result.details.append(f"left out: {source}: {error.strerror}")
+        return
+    if hashlib.sha256(content).hexdigest() != image.sha256:
+        result.changed += 1
+        result.details.append(f"left out: {source}: its bytes differ from those that were judged")
+        return
+    name = f"images/{image.inspection}-{image.sha256[:8]}{PurePosixPath(image.archive_path).suffix}"
+    temporary = folder / "images" / f".{Path(name).name}.tmp"
+    temporary.write_bytes(content)
+    temporary.replace(folder / name)
+    table.add(image, name)
+    result.exported += 1
 
 
 def _counts_text(result: Exported) -> str:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from inspector.commands.cli import app
 from inspector.errors import StationError, UsageError
-from inspector.review.export import label_of, run_of
+from inspector.review.labels import label_of, run_of
 from trainer.data import datasets
 
 ROLES = {"good": "accept", "fair": "accept", "pore": "defect", "crack": "defect"}
@@ -26,16 +26,8 @@ def taught(
     verdict: str, label: str, human_verdict: str, human_label: str | None = None, without: str = ""
 ) -> str | None:
     """Return the class that this image teaches; the artifact lacks the class ``without``."""
-    classes = [{"name": name, "role": role} for name, role in ROLES.items() if name != without]
-    return label_of(
-        SimpleNamespace(
-            verdict=verdict,
-            label=label,
-            human_verdict=human_verdict,
-            human_label=human_label,
-            metadata={"classes": classes},
-        )
-    )
+    row = SimpleNamespace(verdict=verdict, label=label, human_verdict=human_verdict, human_label=human_label)
+    return label_of(row, {name: role for name, role in ROLES.items() if name != without})
 
 
 def test_the_label_is_what_the_person_said_or_agreed_to() -> None:
@@ -117,9 +109,13 @@ def test_the_trainer_reads_what_was_exported(
     figures = json.loads(weld_inspect("export", "--out", out, "--json").stdout)
     assert figures == {
         "exported": 4,
+        "unchanged": 0,
+        "relabelled": 0,
+        "withdrawn": 0,
         "repeated": 0,
         "undecided": 1,
         "unlabelled": 0,
+        "limited": 0,
         "missing": 0,
         "changed": 0,
     }
@@ -176,7 +172,7 @@ def test_an_export_is_whole_or_not_there(
     station: Station, weld_inspect: Callable[..., Any], tmp_path: Path
 ) -> None:
     """If there is nothing to export or the folder is not usable, one line says so and no folder is made."""
-    with pytest.raises(UsageError, match="no data: no reviewed image with a known class to export"):
+    with pytest.raises(UsageError, match="no data: no image with a known class to export"):
         weld_inspect("export", "--out", tmp_path / "set")
     weld_inspect("review", "set", 1, "--verdict", "PASS", "--label", "good weld")
     with pytest.raises(UsageError, match="no data"):

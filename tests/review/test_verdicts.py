@@ -210,6 +210,8 @@ def test_text_that_a_csv_shows_as_text_is_read_as_it_was(tmp_path: Path) -> None
         (b"id,human_verdict,human_lable\n", "no column 'human_lable'; did you mean 'human_label'?"),
         (b"id,human_verdict,colour\n", "no column 'colour'; remove it"),
         (b"id,human_verdict\n1,\xff\n", "save it as 'CSV UTF-8"),
+        ("id;human_verdict;note\n1;PASS;Gr\u00f6\u00dfe\n".encode("cp1252"), "save it as 'CSV UTF-8"),
+        ("id;human_verdict\n1;PASS\n".encode("utf-16-le"), "save it as 'CSV UTF-8"),  # without a mark
         (b'id,human_verdict\n1,"PASS\n', "is not CSV"),
     ],
 )
