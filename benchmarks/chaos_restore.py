@@ -218,10 +218,19 @@ def _keep(file: Path, aside: Path) -> None:
 
 
 def _last_arrival(file: Path, *, itself: bool = False) -> int:
-    """Return the newest arrival of a database; ``itself`` leaves out its -wal file."""
+    """Return the newest arrival of a database.
+
+    ``itself`` leaves out its -wal file; -1 if the daemon was stopped in the middle of a checkpoint. To
+    overwrite the file in those milliseconds is not noticed.
+    """
     words = "mode=ro&immutable=1" if itself else "mode=ro"
     with contextlib.closing(sqlite.driver().connect(f"file:{file}?{words}", uri=True)) as connection:
-        return int(connection.execute("SELECT coalesce(max(id), 0) FROM arrival").fetchone()[0])
+        try:
+            return int(connection.execute("SELECT coalesce(max(id), 0) FROM arrival").fetchone()[0])
+        except sqlite.driver().DatabaseError:
+            if itself:
+                return -1
+            raise
 
 
 def _replace(file: Path, copy: Path) -> None:
