@@ -1,7 +1,9 @@
--- Roles on PostgreSQL for the quality database. Both can only read and add rows.
+-- Roles on PostgreSQL for the quality database. All can only read and add rows.
 --
---   weldnet_daemon    reads and adds rows: for the service, and for people who review, prune or requeue (which add
---                     rows too, and remove none)
+--   weldnet_daemon    reads and adds rows: for the service, and for people who prune or requeue (which add rows too,
+--                     and remove none)
+--   weldnet_reviewer  adds human verdicts and audit samples, and reads what a reviewer needs: for people who review.
+--                     A verdict carries the name of the database's user who adds it, and the time of the server
 --   weldnet_reporter  only reads: for reports, SQL clients, dashboards
 --
 -- Only the owner of the tables (the user who runs 'weld-inspect migrate') has the right to change or delete rows, and
@@ -12,7 +14,8 @@
 -- Then create users, each with a role:
 --
 --   CREATE USER cell3 PASSWORD '...' IN ROLE weldnet_daemon;
---   CREATE USER quality_engineer PASSWORD '...' IN ROLE weldnet_reporter;
+--   CREATE USER anna PASSWORD '...' IN ROLE weldnet_reviewer, weldnet_reporter;    -- reviews, and runs reports
+--   CREATE USER quality_manager PASSWORD '...' IN ROLE weldnet_reporter;
 
 DO $$
 BEGIN
@@ -21,6 +24,9 @@ BEGIN
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_daemon') THEN
         CREATE ROLE weldnet_daemon NOLOGIN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_reviewer') THEN
+        CREATE ROLE weldnet_reviewer NOLOGIN;
     END IF;
 END
 $$;
@@ -34,10 +40,36 @@ BEGIN
     );
 END
 $$;
-REVOKE CREATE ON SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
+REVOKE CREATE ON SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_reviewer, weldnet_daemon;
 
-REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_daemon;
-GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_daemon;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_reviewer, weldnet_daemon;
+GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_reviewer, weldnet_daemon;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO weldnet_reporter, weldnet_daemon;
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample, event
     TO weldnet_daemon;
+GRANT SELECT ON alembic_version, station, model, settings, inspection, review, seam_review, audit_sample
+    TO weldnet_reviewer;
+-- Without the column id: the latest verdict is the one with the highest number, so nobody may choose a number.
+GRANT INSERT (inspection_id, reviewer, label, verdict, note, reviewed_us) ON review TO weldnet_reviewer;
+GRANT INSERT (inspection_id, reviewer, verdict, note, reviewed_us) ON seam_review TO weldnet_reviewer;
+GRANT INSERT (inspection_id, seed, population, drawn_us) ON audit_sample TO weldnet_reviewer;
+
+-- A user who may add whole rows (weldnet_daemon, the owner) records verdicts of others, as review import does. Any other
+-- user signs with the own name. session_user is the user who logged in: SET ROLE does not change it.
+CREATE OR REPLACE FUNCTION sign_review() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog AS $$
+BEGIN
+    IF has_table_privilege(TG_RELID, 'INSERT') THEN
+        RETURN NEW;
+    END IF;
+    IF NEW.reviewer <> session_user THEN
+        RAISE EXCEPTION USING ERRCODE = 'with_check_option_violation',
+            MESSAGE = concat('the reviewer is ', session_user, ', not ', NEW.reviewer);
+    END IF;
+    NEW.reviewed_us := floor(extract(epoch FROM clock_timestamp()) * 1000000);
+    RETURN NEW;
+END
+$$;
+DROP TRIGGER IF EXISTS review_signed ON review;
+CREATE TRIGGER review_signed BEFORE INSERT ON review FOR EACH ROW EXECUTE FUNCTION sign_review();
+DROP TRIGGER IF EXISTS seam_review_signed ON seam_review;
+CREATE TRIGGER seam_review_signed BEFORE INSERT ON seam_review FOR EACH ROW EXECUTE FUNCTION sign_review();
