@@ -68,7 +68,7 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 	$(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX)
 	$(PIP) download --dest $(BUNDLE)/wheelhouse --find-links $(BUNDLE)/wheelhouse "weldnet-station[postgres]" pip
-	cp deploy/INSTALL.md deploy/*.service deploy/*.timer deploy/*.conf deploy/*.yaml deploy/*.json sql/roles.sql $(BUNDLE)
+	cp deploy/INSTALL.md deploy/*.service deploy/*.timer deploy/*.socket deploy/*.conf deploy/*.yaml deploy/*.json sql/roles.sql $(BUNDLE)
 	cp -r docs $(BUNDLE)/docs
 	cd $(BUNDLE) && find . -type f ! -name SHA256SUMS | sort | xargs sha256sum > SHA256SUMS
 	tar --create --file $(BUNDLE).tar --directory dist weldnet-bundle

@@ -179,6 +179,44 @@ def may_not_change(user: str, folders: Iterable[Path], files: Iterable[Path]) ->
                 raise FolderError(f"{user} may {verb} {place}, and so change results; chmod {mode}{remedy}")
 
 
+def members(group: str) -> list[str]:
+    """Return the accounts of this machine that are in a group, sorted; none if there is no such group."""
+    try:
+        about = grp.getgrnam(group)
+    except KeyError:
+        return []
+    accounts = pwd.getpwall()
+    return sorted(
+        {user.pw_name for user in accounts if user.pw_gid == about.gr_gid}
+        | {user.pw_name for user in accounts if user.pw_name in about.gr_mem}
+    )
+
+
+def may_look(user: str, folders: Iterable[Path], files: Iterable[Path]) -> None:
+    """Refuse folders that an account cannot list, and files that it cannot read.
+
+    Raises:
+        FolderError: the account cannot; the message names the command that lets it.
+    """
+    account, groups = _account(user)
+    list_folder = stat.S_IROTH | stat.S_IXOTH
+    for places, right, letters in ((folders, list_folder, "g+rx"), (files, stat.S_IROTH, "g+r")):
+        for place in places:
+            if not place.exists():
+                continue
+            barrier = _barrier(place.resolve(), account.pw_uid, groups)
+            if barrier is None and _may(place, account.pw_uid, groups, right):
+                continue
+            closed = barrier or place
+            group = _group(place.stat().st_gid)
+            fix = (
+                f"chmod {'g+x' if barrier else letters} {closed}"
+                if closed.stat().st_gid in groups
+                else f"usermod --append --groups {group} {user}"
+            )
+            raise FolderError(f"{user} may not read {place}; as root: {fix}")
+
+
 def owner_to_run_as(folder: Path) -> str | None:
     """Return the user that a station's folder belongs to, if that is neither this user nor root."""
     try:

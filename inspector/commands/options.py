@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from inspector.ledger.store import Store
     from inspector.records import Verdict
     from inspector.reports.page.pictures import LocalArchive
+    from inspector.review.recorder import Recorder
     from inspector.settings import Settings
 
 Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")]
@@ -104,18 +105,30 @@ def verdict_of(text: str) -> Verdict:
     return Verdict(text.upper())
 
 
-def who(reviewer: str | None) -> str:
+def open_recorder(settings: Settings) -> AbstractContextManager[Recorder]:
+    """Open what adds human verdicts to the quality database."""
+    from inspector.review import recorder
+
+    return recorder.open_recorder(
+        settings.url, settings.station, seam_gap_s=settings.seam_gap_s, zone=settings.zone
+    )
+
+
+def who(reviewer: str | None, recorder: Recorder) -> str:
     """The name of the person who gives a verdict.
 
     Raises:
-        UsageError: the name is empty, or the user of this computer has none.
+        UsageError: the name is empty, the user of this computer has none, or this account may not use it.
     """
-    try:
-        name = getpass.getuser() if reviewer is None else reviewer.strip()
-    except (KeyError, OSError):  # the user has no name, as in some containers
-        raise UsageError("the reviewer is unknown; name one with --reviewer") from None
+    from inspector.review.client import own_account
+
+    name = (recorder.account or own_account()) if reviewer is None else reviewer.strip()
     if not name:
         raise UsageError("the reviewer has no name; give one with --reviewer")
+    if recorder.account not in (None, name):
+        raise UsageError(
+            f"--reviewer {name!r}: this account gives verdicts as {recorder.account}; leave it out"
+        )
     return name
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
-from collections.abc import Sequence
+import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,16 +22,15 @@ from inspector.commands.options import (
     Station,
     Until,
     load,
-    open_ledger,
+    open_recorder,
     print_figures,
     verdict_of,
     who,
 )
 from inspector.commands.review_queue import Why, go_through_queue, require_kind
-from inspector.errors import UsageError
+from inspector.errors import StationError, UsageError
 
 if TYPE_CHECKING:
-    from inspector.records import Review, SeamReview
     from inspector.review.selection import Judged
     from inspector.settings import Settings
 
@@ -111,15 +111,17 @@ def set_(
     found = _chosen(settings, inspections or [], part, place)
     chosen = [image for image in found if not image.is_audited or len(found) == 1]
     whole = [frames for frames in passes(found) if part is not None and all(it in chosen for it in frames)]
-    person, word = who(reviewer), verdict_of(verdict)
+    word = verdict_of(verdict)
     numbers = list(dict.fromkeys(inspections or [image.inspection for image in chosen]))
-    said = [Review(number, person, word, label or None, note or None) for number in numbers]
-    for mistake in mistakes(settings.url, said, new_class=new_class):
-        if mistake is not None:
-            raise UsageError(mistake)
     newest = [max(image.inspection for image in frames) for frames in whole]
-    as_a_whole = [SeamReview(number, person, word, note or None) for number in newest]
-    added = _write(settings, [*said, *as_a_whole])
+    with open_recorder(settings) as recorder:
+        person = who(reviewer, recorder)
+        said = [Review(number, person, word, label or None, note or None) for number in numbers]
+        for mistake in mistakes(settings.url, said, new_class=new_class):
+            if mistake is not None:
+                raise UsageError(mistake)
+        as_a_whole = [SeamReview(number, person, word, note or None) for number in newest]
+        added = recorder.record([*said, *as_a_whole], new_class=new_class)
     for image in chosen:
         where = f" ({image.where})" if image.where else ""
         unchanged = ", unchanged" if len(chosen) == 1 and not added else ""
@@ -176,16 +178,19 @@ def import_(
     from inspector.review.verdicts import mistakes, read_csv
 
     settings = load(config)
-    read = read_csv(table, who(reviewer))
-    wrong = {line: said for line, said in read if isinstance(said, str)}
-    said = {line: said for line, said in read if not isinstance(said, str)}
-    found = mistakes(settings.url, list(said.values()), new_class=new_class)
-    wrong |= {line: mistake for line, mistake in zip(said, found, strict=True) if mistake is not None}
-    for line, mistake in sorted(wrong.items()):
-        typer.echo(f"{table}: line {line}: {mistake}", err=True)
-    if wrong:
-        raise UsageError(f"{table}: {len(wrong)} mistakes, so nothing was imported; fix them and try again")
-    added = _write(settings, list(said.values()))
+    with open_recorder(settings) as recorder:
+        read = read_csv(table, who(reviewer, recorder), recorder.account)
+        wrong = {line: said for line, said in read if isinstance(said, str)}
+        said = {line: said for line, said in read if not isinstance(said, str)}
+        found = mistakes(settings.url, list(said.values()), new_class=new_class)
+        wrong |= {line: mistake for line, mistake in zip(said, found, strict=True) if mistake is not None}
+        for line, mistake in sorted(wrong.items()):
+            typer.echo(f"{table}: line {line}: {mistake}", err=True)
+        if wrong:
+            raise UsageError(
+                f"{table}: {len(wrong)} mistakes, so nothing was imported; fix them and try again"
+            )
+        added = recorder.record(list(said.values()), new_class=new_class)
     print_figures({"imported": added, "unchanged": len(said) - added}, as_json)
 
 
@@ -202,23 +207,33 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Draw a random sample of PASS images for review, which shows how many defects are missed."""
-    from inspector.review.verdicts import draw
-
     settings = load(config)
-    with open_ledger(settings) as store:
-        drawn = draw(
-            store,
-            settings.url,
+    with open_recorder(settings) as recorder:
+        drawn = recorder.draw(
             count,
             seed=secrets.randbelow(1 << 31) if seed is None else seed,
             since=since,
             until=until,
             part=part,
-            zone=settings.zone,
         )
     print_figures(dataclasses.asdict(drawn), as_json)
 
 
-def _write(settings: Settings, reviews: Sequence[Review | SeamReview]) -> int:
-    with open_ledger(settings) as store:
-        return store.record_reviews(reviews)
+@review.command()
+def serve(config: Config) -> None:
+    """Write the verdicts that come over one connection (systemd starts this, see weldnet-review.socket)."""
+    from inspector.review import service
+
+    try:
+        connection = socket.socket(fileno=os.dup(0))
+    except OSError:
+        raise UsageError("systemd starts this for weldnet-review.socket; people use 'review set'") from None
+    with connection:
+        try:
+            settings = load(config)
+        except StationError as error:
+            service.refuse(connection, error)
+            raise
+        service.serve(
+            connection, settings.url, settings.station, seam_gap_s=settings.seam_gap_s, zone=settings.zone
+        )

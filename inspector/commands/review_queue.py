@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands.options import Part, Reviewer, Station, archive, load, open_ledger, who
+from inspector.commands.options import Part, Reviewer, Station, archive, load, open_recorder, who
 from inspector.errors import StationError, UsageError
 
 if TYPE_CHECKING:
     from inspector.reports.page.pictures import InspectedImage
+    from inspector.review.recorder import Recorder
     from inspector.review.selection import Judged
     from inspector.review.window import Window
     from inspector.settings import Settings
@@ -56,7 +57,9 @@ def go_through_queue(
         raise UsageError(
             "review without a command asks for keys on a terminal; else use 'review next' and 'set'"
         )
-    _go_through(load(config), who(reviewer), require_kind(why), station, part)
+    settings, why = load(config), require_kind(why)
+    with open_recorder(settings) as recorder:
+        _go_through(settings, recorder, who(reviewer, recorder), why, station, part)
 
 
 def require_kind(why: str | None) -> str | None:
@@ -71,7 +74,12 @@ def require_kind(why: str | None) -> str | None:
 
 
 def _go_through(
-    settings: Settings, reviewer: str, why: str | None, station: str | None, part: str | None
+    settings: Settings,
+    recorder: Recorder,
+    reviewer: str,
+    why: str | None,
+    station: str | None,
+    part: str | None,
 ) -> None:
     from inspector.records import Review
     from inspector.reports.page import pictures
@@ -79,7 +87,6 @@ def _go_through(
 
     kinds: dict[int, str] = {}
     with ExitStack() as stack:
-        store = stack.enter_context(open_ledger(settings))
         picture = stack.enter_context(window.Window()) if window.has_display() else None
 
         def look(number: int, again: bool) -> Sequence[str] | None:
@@ -98,7 +105,7 @@ def _go_through(
 
         def record(number: int, answer: one_by_one.Answer) -> None:
             if answer.verdict is not None:
-                store.record_reviews([Review(number, reviewer, answer.verdict, answer.label)])
+                recorder.record([Review(number, reviewer, answer.verdict, answer.label)])
 
         typer.echo(one_by_one.HELP)
         answers = one_by_one.go_through(

@@ -20,7 +20,7 @@ from inspector.ledger.schema import audit_sample, model
 from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
-from inspector.records import Review, Verdict
+from inspector.records import Review, SeamReview, Verdict
 from inspector.spreadsheets import tables
 from inspector.spreadsheets.cells import from_cell
 
@@ -50,7 +50,9 @@ def roles(connection: sa.Connection) -> dict[str, set[str]]:
     return dict(found)
 
 
-def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = False) -> list[str | None]:
+def mistakes(
+    url: URL | str, reviews: Sequence[Review | SeamReview], *, new_class: bool = False
+) -> list[str | None]:
     """Return for each review what is wrong with it, or None.
 
     Args:
@@ -78,10 +80,10 @@ def mistakes(url: URL | str, reviews: Sequence[Review], *, new_class: bool = Fal
     ]
 
 
-def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) -> str | None:
+def _mistake(review: Review | SeamReview, known: Mapping[str, set[str]], *, new_class: bool) -> str | None:
     if not review.reviewer.strip():
         return "the reviewer has no name"
-    if review.label is None:
+    if isinstance(review, SeamReview) or review.label is None:
         return None
     if review.label not in known:
         near = difflib.get_close_matches(review.label, known, n=1)
@@ -95,7 +97,7 @@ def _mistake(review: Review, known: Mapping[str, set[str]], *, new_class: bool) 
     return None
 
 
-def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
+def read_csv(path: Path, reviewer: str, account: str | None = None) -> list[tuple[int, Review | str]]:
     """Read verdicts from a CSV file: for each row its line number, and the review or what is wrong with it.
 
     The columns are ``id`` and ``human_verdict``, optionally ``human_label``, ``reviewer`` and ``note``. The
@@ -105,6 +107,7 @@ def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
     Args:
         path: the file.
         reviewer: name of the reviewer for rows without one.
+        account: the only name that rows may have; None: any.
 
     Raises:
         UsageError: the file cannot be read, or its columns are wrong.
@@ -115,7 +118,7 @@ def read_csv(path: Path, reviewer: str) -> list[tuple[int, Review | str]]:
         raise UsageError(f"{path}: {error}") from None
     columns = [cell.strip() for cell in rows[0][1]] if rows else []
     _require_columns(path, columns)
-    return list(_answers(columns, rows[1:], reviewer))
+    return list(_answers(columns, rows[1:], reviewer, account))
 
 
 def _require_columns(path: Path, columns: Sequence[str]) -> None:
@@ -133,7 +136,7 @@ def _require_columns(path: Path, columns: Sequence[str]) -> None:
 
 
 def _answers(
-    columns: Sequence[str], rows: Sequence[tables.Row], reviewer: str
+    columns: Sequence[str], rows: Sequence[tables.Row], reviewer: str, account: str | None
 ) -> Iterator[tuple[int, Review | str]]:
     seen: dict[int, int] = {}
     for line, row in rows:
@@ -147,6 +150,11 @@ def _answers(
             yield line, f"{cells['id']!r} is not the number of an inspection"
         elif cells["human_verdict"].upper() not in Verdict.__members__:
             yield line, f"{cells['human_verdict']!r} is not a verdict; use PASS, FAIL or REVIEW"
+        elif account is not None and cells["reviewer"] not in ("", account):
+            yield (
+                line,
+                f"the reviewer is {cells['reviewer']!r}, but this account is {account}; empty the cell",
+            )
         elif (inspection := int(cells["id"])) in seen:
             yield line, f"inspection {inspection} is in line {seen[inspection]} already"
         else:

@@ -29,7 +29,7 @@ from inspector.network.classifier import Classifier
 from inspector.settings import Settings
 from inspector.station import listing, open_files, watch
 from inspector.station.archive import Archive
-from inspector.upkeep import clock, rehearsal
+from inspector.upkeep import clock, people, rehearsal
 
 _SAMPLE: Final = 8  # images of each folder to decode, which takes half a second
 _DEMONSTRATION: Final = "synthetic"  # name of the recipe for synthetic frames, and of its artifacts
@@ -86,6 +86,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         "names": lambda: _names(settings),
         "pixels": lambda: _pixels(settings),
         "results": lambda: _results(settings),
+        "people": lambda: _people(config, settings),
     }
     for what, trial in trials.items():
         try:
@@ -323,3 +324,17 @@ def _results(settings: Settings) -> str:
             f"results_folder {folder}: {error.strerror}; mount or create it, or correct the setting"
         ) from None
     return f"results can be written to {folder}"
+
+
+def _people(config: Path, settings: Settings) -> str:
+    file = Path(settings.url.database or "") if settings.url.drivername == "sqlite" else None
+    readers = people.may_look(settings.archive_folder, [config, *([file] if file else [])])
+    text = f"may read: {', '.join(readers) or 'this account only'}"
+    if file is not None:
+        return f"{text}; may add verdicts: {', '.join(people.review_service(file)) or 'this account only'}"
+    if missing := people.missing_in_roles(settings.url):
+        raise _Note(
+            f"{', '.join(missing)} missing, so a person who reviews needs the station's own rights; "
+            "run roles.sql as the tables' owner"
+        )
+    return f"{text}; users of the role weldnet_reviewer may add verdicts"

@@ -22,7 +22,9 @@ from inspector.records import Verdict
 DEPLOY = resources.folder("deploy")
 UNIT = DEPLOY / "weldnet-inspector.service"
 REPORT, TIMER = DEPLOY / "weldnet-report.service", DEPLOY / "weldnet-report.timer"
+REVIEW, REVIEW_SOCKET = DEPLOY / "weldnet-review@.service", DEPLOY / "weldnet-review.socket"
 PRUNE, PRUNE_TIMER = DEPLOY / "weld-inspect-prune.service", DEPLOY / "weld-inspect-prune.timer"
+UNITS = [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER, REVIEW, REVIEW_SOCKET]
 _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
 
 
@@ -32,7 +34,7 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
-@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE], ids=["station", "report", "prune"])
+@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE, REVIEW], ids=["station", "report", "prune", "review"])
 def test_the_unit_is_hardened(unit: Path):
     """systemd-analyze rates the exposure of the unit at 1.5 or less."""
     done = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
@@ -41,15 +43,15 @@ def test_the_unit_is_hardened(unit: Path):
     assert float(exposure[1]) <= 1.5
 
 
-@pytest.mark.parametrize("unit", [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_the_unit_is_sound(tmp_path: Path, unit: Path):
     """systemd-analyze verify has no complaint if the program is where the unit expects it."""
     program = tmp_path / "weld-inspect"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    for each in (UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER):  # a timer is verified with what it starts
+    for each in UNITS:  # a timer or socket is verified with what it starts
         text = each.read_text()
-        assert each.suffix == ".timer" or "ExecStart=/opt/weldnet/venv/bin/weld-inspect " in text
+        assert each.suffix in (".timer", ".socket") or "ExecStart=/opt/weldnet/venv/bin/weld-inspect " in text
         (tmp_path / each.name).write_text(text.replace("/opt/weldnet/venv/bin/weld-inspect", str(program)))
     done = tool("systemd-analyze", "verify", "--man=no", tmp_path / unit.name)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -136,7 +138,8 @@ def test_users_and_folders_can_be_made(tmp_path: Path):
     assert users.returncode == 0, users.stderr
     assert "\nweldnet:" in "\n" + (root / "etc" / "passwd").read_text()
     groups = dict(line.split(":", 1) for line in (root / "etc" / "group").read_text().splitlines())
-    assert groups.keys() >= {"weldnet", "camera"}
+    assert groups.keys() >= {"weldnet", "camera", "weld-review"}
+    assert groups["weld-review"].endswith(":")
     assert groups["camera"].endswith(":weldnet")
     assert groups["weldnet"].endswith(":")
     folders = tool("systemd-tmpfiles", f"--root={root}", "--create", DEPLOY / "tmpfiles.conf")
@@ -256,11 +259,15 @@ def test_each_alert_fires_on_its_fault(alert: str, tmp_path: Path):
 # --- the notes ------------------------------------------------------------------------------------------
 
 
-def test_samba_accepts_the_camera_s_share():
-    """The Samba share is accepted by testparm."""
-    share = tool("testparm", "--suppress-prompt", DEPLOY / "samba-share.conf")
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [("samba-share.conf", "force group = camera"), ("samba-people.conf", "valid users = @weldnet")],
+)
+def test_samba_accepts_the_shares(file: str, line: str):
+    """The Samba shares are accepted by testparm."""
+    share = tool("testparm", "--suppress-prompt", DEPLOY / file)
     assert (share.returncode, "Unknown parameter" in share.stderr) == (0, False), share.stderr
-    assert "force group = camera" in share.stdout
+    assert line in share.stdout
 
 
 def test_sshd_accepts_the_camera_s_account(tmp_path: Path):
@@ -280,7 +287,7 @@ def test_the_notes_name_files_and_commands_that_exist():
     from inspector.commands.cli import app
 
     notes = (DEPLOY / "INSTALL.md").read_text()
-    named = set(re.findall(r"\b[\w.-]+\.(?:conf|service|timer|yaml|json)\b", notes)) - {
+    named = set(re.findall(r"\b[\w.-]+\.(?:conf|service|socket|timer|yaml|json)\b", notes)) - {
         "config.yaml",
         "weldnet.conf",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC
 
 import pytest
 import sqlalchemy as sa
@@ -19,6 +20,7 @@ from inspector.ledger.store import Store
 from inspector.records import Review, SeamReview, Verdict
 from inspector.reports.query import Query, run
 from inspector.review import selection, verdicts
+from inspector.review.recorder import open_recorder
 
 _MAY_ADD = {"review", "seam_review", "audit_sample"}
 _MAY_READ = {"station", "model", "settings", "inspection", *_MAY_ADD}
@@ -67,6 +69,16 @@ def test_a_reviewer_gives_verdicts_in_the_own_name(owner: URL) -> None:
     assert len(times) == 3
     assert all(row.reviewed_us >= before for row in times)
     assert [row.inspection_id for row in rows_of(owner, "SELECT inspection_id FROM audit_sample")] == [1]
+
+
+def test_the_commands_know_the_name_that_is_demanded(owner: URL) -> None:
+    """``review set`` signs with the database's user if that is a reviewer; others name the reviewer."""
+    for user, name in (("anna", "anna"), ("cell_1", None), (owner.username, None)):
+        url = owner.set(username=user)
+        with open_recorder(url, "cell-1", seam_gap_s=300, zone=UTC) as recorder:
+            assert recorder.account == name
+            recorder.record([Review(1, name or "bert", Verdict.PASS)])
+    assert [row.reviewer for row in rows_of(owner, "SELECT reviewer FROM review")] == ["anna", "bert"]
 
 
 def test_the_station_and_the_owner_record_verdicts_of_others(owner: URL) -> None:

@@ -82,6 +82,7 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "names",
         "pixels",
         "results",
+        "people",
     ]
     assert not [finding for finding in result.values() if finding.level is Level.WRONG]
 
@@ -197,6 +198,11 @@ def test_a_database_user_without_rights_is_wrong_and_one_with_too_many_is_noted(
         station = Station(tmp_path, tiny, url.set(username=user) if user else url)
         finding = found(station)["database"]
         assert (finding.level, says in finding.detail) == (level, True), finding
+    assert "the role weldnet_reviewer may add verdicts" in found(station)["people"].detail
+    with owner.connect() as connection:
+        connection.exec_driver_sql("DROP TRIGGER seam_review_signed ON seam_review")
+    finding = found(station)["people"]
+    assert (finding.level, "trigger seam_review_signed missing" in finding.detail) == (Level.NOTE, True)
     with owner.connect() as connection:  # as PostgreSQL 14 and older have it
         connection.exec_driver_sql("GRANT CREATE ON SCHEMA public TO PUBLIC")
     finding = found(Station(tmp_path, tiny, url.set(username="check_daemon")))["database"]

@@ -1,0 +1,102 @@
+"""What a reviewer's account asks of the review service: one JSON object per line, and one as the answer.
+
+A request can only add: verdicts on images and on passes over a seam, or a random sample. It has no field for
+the reviewer, since the service knows the account that asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from inspector.errors import UsageError
+from inspector.records import Review, SeamReview, Verdict
+
+MAX_LINE_BYTES: Final = 1 << 20  # some ten thousand verdicts, whose transaction takes about a second
+_STRICT: Final = ConfigDict(strict=True, extra="forbid")
+_MAX_NUMBER: Final = 2**63 - 1  # of a row
+
+
+class Said(BaseModel):
+    """A person's verdict on an image, or on the pass over a seam that the image is the newest frame of."""
+
+    model_config = _STRICT
+    inspection: Annotated[int, Field(ge=1, le=_MAX_NUMBER)]
+    verdict: Verdict
+    label: str | None = None  # of an image only
+    note: str | None = None
+    on_seam: bool = False
+
+    def review(self, reviewer: str) -> Review | SeamReview:
+        """Return the verdict with the name of the person."""
+        if self.on_seam:
+            return SeamReview(self.inspection, reviewer, self.verdict, self.note or None)
+        return Review(self.inspection, reviewer, self.verdict, self.label or None, self.note or None)
+
+
+class Sample(BaseModel):
+    """A random sample of PASS images to draw; the fields are those of ``review sample``."""
+
+    model_config = _STRICT
+    count: Annotated[int, Field(ge=1, le=1_000_000)]
+    seed: Annotated[int, Field(ge=0, le=2**62)]
+    since: str | None = None
+    until: str | None = None
+    part: str | None = None
+
+
+class Request(BaseModel):
+    """A request: verdicts, all or none of them, or a sample. An empty one asks for the account's name."""
+
+    model_config = _STRICT
+    verdicts: list[Said] = []
+    new_class: bool = False  # the verdicts may name classes that no artifact knows yet
+    sample: Sample | None = None
+
+
+class Answer(BaseModel):
+    """The answer: the account that asked, what was added, or what is wrong."""
+
+    account: str = ""  # the name that its verdicts get
+    added: int = 0  # verdicts; one that repeats the latest adds none
+    drawn: int = 0
+    population: int = 0  # PASS images that could be drawn
+    error: str | None = None
+    exit_status: int = 1  # of a command that ends with this error
+
+
+def said(reviews: Sequence[Review | SeamReview]) -> list[Said]:
+    """Return verdicts without the names of the reviewers."""
+    return [
+        Said(
+            inspection=review.inspection,
+            verdict=review.verdict,
+            label=review.label if isinstance(review, Review) else None,
+            note=review.note,
+            on_seam=isinstance(review, SeamReview),
+        )
+        for review in reviews
+    ]
+
+
+def to_line(message: BaseModel) -> bytes:
+    """Return a request or an answer as a line."""
+    return message.model_dump_json(exclude_defaults=True).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Request:
+    """Read a request.
+
+    Raises:
+        UsageError: the line is too long or no such JSON object; the message names the first mistake only.
+    """
+    if len(line) > MAX_LINE_BYTES:
+        raise UsageError(f"the request is longer than {MAX_LINE_BYTES} bytes; send fewer verdicts at a time")
+    try:
+        return Request.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise UsageError(f"not a request of this program: {where}: {first['msg']}"[:200]) from None
