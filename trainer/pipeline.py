@@ -36,6 +36,7 @@ from trainer.learning.networks import Networks, network_seeds, refuse_too_many_p
 from trainer.learning.processes import Hardware
 from trainer.network import initial_weights
 from trainer.network.architectures import parameter_count
+from trainer.network.student_file import STUDENT_FILE
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
 from trainer.run.folder import RESULTS_FILE, RunFolder
@@ -46,7 +47,6 @@ from trainer.run.reading import Reader, with_frame_size
 log = logging.getLogger(__name__)
 
 ARTIFACT_FILE = "weldnet.pt"  # in the run folder; the name that a station's settings expect
-STUDENT_FILE = "student.pt"
 
 
 class Stage(StrEnum):
@@ -94,7 +94,7 @@ def run(
     classes = weld_classes(recipe, listing.classes)
     refuse_too_many_processes(recipe, len(listing.part("train")), hardware)
     recipe = with_frame_size(recipe, listing)
-    start = initial_weights.read(recipe.network, len(listing.part("train")))
+    start = initial_weights.read(recipe.network, len(listing.part("train")), listing.classes)
     identity = identify(recipe, data, listing, start.sha256, hardware)
     names = splits.fingerprint_of_names(listing.frames, listing.classes)
     with RunFolder(out, leader=hardware.leader) as folder, progress:
@@ -122,7 +122,7 @@ def run(
         models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
         results = Results(identity, parameter_count(teachers[0]), models)
         if network:
-            about = run_metrics(identity, frames.hashes)
+            about = run_metrics(identity, frames.hashes, start.learnt)
             student, results.student = fit_student(
                 recipe, network, classes, train, valid, about=about, commit=identity.git_commit
             )
@@ -146,12 +146,16 @@ def list_frames(recipe: Recipe, data: Path | DataSets) -> datasets.Listing:
     listing = joining.read(data, [c.name for c in recipe.classes], bit_depth=recipe.data.bit_depth)
     hashed = duplicates.with_hashes(listing.frames)
     listing.problems += duplicates.under_two_labels(hashed, listing.classes)
+    learnt = initial_weights.learnt_frames(recipe.network)
+    if learnt:
+        hashed = duplicates.with_pixel_hashes(hashed, recipe.data.bit_depth)
     listing.frames = splits.hold_out(
         hashed,
         share=recipe.data.validation,
         seed=recipe.data.split_seed,
         shared_runs=recipe.data.shared_runs,
         classes=listing.classes,
+        learnt={frame.name for frame in hashed if frame.pixels in learnt},
     )
     duplicates.warn_of_shared(listing.frames)
     return listing

@@ -91,8 +91,9 @@ class Network(_StrictModel):
         (1, 1),
         (2, 2),
     ] * 4
-    # The student.pt from which all networks take every layer except the last. auto: the one that comes with
-    # the program, if it fits and there are few frames. null: random weights, as printed.
+    # The student.pt or fp32 artifact from which all networks take their weights; classes that it lacks get
+    # random logits. auto: the student that comes with the program, if it fits and there are few frames.
+    # null: random weights, as printed.
     start: str | None = None
 
     @model_validator(mode="after")

@@ -5,8 +5,8 @@ import hashlib
 
 import pytest
 import torch
-from artifact_samples import CLASSES, picture, student
-from tiny_runs import RECIPE, epochs, run
+from artifact_samples import CLASSES, compiled, picture, student
+from tiny_runs import RECIPE, epochs, run, weld_train, write_recipe
 from trainer_samples import class_folders
 
 from trainer.artifact.student import Student
@@ -109,3 +109,60 @@ def test_a_student_that_does_not_fit_is_refused(tmp_path):
     with pytest.raises(ValueError, match="which is a weldnet, not resnet18"):
         Network(start="student.pt", architecture="resnet18")
     assert not (tmp_path / "out").exists()
+
+
+def test_classes_that_the_student_knows_keep_their_logits(tmp_path):
+    """A class of the same name keeps the student's weights and bias, in any order; a new one is random."""
+    student = _saved(tmp_path / "student.pt")
+    recipe = Network(**_network(tmp_path / "student.pt"))
+    fresh = build(recipe, classes=3)
+    own = fresh.head.weight.detach().clone()
+    initial_weights.read(recipe, 8, ["crack", CLASSES[2].name, CLASSES[0].name]).load_into(fresh)
+    assert torch.equal(fresh.head.weight[0], own[0])
+    assert torch.equal(fresh.head.weight[1:], student.head.weight[[2, 0]])
+    assert torch.equal(fresh.head.bias[1:], student.head.bias[[2, 0]])
+
+
+def test_an_fp32_artifact_is_a_start_and_an_int8_one_names_the_student(tmp_path):
+    """An fp32 artifact gives its student's weights; an int8 one has none, and one line names the student."""
+    network = student(SHAPE)
+    metrics = {"n": 3, "split_fingerprint": "ab" * 32, "training_frames": ["0" * 16]}
+    compiled(tmp_path / "fp32.pt", network, scheme="none", metrics=metrics, temperature=2.0)
+    recipe = Network(**_network(tmp_path / "fp32.pt"))
+    start = initial_weights.read(recipe, 8, [CLASSES[1].name])
+    there = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
+    assert start.layers.keys() == there.keys()
+    assert all(torch.equal(start.layers[name], value) for name, value in there.items())
+    assert torch.allclose(start.logits[0][0], network.head.weight[1])
+    assert start.learnt == ("0" * 16,)
+
+    compiled(tmp_path / "int8.pt", network, metrics=metrics)
+    int8 = Network(**_network(tmp_path / "int8.pt"))
+    with pytest.raises(
+        UsageError, match=r"int8.pt: an int8 artifact has no weights .* abababababab… in run.json"
+    ):
+        initial_weights.read(int8, 8)
+    golden = [torch.from_numpy(picture(0))]
+    Student(network, CLASSES, golden, metrics, Recipe(**RECIPE).resolved(), None).save(
+        tmp_path / "student.pt"
+    )
+    with pytest.raises(UsageError, match=rf"give its student, {tmp_path}/student.pt"):
+        initial_weights.read(int8, 8)
+
+
+def test_an_artifact_records_what_its_start_learnt_from(tmp_path):
+    """--start names the student on the command line, and its training frames count as learnt."""
+    data = class_folders(tmp_path / "data")
+    recipe = write_recipe(tmp_path / "tiny.yaml", **epochs(1), ensemble={"teachers": 1})
+    assert weld_train("run", recipe, "--data", data, "--out", tmp_path / "first")[0] == 0
+    start, others = tmp_path / "first" / "student.pt", class_folders(tmp_path / "others", seed=500)
+    arguments = ["--data", others, "--out", tmp_path / "second", "--start", start]
+    status, _, stderr = weld_train("distil", recipe, *arguments)
+    assert status == 0, stderr
+    assert f"networks start from {start}, with 2 of its 2 classes" in stderr
+    frames = [
+        set(Student.load(tmp_path / run / "student.pt").metrics["training_frames"])
+        for run in ("first", "second")
+    ]
+    assert frames[0] < frames[1]
+    assert len(frames[1]) == 2 * len(frames[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
-from inspector.network.metadata import ArtifactError
+from inspector.network.metadata import ArtifactError, WeldClass
 from trainer.data.frames import content_hash
 from trainer.errors import DataError
 from trainer.evaluation.comparison import compare
@@ -40,10 +41,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def artifact(path: Path, seeds: range | None, seed: int = 0) -> Path:
+def artifact(path: Path, seeds: range | None, seed: int = 0, **changes: object) -> Path:
     """An artifact that learnt from the pictures of these seeds; None: it does not say."""
     learnt = {} if seeds is None else {"training_frames": [content_hash(picture(each)) for each in seeds]}
-    compiled(path, student(seed=seed), metrics={"n": 3} | learnt)
+    compiled(path, student(seed=seed), metrics={"n": 3} | learnt, **changes)
     return path
 
 
@@ -79,14 +80,42 @@ def test_an_older_artifact_cannot_say_what_it_learnt_from(
     assert "does not record the frames that it learnt from" in caplog.text
 
 
-def test_a_comparison_leaves_out_what_either_artifact_learnt_from(data: Path, tmp_path: Path) -> None:
+def test_a_comparison_leaves_out_what_either_artifact_learnt_from(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Both artifacts are judged on the frames that neither learnt from."""
     old, new = artifact(tmp_path / "old.pt", range(4)), artifact(tmp_path / "new.pt", range(2, 7), seed=1)
     result = compare(old, new, data, None, progress())
     assert (result["n"], result["learnt_from"]) == (5, 7)
     assert sum(each["frames"] for each in result["per_class"].values()) == 5
-    older = compare(artifact(tmp_path / "older.pt", None), new, data, None, progress())
+    with caplog.at_level(logging.WARNING):
+        older = compare(artifact(tmp_path / "older.pt", None), new, data, None, progress())
+    assert "older.pt does not record the frames that it learnt from: it cannot be excluded" in caplog.text
     assert (older["n"], older["learnt_from"]) == (7, None)
+
+
+def test_a_comparison_goes_by_class_names(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another order changes no answer, and on a class that one artifact lacks it is wrong."""
+    network = student()
+    turned = copy.deepcopy(network)
+    turned.head.weight.copy_(network.head.weight[[2, 0, 1]])
+    turned.head.bias.copy_(network.head.bias[[2, 0, 1]])
+    order = [CLASSES[2], CLASSES[0], CLASSES[1]]
+    other = [CLASSES[2], WeldClass(name="crack", role="defect"), CLASSES[1]]
+    paths = [tmp_path / f"{name}.pt" for name in ("old", "turned", "other")]
+    for path, weights, classes in zip(paths, (network, turned, turned), (CLASSES, order, other), strict=True):
+        compiled(path, weights, metrics={"n": 3, "training_frames": []}, classes=classes)
+    same = compare(paths[0], paths[1], data, None, progress())
+    assert (same["n"], same["only_old"], same["only_new"]) == (12, 0, 0)
+    assert (same["only_old_knows"], same["only_new_knows"]) == ([], [])
+    write(data / "crack" / "c.png", picture(30))
+    lacks = compare(paths[0], paths[2], data, None, progress())
+    assert (lacks["only_old_knows"], lacks["only_new_knows"]) == ([CLASSES[0].name], ["crack"])
+    assert lacks["per_class"][CLASSES[0].name]["new"]["accuracy"] == 0
+    assert lacks["per_class"]["crack"]["old"]["accuracy"] == 0
+    assert f"only {paths[2]} knows crack: on their frames {paths[0]} is always wrong" in caplog.text
 
 
 def test_an_unreadable_frame_is_named_once_in_a_comparison(data: Path, tmp_path: Path) -> None:

@@ -42,6 +42,16 @@ def test_no_run_is_divided_and_no_class_leaves_train(
     assert split == splits.hold_out(list(reversed(pool)), share=share, seed=seed)[::-1]
 
 
+def test_runs_that_were_learnt_before_are_not_held_out() -> None:
+    """If a student has learnt a frame of a run, the run stays in train, and others are held out instead."""
+    pool = [frame(f"{c}-{r}-{i}", c, f"{c}-{r}") for c in range(3) for r in range(10) for i in range(5)]
+    learnt = {f"{c}-{r}-2" for c in range(3) for r in range(7)}
+    split = splits.hold_out(pool, share=0.2, seed=0, learnt=learnt)
+    held = {f.run for f in split if f.part == "valid"}
+    assert Counter(f.label for f in split if f.part == "valid") == {0: 10, 1: 10, 2: 10}
+    assert not held & {f"{c}-{r}" for c in range(3) for r in range(7)}
+
+
 def test_split_by_run_is_stratified() -> None:
     """With enough runs, about the wanted share of each class is held out."""
     pool = [frame(f"{c}-{r}-{i}", c, f"{c}-{r}") for c in range(3) for r in range(10) for i in range(5)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -27,6 +28,7 @@ from trainer.commands.options import (
     RecipeName,
     RunOut,
     Scheme,
+    Start,
     Unlabelled,
 )
 from trainer.commands.terminal import print_result, session
@@ -49,6 +51,7 @@ def run(
     data: Data,
     out: RunOut,
     on_conflict: OnConflict = Conflict.REFUSE,
+    start: Start = None,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
     accelerator: AcceleratorName = Accelerator.AUTO,
@@ -59,7 +62,14 @@ def run(
     """Run every stage: teachers, ensemble, student, artifact, results. The same command resumes a run."""
     processes = Processes(accelerator, devices, nodes)
     _run_until(
-        "results", recipe, _sets(data, on_conflict), out, overrides, unlabelled, processes, as_json=as_json
+        "results",
+        recipe,
+        _sets(data, on_conflict),
+        out,
+        _overrides(overrides, start),
+        unlabelled,
+        processes,
+        as_json=as_json,
     )
 
 
@@ -69,6 +79,7 @@ def teachers(
     data: Data,
     out: RunOut,
     on_conflict: OnConflict = Conflict.REFUSE,
+    start: Start = None,
     overrides: Overrides = None,
     accelerator: AcceleratorName = Accelerator.AUTO,
     devices: Devices = 1,
@@ -77,7 +88,16 @@ def teachers(
 ) -> None:
     """Run the first stage: train the teachers."""
     processes = Processes(accelerator, devices, nodes)
-    _run_until("teachers", recipe, _sets(data, on_conflict), out, overrides, None, processes, as_json=as_json)
+    _run_until(
+        "teachers",
+        recipe,
+        _sets(data, on_conflict),
+        out,
+        _overrides(overrides, start),
+        None,
+        processes,
+        as_json=as_json,
+    )
 
 
 @app.command()
@@ -86,6 +106,7 @@ def distil(
     data: Data,
     out: RunOut,
     on_conflict: OnConflict = Conflict.REFUSE,
+    start: Start = None,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
     accelerator: AcceleratorName = Accelerator.AUTO,
@@ -96,7 +117,14 @@ def distil(
     """Run up to the distilled student, OUT/student.pt. Teachers that are finished are not trained again."""
     processes = Processes(accelerator, devices, nodes)
     _run_until(
-        "student", recipe, _sets(data, on_conflict), out, overrides, unlabelled, processes, as_json=as_json
+        "student",
+        recipe,
+        _sets(data, on_conflict),
+        out,
+        _overrides(overrides, start),
+        unlabelled,
+        processes,
+        as_json=as_json,
     )
 
 
@@ -261,12 +289,18 @@ def _sets(data: list[Path], on_conflict: Conflict) -> DataSets:
     return DataSets(tuple(data), on_conflict.value)
 
 
+def _overrides(overrides: list[str] | None, start: Path | None) -> list[str]:
+    """Return the changes of the recipe; JSON quotes a path so that YAML reads it back."""
+    own = [] if start is None else [f"network.start={json.dumps(str(start), ensure_ascii=False)}"]
+    return [*(overrides or []), *own]
+
+
 def _run_until(
     stage: str,
     recipe: str,
     data: DataSets,
     out: Path,
-    overrides: list[str] | None,
+    overrides: list[str],
     unlabelled: Path | None,
     processes: Processes,
     *,
@@ -275,7 +309,7 @@ def _run_until(
     with session(out) as progress:
         from trainer.recipe_file import load
 
-        resolved = load(recipe, overrides or [])
+        resolved = load(recipe, overrides)
         from trainer.pipeline import Stage, StageSummary
         from trainer.pipeline import run as run_pipeline
 

@@ -62,8 +62,15 @@ def show_comparison(result: dict[str, Any]) -> None:
         for name, compared in comparisons.items()
     ]
     header = ("class", "n", "old", "new", "only old right", "only new right", "p", "verdict")
+    left_out = result["learnt_from"]
+    without = (
+        "not known which frames an artifact learnt from"
+        if left_out is None
+        else f"without {left_out} that an artifact learnt from"
+    )
     _show(
-        f"{result['n']} frames, part {result['part']}; McNemar's exact test over runs, corrected by Holm",
+        f"{result['n']} frames, part {result['part']}, {without}; "
+        "McNemar's exact test over runs, corrected by Holm",
         header,
         rows,
     )

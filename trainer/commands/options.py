@@ -34,6 +34,10 @@ OnConflict = Annotated[
     ),
 ]
 RunOut = Annotated[Path, typer.Option("--out", help="run folder; the same folder resumes the run")]
+Start = Annotated[
+    Path | None,
+    typer.Option("--start", help="student.pt, or an fp32 artifact, that the networks start from"),
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="change a key: training.epochs=5")]
 Unlabelled = Annotated[
     Path | None,

@@ -49,8 +49,8 @@ PARTS = ("train", "valid", "test")
 class Frame:
     """One labelled frame. ``name`` is its path below ``--data``, ``label`` its class number.
 
-    ``sha256`` is of the file (:mod:`trainer.data.duplicates`), ``decided`` is when a person gave the label;
-    None if it is not known.
+    ``sha256`` is of the file (:mod:`trainer.data.duplicates`), ``decided`` is when a person gave the label,
+    ``pixels`` is the content hash (:func:`trainer.data.frames.content_hash`); None if it is not known.
     """
 
     path: Path
@@ -60,6 +60,7 @@ class Frame:
     part: str | None = None
     sha256: str | None = None
     decided: datetime | None = None
+    pixels: str | None = None
 
 
 @dataclass

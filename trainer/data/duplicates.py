@@ -33,20 +33,21 @@ def with_hashes(frames: Sequence[Frame]) -> list[Frame]:
         return [replace(frame, sha256=digest) for frame, digest in zip(frames, hashes, strict=True)]
 
 
-def pixel_hashes(frames: Sequence[Frame], bit_depth: int) -> list[str]:
-    """Return the hash of each frame's pixels, empty for a frame that cannot be read.
+def with_pixel_hashes(frames: Sequence[Frame], bit_depth: int) -> list[Frame]:
+    """Return the frames with the hashes of their pixels. A frame that cannot be read stays without.
 
     Frames are decoded for this, so it takes as long as reading them.
     """
 
-    def pixels(frame: Frame) -> str:
+    def pixels(frame: Frame) -> str | None:
         try:
-            return content_hash(read_image(frame.path, bit_depth=bit_depth))
+            return frame.pixels or content_hash(read_image(frame.path, bit_depth=bit_depth))
         except ImageError:
-            return ""
+            return None
 
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(pixels, frames))
+        hashes = pool.map(pixels, frames)
+        return [replace(frame, pixels=digest) for frame, digest in zip(frames, hashes, strict=True)]
 
 
 def under_two_labels(frames: Iterable[Frame], classes: Sequence[str]) -> list[Problem]:

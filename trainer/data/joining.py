@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count, pairwise
@@ -105,9 +105,8 @@ def read(data: Path | DataSets, classes: Sequence[str], *, bit_depth: int) -> Li
     if len(sets.paths) == 1 and sets.on_conflict == "refuse":
         return datasets.read(sets.paths[0], classes, to_train=True)
     joined = join([datasets.read(path, classes) for path in sets.paths], sets, classes, bit_depth=bit_depth)
-    if not any(
-        problem.kind == TWO_LABELS for problem in joined.problems
-    ):  # a label that wins fills its class
+    # While an image has two labels, one of its classes seems empty
+    if not any(problem.kind == TWO_LABELS for problem in joined.problems):
         datasets.report_empty_classes(joined)
     return joined
 
@@ -134,10 +133,11 @@ def join(listings: Sequence[Listing], sets: DataSets, classes: Sequence[str], *,
             for frame in hashed
         ]
     log.info("comparing the pixels of %d frames in %d sets", len(members), len(listings))
-    pixels = duplicates.pixel_hashes([frame for _, frame in members], bit_depth)
-    copies: dict[Hashable, list[Member]] = defaultdict(list)
-    for member, digest in zip(members, pixels, strict=True):
-        copies[digest or member[1].sha256 or member[1].name].append(member)
+    frames = duplicates.with_pixel_hashes([frame for _, frame in members], bit_depth)
+    members = [(number, frame) for (number, _), frame in zip(members, frames, strict=True)]
+    copies: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        copies[member[1].pixels or member[1].sha256 or member[1].name].append(member)
     images = list(copies.values())
     joined.problems += settle(images, joined.classes, later=sets.on_conflict == "later")
     joined.frames = one_each(images)
@@ -149,9 +149,7 @@ def join(listings: Sequence[Listing], sets: DataSets, classes: Sequence[str], *,
             len(members),
         )
     datasets.report_similar_classes(joined)
-    joined.problems = list(
-        dict.fromkeys(joined.problems)
-    )  # a set's similar classes are the joined ones', too
+    joined.problems = list(dict.fromkeys(joined.problems))  # similar classes of a set were named before
     return joined
 
 

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import random
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
 from trainer.data.datasets import Frame
@@ -22,6 +22,7 @@ def hold_out(
     seed: int,
     shared_runs: Sequence[str] = (),
     classes: Sequence[str] = (),
+    learnt: Set[str] = frozenset(),
 ) -> list[Frame]:
     """Return the same frames, each with its part.
 
@@ -36,6 +37,8 @@ def hold_out(
         seed: decides between splits that are equally good.
         shared_runs: runs that the user allows in both parts of the data.
         classes: names for messages; empty: classes are named by number.
+        learnt: names of frames that the networks learnt from before this run. Their runs are not held out,
+            because results on them would flatter.
 
     Raises:
         DataError: another run is in both parts. Its frames are near-copies, so the result would flatter.
@@ -43,6 +46,11 @@ def hold_out(
     if any(frame.part == "valid" for frame in frames):
         _refuse_shared_runs(frames, shared_runs)
         _warn_of_missing(frames, classes, "")
+        known = sum(frame.part == "valid" for frame in frames if frame.name in learnt)
+        if known:
+            log.warning(
+                "the networks start from a student that learnt %d frames of 'valid', which flatters", known
+            )
         return list(frames)
     pool = [frame for frame in frames if frame.part in (None, "train")]
     runless = sum(frame.run is None for frame in pool)
@@ -53,7 +61,10 @@ def hold_out(
             len(pool),
         )
     run_of = _runs(pool)
-    held_runs = _choose_runs(pool, run_of, share, random.Random(seed))
+    if learnt:
+        log.info("%d frames that the start learnt from stay in 'train', with their runs", len(learnt))
+    taught = {run_of[frame.name] for frame in pool if frame.name in learnt}
+    held_runs = _choose_runs(pool, run_of, share, random.Random(seed), taught)
     split = [
         replace(frame, part="valid" if run_of[frame.name] in held_runs else "train")
         if frame.part in (None, "train")
@@ -118,7 +129,11 @@ def _runs(pool: Sequence[Frame]) -> dict[str, Hashable]:
 
 
 def _choose_runs(
-    pool: Sequence[Frame], run_of: Mapping[str, Hashable], share: float, generator: random.Random
+    pool: Sequence[Frame],
+    run_of: Mapping[str, Hashable],
+    share: float,
+    generator: random.Random,
+    never: Set[Hashable],
 ) -> set[Hashable]:
     """Choose runs to hold out, greedily: one for each class, then every run that brings shares nearer."""
     runs: dict[Hashable, Counter[int]] = {}
@@ -143,7 +158,7 @@ def _choose_runs(
         )
 
     def can_be_spared(run: Hashable) -> bool:
-        return run not in held_runs and all(runs_kept[label] > 1 for label in runs[run])
+        return run not in held_runs and run not in never and all(runs_kept[label] > 1 for label in runs[run])
 
     def hold(run: Hashable) -> None:
         held_runs.add(run)

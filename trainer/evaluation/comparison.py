@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from trainer.evaluation.judging import judge_frames, read_frames, refuse_no_fram
 from trainer.evaluation.metrics import independent_groups, interval_over_runs, mcnemar, sign_flip, wilson
 from trainer.run.progress import Progress
 
+log = logging.getLogger(__name__)
+
 SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
 
 
@@ -24,7 +27,8 @@ def compare(
 ) -> dict[str, Any]:
     """Judge both artifacts on the same labelled frames; each prepares the frames in its own way.
 
-    Frames that one of them learnt from are left out.
+    Frames that one of them learnt from are left out. Classes are compared by name: on frames of a class that
+    only one artifact knows, the other is always wrong.
     The function is long by its description of the arguments; its code fits a screen.
 
     Args:
@@ -39,33 +43,38 @@ def compare(
         only one of them has right; ``p``, McNemar's exact p-value, over runs if runs are known;
         ``verdict``; the same by class in ``per_class``, with p-values corrected for the number of classes;
         ``changed``, the frames that the old artifact has right and the new one wrong; ``learnt_from``, the
-        number of frames left out, null if an artifact does not record its training frames.
+        number of frames left out, null if an artifact does not record its training frames;
+        ``only_old_knows`` and ``only_new_knows``, classes.
 
     Raises:
-        UsageError: the artifacts do not have the same classes in the same order.
+        UsageError: the artifacts have no class in common.
         ArtifactError: an artifact cannot be used on this machine.
         DataError: the data has no such frames, or frames cannot be read.
     """
     files = [ArtifactFile.read(path) for path in (old, new)]
     first, second = (file.metadata() for file in files)
-    names = first.class_names
-    if names != second.class_names:
-        raise UsageError(
-            f"{old} knows the classes {', '.join(names)}, but {new} {', '.join(second.class_names)}"
-        )
+    names = list(dict.fromkeys([*first.class_names, *second.class_names]))
+    _check_classes(old, first.class_names, new, second.class_names)
     listing, chosen = read_frames(data, names, part, bit_depth=second.bit_depth)
     listed = listing.frames
     with progress:
         problems = listing.problems
-        by_old, by_new = judge_frames(files[0], first, listed, problems, progress).together_with(
-            judge_frames(files[1], second, listed, [], progress)
+        each = (
+            judge_frames(files[0], first, listed, problems, progress),
+            judge_frames(files[1], second, listed, [], progress),
         )
     if problems:
         raise DataError(DataSets.of(data), problems)
+    for path, judged in zip((old, new), each, strict=True):
+        warn_of_learnt_frames(judged, len(listed), path)
+    by_old, by_new = each[0].together_with(each[1])
     refuse_no_frames(by_old, DataSets.of(data))
-    warn_of_learnt_frames(by_old, len(listed))
     frames = by_old.frames
-    old_right, new_right = (each.probabilities.argmax(dim=1) == frames.labels for each in (by_old, by_new))
+    old_right, new_right = (
+        torch.tensor([names.index(name) for name in known])[judged.probabilities.argmax(dim=1)]
+        == frames.labels
+        for judged, known in ((by_old, first.class_names), (by_new, second.class_names))
+    )
     by_class = {name: (frames.labels == label).nonzero().flatten() for label, name in enumerate(names)}
     per_class = {
         name: compare_answers(old_right[rows], new_right[rows], [frames.runs[row] for row in rows.tolist()])
@@ -85,7 +94,27 @@ def compare(
             if before and not after
         ],
         "learnt_from": None if by_old.learnt_from is None else len(by_old.learnt_from),
+        "only_old_knows": [name for name in names if name not in second.class_names],
+        "only_new_knows": [name for name in names if name not in first.class_names],
     }
+
+
+def _check_classes(old: Path, ours: Sequence[str], new: Path, theirs: Sequence[str]) -> None:
+    """Log classes that only one artifact knows, and how class numbers are read.
+
+    Raises:
+        UsageError: the artifacts have no class in common.
+    """
+    if not set(ours) & set(theirs):
+        raise UsageError(f"{old} knows the classes {', '.join(ours)}, but {new} {', '.join(theirs)}")
+    for one, known, other, unknown in ((old, ours, new, theirs), (new, theirs, old, ours)):
+        alone = [name for name in known if name not in unknown]
+        if alone:
+            log.warning("only %s knows %s: on their frames %s is always wrong", one, ", ".join(alone), other)
+    if list(theirs[: len(ours)]) != list(ours):
+        log.info(
+            "the artifacts order their classes differently: class numbers in the data are those of %s", old
+        )
 
 
 def compare_answers(old: Tensor, new: Tensor, runs: Sequence[str | None] = ()) -> dict[str, Any]:

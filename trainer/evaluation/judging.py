@@ -18,11 +18,11 @@ from trainer.data.frames import FrameSet, load
 from trainer.data.joining import DataSets
 from trainer.errors import DataError, Problem
 from trainer.network import archives
+from trainer.network.student_file import TRAINING_FRAMES
 from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
 
-TRAINING_FRAMES = "training_frames"  # in an artifact's metrics: content hashes of the frames it learnt from
 _FRAMES_PER_CALL = 8  # the daemon's default batch
 _MAX_NAMES_PER_LINE = 3
 
@@ -171,19 +171,20 @@ def judge_frames(
     return Judged(probabilities, novelty, left, None if recorded is None else names)
 
 
-def warn_of_learnt_frames(judged: Judged, n: int) -> None:
+def warn_of_learnt_frames(judged: Judged, n: int, artifact: object = "the artifact") -> None:
     """Log the frames that were left out of n, or that the artifact does not record them."""
     names = judged.learnt_from
     if names is None:
         log.warning(
-            "the artifact does not record the frames that it learnt from, so the figures flatter it if these "
-            "are among them; compile a student of this version to have them left out"
+            "%s does not record the frames that it learnt from: it cannot be excluded that these are among "
+            "them, which flatters it; train it again with this version to have them left out",
+            artifact,
         )
     elif names:
         more = len(names) - _MAX_NAMES_PER_LINE
         listed = ", ".join(names[:_MAX_NAMES_PER_LINE]) + (f" and {more} more" if more > 0 else "")
         log.warning(
-            "%d of %d frames are left out, because the artifact learnt from them: %s", len(names), n, listed
+            "%d of %d frames are left out, because %s learnt from them: %s", len(names), n, artifact, listed
         )
 
 

@@ -19,7 +19,6 @@ from trainer.errors import DataError, Problem
 from trainer.evaluation import pictures
 from trainer.evaluation.calibration import least_cross_entropy
 from trainer.evaluation.judging import (
-    TRAINING_FRAMES,
     Judged,
     artifact_answers,
     judge_frames,
@@ -34,6 +33,7 @@ from trainer.evaluation.results import ArtifactSummary
 from trainer.evaluation.verdicts import verdict_metrics
 from trainer.network import ensemble
 from trainer.network.prediction import predict
+from trainer.network.student_file import TRAINING_FRAMES
 from trainer.run.identity import Identity
 from trainer.run.progress import Progress
 
@@ -91,20 +91,22 @@ def _metrics(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) ->
     return metrics
 
 
-def run_metrics(identity: Identity, hashes: Sequence[str]) -> dict[str, Any]:
+def run_metrics(identity: Identity, hashes: Sequence[str], start: Sequence[str] | None) -> dict[str, Any]:
     """The part of an artifact's metrics that is the same for each scheme: n, seeds, split, training frames.
 
     Args:
         identity: of the run.
         hashes: content hashes of the frames that the networks learnt from.
+        start: the same of the student that they started from; None: not known, so no frames are recorded.
     """
+    learnt = {} if start is None else {TRAINING_FRAMES: sorted({*hashes, *start})}
     return {
         "part": identity.part,
         "n": identity.n,
         "n_train": identity.n_train,
         "seeds": identity.seeds,
         "split_fingerprint": identity.split_fingerprint,
-        TRAINING_FRAMES: sorted(set(hashes)),
+        **learnt,
     }
 
 

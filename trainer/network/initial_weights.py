@@ -1,12 +1,17 @@
-"""Initial weights from a student that has learnt other frames, so that few frames are enough to train on."""
+"""Initial weights from a student that has learnt other frames.
+
+With them few frames are enough to train on, and a network continues from the one that a station uses.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from trainer.errors import RecipeError
@@ -24,28 +29,56 @@ MAX_FRAMES_FOR_AUTO = 300  # of training: 190 gained from it, 382 did not (docs/
 class InitialWeights:
     """The weights that a run's networks start from; empty for random ones.
 
-    ``layers`` has a student's weights and batch-norm statistics by name, without the last layer, which
-    belongs to the student's own classes. ``sha256`` is the hash of the student's file.
+    ``layers`` has a student's weights and batch-norm statistics by name, without the last layer. ``logits``
+    has the last layer's weights and bias for the classes that the run has, too, by their number in the run.
+    ``sha256`` is the hash of the student's file. ``learnt`` are the content hashes of the frames that the
+    student learnt from; None if its file does not record them.
     """
 
     layers: dict[str, Tensor] = field(default_factory=dict)
     sha256: str | None = None
+    logits: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    learnt: tuple[str, ...] | None = ()
 
     def load_into(self, network: nn.Module) -> None:
-        """Copy the student's layers into a new network; its last layer stays random."""
-        if self.layers:
-            assert isinstance(network, WeldNet)  # noqa: S101 - the recipe admits no other
-            network.load_state_dict(network.state_dict() | self.layers)
+        """Copy the student's layers into a new network; the logits of new classes stay random."""
+        if not self.layers:
+            return
+        assert isinstance(network, WeldNet)  # noqa: S101 - the recipe admits no other
+        network.load_state_dict(network.state_dict() | self.layers)
+        with torch.no_grad():
+            for label, (weight, bias) in self.logits.items():
+                network.head.weight[label] = weight
+                network.head.bias[label] = bias
 
 
-def read(network: Network, frames: int) -> InitialWeights:
+def learnt_frames(network: Network) -> frozenset[str]:
+    """Return the content hashes of the frames that the user's student in ``network.start`` learnt from.
+
+    Raises:
+        UsageError, ArtifactError: as :func:`read`.
+    """
+    if network.start in (None, "auto"):
+        return frozenset()
+    content = student_file.read_weights(Path(network.start))[1]
+    return frozenset(content["metrics"].get(student_file.TRAINING_FRAMES) or ())
+
+
+def read(network: Network, frames: int, classes: Sequence[str] = ()) -> InitialWeights:
     """Read the initial weights that ``network.start`` names, for this number of training frames.
 
     ``auto`` is the student that comes with the program if it fits and frames are few, and random weights
-    otherwise. So one recipe serves all of the paper's networks and any number of frames.
+    otherwise. So one recipe serves all of the paper's networks and any number of frames. Its last layer is
+    not used, because it knows drawn frames only.
+
+    Args:
+        network: of the recipe.
+        frames: number of frames to train on.
+        classes: names of the run's classes; those that a student of the user's has keep its logits.
 
     Raises:
-        UsageError: there is no such student.
+        UsageError: there is no such student or fp32 artifact.
+        ArtifactError: the artifact is not safe to open.
         RecipeError: its network has another shape.
     """
     if network.start is None:
@@ -55,7 +88,7 @@ def read(network: Network, frames: int) -> InitialWeights:
         log.info("networks start at random: %d frames are enough to learn from", frames)
         return InitialWeights()
     path = SHIPPED_STUDENT if auto else Path(network.start)
-    student, _ = student_file.read(path)
+    student, content = student_file.read_weights(path)
     given, wanted = (
         (student.config.stem, student.config.plan),
         (network.stem, tuple(map(tuple, network.plan))),
@@ -68,6 +101,29 @@ def read(network: Network, frames: int) -> InitialWeights:
             f"network.start {path}: its stem and plan are {given}, the recipe's {wanted}; "
             "set network.stem and network.plan to those, or choose another student"
         )
-    log.info("networks start from the layers of %s", path)
     layers = {name: value for name, value in student.state_dict().items() if not name.startswith("head.")}
-    return InitialWeights(layers, hashlib.sha256(path.read_bytes()).hexdigest())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if auto:
+        log.info("networks start from the layers of %s", path)
+        return InitialWeights(layers, digest)
+    theirs = [each["name"] for each in content["classes"]]
+    head = student.head
+    logits = {
+        label: (head.weight[theirs.index(name)].detach(), head.bias[theirs.index(name)].detach())
+        for label, name in enumerate(classes)
+        if name in theirs
+    }
+    new = [name for name in classes if name not in theirs]
+    log.info(
+        "networks start from %s, with %d of its %d classes%s",
+        path,
+        len(logits),
+        len(theirs),
+        f"; new: {', '.join(new)}" if new else "",
+    )
+    learnt = content["metrics"].get(student_file.TRAINING_FRAMES)
+    if learnt is None:
+        log.warning(
+            "%s does not record the frames that it learnt from, so neither will this run's artifact", path
+        )
+    return InitialWeights(layers, digest, logits, None if learnt is None else tuple(learnt))
