@@ -25,6 +25,7 @@ Limits: a JPEG has no checksum, so flipped bits inside one may decode to wrong p
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import struct
@@ -208,6 +209,17 @@ def read_picture(
     except OSError as error:
         raise ImageError("unreadable", f"cannot be read: {error.strerror}") from None
     return decode_picture(data, formats=formats, max_pixels=max_pixels, bit_depth=bit_depth)
+
+
+def content_hash(pixels: NDArray[np.uint8]) -> str:
+    """The first 16 digits of the SHA-256 of a decoded frame's size and pixels, uint8[h, w].
+
+    It is of pixels, not of the file, so a copy in another format or with other metadata has the same one. An
+    artifact records those of the frames that it learnt from.
+    """
+    digest = hashlib.sha256(str(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()[:16]
 
 
 def _check_header(image: Image.Image, max_pixels: int) -> None:

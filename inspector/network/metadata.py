@@ -22,6 +22,7 @@ from inspector.errors import UsageError
 
 METADATA_FILE = "metadata.json"
 GOLDEN_FILE = "golden.npz"
+DO_NOT_DEPLOY = "do not deploy"  # a training verdict that begins so names a network that has not learnt
 
 # Errors of zipfile on damaged archives, depending on the wrong byte.
 ARCHIVE_ERRORS = (
@@ -100,6 +101,18 @@ class Metadata(_Strict):
         if unknown:
             raise ValueError(f"thresholds for classes that are no defect class: {unknown}")
         return self
+
+    @property
+    def training_frames(self) -> frozenset[str] | None:
+        """Content hashes of the frames that the network learnt from; None if they are not recorded."""
+        recorded = self.metrics.get("training_frames")
+        return None if recorded is None else frozenset(recorded)
+
+    @property
+    def training_verdict(self) -> str | None:
+        """The trainer's verdict in words, which may begin with :data:`DO_NOT_DEPLOY`; None without one."""
+        verdict = self.metrics.get("training_verdict")
+        return None if verdict is None else str(verdict)
 
     @property
     def class_names(self) -> list[str]:

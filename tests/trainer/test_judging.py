@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
+from inspector.imaging.decoder import content_hash
 from inspector.network.metadata import ArtifactError, WeldClass
-from trainer.data.frames import content_hash
 from trainer.errors import DataError
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.report import evaluate_artifact

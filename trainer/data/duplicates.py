@@ -15,9 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from inspector.imaging.decoder import ImageError, read_image
+from inspector.imaging.decoder import ImageError, content_hash, read_image
 from trainer.data.datasets import Frame
-from trainer.data.frames import content_hash
 from trainer.errors import Problem
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ def with_equal_pixels(frames: Sequence[Frame], hashes: Sequence[str]) -> list[Fr
 
     Args:
         frames: with the hashes of their files.
-        hashes: of their pixels (:func:`trainer.data.frames.content_hash`), empty if not known.
+        hashes: of their pixels (:func:`inspector.imaging.decoder.content_hash`), empty if not known.
     """
     groups: dict[str, list[Frame]] = defaultdict(list)
     for frame, digest in zip(frames, hashes, strict=True):

@@ -7,7 +7,6 @@ the paper's setting). A crop of it has H×W pixels, and is as sharp as a crop of
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 import os
@@ -20,10 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from inspector.imaging.decoder import ImageError, read_image, read_picture
+from inspector.imaging.decoder import ImageError, content_hash, read_image, read_picture
 from trainer.data.datasets import Frame
 from trainer.errors import DataError, Problem, UsageError
 
@@ -64,16 +62,6 @@ class FrameSet:
         rows = [row for row, keep in enumerate(wanted) if keep]
         hashes = [self.hashes[row] for row in rows] if self.hashes else []
         return FrameSet(self.images[rows], self.labels[rows], [self.frames[row] for row in rows], hashes)
-
-
-def content_hash(pixels: NDArray[np.uint8]) -> str:
-    """The first 16 digits of the SHA-256 of a decoded frame's size and pixels, uint8[h, w].
-
-    It is of pixels, not of the file, so a copy in another format or with other metadata has the same one.
-    """
-    digest = hashlib.sha256(str(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels).data)
-    return digest.hexdigest()[:16]
 
 
 def training_size(height: int, width: int, smallest_crop: float) -> tuple[int, int]:
