@@ -370,7 +370,8 @@ class Daemon:
     def _report(self) -> None:
         """Feed the watchdog, and bring status line and gauges up to date."""
         self.notifier.alive()
-        trouble = self.rules.artifact_file.trouble()
+        # A reload reads the changed file already, so there is nothing that a person has to do.
+        trouble = self._artifact_trouble if self.reload.is_going_on else self.rules.artifact_file.trouble()
         if trouble != self._artifact_trouble:
             self._artifact_trouble = trouble
             self.events.add("artifact_file", trouble or f"{self.rules.artifact_file.path} is as it was")

@@ -34,6 +34,11 @@ class Reload:
             self._loading = workers.submit(lambda _: self._load(), None)
 
     @property
+    def is_going_on(self) -> bool:
+        """Whether new rules are being loaded, or wait to be put in force."""
+        return self._loading is not None
+
+    @property
     def is_loaded(self) -> bool:
         """Whether :meth:`result` has something to return."""
         return self._loading is not None and self._loading.done()
