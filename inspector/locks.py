@@ -60,6 +60,20 @@ def upkeep_lock(quarantine_folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def install_lock(artifact: Path) -> Iterator[None]:
+    """Hold the lock of the one command that exchanges an artifact, during the block.
+
+    Raises:
+        FolderError: there is no such folder, or the file cannot be opened.
+        StationError: another command is at work.
+    """
+    with _held(artifact.with_name(f".{artifact.name}.lock")) as other:
+        if other is not None:
+            raise StationError(f"{artifact}: another install-artifact{other} is at work; try again after it")
+        yield
+
+
+@contextmanager
 def _held(file: Path) -> Iterator[str | None]:
     """Lock a file for the block; yield None, or `` (process N)`` if another process has the lock."""
     try:

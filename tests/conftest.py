@@ -76,6 +76,8 @@ _SLOW_FILES = [
     "trainer/test_unlabelled",
     "trainer/test_ways_to_end",
     "upkeep/test_bench",
+    "upkeep/test_decided_images",
+    "upkeep/test_install_artifact",
     "upkeep/test_prune",
     "upkeep/test_requeue",
     "upkeep/test_trace",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 import time
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from inspector.commands.options import AsJson, Config, load, open_ledger, print_figures, verdict_of
+from inspector.commands.options import AsJson, Config, load, open_ledger, print_figures, tracked, verdict_of
 from inspector.errors import UsageError
 
 
@@ -86,7 +84,7 @@ def prune(
             archive_folder=settings.archive_folder,
             quarantine_folder=settings.quarantine_folder,
             delete=delete,
-            track=_tracked("pruning" if delete else "looking"),
+            track=tracked("pruning" if delete else "looking"),
         )
         if delete and result.files:
             store.record_event("prune", f"{result.files} files, {result.size_bytes} bytes")
@@ -138,7 +136,7 @@ def requeue(
             drop_folder=settings.drop_folder,
             quarantine_folder=settings.quarantine_folder,
             move=not dry_run,
-            track=_tracked("putting back"),
+            track=tracked("putting back"),
         )
         if result.files and not dry_run:
             store.record_event("requeue", f"{result.files} files")
@@ -147,12 +145,3 @@ def requeue(
     print_figures({"dry_run": dry_run, "requeued": result.files, "left": len(result.left)}, as_json)
     if result.left:
         raise typer.Exit(1)
-
-
-def _tracked(what: str) -> Callable[[list[Any]], Iterable[Any]]:
-    """A progress bar on stderr, if it is a terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    return lambda items: track(items, what, console=console, transient=True, disable=not sys.stderr.isatty())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -141,3 +143,12 @@ def print_figures(figures: dict[str, Any], as_json: bool) -> None:
         typer.echo(
             f"{name.replace('_', ' '):<18} {value:.2f}" if isinstance(value, float) else f"{name:<18} {value}"
         )
+
+
+def tracked(what: str) -> Callable[[list[Any]], Iterable[Any]]:
+    """A progress bar on stderr, if it is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return lambda items: track(items, what, console=console, transient=True, disable=not sys.stderr.isatty())

@@ -71,8 +71,12 @@ def open(path: Path, *, sha256: str | None = None, others_may_write: bool | None
     Raises:
         ArtifactError: one line: what is wrong with the file, or with this machine, and how to fix it.
     """
-    file = ArtifactFile.read(path, others_may_write=others_may_write)
-    digest = file.sha256
+    return open_file(ArtifactFile.read(path, others_may_write=others_may_write), sha256=sha256)
+
+
+def open_file(file: ArtifactFile, *, sha256: str | None = None) -> Artifact:
+    """Check, load, freeze and verify an artifact that was read; arguments and errors as in :func:`open`."""
+    path, digest = file.path, file.sha256
     if sha256 is not None and digest != sha256:
         raise ArtifactError(
             f"{path}: has SHA-256 {digest}, but artifact_sha256 asks for {sha256}; "

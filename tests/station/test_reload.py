@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shutil
 import signal
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from artifact_samples import compiled, student
+from artifact_samples import compiled, exchanged_golden, student
 from managers import manager, running, wait_until
 from sqlalchemy.engine import URL
 from stations import Station, frame
@@ -37,15 +36,9 @@ def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station
 
 
 @pytest.fixture(scope="session")
-def broken(tiny: Path, second: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+def broken(tiny: Path, second: Path) -> bytes:
     """The first network with the second one's golden frames: whole, but with wrong answers."""
-    path = tmp_path_factory.mktemp("artifact") / "broken.pt"
-    with zipfile.ZipFile(second) as other:
-        golden = next(other.read(name) for name in other.namelist() if name.endswith("golden.npz"))
-    with zipfile.ZipFile(tiny) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
-        for name in source.namelist():
-            target.writestr(name, golden if name.endswith("golden.npz") else source.read(name))
-    return path.read_bytes()
+    return exchanged_golden(tiny, second)
 
 
 def install(new: bytes, station: Station) -> None:

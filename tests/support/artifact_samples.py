@@ -1,6 +1,10 @@
 """A tiny student, structured frames and a compiled artifact, for tests of the artifact and of its users."""
 
+import io
+import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,3 +82,25 @@ def compiled(out: Path, network: WeldNet | None = None, **changes: object) -> Me
         "version": "1",
     }
     return compile_artifact(network or student(), **(arguments | changes))
+
+
+def exchanged_golden(first: Path, second: Path) -> bytes:
+    """Return the first network with the second one's golden frames: whole, but with wrong answers."""
+    with zipfile.ZipFile(second) as other:
+        golden = next(other.read(name) for name in other.namelist() if name.endswith("golden.npz"))
+    return _rewritten(first, "golden.npz", golden)
+
+
+def described(artifact: Path, **changes: Any) -> bytes:
+    """Return an artifact whose metadata say something else; the network and its answers stay."""
+    with zipfile.ZipFile(artifact) as archive:
+        [text] = [archive.read(name) for name in archive.namelist() if name.endswith("metadata.json")]
+    return _rewritten(artifact, "metadata.json", json.dumps(json.loads(text) | changes).encode())
+
+
+def _rewritten(artifact: Path, ending: str, content: bytes) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(artifact) as source, zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
+        for name in source.namelist():
+            target.writestr(name, content if name.endswith(ending) else source.read(name))
+    return out.getvalue()
