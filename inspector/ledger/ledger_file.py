@@ -8,7 +8,9 @@ file are mixed with those of the backup. So the file is known in two ways.
 - **By size, modification time and newest rows**: commits write to the ``-wal`` file alone, and a checkpoint
   of any program only adds rows to the file itself. So if the file was written to, and no longer has the rows
   that were in it, it was overwritten. Newer rows may be missing, since a checkpoint leaves out the pages that
-  a reader still needs as they were; the ``-wal`` file has them.
+  a reader still needs as they were; the ``-wal`` file has them. A checkpoint that met a full disk leaves a
+  file that cannot be read by itself: the newest rows of a table are in its last page, which a page that was
+  written already may name. That is no overwriting, and the next checkpoint completes it.
 
 The ``-wal`` file, too, is the one that a connection saw: it lasts as long as the connection.
 """
@@ -29,6 +31,7 @@ from inspector.ledger.schema import metadata
 
 _MAX_CHECKPOINT_S: Final = 2.0  # another program's: the file is half written meanwhile, mostly for some ms
 _POLL_S: Final = 0.05
+_HALF_WRITTEN: Final = ("malformed", "disk I/O error")  # in SQLite's messages
 _CHECKPOINT_EVERY_S: Final = 1.0  # a copy that is older is noticed; some ms of writing
 _WAL: Final = "wal"  # keys of a connection's info
 _COMMITTED: Final = "committed"
@@ -86,7 +89,7 @@ class LedgerFile:
         if self._opened is not None and _identity(self._path) != self._opened:
             raise self._gone("deleted or replaced")
         if self._is_overwritten:
-            if not self._has_rows(self._rows_on_disk()):
+            if not self._has_rows(self._rows_on_disk() or _NO_ROWS):
                 raise self._gone("overwritten")
             self._is_overwritten = False
         if self._immutable and wal(self._path).exists():
@@ -139,33 +142,37 @@ class LedgerFile:
         if stamp == self._stamp:
             return True
         until = time.monotonic() + _MAX_CHECKPOINT_S
-        while not self._has_rows(rows := self._rows_on_disk()):
+        while (rows := self._rows_on_disk()) is None or not self._has_rows(rows):
             if time.monotonic() > until:
-                self._is_overwritten = True
-                return False
+                break
             time.sleep(_POLL_S)
-        self._stamp, self._rows = stamp, rows or _NO_ROWS
-        return True
+        if rows is None:
+            self._stamp = stamp  # half written for good; it must have the same rows as before later
+            return True
+        self._is_overwritten = not self._has_rows(rows)
+        if not self._is_overwritten:
+            self._stamp, self._rows = stamp, rows
+        return not self._is_overwritten
 
     # --- the file -------------------------------------------------------------------------------------
 
-    def _has_rows(self, rows: tuple[int, ...] | None) -> bool:
+    def _has_rows(self, rows: tuple[int, ...]) -> bool:
         """Return whether these rows are at least those that the file had."""
-        return all(number >= least for number, least in zip(rows or _NO_ROWS, self._rows, strict=True))
+        return all(number >= least for number, least in zip(rows, self._rows, strict=True))
 
     def _rows_on_disk(self) -> tuple[int, ...] | None:
         """Return the newest row of each table in the file itself, without its ``-wal``.
 
-        None if it is half written, or has no schema or another one. SQLite keeps its locks when it closes a
-        second connection to a file of the same process.
+        All are 0 if it has no schema or another one, or is no database; None if it is half written. SQLite
+        keeps its locks when it closes a second connection to a file of the same process.
         """
         try:
             with contextlib.closing(
                 self._library.connect(f"file:{quote(str(self._path))}?mode=ro&immutable=1", uri=True)
             ) as disk:
                 return tuple(disk.execute(_NEWEST_ROWS).fetchone())
-        except self._library.Error:
-            return None
+        except self._library.Error as error:
+            return None if any(words in str(error) for words in _HALF_WRITTEN) else _NO_ROWS
 
     def _gone(self, how: str) -> StoreUnavailable:
         return StoreUnavailable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL
 from stations import Station
-from waiting import HANG_S
+from waiting import HANG_S, wait_for
 
 import inspector
 from inspector.ledger import database
@@ -45,13 +46,23 @@ class Page:
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as error:
             return error.code, json.load(error)
-        except urllib.error.URLError:
+        except OSError:  # also of a busy page that took the connection and dropped it after 10 s
             return 0, {}
 
     def metrics(self) -> dict[str, float]:
-        """Samples by ``name{label values}``."""
-        with urllib.request.urlopen(f"{self._base}/metrics", timeout=HANG_S) as answer:
-            families = text_string_to_metric_families(answer.read().decode())
+        """Samples by ``name{label values}``; a busy page that dropped the connection is asked again."""
+        texts: list[str] = []
+
+        def is_answered() -> bool:
+            with (
+                contextlib.suppress(ConnectionError),
+                urllib.request.urlopen(f"{self._base}/metrics", timeout=HANG_S) as answer,
+            ):
+                texts.append(answer.read().decode())
+            return bool(texts)
+
+        wait_for(is_answered)
+        families = text_string_to_metric_families(texts[0])
         return {
             sample.name + "".join(f"{{{value}}}" for _, value in sorted(sample.labels.items())): sample.value
             for family in families

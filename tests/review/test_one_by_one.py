@@ -164,13 +164,22 @@ def test_without_a_program_that_opens_it_the_page_is_named(
 # --- the command -----------------------------------------------------------------------------------------
 
 
+# A shell starts programs in the background with SIGINT ignored, and so these tests: Ctrl-C would do nothing.
+_PROGRAM = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from inspector.commands.cli import main
+main()
+"""
+
+
 class Terminal:
     """The command on a terminal of its own."""
 
     def __init__(self, station: Station, *words: str, **display: str) -> None:
         self._ours, theirs = pty.openpty()
         own = ["setsid", "--ctty", "--wait"]  # the terminal that Ctrl-C comes from
-        command = [*own, sys.executable, "-c", "from inspector.commands.cli import main; main()", "review"]
+        command = [*own, sys.executable, "-c", _PROGRAM, "review"]
         environment = {name: value for name, value in os.environ.items() if "DISPLAY" not in name}
         self._process = subprocess.Popen(
             [*command, *words, "--config", str(station.config)],

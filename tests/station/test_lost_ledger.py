@@ -164,6 +164,49 @@ def test_a_checkpoint_beside_a_reader_is_no_outage(url_of: Callable[[str], URL],
     assert count(url) == 4
 
 
+def test_a_checkpoint_that_ended_on_a_full_disk_is_no_outage(
+    url_of: Callable[[str], URL], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file itself cannot be read then; all rows are in the -wal file, and the next checkpoint ends it."""
+    url = url_of("sqlite")
+    file, whole = Path(str(url.database)), tmp_path / "whole.db"
+    monkeypatch.setattr(ledger_file, "_MAX_CHECKPOINT_S", 0.1)
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        monkeypatch.setattr(ledger_file, "_CHECKPOINT_EVERY_S", HANG_S)
+        store.record_event("start", "")  # the next checkpoint is far away
+        for n in range(100):
+            store.record([inspected(f"{n}.png")], force)
+        with closing(connect(file)) as source, closing(connect(whole)) as target:
+            source.backup(target)
+        before = file.stat().st_size
+        with file.open("r+b") as half:
+            half.write(whole.read_bytes()[:before])  # the pages behind its end found no room
+        with closing(connect_to_file_alone(file)) as alone, pytest.raises(Exception, match="malformed"):
+            alone.execute("SELECT max(id) FROM arrival").fetchone()
+        store.record([inspected("a.png")], force)
+        with closing(connect(file)) as other:
+            assert other.execute("PRAGMA wal_checkpoint(FULL)").fetchone()[0] == 0
+        store.record([inspected("b.png")], force)
+        with closing(connect_to_file_alone(file)) as alone:
+            assert alone.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert count(url) == 102
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 1000])
+def test_a_file_that_is_emptied_or_is_no_database_takes_no_row(
+    url_of: Callable[[str], URL], content: bytes
+) -> None:
+    """A slip in the shell is an outage like any other file in its place."""
+    url = url_of("sqlite")
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        force = in_force(store)
+        store.record([inspected("a.png")], force)
+        Path(str(url.database)).write_bytes(content)
+        with pytest.raises(StoreUnavailable, match="overwritten"):
+            store.record([inspected("b.png")], force)
+
+
 def test_an_overwriting_just_after_a_commit_of_another_program_is_noticed(
     url_of: Callable[[str], URL],
 ) -> None:
@@ -435,6 +478,11 @@ def test_a_server_that_becomes_read_only_is_left_for_a_new_connection(url_of: Ca
 def connect(file: Path) -> Any:
     """Connect as another program does, with the same library: two would break each other's locks."""
     return sqlite.driver().connect(file)
+
+
+def connect_to_file_alone(file: Path) -> Any:
+    """Connect to the file without its -wal file."""
+    return sqlite.driver().connect(f"file:{file}?mode=ro&immutable=1", uri=True)
 
 
 def administer(url: URL, *statements: str) -> None:
