@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak latency clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week latency clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,10 @@ bench: $(VENV)/.installed ## time the int8 file beside fp32 and beside other run
 # 1,000,000 inspections on SQLite and 5,000,000 on PostgreSQL, in a temporary folder.
 bigdb: $(VENV)/.installed ## time every report on a year of inspections (10 GB, 20 minutes)
 	$(BIN)/python benchmarks/quality_database.py
+
+# Needs libfaketime, as tests of a wrong clock do.
+week: $(VENV)/.installed ## a scripted week on both back ends: people decide, and every final figure is counted again (5 minutes)
+	$(BIN)/python benchmarks/week.py
 
 schema: $(VENV)/.installed ## write sql/schema.*.sql from the models
 	$(BIN)/python sql/write_schema.py

@@ -23,9 +23,11 @@ from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import audit
+import shifted_clock
 from camera import FORMATS, Sent, encoded, in_place, renamed, sent_as
 from chaos_leg import Leg, Scenario, Skipped
-from rig import Rig, databases
+from rig import databases
+from shifted_clock import ShiftedRig
 
 ZONE: Final = ZoneInfo("Europe/Berlin")
 SHIFTS: Final = {"early": "06:00", "late": "14:00", "night": "22:00"}
@@ -44,54 +46,25 @@ MTIMES_AWAY_S: Final = (0, 0, 3600, -3600, 2 * YEAR_S, -2 * YEAR_S)  # from the 
 TOLERANCE_S: Final = 0.01  # between two readings of one clock, one of them shifted
 SCAN_S: Final = 5.0  # s that a scan may last; a file has the time at which the scan that found it began
 TO_REST_S: Final = 20.0  # s until each row must have its result file
-LIBRARIES: Final = ("usr/lib/*/faketime/libfaketimeMT.so.1", "usr/lib*/faketime/libfaketimeMT.so.1")
 PATTERN: Final = r"^(?P<camera>cam\d+)_(?P<part>P-\d+)_S(?P<seam>\d+)_(?P<time>\d{8}-\d{6})_"
 
 
-class ClockRig(Rig):
-    """A station whose programs read a clock that is some seconds away from the machine's."""
+class ClockRig(ShiftedRig):
+    """A station whose clock jumps, and that remembers when it did."""
 
     def __init__(self, leg: Leg, library: Path, url: Any) -> None:
-        self._library, self._file = library, leg.folder / "clock"
-        self.periods: list[tuple[float, float]] = []  # (beginning in the machine's time, seconds away)
-        results = leg.folder / "results"
-        results.mkdir()
-        self.set(0)
+        self.results = leg.folder / "results"
+        self.results.mkdir()
         super().__init__(
             *(leg.folder / "station", leg.artifact, url),
+            shifter=library,
+            clock=leg.folder / "clock",
             timezone=str(ZONE),
             shifts=SHIFTS,
             name_pattern=PATTERN,
             seam_gap_s=GAP_S,
-            results_folder=str(results),
+            results_folder=str(self.results),
         )
-        self.results = results
-
-    def _program(self) -> list[str]:
-        settings = {
-            "LD_PRELOAD": self._library,
-            "FAKETIME_TIMESTAMP_FILE": self._file,
-            "FAKETIME_NO_CACHE": 1,
-            "FAKETIME_DONT_FAKE_MONOTONIC": 1,
-            "NO_FAKE_STAT": 1,
-        }
-        return ["env", *(f"{name}={value}" for name, value in settings.items()), *super()._program()]
-
-    def set(self, away_s: float) -> None:
-        """Let the clock jump, for programs that run and for those that start later."""
-        new = self._file.with_name("clock.new")
-        new.write_text(f"{away_s:+.3f}\n")
-        self.periods.append((time.time(), away_s))
-        new.rename(self._file)
-
-    def now(self) -> float:
-        """The station's time."""
-        return time.time() + self.away_s
-
-    @property
-    def away_s(self) -> float:
-        """How far the clock is from the machine's."""
-        return self.periods[-1][1]
 
     def has_shown(self, seen_s: float, since: float, until: float) -> bool:
         """Whether its clock showed a time at a moment between two of the machine's time."""
@@ -114,7 +87,7 @@ class Delivery(NamedTuple):
 
 def clock_jumps(leg: Leg) -> None:
     """Let the clock jump between two bursts of files of one seam, while the daemon runs or is dead."""
-    library = next((path for pattern in LIBRARIES for path in Path("/").glob(pattern)), None)
+    library = shifted_clock.library()
     if library is None:
         raise Skipped("libfaketime is not installed (apt install faketime)")
     sent: list[Delivery] = []
