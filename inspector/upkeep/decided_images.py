@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector.errors import ImageError
+from inspector.errors import StationError
 from inspector.imaging import decoder, flaws
 from inspector.imaging.source import read_source
 from inspector.ledger import database
@@ -140,7 +140,7 @@ def compare(
     for image in track(images):
         try:
             frames = _frames(image, archive, limits, old, new)
-        except (ImageError, OSError, RuntimeError):  # RuntimeError: torch's own
+        except (StationError, OSError, RuntimeError):  # RuntimeError: torch's own
             unread += 1
             continue
         if frames is None:
@@ -166,7 +166,7 @@ def _frames(
     """Read one image for each of both artifacts; None if one of them learnt from it."""
     with read_source(archive / image.path, root=archive, max_bytes=limits.max_bytes) as source:
         if source.source.sha256 != image.sha256:
-            raise ImageError("changed", "its bytes differ from those that were judged")
+            raise StationError(f"{image.path}: its bytes differ from those that were judged")
         data = source.data
     frames = []
     for judge in (old, new):

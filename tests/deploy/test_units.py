@@ -294,4 +294,5 @@ def test_the_notes_name_files_and_commands_that_exist():
     assert named >= {"sysusers.conf", "samba-share.conf", "alerts.yaml", UNIT.name}
     assert {name for name in named if not (DEPLOY / name).is_file()} == set()
     commands = get_command(app).commands
-    assert {word for word in re.findall(r"weld-inspect (\w+)", notes) if word not in commands} == set()
+    words = re.findall(r"weld-inspect ([a-z][\w-]*)", notes)
+    assert {word for word in words if word not in commands} == set()
