@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week latency clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ bigdb: $(VENV)/.installed ## time every report on a year of inspections (10 GB, 
 # Needs libfaketime, as tests of a wrong clock do.
 week: $(VENV)/.installed ## a scripted week on both back ends: people decide, and every final figure is counted again (5 minutes)
 	$(BIN)/python benchmarks/week.py
+
+loop: $(VENV)/.installed ## inspect, decide, learn, compare, put in force under load, go back (10 minutes)
+	$(BIN)/python benchmarks/loop.py
 
 schema: $(VENV)/.installed ## write sql/schema.*.sql from the models
 	$(BIN)/python sql/write_schema.py
