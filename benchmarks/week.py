@@ -10,6 +10,8 @@ decide. On Sunday a random sample of PASS images is audited.
 Then each report must say what is computed here from the station's verdicts and the answers alone, with other
 code than the product's. Each change of a final verdict must be in the results folder. ``reconcile`` must
 account for every file. Needs libfaketime (``apt install faketime``).
+
+One file of more than 350 lines: the script, and the second count that it is compared with.
 """
 
 from __future__ import annotations

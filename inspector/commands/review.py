@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import secrets
-import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -109,8 +107,9 @@ def set_(
     settings = load(config)
     place = {"seam": seam, "pass_no": pass_no, "station": station}
     found = _chosen(settings, inspections or [], part, place)
-    chosen = [image for image in found if not image.is_audited or len(found) == 1]
-    whole = [frames for frames in passes(found) if part is not None and all(it in chosen for it in frames)]
+    chosen = [image for image in found if not image.is_audited] if len(found) > 1 else found
+    seen = {image.inspection for image in chosen} if part is not None else set()
+    whole = [frames for frames in passes(found) if seen.issuperset(image.inspection for image in frames)]
     word = verdict_of(verdict)
     numbers = list(dict.fromkeys(inspections or [image.inspection for image in chosen]))
     newest = [max(image.inspection for image in frames) for frames in whole]
@@ -207,6 +206,8 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Draw a random sample of PASS images for review, which shows how many defects are missed."""
+    import secrets
+
     settings = load(config)
     with open_recorder(settings) as recorder:
         drawn = recorder.draw(
@@ -222,6 +223,8 @@ def sample(
 @review.command()
 def serve(config: Config) -> None:
     """Write the verdicts that come over one connection (systemd starts this, see weldnet-review.socket)."""
+    import socket
+
     from inspector.review import service
 
     try:

@@ -134,7 +134,7 @@ class LedgerFile:
             with contextlib.suppress(self._library.Error):  # all commits are in the -wal file
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._next_checkpoint = time.monotonic() + _CHECKPOINT_EVERY_S
-            self._stamp, self._rows = _stamp(self._path), self._rows_on_disk() or _NO_ROWS
+            self._stamp, self._rows = _stamp(self._path), self._rows_on_disk() or self._rows
 
     def _is_right(self) -> bool:
         """Return whether the file is as it was, or still has the rows that it had; note its state."""

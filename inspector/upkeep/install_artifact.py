@@ -1,8 +1,7 @@
 """A change of the artifact in force: prove it, keep the one before, exchange the file, reload, or go back.
 
 After a crash between any two steps the artifact's file is the old or the new one, whole, and the same command
-finishes the work. The event is written before the exchange, so that no
-artifact judges without one.
+finishes the work. The event is written before the exchange, so that no artifact judges without one.
 """
 
 from __future__ import annotations

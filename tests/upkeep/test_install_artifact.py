@@ -245,7 +245,7 @@ def test_after_a_kill_the_same_command_finishes(station: Station, tiny: Path, se
 
 
 def test_a_damaged_artifact_in_force_can_be_replaced(station: Station, second: Path):
-    """The command also mends a station: the damaged file is kept, and the event names it by its hash."""
+    """The command also repairs a station: the damaged file is kept, and the event names it by its hash."""
     installed(station).write_bytes(b"damaged")
     figures(station, "install-artifact", str(second))
     assert sha256(installed(station)) == sha256(second)
