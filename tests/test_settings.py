@@ -39,6 +39,16 @@ def test_relative_paths_count_from_the_file(write, tmp_path, monkeypatch):
     assert settings.url.database == str(tmp_path / "q.db")
 
 
+def test_the_console_s_settings_are_not_those_of_an_inspection(write, tmp_path):
+    """An inspection records no setting of the console, so that a change of one is no change of its rules."""
+    plain = load(write("station: a"))
+    text = "console_certificate: c.pem\nconsole_key: k.pem\nconsole_lease_minutes: 2\nconsole_people: p.yaml"
+    with_console = load(write(f"station: a\n{text}"))
+    assert plain.of_an_inspection() == with_console.of_an_inspection()
+    assert "database_url" not in plain.of_an_inspection()
+    assert with_console.console_key == tmp_path / "k.pem"
+
+
 def test_absolute_paths_stay(write):
     """An absolute path is taken as it is."""
     assert load(write("station: a\ndrop_folder: /x/in")).drop_folder == Path("/x/in")
@@ -108,6 +118,16 @@ def test_environment_wins(write, monkeypatch):
         ("station: a\ndatabase_url: sqlite:///q.db?timeout=soon", "use sqlite:///FILE"),
         ("station: a\ndatabase_url: sqlite:///q.db?immutable=1", "use sqlite:///FILE"),
         ("station: a\ndatabase_url: sqlite://host/q.db", "use sqlite:///FILE"),
+        ("station: a\nconsole_key: k.pem", "'console_key' goes with 'console_certificate'"),
+        ("station: a\nconsole_certificate: c.pem", "'console_key' goes with 'console_certificate'"),
+        ("station: a\nconsole_proxy: localhost", "'console_proxy' must be the proxy's IP address"),
+        ("station: a\nconsole_proxy: 127.0.0.1", "'console_proxy_header' goes with 'console_proxy'"),
+        ("station: a\nconsole_proxy_header: X-User", "'console_proxy_header' goes with 'console_proxy'"),
+        (
+            'station: a\nconsole_proxy: "::1"\nconsole_proxy_header: "X User"',
+            "'console_proxy_header' must be the name of an HTTP header",
+        ),
+        ("station: a\nconsole_people: drop/people.yaml", "'console_people' must not be inside drop_folder"),
         ("station: [", "is not YAML"),
         ("- station", "holds no 'key: value' lines"),
         ("", "holds no 'key: value' lines"),

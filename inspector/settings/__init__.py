@@ -12,6 +12,7 @@ import os
 import re
 from datetime import time
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_origin
 from zoneinfo import ZoneInfo
@@ -22,11 +23,12 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from inspector.errors import SettingsError
+from inspector.settings import credentials
 from inspector.settings.mistakes import in_words, refuse, unknown
 from inspector.settings.places import misplaced
+from inspector.settings.unique_keys import UniqueKeys
 
 ENV_PREFIX = "WELD_"
-_CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"  # systemd's folder for the files that LoadCredential= names
 _PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - a name: the password for a database_url without one
 _URL_FILE_KEYS = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
@@ -102,6 +104,17 @@ class Settings(BaseModel):
         2  # GiB on the archive's file system: about 5000 of the paper's PNGs
     )
     log_format: Literal["text", "json"] = "text"  # text for journald, json for a log collector
+    # The review console. No inspection depends on these, so they are not in the settings that a row records.
+    console_people: Path = Path("console-people.yaml")  # who may sign in; 'console user add' writes it
+    console_certificate: Path | None = None  # PEM files for TLS, which any other address than loopback needs
+    console_key: Path | None = None
+    console_proxy: str | None = None  # IP address of a reverse proxy on this or another machine
+    console_proxy_header: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,63}$")] | None = None
+    console_session_hours: Annotated[float, Field(gt=0, le=168)] = 10  # a shift with its breaks
+    # an image on one person's screen comes to nobody else for so long: longer than anyone looks at one
+    console_lease_minutes: Annotated[float, Field(gt=0, le=60)] = 5
+    # of the images in audit samples, for a second reader: 20 of a sample of 200, enough to see a misreading
+    console_second_share: Annotated[float, Field(ge=0, le=1)] = 0.1
 
     @field_validator("*", mode="before")
     @classmethod
@@ -178,6 +191,30 @@ class Settings(BaseModel):
             raise ValueError("must be at least seam_k: with fewer frames no seam can fail")
         return value
 
+    @field_validator("console_key")
+    @classmethod
+    def _key_has_a_certificate(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        if (value is None) != (info.data.get("console_certificate") is None):
+            raise ValueError("goes with 'console_certificate'; set both, or neither")
+        return value
+
+    @field_validator("console_proxy")
+    @classmethod
+    def _proxy_is_an_address(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            return str(ip_address(value))
+        except ValueError:  # a name could mean another machine tomorrow
+            raise ValueError("must be the proxy's IP address, such as 127.0.0.1") from None
+
+    @field_validator("console_proxy_header")
+    @classmethod
+    def _header_has_a_proxy(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if (value is None) != (info.data.get("console_proxy") is None):
+            raise ValueError("goes with 'console_proxy', whose header names the person; set both, or neither")
+        return value
+
     @field_validator("database_url")
     @classmethod
     def _url_is_known(cls, value: str) -> str:
@@ -207,6 +244,13 @@ class Settings(BaseModel):
         """The database URL; ``str()`` of it masks the password."""
         return make_url(self.database_url)
 
+    def of_an_inspection(self) -> dict[str, Any]:
+        """Return the settings that each inspection records, as JSON values.
+
+        The URL is not among them, since it may hold a password, and neither are those of the console.
+        """
+        return self.model_dump(mode="json", exclude={"database_url", *CONSOLE_SETTINGS})
+
     def url_files(self) -> dict[str, str]:
         """Return the files of the database URL: SQLite's own as ``file``, certificates by their key."""
         url = self.url
@@ -221,14 +265,18 @@ class Settings(BaseModel):
         for key, file in self.url_files().items():
             anchored = str(base / Path(file).expanduser())
             url = url.set(database=anchored) if key == "file" else url.update_query_dict({key: anchored})
-        paths = ["drop_folder", "archive_folder", "quarantine_folder", "artifact"]
-        paths += ["results_folder"] if self.results_folder else []
+        paths = ["drop_folder", "archive_folder", "quarantine_folder", "artifact", "console_people"]
+        optional = ("results_folder", "console_certificate", "console_key")
+        paths += [name for name in optional if getattr(self, name)]
         return self.model_copy(
             update={
                 "database_url": url.render_as_string(hide_password=False),
                 **{name: base / getattr(self, name).expanduser() for name in paths},
             }
         )
+
+
+CONSOLE_SETTINGS = frozenset(key for key in Settings.model_fields if key.startswith("console_"))
 
 
 def load(path: Path) -> Settings:
@@ -238,7 +286,7 @@ def load(path: Path) -> Settings:
         SettingsError: one line with every mistake, its source, and how to correct it.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
+        content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the settings: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as 2026-02-30, which is no date
@@ -247,7 +295,7 @@ def load(path: Path) -> Settings:
         raise SettingsError(f"{path}: holds no 'key: value' lines; start from deploy/config.example.yaml")
     known = Settings.model_fields
     in_file = [(str(key), value, str(path)) for key, value in content.items()]
-    beside = _from_credentials() + [
+    beside = credentials.all_of_prefix(ENV_PREFIX) + [
         (name.removeprefix(ENV_PREFIX).lower(), value, f"environment {name}")
         for name, value in os.environ.items()
         if name.startswith(ENV_PREFIX)
@@ -270,21 +318,11 @@ def load(path: Path) -> Settings:
     names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
     folders = {name: folder for name in names if (folder := getattr(settings, name))}
     files = {"artifact": settings.artifact, "the settings file": path}
+    console = ("console_people", "console_certificate", "console_key")
+    files |= {f"'{name}'": file for name in console if (file := getattr(settings, name))}
     files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
     refuse((str(path), text) for text in misplaced(folders, files))
     return settings
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A YAML loader that refuses a key that appears twice; PyYAML would silently drop the first."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if twice := sorted({str(key) for key in keys if keys.count(key) > 1}):
-            raise yaml.YAMLError(
-                f"'{twice[0]}' appears twice, from line {node.start_mark.line + 1} on; remove one"
-            )
-        return super().construct_mapping(node, deep)
 
 
 def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) -> Any:
@@ -299,39 +337,12 @@ def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) 
         return Settings.model_fields[key].default
 
 
-def _from_credentials() -> list[tuple[str, Any, str]]:
-    """Return key, value and source of each credential ``weld_<key>``; other files belong to other programs.
-
-    Raises:
-        SettingsError: a credential is not text.
-    """
-    found, folder = [], _credentials()
-    for file in sorted(folder.iterdir()) if folder else ():
-        key = file.name.lower().removeprefix(ENV_PREFIX.lower())
-        if key != file.name.lower():
-            found.append((key, _credential(file), f"credential {file.name}"))
-    return found
-
-
-def _credential(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"credential {file.name}: cannot be read: {type(error).__name__}") from None
-
-
-def _credentials() -> Path | None:
-    """Return the folder of systemd's credentials, or None."""
-    folder = os.environ.get(_CREDENTIALS_VARIABLE)
-    return Path(folder) if folder and Path(folder).is_dir() else None
-
-
 def _with_password(settings: Settings) -> Settings:
     """Return the settings with the password of systemd's credential, if URL and environment give none."""
-    url, folder = settings.url, _credentials()
-    given = url.password or "password" in url.query or "PGPASSWORD" in os.environ
-    if url.drivername == "sqlite" or given or folder is None or not (folder / _PASSWORD_CREDENTIAL).exists():
+    url = settings.url
+    if url.drivername == "sqlite" or url.password or "password" in url.query or "PGPASSWORD" in os.environ:
         return settings
-    password = _credential(folder / _PASSWORD_CREDENTIAL)
+    if (password := credentials.by_name(_PASSWORD_CREDENTIAL)) is None:
+        return settings
     with_it = url.set(password=password).render_as_string(hide_password=False)
     return settings.model_copy(update={"database_url": with_it})

@@ -34,6 +34,7 @@ _MUST_BE = {  # by pydantic's kind of error; the names in braces are pydantic's,
 _PATTERNS = {  # of text fields
     "station": "must be 1 to 64 letters, digits, '.', '_' or '-'",
     "artifact_sha256": "must be 64 hex digits in lower case, as sha256sum prints them",
+    "console_proxy_header": "must be the name of an HTTP header, such as X-Forwarded-User",
 }
 _SECRET = "database_url"  # noqa: S105 - the setting that may hold a password: its value is never shown
 

@@ -24,7 +24,7 @@ from inspector.monitoring.totals import Totals
 from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
-from inspector.settings import Settings
+from inspector.settings import CONSOLE_SETTINGS, Settings
 from inspector.station import open_files
 from inspector.station.archive import Archive
 from inspector.station.crash_journal import CrashJournal
@@ -61,6 +61,7 @@ RELOADABLE_SETTINGS = frozenset(
         "seam_k",  # from here on: the reports' own, which the daemon never reads
         "seam_n",
         "seam_min_frames",
+        *CONSOLE_SETTINGS,  # the console's own
     }
 )
 
@@ -180,9 +181,8 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
-    # For the settings row: without the URL, which may hold a password.
-    plain = settings.model_dump(mode="json", exclude={"database_url"})
-    settings_json = json.dumps(plain | {"thresholds": classifier.thresholds}, sort_keys=True)
+    recorded = settings.of_an_inspection() | {"thresholds": classifier.thresholds}
+    settings_json = json.dumps(recorded, sort_keys=True)
 
     def register(store: Store) -> InForce:
         return store.in_force(

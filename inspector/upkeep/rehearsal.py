@@ -46,7 +46,6 @@ def rehearse(store: Store, settings: Settings, source_name: str) -> None:
         about = file.metadata()
     except ArtifactError:  # which its own check reports
         return
-    plain = settings.model_dump(mode="json", exclude={"database_url"})
     try:
         store.rehearse(
             _rows(settings, about, source_name),
@@ -54,7 +53,7 @@ def rehearse(store: Store, settings: Settings, source_name: str) -> None:
             artifact_sha256=file.sha256,
             name=about.name,
             version=about.version,
-            settings_json=json.dumps(plain),
+            settings_json=json.dumps(settings.of_an_inspection()),
         )
     except RowRefused as error:
         raise StoreRefused(
