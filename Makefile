@@ -74,7 +74,7 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 	$(PIP) wheel --no-deps --wheel-dir $(BUNDLE)/wheelhouse .
 	$(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(PIP) download --no-deps --dest $(BUNDLE)/wheelhouse "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX)
-	$(PIP) download --dest $(BUNDLE)/wheelhouse --find-links $(BUNDLE)/wheelhouse "weldnet-station[postgres]" pip
+	$(PIP) download --dest $(BUNDLE)/wheelhouse --find-links $(BUNDLE)/wheelhouse "weldnet-station[postgres,console]" pip
 	cp deploy/INSTALL.md deploy/*.service deploy/*.timer deploy/*.socket deploy/*.conf deploy/*.yaml deploy/*.json sql/roles.sql $(BUNDLE)
 	cp -r docs $(BUNDLE)/docs
 	cd $(BUNDLE) && find . -type f ! -name SHA256SUMS | sort | xargs sha256sum > SHA256SUMS
@@ -111,7 +111,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PIP) install "torch==$(TORCH)+cpu" 2>/dev/null \
 	  || $(PIP) install "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX) \
 	  || $(PIP) install "torch==$(TORCH)"
-	$(PIP) install --editable ".[train,postgres,dev]"
+	$(PIP) install --editable ".[train,postgres,console,dev]"
 	@touch $@
 
 clean: ## remove the environment, runs and caches

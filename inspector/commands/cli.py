@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands import export, files, images, install, report, review
+from inspector.commands import console, export, files, images, install, report, review
 from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
 from inspector.errors import StationError
 
@@ -151,6 +151,7 @@ def _work(config: Path, *, only_present: bool) -> Totals:
 
 app.command(cls=report.ReportCommand)(report.report)
 app.add_typer(review.review, name="review")
+app.add_typer(console.console, name="console")
 app.command()(install.install_artifact)
 for command in (export.export, images.show, images.trace, files.reconcile, files.prune, files.requeue):
     app.command()(command)

@@ -32,36 +32,46 @@ def printable(text: object) -> str:
     return _UNSHOWN.sub("\ufffd", str(text))
 
 
+_REPORT = Path(__file__).with_name("templates") / "words.yaml"
+
+
 @cache
-def _catalogue() -> dict[str, Any]:
-    file = Path(__file__).with_name("templates") / "words.yaml"
-    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return content
+def _catalogue(*files: Path) -> dict[str, Any]:
+    """The groups of words of every file."""
+    groups: dict[str, Any] = {}
+    for file in files:
+        groups |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    return groups
 
 
 class Words:
     """The catalogue ``templates/words.yaml`` in one language.
 
+    Args:
+        language: one of :data:`LANGUAGES`.
+        more: catalogues of other pages, with groups of their own beside those of the report.
+
     Raises:
         UsageError: the catalogue does not have the language.
     """
 
-    def __init__(self, language: str = "en") -> None:
+    def __init__(self, language: str = "en", *more: Path) -> None:
         if language not in LANGUAGES:
             raise UsageError(
                 f"--language '{language}' is not in the catalogue; it has {', '.join(LANGUAGES)}"
             )
         self.language = language
+        self._catalogue = _catalogue(_REPORT, *more)
 
     def __call__(self, key: str, /, **values: object) -> str:
         """The words of a key such as ``page.title``, with the values filled in."""
         group, _, name = key.partition(".")
-        text: str = _catalogue()[group][name][self.language]
+        text: str = self._catalogue[group][name][self.language]
         return text.format(**values) if values else text
 
     def heading(self, column: str) -> str:
         """The heading of a column; its SQL name if the catalogue has none."""
-        known = _catalogue()["column"].get(column)
+        known = self._catalogue["column"].get(column)
         return str(known[self.language]) if known else printable(column.replace("_", " "))
 
     def cell(self, column: str, value: Any) -> str:
@@ -76,7 +86,7 @@ class Words:
         if column in INSTANT_COLUMNS:
             return instant(str(value))
         if isinstance(value, str):
-            known = _catalogue()["value"].get(column, {}).get(value)
+            known = self._catalogue["value"].get(column, {}).get(value)
             return str(known[self.language]) if known else printable(value)
         if isinstance(value, float):
             return self.share(value) if column.endswith("share") else self.number(value, _digits(column))
