@@ -221,13 +221,19 @@ class InForce:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A person's verdict on one inspected image."""
+    """A person's verdict on one inspected image.
+
+    ``key`` names the act, such as a press of a key: however often it is sent, it is one row. A verdict
+    without a key adds no row if it repeats the latest one of its image.
+    """
 
     inspection: int
     reviewer: str
     verdict: Verdict  # REVIEW: the person could not decide
     label: str | None = None  # the class, if the person named one
     note: str | None = None
+    key: str | None = None
+    is_blind: bool | None = None  # True: given before the person saw the station's verdict; None: not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +244,19 @@ class SeamReview:
     reviewer: str
     verdict: Verdict  # REVIEW: the person could not decide
     note: str | None = None
+    key: str | None = None  # see Review
+
+
+@dataclass(frozen=True, slots=True)
+class SignalNote:
+    """A person's note on a signal of a chart: the cause, and what was done."""
+
+    report: str  # the report that shows the signal, such as p_chart
+    signal: str  # its key in the report signals
+    person: str
+    cause: str
+    action: str
+    key: str  # see Review
 
 
 Json = dict[str, Any]

@@ -27,6 +27,21 @@ CREATE TABLE settings (
     CONSTRAINT ck_settings_sha256 CHECK (length(sha256) = 64)
 );
 
+-- acknowledged signals of the charts, append-only: the latest row of a signal counts
+CREATE TABLE signal_note (
+    id INTEGER NOT NULL,
+    report TEXT NOT NULL, -- report that shows the signal, such as p_chart
+    signal TEXT NOT NULL, -- key of the signal in the report signals
+    person TEXT NOT NULL, -- name of the person
+    cause TEXT NOT NULL, -- cause of the signal, as far as it is known
+    action TEXT NOT NULL, -- what was done about it
+    noted_us BIGINT NOT NULL, -- time of the note; UTC epoch microseconds
+    request_key TEXT NOT NULL, -- of the request that added the row; sent again, it adds none
+    CONSTRAINT pk_signal_note PRIMARY KEY (id),
+    CONSTRAINT uq_signal_note_request_key UNIQUE (request_key)
+);
+CREATE INDEX ix_signal_note_signal ON signal_note (report, signal, id);
+
 -- camera PCs that write here
 CREATE TABLE station (
     id INTEGER NOT NULL,
@@ -174,11 +189,14 @@ CREATE TABLE review (
     label TEXT, -- the person's class, if one was named
     note TEXT, -- free text
     reviewed_us BIGINT NOT NULL, -- time of the review; UTC epoch microseconds
+    request_key TEXT, -- of the request that added the row; sent again, it adds none
+    is_blind BOOLEAN, -- true: the person did not see the station's verdict before; null: not known
     CONSTRAINT pk_review PRIMARY KEY (id),
     CONSTRAINT ck_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
     CONSTRAINT fk_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
 );
 CREATE INDEX ix_review_inspection_id ON review (inspection_id, id);
+CREATE UNIQUE INDEX ix_review_request_key ON review (request_key);
 
 -- human verdicts on passes over a seam, append-only: the latest row of a pass counts
 CREATE TABLE seam_review (
@@ -188,11 +206,13 @@ CREATE TABLE seam_review (
     verdict TEXT NOT NULL, -- the person's on the whole pass: PASS, FAIL, or REVIEW if undecided
     note TEXT, -- free text
     reviewed_us BIGINT NOT NULL, -- time of the review; UTC epoch microseconds
+    request_key TEXT, -- of the request that added the row; sent again, it adds none
     CONSTRAINT pk_seam_review PRIMARY KEY (id),
     CONSTRAINT ck_seam_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
     CONSTRAINT fk_seam_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
 );
 CREATE INDEX ix_seam_review_inspection_id ON seam_review (inspection_id);
+CREATE UNIQUE INDEX ix_seam_review_request_key ON seam_review (request_key);
 
 CREATE VIEW v_inspection AS
 SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
@@ -324,8 +344,12 @@ FROM arrival a JOIN station s ON s.id = a.station_id;
 CREATE VIEW v_review AS
 SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.verdict AS station_verdict, i.label,
        r.reviewer, r.verdict AS human_verdict, r.label AS human_label, r.note,
-       strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at
+       strftime('%Y-%m-%d %H:%M:%f', r.reviewed_us / 1000000.0, 'unixepoch') AS reviewed_at, r.is_blind
 FROM review r JOIN inspection i ON i.id = r.inspection_id JOIN station s ON s.id = i.station_id;
+
+CREATE VIEW v_signal_note AS
+SELECT n.id, n.report, n.signal, n.person, n.cause, n.action, strftime('%Y-%m-%d %H:%M:%f', n.noted_us / 1000000.0, 'unixepoch') AS noted_at
+FROM signal_note n;
 
 CREATE VIEW v_event AS
 SELECT e.id, s.name AS station, strftime('%Y-%m-%d %H:%M:%f', e.at_us / 1000000.0, 'unixepoch') AS at, e.kind, e.detail
@@ -367,6 +391,8 @@ CREATE TRIGGER seam_review_no_update BEFORE UPDATE ON seam_review BEGIN SELECT R
 CREATE TRIGGER seam_review_no_delete BEFORE DELETE ON seam_review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER settings_no_update BEFORE UPDATE ON settings BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER settings_no_delete BEFORE DELETE ON settings BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER signal_note_no_update BEFORE UPDATE ON signal_note BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER signal_note_no_delete BEFORE DELETE ON signal_note BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_update BEFORE UPDATE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_delete BEFORE DELETE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TABLE append_only (no_row INTEGER, CONSTRAINT "history is append-only: add a row instead" CHECK (0));
@@ -376,7 +402,8 @@ CREATE TRIGGER event_no_replace BEFORE INSERT ON event WHEN EXISTS (SELECT 1 FRO
 CREATE TRIGGER inspection_no_replace BEFORE INSERT ON inspection WHEN EXISTS (SELECT 1 FROM inspection WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM inspection WHERE station_id = NEW.station_id AND source_name = NEW.source_name AND sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER model_no_replace BEFORE INSERT ON model WHEN EXISTS (SELECT 1 FROM model WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM model WHERE artifact_sha256 = NEW.artifact_sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER quarantine_no_replace BEFORE INSERT ON quarantine WHEN EXISTS (SELECT 1 FROM quarantine WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM quarantine WHERE station_id = NEW.station_id AND path = NEW.path AND quarantined_us = NEW.quarantined_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
-CREATE TRIGGER review_no_replace BEFORE INSERT ON review WHEN EXISTS (SELECT 1 FROM review WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
-CREATE TRIGGER seam_review_no_replace BEFORE INSERT ON seam_review WHEN EXISTS (SELECT 1 FROM seam_review WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER review_no_replace BEFORE INSERT ON review WHEN EXISTS (SELECT 1 FROM review WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM review WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER seam_review_no_replace BEFORE INSERT ON seam_review WHEN EXISTS (SELECT 1 FROM seam_review WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM seam_review WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER settings_no_replace BEFORE INSERT ON settings WHEN EXISTS (SELECT 1 FROM settings WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM settings WHERE sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER signal_note_no_replace BEFORE INSERT ON signal_note WHEN EXISTS (SELECT 1 FROM signal_note WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM signal_note WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER station_no_replace BEFORE INSERT ON station WHEN EXISTS (SELECT 1 FROM station WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM station WHERE name = NEW.name) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

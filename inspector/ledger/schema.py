@@ -8,6 +8,8 @@ update. The triggers of :mod:`inspector.ledger.views` enforce this.
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 
 metadata = sa.MetaData(
@@ -51,6 +53,11 @@ def _shift_day() -> sa.Column[str]:
     # May be null: a daemon of an earlier version goes on writing after another machine upgrades the database.
     comment = "ISO date of the day on which the shift began; null if an earlier version wrote it"
     return _name("shift_day", comment, optional=True)
+
+
+def _request_key(*, optional: bool = False) -> sa.Column[str]:
+    comment = "of the request that added the row; sent again, it adds none"
+    return _name("request_key", comment, optional=optional)
 
 
 def signed(inode: int) -> int:
@@ -253,10 +260,19 @@ review = sa.Table(
     _name("label", "the person's class, if one was named", optional=True),
     sa.Column("note", sa.Text, nullable=True, comment="free text"),
     _instant("reviewed_us", "time of the review"),
+    _request_key(optional=True),
+    sa.Column(
+        "is_blind",
+        sa.Boolean,
+        nullable=True,
+        comment="true: the person did not see the station's verdict before; null: not known",
+    ),
     sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
     comment="human verdicts, append-only: the latest row of an image counts",
 )
 sa.Index("ix_review_inspection_id", review.c.inspection_id, review.c.id)
+# Indexes, and no constraints: SQLite adds no constraint to a table that is there.
+sa.Index("ix_review_request_key", review.c.request_key, unique=True)
 
 seam_review = sa.Table(
     "seam_review",
@@ -269,10 +285,12 @@ seam_review = sa.Table(
     _name("verdict", "the person's on the whole pass: PASS, FAIL, or REVIEW if undecided"),
     sa.Column("note", sa.Text, nullable=True, comment="free text"),
     _instant("reviewed_us", "time of the review"),
+    _request_key(optional=True),
     sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
     comment="human verdicts on passes over a seam, append-only: the latest row of a pass counts",
 )
 sa.Index("ix_seam_review_inspection_id", seam_review.c.inspection_id)
+sa.Index("ix_seam_review_request_key", seam_review.c.request_key, unique=True)
 
 audit_sample = sa.Table(
     "audit_sample",
@@ -289,6 +307,22 @@ audit_sample = sa.Table(
     comment="random samples of PASS images: their reviews estimate how many defects pass",
 )
 
+signal_note = sa.Table(
+    "signal_note",
+    metadata,
+    _id(),
+    _name("report", "report that shows the signal, such as p_chart"),
+    _name("signal", "key of the signal in the report signals"),
+    _name("person", "name of the person"),
+    sa.Column("cause", sa.Text, nullable=False, comment="cause of the signal, as far as it is known"),
+    sa.Column("action", sa.Text, nullable=False, comment="what was done about it"),
+    _instant("noted_us", "time of the note"),
+    _request_key(),
+    sa.UniqueConstraint("request_key"),
+    comment="acknowledged signals of the charts, append-only: the latest row of a signal counts",
+)
+sa.Index("ix_signal_note_signal", signal_note.c.report, signal_note.c.signal, signal_note.c.id)
+
 event = sa.Table(
     "event",
     metadata,
@@ -300,3 +334,9 @@ event = sa.Table(
     comment="events of the station, such as start, stop and outage",
 )
 sa.Index("ix_event_station_id_at_us", event.c.station_id, event.c.at_us)
+
+
+def unique_keys(table: sa.Table) -> list[list[sa.Column[Any]]]:
+    """Return the keys of a table beside the number of the row: unique constraints and unique indexes."""
+    constraints = [list(it.columns) for it in table.constraints if isinstance(it, sa.UniqueConstraint)]
+    return constraints + [list(it.columns) for it in table.indexes if it.unique]

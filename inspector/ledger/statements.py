@@ -22,8 +22,18 @@ from inspector.ledger.schema import (
     settings,
     signed,
     station,
+    unique_keys,
 )
-from inspector.records import Duplicate, InForce, Inspected, Outcome, Quarantined, Review, SeamReview
+from inspector.records import (
+    Duplicate,
+    InForce,
+    Inspected,
+    Outcome,
+    Quarantined,
+    Review,
+    SeamReview,
+    SignalNote,
+)
 
 _MAX_ARRIVALS_PER_KEY = (
     16  # a file that is being moved is among the last; a camera may repeat a name for years
@@ -113,15 +123,32 @@ def arrival_row(
 
 def review_row(item: Review | SeamReview) -> tuple[sa.Table, Row]:
     """Return the table of a person's verdict, and the columns of its row without the time."""
-    row = {
+    row: Row = {
         "inspection_id": item.inspection,
         "reviewer": clean(item.reviewer),
         "verdict": item.verdict.value,
         "note": clean(item.note) if item.note else None,
     }
+    # Columns without a value are left out: a reviewer's rights on PostgreSQL may be of an earlier roles.sql.
+    if item.key is not None:
+        row["request_key"] = item.key
     if isinstance(item, SeamReview):
         return seam_review, row
+    if item.is_blind is not None:
+        row["is_blind"] = item.is_blind
     return review, row | {"label": clean(item.label) if item.label else None}
+
+
+def signal_note_row(note: SignalNote) -> Row:
+    """Return the columns of ``signal_note`` without the time."""
+    return {
+        "report": clean(note.report),
+        "signal": clean(note.signal),
+        "person": clean(note.person),
+        "cause": clean(note.cause),
+        "action": clean(note.action),
+        "request_key": note.key,
+    }
 
 
 @functools.cache  # building the statement takes longer than running it
@@ -217,8 +244,8 @@ def insert_new(dialect: str, table: sa.Table) -> Any:
     repeat if a database comes back without its sequences, as from a logical replica.
     """
     statement = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
-    [key] = [it for it in table.constraints if isinstance(it, sa.UniqueConstraint)]
-    return statement.on_conflict_do_nothing(index_elements=list(key.columns))
+    [key] = unique_keys(table)
+    return statement.on_conflict_do_nothing(index_elements=key)
 
 
 @functools.cache  # building and compiling the query takes many times as long as running it

@@ -33,6 +33,7 @@ from inspector.records import (
     RecordedFile,
     Review,
     SeamReview,
+    SignalNote,
 )
 
 log = logging.getLogger("weldnet")
@@ -310,9 +311,11 @@ class Store:
             log.warning("event %s is not in the database: %s", kind, error)
 
     def record_reviews(self, reviews: Sequence[Review | SeamReview]) -> int:
-        """Write human verdicts, all of them or none; one that repeats the latest of its image adds no row.
+        """Write human verdicts, all of them or none.
 
-        A verdict on a pass over a seam is compared with the latest one that names the same newest frame.
+        A verdict whose key is in the ledger adds no row, also if both arrive at once. Without a key, one that
+        repeats the latest of its image adds no row; a verdict on a pass over a seam is compared with the
+        latest one that names the same newest frame.
 
         Returns:
             Number of rows added.
@@ -324,12 +327,28 @@ class Store:
         with self._transaction(self._writers) as connection:
             for item in reviews:
                 table, row = statements.review_row(item)
+                if item.key is not None:
+                    added += _insert_once(connection, table, row | {"reviewed_us": now})
+                    continue
                 of_image = sa.select(table).where(table.c.inspection_id == item.inspection)
                 latest = connection.execute(of_image.order_by(table.c.id.desc()).limit(1)).mappings().first()
                 if latest is None or any(latest[name] != value for name, value in row.items()):
                     connection.execute(table.insert(), row | {"reviewed_us": now})
                     added += 1
         return added
+
+    def record_signal_note(self, note: SignalNote) -> int:
+        """Write a person's note on a signal; one whose key is in the ledger adds no row.
+
+        Returns:
+            Number of rows added.
+
+        Raises:
+            StoreUnavailable: an outage.
+        """
+        row = statements.signal_note_row(note) | {"noted_us": _now_us()}
+        with self._transaction(self._writers) as connection:
+            return _insert_once(connection, schema.signal_note, row)
 
     def record_sample(self, chosen: Sequence[int], *, seed: int, population: int) -> None:
         """Write which PASS images a random draw chose; an image stays in the sample that it was in first.
@@ -476,6 +495,12 @@ def _known_station(engine: sa.Engine, name: str) -> int:
         if known is None:
             raise
         return int(known)
+
+
+def _insert_once(connection: sa.Connection, table: sa.Table, row: statements.Row) -> int:
+    """Add a row unless its key is there, also if another connection adds it at once; return how many."""
+    insert = statements.insert_new(connection.dialect.name, table).values(row)
+    return int(connection.scalar(insert.returning(table.c.id)) is not None)
 
 
 def _id_of(

@@ -10,7 +10,7 @@ import re
 
 import sqlalchemy as sa
 
-from inspector.ledger.schema import metadata
+from inspector.ledger.schema import metadata, unique_keys
 
 REFUSAL = "history is append-only: add a row instead"
 
@@ -170,8 +170,15 @@ VIEWS: dict[str, tuple[str, str]] = {
         """
         SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.verdict AS station_verdict, i.label,
                r.reviewer, r.verdict AS human_verdict, r.label AS human_label, r.note,
-               {r.reviewed_us} AS reviewed_at
+               {r.reviewed_us} AS reviewed_at, r.is_blind
         FROM review r JOIN inspection i ON i.id = r.inspection_id JOIN station s ON s.id = i.station_id
+        """,
+    ),
+    "v_signal_note": (
+        "acknowledged signals of the charts, with cause and action",
+        """
+        SELECT n.id, n.report, n.signal, n.person, n.cause, n.action, {n.noted_us} AS noted_at
+        FROM signal_note n
         """,
     ),
     "v_event": (
@@ -287,7 +294,7 @@ def _refuse_replace() -> list[str]:
 def _exists_already(table: sa.Table) -> str:
     """Return the condition that a row with a key of the new row is there."""
     keys = [list(table.primary_key.columns)]
-    keys += [list(it.columns) for it in table.constraints if isinstance(it, sa.UniqueConstraint)]
+    keys += unique_keys(table)
     equal = (" AND ".join(f"{column.name} = NEW.{column.name}" for column in key) for key in keys)
     found = (f"SELECT 1 FROM {table.name} WHERE {condition}" for condition in equal)  # noqa: S608
     return " OR ".join(f"EXISTS ({query})" for query in found)

@@ -110,7 +110,11 @@ def _demanded_name(url: URL) -> str | None:
     """Return the name that PostgreSQL demands of a user who may only review: ``sign_review`` in roles.sql."""
     if url.get_backend_name() == "sqlite":
         return None
-    query = sa.text("SELECT session_user WHERE NOT has_table_privilege('review', 'INSERT')")
+    query = sa.text(
+        "SELECT session_user WHERE NOT has_table_privilege('review', 'INSERT')"
+        " AND NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_console'"
+        " AND pg_has_role(session_user, oid, 'MEMBER'))"
+    )
     with database.reading(url) as engine, database.transaction(engine) as connection:
         name: str | None = connection.scalar(query)
     return name

@@ -112,6 +112,16 @@ _OLD_ROWS: dict[str, dict[str, Any]] = {  # one of each table, as revision 0001 
     "review": {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US},
     "event": {"station_id": 1, "kind": "start", "detail": "", "at_us": START_US},
 }
+_OTHER_KEYS: dict[str, dict[str, Any]] = {  # what makes each of them another row
+    "station": {"name": "cell-9"},
+    "model": {"artifact_sha256": "d" * 64},
+    "settings": {"sha256": "d" * 64},
+    "inspection": {"source_name": "c.png"},
+    "quarantine": {"path": "c.png"},
+    "arrival": {"path": "c.png"},
+    "review": {},
+    "event": {},
+}
 _FOLDER = ScriptDirectory(str(resources.folder("sql") / "migrations"))
 _EARLIER = [script.revision for script in _FOLDER.walk_revisions() if not script.is_head]
 
@@ -123,7 +133,7 @@ def test_the_migrations_names_are_alembics_revisions() -> None:
 
 @pytest.mark.parametrize("revision", _EARLIER)
 def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
-    """An upgrade from each earlier revision keeps all rows as they were, and the station goes on."""
+    """An upgrade keeps all rows; the station goes on, and so does a daemon that knows only old columns."""
 
     def rows(connection: sa.Connection) -> dict[str, list[dict[str, Any]]]:
         there = sa.MetaData()
@@ -132,24 +142,29 @@ def test_an_upgrade_keeps_every_row(empty_url: URL, revision: str) -> None:
 
     def fill(connection: sa.Connection) -> None:
         command.upgrade(database.alembic_config(connection), revision)
-        there = sa.MetaData()
-        there.reflect(connection)
+        old.reflect(connection)
         for name, row in _OLD_ROWS.items():
-            connection.execute(there.tables[name].insert(), row)
+            connection.execute(old.tables[name].insert(), row)
         before.update(rows(connection))
 
+    def go_on_as_before(connection: sa.Connection) -> None:
+        for name, row in _OLD_ROWS.items():
+            connection.execute(old.tables[name].insert(), row | _OTHER_KEYS[name])
+
+    old = sa.MetaData()
     before: dict[str, list[dict[str, Any]]] = {}
     after: dict[str, list[dict[str, Any]]] = {}
     change(empty_url, fill)
     migrate(empty_url)
     change(empty_url, lambda connection: after.update(rows(connection)))
-    for name, [old] in before.items():
+    for name, [was] in before.items():
         [new] = after[name]
-        assert {column: new[column] for column in old} == old, name
-        assert old.items() >= _OLD_ROWS[name].items(), "each value is read as it was written"
+        assert {column: new[column] for column in was} == was, name
+        assert was.items() >= _OLD_ROWS[name].items(), "each value is read as it was written"
+    change(empty_url, go_on_as_before)
     with Store.open(empty_url, "cell-1", seam_gap_s=300) as store:
         store.record([inspected()], in_force(store))
-    assert run(empty_url, Query("summary", station=_OLD_ROWS["station"]["name"])).rows[0][1] == 1
+    assert run(empty_url, Query("summary", station=_OLD_ROWS["station"]["name"])).rows[0][1] == 2
 
 
 def _plain(connection: sa.Connection, table: sa.Table) -> list[dict[str, Any]]:

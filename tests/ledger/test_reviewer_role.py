@@ -1,4 +1,4 @@
-"""People who review on PostgreSQL, as ``sql/roles.sql`` lets them: verdicts and samples, and nothing else."""
+"""People who review on PostgreSQL, and their console, as ``sql/roles.sql`` lets them, and nothing else."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ from inspector import resources
 from inspector.errors import RowRefused, StoreRefused
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
-from inspector.records import Review, SeamReview, Verdict
+from inspector.records import Review, SeamReview, SignalNote, Verdict
+from inspector.reports import definitions
 from inspector.reports.query import Query, run
 from inspector.review import selection, verdicts
 from inspector.review.recorder import open_recorder
 
-_MAY_ADD = {"review", "seam_review", "audit_sample"}
-_MAY_READ = {"station", "model", "settings", "inspection", *_MAY_ADD}
+_PEOPLES = {"review", "seam_review", "audit_sample"}
+_MAY_ADD = {"anna": _PEOPLES, "browser": _PEOPLES | {"signal_note"}}
+_MAY_READ = {
+    "anna": {"station", "model", "settings", "inspection", *_PEOPLES},
+    "browser": set(schema.metadata.tables),
+}
 _NO_PRIVILEGE = "42501"
 
 
 @pytest.fixture
 def owner(url_of: Callable[[str], URL]) -> Iterator[URL]:
-    """A ledger of an image, with the roles and the users ``anna`` (reviewer) and ``cell_1`` (daemon)."""
+    """A ledger of an image, and users: ``anna`` (reviewer), ``browser`` (console), ``cell_1`` (daemon)."""
     url = url_of("postgresql")
-    users = {"anna": "weldnet_reviewer", "cell_1": "weldnet_daemon"}
+    users = {"anna": "weldnet_reviewer", "browser": "weldnet_console", "cell_1": "weldnet_daemon"}
     roles = (resources.folder("sql") / "roles.sql").read_text(encoding="utf-8")
     for _ in range(2):  # users run it again after each migrate
         change(url, lambda connection: connection.exec_driver_sql(roles))
@@ -73,12 +78,38 @@ def test_a_reviewer_gives_verdicts_in_the_own_name(owner: URL) -> None:
 
 def test_the_commands_know_the_name_that_is_demanded(owner: URL) -> None:
     """``review set`` signs with the database's user if that is a reviewer; others name the reviewer."""
-    for user, name in (("anna", "anna"), ("cell_1", None), (owner.username, None)):
+    for user, name in (("anna", "anna"), ("cell_1", None), ("browser", None), (owner.username, None)):
         url = owner.set(username=user)
         with open_recorder(url, "cell-1", seam_gap_s=300, zone=UTC) as recorder:
             assert recorder.account == name
             recorder.record([Review(1, name or "bert", Verdict.PASS)])
     assert [row.reviewer for row in rows_of(owner, "SELECT reviewer FROM review")] == ["anna", "bert"]
+
+
+def test_the_console_signs_for_the_person_at_the_browser(owner: URL) -> None:
+    """The console reads every report and adds verdicts of others, a sample and a note, once for each key."""
+    browser, before = owner.set(username="browser"), time.time_ns() // 1000
+    for name in definitions.names():
+        run(browser, Query(name))
+    said = [
+        Review(1, "bert", Verdict.FAIL, "burn through", key="1", is_blind=True),
+        SeamReview(1, "carla", Verdict.PASS, key="1"),
+    ]
+    note = SignalNote("p_chart", "a shift", "bert", "gas", "new bottle", key="1")
+    with Store.open(browser, "cell-1", seam_gap_s=300) as store:
+        assert [store.record_reviews(said) for _ in range(2)] == [2, 0]
+        assert [store.record_signal_note(note) for _ in range(2)] == [1, 0]
+        store.record_sample([1], seed=7, population=1)
+    backdated = (
+        "INSERT INTO review (inspection_id, reviewer, verdict, reviewed_us) VALUES (1, 'eve', 'PASS', 0)"
+    )
+    change(browser, lambda connection: connection.exec_driver_sql(backdated))
+    signed = rows_of(
+        owner,
+        "SELECT reviewer, reviewed_us FROM review UNION ALL SELECT reviewer, reviewed_us FROM seam_review",
+    )
+    assert [row.reviewer for row in signed] == ["bert", "eve", "carla"]
+    assert all(row.reviewed_us >= before for row in signed)
 
 
 def test_the_station_and_the_owner_record_verdicts_of_others(owner: URL) -> None:
@@ -89,9 +120,10 @@ def test_the_station_and_the_owner_record_verdicts_of_others(owner: URL) -> None
     assert len(rows_of(owner, "SELECT id FROM review")) == 2
 
 
-def test_a_reviewer_may_do_nothing_else(owner: URL) -> None:
-    """A reviewer changes and removes no row, adds no other, chooses no number, and reads no other table."""
-    anna, tables = owner.set(username="anna"), list(schema.metadata.tables)
+@pytest.mark.parametrize("user", _MAY_ADD)
+def test_a_reviewer_may_do_nothing_else(owner: URL, user: str) -> None:
+    """Reviewer and console change and remove no row, add no other, choose no number, read no other table."""
+    anna, tables = owner.set(username=user), list(schema.metadata.tables)
     with pytest.raises(StoreRefused, match="permission denied for table station"):
         Store.open(anna, "cell-2", seam_gap_s=300)
     every = (
@@ -101,8 +133,8 @@ def test_a_reviewer_may_do_nothing_else(owner: URL) -> None:
         "CREATE TRIGGER theirs BEFORE INSERT ON {} FOR EACH ROW EXECUTE FUNCTION refuse_change()",
     )
     forbidden = [verb.format(table) for verb in every for table in tables]
-    forbidden += [f"INSERT INTO {table} DEFAULT VALUES" for table in tables if table not in _MAY_ADD]
-    forbidden += [f"SELECT 1 FROM {table}" for table in tables if table not in _MAY_READ]
+    forbidden += [f"INSERT INTO {table} DEFAULT VALUES" for table in tables if table not in _MAY_ADD[user]]
+    forbidden += [f"SELECT 1 FROM {table}" for table in tables if table not in _MAY_READ[user]]
     forbidden += [
         "CREATE TABLE public.theirs ()",
         "CREATE SCHEMA theirs",

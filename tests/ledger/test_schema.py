@@ -147,15 +147,27 @@ def test_alembic_sees_no_difference(url: URL) -> None:
     assert differences == []
 
 
+def add_peoples_rows(url: URL) -> None:
+    """Add a row to each table that people write to, about the first image."""
+    said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
+    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
+    noted = {"report": "p_chart", "signal": "1", "person": "ann", "cause": "gas", "action": "new bottle"}
+    rows = {
+        schema.review: said | {"request_key": "key"},
+        schema.seam_review: said | {"request_key": "key"},
+        schema.audit_sample: drawn,
+        schema.signal_note: noted | {"noted_us": START_US, "request_key": "key"},
+    }
+    for table, row in rows.items():
+        add = table.insert().values(row)
+        change(url, lambda connection, add=add: connection.execute(add))
+
+
 def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     """The database itself refuses UPDATE and DELETE of any row of any table, with the reason."""
     store.record([inspected(), quarantined()], in_force(store))
     store.record_event("start", "")
-    said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US}
-    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
-    change(url, lambda connection: connection.execute(schema.review.insert(), said))
-    change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
-    change(url, lambda connection: connection.execute(schema.seam_review.insert(), said))
+    add_peoples_rows(url)
     engine = database.immediate(database.engine(url))
     changes = [f"DELETE FROM {table}" for table in schema.metadata.tables]
     changes += [f"UPDATE {table} SET id = id + 1" for table in schema.metadata.tables]
@@ -176,8 +188,10 @@ _OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another 
     "inspection": {"source_name": "other"},
     "model": {"artifact_sha256": "c" * 64},
     "quarantine": {"path": "other"},
-    "review": {},
+    "review": {"request_key": "other"},
+    "seam_review": {"request_key": "other"},
     "settings": {"sha256": "c" * 64},
+    "signal_note": {"request_key": "other"},
     "station": {"name": "other"},
 }
 _INSERTS = {  # back end: statement → what is said when the row is there; None if the new row is passed over
@@ -192,7 +206,7 @@ _INSERTS = {  # back end: statement → what is said when the row is there; None
         "INSERT OR FAIL INTO {}": views.REFUSAL,
     },
     "postgresql": {
-        "INSERT INTO {} ON CONFLICT ON CONSTRAINT {} DO UPDATE SET id = excluded.id": views.REFUSAL,
+        "INSERT INTO {} ON CONFLICT ({}) DO UPDATE SET id = excluded.id": views.REFUSAL,
         "INSERT INTO {} ON CONFLICT DO NOTHING": None,
         "INSERT INTO {}": "duplicate key",
     },
@@ -204,15 +218,12 @@ def test_no_insert_replaces_a_row(store: Store, url: URL, table: str) -> None:
     """A row with a key that is there is ignored or refused, as its statement asks for; the old row stays."""
     store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
     store.record_event("start", "")
-    said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US}
-    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
-    change(url, lambda connection: connection.execute(schema.review.insert(), said))
-    change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
+    add_peoples_rows(url)
     others = {name: repr(value) for name, value in _OTHER_KEY[table].items()}  # as SQL writes them, too
     columns = {column.name: column.name for column in schema.metadata.tables[table].columns}
-    copies = {f"pk_{table}": columns | others}  # the number is there
+    copies = {"id": columns | others}  # the number is there
     if others:  # the other key is there; without such a key a copy without a number is simply a new row
-        copies[_unique(table)] = {name: text for name, text in columns.items() if name != "id"}
+        copies[_other_key(table)] = {name: text for name, text in columns.items() if name != "id"}
     engine = database.immediate(database.engine(url))
     before = rows_of(url, f"SELECT * FROM {table} ORDER BY id")
     for key, copy in copies.items():
@@ -227,10 +238,10 @@ def test_no_insert_replaces_a_row(store: Store, url: URL, table: str) -> None:
     engine.dispose()
 
 
-def _unique(table: str) -> str:
-    """The constraint of a table's key beside its number."""
-    constraints = schema.metadata.tables[table].constraints
-    return next(str(it.name) for it in constraints if isinstance(it, sa.UniqueConstraint))
+def _other_key(table: str) -> str:
+    """The columns of a table's key beside its number."""
+    [key] = schema.unique_keys(schema.metadata.tables[table])
+    return ", ".join(column.name for column in key)
 
 
 def test_a_replace_that_replaces_nothing_is_an_insert(url_of: Callable[[str], URL]) -> None:
@@ -315,10 +326,7 @@ def test_every_view_answers(store: Store, url: URL) -> None:
     """Each view of the schema shows the row that belongs to it."""
     store.record([inspected(part="P"), quarantined()], in_force(store))
     store.record_event("start", "")
-    said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
-    change(url, lambda connection: connection.execute(schema.review.insert(), said))
-    drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
-    change(url, lambda connection: connection.execute(schema.audit_sample.insert(), drawn))
+    add_peoples_rows(url)
     with database.reading(url) as engine, engine.begin() as connection:
         names = sa.inspect(connection).get_view_names()
         sizes = {name: len(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in names}
