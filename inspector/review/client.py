@@ -12,9 +12,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from inspector.errors import StationError, StoreUnavailable, UsageError
-from inspector.records import Review, SeamReview
-from inspector.review.requests import MAX_LINE_BYTES, Answer, Request, Sample, said, to_line
-from inspector.review.service import GROUP, UNIT
+from inspector.records import Review, SeamReview, SignalNote
+from inspector.review.requests import MAX_LINE_BYTES, Answer, Request, Sample, noted, said, to_line
+from inspector.review.service import CONSOLE, GROUP, UNIT
 from inspector.review.verdicts import Draw
 
 _MAX_ANSWER_S: Final = 120.0  # a sample of a table of millions takes seconds, and another writer 30 at most
@@ -38,20 +38,28 @@ class ServiceClient:
 
     Args:
         path: the service's socket.
+        console: the account that may name the person.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, console: str = CONSOLE) -> None:
         self._path = path
+        self._console = console
         self._channel: socket.socket | None = None
 
     @property
-    def account(self) -> str:
-        """The name of this account, which the service sees by itself."""
-        return own_account()
+    def account(self) -> str | None:
+        """The name of this account, which the service sees by itself; None: this is the console's account."""
+        own = own_account()
+        return None if own == self._console else own
 
     def record(self, reviews: Sequence[Review | SeamReview], *, new_class: bool = False) -> int:
         """Let the service write verdicts; one that is sent again adds no row."""
-        return self._ask(Request(verdicts=said(reviews), new_class=new_class)).added
+        verdicts = said(reviews, with_names=self.account is None)
+        return self._ask(Request(verdicts=verdicts, new_class=new_class)).added
+
+    def note_signal(self, note: SignalNote) -> int:
+        """Let the service write a note on a signal; one that is sent again adds no row."""
+        return self._ask(Request(note=noted(note, with_name=self.account is None))).added
 
     def draw(
         self,

@@ -1,4 +1,4 @@
-"""The way of human verdicts into the ledger: by this account's own rights, or through the review service."""
+"""The way of what people say into the ledger: by this account's own rights, or through the review service."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from typing import Protocol
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
+from inspector.errors import UsageError
 from inspector.ledger import database
 from inspector.ledger.store import Store
-from inspector.records import Review, SeamReview
+from inspector.records import Review, SeamReview, SignalNote
 from inspector.review import verdicts
 from inspector.review.client import ServiceClient
 from inspector.review.service import socket_of
 
 
 class Recorder(Protocol):
-    """Adds verdicts and samples to the ledger."""
+    """Adds verdicts, samples and notes to the ledger."""
 
     @property
     def account(self) -> str | None:
@@ -35,6 +36,17 @@ class Recorder(Protocol):
 
         Raises:
             UsageError: this account may not add verdicts.
+            StoreUnavailable: an outage.
+        """
+
+    def note_signal(self, note: SignalNote) -> int:
+        """Write a note on a signal; one whose key is in the ledger adds no row.
+
+        Returns:
+            Number of rows added.
+
+        Raises:
+            UsageError: the note names no cause or person, or this account may not add notes.
             StoreUnavailable: an outage.
         """
 
@@ -91,6 +103,11 @@ class _OwnRights:
 
     def record(self, reviews: Sequence[Review | SeamReview], *, new_class: bool = False) -> int:
         return self._store.record_reviews(reviews)
+
+    def note_signal(self, note: SignalNote) -> int:
+        if (mistake := verdicts.note_mistake(note)) is not None:
+            raise UsageError(mistake)
+        return self._store.record_signal_note(note)
 
     def draw(
         self,

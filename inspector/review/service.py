@@ -30,6 +30,7 @@ log = logging.getLogger("weldnet")
 
 GROUP: Final = "weld-review"  # its members may add verdicts, as deploy/sysusers.conf makes it
 UNIT: Final = "weldnet-review.socket"
+CONSOLE: Final = "weldnet-console"  # account of the review console, which alone signs for other people
 _MAX_SILENCE_S: Final = (
     600.0  # after that a connection ends, since each is a process; the client connects again
 )
@@ -41,7 +42,15 @@ def socket_of(file: Path) -> Path:
     return file.with_name(f"{file.name}-review")
 
 
-def serve(connection: socket.socket, url: URL, station: str, *, seam_gap_s: float, zone: tzinfo) -> None:
+def serve(
+    connection: socket.socket,
+    url: URL,
+    station: str,
+    *,
+    seam_gap_s: float,
+    zone: tzinfo,
+    console: str = CONSOLE,
+) -> None:
     """Answer the requests of one connection until it ends, is silent, or sends a line that is no request.
 
     Args:
@@ -50,6 +59,7 @@ def serve(connection: socket.socket, url: URL, station: str, *, seam_gap_s: floa
         station: whose PASS images a sample is drawn from.
         seam_gap_s: see :meth:`inspector.ledger.store.Store.open`.
         zone: the station's time zone.
+        console: the account that may name the person.
     """
     connection.settimeout(_MAX_SILENCE_S)
     with contextlib.suppress(TimeoutError, ConnectionError):
@@ -58,6 +68,10 @@ def serve(connection: socket.socket, url: URL, station: str, *, seam_gap_s: floa
             try:
                 account = account_of(connection)
                 request = from_line(line)
+                if request.names_people and account != console:
+                    raise UsageError(
+                        f"only the account {console} may name the person; leave the name out: it is {account}"
+                    )
                 # Opened for each request: a connection that waits for a person holds no file open.
                 with Store.open(url, station, seam_gap_s=seam_gap_s) as store:
                     answer = _carry_out(request, account, store, url, zone)
@@ -113,6 +127,12 @@ def _carry_out(request: Request, account: str, store: Store, url: URL, zone: tzi
         answer.added = store.record_reviews(said)
         images = sum(isinstance(item, Review) for item in said)
         log.info("review: %s: %d images, %d seams, %d new", account, images, len(said) - images, answer.added)
+    if request.note is not None:
+        note = request.note.signal_note(account)
+        if (mistake := verdicts.note_mistake(note)) is not None:
+            raise UsageError(mistake)
+        answer.added += store.record_signal_note(note)
+        log.info("review: %s: a note on %s %s", account, note.report, note.signal)
     if request.sample is not None:
         wanted = request.sample
         drawn = verdicts.draw(

@@ -20,7 +20,7 @@ from inspector.ledger.schema import audit_sample, model
 from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.ledger.store import Store
-from inspector.records import Review, SeamReview, Verdict
+from inspector.records import Review, SeamReview, SignalNote, Verdict
 from inspector.spreadsheets import tables
 from inspector.spreadsheets.cells import from_cell
 
@@ -95,6 +95,13 @@ def _mistake(review: Review | SeamReview, known: Mapping[str, set[str]], *, new_
     if review.verdict is Verdict.PASS and roles_of_label == {"defect"}:
         return f"PASS contradicts {review.label!r}, a defect; say FAIL, or leave the label out"
     return None
+
+
+def note_mistake(note: SignalNote) -> str | None:
+    """Return what is wrong with a note on a signal, or None."""
+    if not note.person.strip():
+        return "the person has no name"
+    return None if note.cause.strip() else "the note names no cause; write one, or that it is not known"
 
 
 def read_csv(path: Path, reviewer: str, account: str | None = None) -> list[tuple[int, Review | str]]:

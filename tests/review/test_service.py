@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from waiting import HANG_S
 
 from inspector.errors import StationError, StoreUnavailable, UsageError
 from inspector.ledger.store import Store
-from inspector.records import Review, SeamReview, Verdict
+from inspector.records import Review, SeamReview, SignalNote, Verdict
 from inspector.review.client import ServiceClient, own_account
 from inspector.review.requests import MAX_LINE_BYTES
 from inspector.review.service import socket_of
@@ -31,7 +32,10 @@ MAIN = "from inspector.commands.cli import main; main()"
 NOT_REQUESTS = {
     "no JSON": b"{",
     "no object": b"[1]",
-    "another's name": b'{"verdicts":[{"inspection":1,"verdict":"PASS","reviewer":"bert"}]}',
+    "an empty name": b'{"verdicts":[{"inspection":1,"verdict":"PASS","reviewer":""}]}',
+    "a key of two words": b'{"verdicts":[{"inspection":1,"verdict":"PASS","key":"1 2"}]}',
+    "a key without end": b'{"verdicts":[{"inspection":1,"verdict":"PASS","key":"' + b"1" * 65 + b'"}]}',
+    "a note without a key": b'{"note":{"report":"p_chart","signal":"1","cause":"gas"}}',
     "no number": b'{"verdicts":[{"inspection":"1","verdict":"PASS"}]}',
     "a number of no row": b'{"verdicts":[{"inspection":0,"verdict":"PASS"}]}',
     "a number of too many bits": b'{"verdicts":[{"inspection":9223372036854775808,"verdict":"PASS"}]}',
@@ -81,6 +85,53 @@ def test_verdicts_get_the_name_of_the_account(url: URL, client: ServiceClient) -
     [(at,)] = rows(url, "SELECT min(reviewed_us) FROM review")
     assert at > START_US
     assert client.ask_for_name() == client.account == me
+
+
+def test_the_console_names_the_person(url: URL) -> None:
+    """The console's account signs for others, on images, seams and signals, once for each key."""
+    me = own_account()
+    said = [
+        Review(1, "bert", Verdict.FAIL, key="1", is_blind=True),
+        Review(1, "carla", Verdict.FAIL, key="2", is_blind=False),
+        SeamReview(2, "bert", Verdict.PASS, key="1"),
+    ]
+    note = SignalNote("p_chart", "a shift", "bert", "gas", "new bottle", key="1")
+    with serving(url, console=me) as path:
+        console = ServiceClient(path, console=me)
+        assert console.account is None
+        assert [console.record(said) for _ in range(2)] == [3, 0]
+        assert [console.note_signal(note) for _ in range(2)] == [1, 0]
+        with pytest.raises(UsageError, match="the note names no cause"):
+            console.note_signal(dataclasses.replace(note, cause=" ", key="2"))
+        console.close()
+    keyed = "SELECT reviewer, request_key, is_blind FROM review ORDER BY id"
+    assert rows(url, keyed) == [("bert", "1", 1), ("carla", "2", 0)]
+    assert rows(url, "SELECT reviewer, request_key FROM seam_review") == [("bert", "1")]
+    noted = "SELECT report, signal, person, cause, action, request_key FROM signal_note"
+    assert rows(url, noted) == [("p_chart", "a shift", "bert", "gas", "new bottle", "1")]
+
+
+def test_no_other_account_names_a_person(url: URL) -> None:
+    """A name from any other account gets one line of refusal; its own verdicts and notes need no name."""
+    me = own_account()
+    note = SignalNote("p_chart", "a shift", "bert", "gas", "new bottle", key="1")
+    with serving(url) as path:
+        forger = ServiceClient(path, console=me)
+        for forge in (
+            lambda: forger.record([Review(1, "bert", Verdict.PASS), Review(2, "bert", Verdict.PASS)]),
+            lambda: forger.note_signal(note),
+        ):
+            with pytest.raises(
+                UsageError, match="only the account weldnet-console may name the person"
+            ) as line:
+                forge()
+            assert "\n" not in str(line.value)
+        forger.close()
+        honest = ServiceClient(path)
+        assert (honest.note_signal(note), honest.record([Review(1, "bert", Verdict.PASS)])) == (1, 1)
+        honest.close()
+    assert [row[1] for row in rows(url, SAID)] == [me]
+    assert rows(url, "SELECT person FROM signal_note") == [(me,)]
 
 
 def test_a_sample_is_drawn_by_the_service(url: URL, client: ServiceClient) -> None:

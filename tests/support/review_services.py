@@ -17,11 +17,13 @@ from inspector.review import service
 
 
 @contextmanager
-def serving(url: URL) -> Iterator[Path]:
-    """Serve the socket of a SQLite file; yield the socket's path."""
+def serving(url: URL, *, console: str = service.CONSOLE) -> Iterator[Path]:
+    """Serve the socket of a SQLite file; yield the socket's path. The account ``console`` names people."""
     with listening(
         service.socket_of(Path(url.database or "")),
-        lambda connection: service.serve(connection, url, "cell-1", seam_gap_s=300, zone=UTC),
+        lambda connection: service.serve(
+            connection, url, "cell-1", seam_gap_s=300, zone=UTC, console=console
+        ),
     ) as path:
         yield path
 
