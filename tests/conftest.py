@@ -32,6 +32,8 @@ _SLOW_FILES = [
     "test_demo",
     "test_legacy",
     "test_proofs",
+    "console/test_pages",
+    "console/test_shown",
     "deploy/test_accounts",
     "deploy/test_people",
     "imaging/test_tiff",

@@ -42,7 +42,7 @@ def serve(
     require_extra()
     from inspector.console import server
 
-    server.serve(_console(load(config), host, port))
+    server.serve(_console(load(config), config, host, port))
 
 
 def require_extra() -> None:
@@ -58,7 +58,7 @@ def require_extra() -> None:
         )
 
 
-def _console(settings: Settings, host: str, port: int) -> Console:
+def _console(settings: Settings, config: Path, host: str, port: int) -> Console:
     from inspector.console.state import Console
     from inspector.upkeep.status import lines
 
@@ -74,6 +74,7 @@ def _console(settings: Settings, host: str, port: int) -> Console:
         seam_rule=seam_rule(settings),
         status=lambda: lines(settings),
         people=settings.console_people,
+        config=config.resolve(),
         host=host,
         port=port,
         certificate=settings.console_certificate,

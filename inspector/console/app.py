@@ -11,7 +11,16 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from inspector.console import protection, sign_in
+from inspector.console import (
+    chart_pages,
+    enough_page,
+    find_page,
+    now_page,
+    protection,
+    quarantine_page,
+    seam_page,
+    sign_in,
+)
 from inspector.console.people import People
 from inspector.console.state import LANGUAGE_COOKIE, STATIC, Console, Site, page, words_of
 from inspector.errors import StationError, StoreUnavailable
@@ -41,6 +50,12 @@ def routes() -> list[BaseRoute]:
     """Every address of the console; each page's module has its own."""
     return [
         *sign_in.ROUTES,
+        *now_page.ROUTES,
+        *chart_pages.ROUTES,
+        *seam_page.ROUTES,
+        *find_page.ROUTES,
+        *quarantine_page.ROUTES,
+        *enough_page.ROUTES,
         Route("/language/{language}", _choose_language),
         Route("/health", lambda request: PlainTextResponse("ok\n")),
         Mount("/static", StaticFiles(directory=STATIC)),

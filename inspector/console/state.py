@@ -45,7 +45,8 @@ class Console:
     """How a console works: plain values from the settings.
 
     ``status`` gives the lines of ``weld-inspect status``. ``second_share`` is the share of audit samples that
-    a second person reads. ``proxy`` is the address of a reverse proxy that names people in ``proxy_header``.
+    a second person reads. ``config`` is the settings file, for commands that a page names.
+    ``proxy`` is the address of a reverse proxy that names people in ``proxy_header``.
     """
 
     url: URL
@@ -59,6 +60,7 @@ class Console:
     seam_rule: Mapping[str, int]
     status: Callable[[], Iterable[Line]]
     people: Path
+    config: Path = Path("config.yaml")
     host: str = "127.0.0.1"
     port: int = 8765
     certificate: Path | None = None

@@ -1,0 +1,112 @@
+"""The production reports as live pages: what a link asks for is in its address."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from inspector.console import charts
+from inspector.console.charts import Asked
+from inspector.console.drawing import Row
+from inspector.console.state import Console, page, site_of, words_of
+from inspector.errors import SchemaError, UsageError
+from inspector.reports import audit, definitions, query, rendering
+from inspector.reports.page.period_reports import flagging_tests
+from inspector.reports.page.words import Words
+from inspector.reports.query import Report
+
+_MAX_ROWS: Final = 300  # of a page; the CSV file has all
+
+
+def index(request: Request) -> Response:
+    """Every report with its question."""
+    words = words_of(request)
+    reports = [(name, title_of(name, words), definitions.names()[name]) for name in charts.names()]
+    return page(request, "charts.html", reports=reports)
+
+
+def chart(request: Request) -> Response:
+    """One report: its chart, if it has one, and its rows."""
+    console, words, name = site_of(request).console, words_of(request), request.path_params["report"]
+    shown = {"report": name, "title": title_of(name, words), "about": definitions.read(name)}
+    asked, result, error = Asked(name), None, None
+    try:
+        asked = Asked.of(name, request.query_params)
+        result = run(console, asked)
+    except SchemaError:
+        raise
+    except UsageError as mistake:  # in the address: the form stays, so that it can be corrected
+        error = str(mistake).replace("--", "")
+    rows = charts.rows_of(result) if result else []
+    latest = rows[::-1] if name in ("p_chart", "trend", "latency_by_hour") else rows
+    return page(
+        request,
+        "chart.html",
+        200 if error is None else 422,
+        **shown,
+        asked=asked,
+        error=error,
+        others=[(other, title_of(other, words), asked.address(other)) for other in charts.names()],
+        stations=query.stations_opened(console.url, datetime.now(UTC)),
+        groupings=query.GROUPINGS.get(name, ()),
+        takes=definitions.takes,
+        default_days=charts.DEFAULT_DAYS,
+        counted=result.query.counted if result else None,
+        drawings=charts.drawings(result, words) if result else [],
+        proved=proved_by(result, words) if result else None,
+        columns=[
+            name for name in (result.columns if result else ()) if any(row[name] is not None for row in rows)
+        ],
+        rows=[(row, charts.link_of(row, result.query)) for row in latest[:_MAX_ROWS]] if result else [],
+        more=len(rows[_MAX_ROWS:]),
+        is_number=lambda column: all(isinstance(row[column], int | float | None) for row in rows),
+        is_signal=lambda row: name == "p_chart" and bool(flagging_tests(row)),
+        csv=asked.address(f"{name}.csv"),
+    )
+
+
+def csv_file(request: Request) -> Response:
+    """All rows of one report as CSV."""
+    name = request.path_params["report"]
+    report = run(site_of(request).console, Asked.of(name, request.query_params))
+    headers = {"content-disposition": f'attachment; filename="{report.query.report}.csv"'}
+    return Response(
+        rendering.render(report, "csv") + "\n", media_type="text/csv; charset=utf-8", headers=headers
+    )
+
+
+def run(console: Console, asked: Asked) -> Report:
+    """Run the report that an address asks for.
+
+    Raises:
+        UsageError: the address asks for something that is not there.
+        StoreUnavailable: the server does not answer.
+    """
+    return query.run(console.url, asked.query(console.zone, console.seam_rule, datetime.now(UTC)))
+
+
+def title_of(report: str, words: Words) -> str:
+    """The title of a report in the person's language; its name if the catalogue has none."""
+    for key in (f"section.{report}", f"chart.{report}"):
+        try:
+            return words(key)
+        except KeyError:
+            continue
+    return report.replace("_", " ")
+
+
+def proved_by(report: Report, words: Words) -> str | None:
+    """What the rows prove, in the person's language; None for a report that needs no words."""
+    rows: list[Row] = [*charts.rows_of(report)]
+    return audit.in_words(rows, words) if report.query.report == "agreement" else None
+
+
+ROUTES: Final[list[BaseRoute]] = [
+    Route("/charts", index),
+    Route("/charts/{report}.csv", csv_file),
+    Route("/charts/{report}", chart),
+]
