@@ -24,7 +24,8 @@ UNIT = DEPLOY / "weldnet-inspector.service"
 REPORT, TIMER = DEPLOY / "weldnet-report.service", DEPLOY / "weldnet-report.timer"
 REVIEW, REVIEW_SOCKET = DEPLOY / "weldnet-review@.service", DEPLOY / "weldnet-review.socket"
 PRUNE, PRUNE_TIMER = DEPLOY / "weld-inspect-prune.service", DEPLOY / "weld-inspect-prune.timer"
-UNITS = [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER, REVIEW, REVIEW_SOCKET]
+CONSOLE = DEPLOY / "weldnet-console.service"
+UNITS = [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER, REVIEW, REVIEW_SOCKET, CONSOLE]
 _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
 
 
@@ -34,7 +35,7 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
-@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE, REVIEW], ids=["station", "report", "prune", "review"])
+@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE, REVIEW, CONSOLE], ids=lambda unit: unit.name)
 def test_the_unit_is_hardened(unit: Path):
     """systemd-analyze rates the exposure of the unit at 1.5 or less."""
     done = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
