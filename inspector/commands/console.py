@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inspector.commands import console_people
 from inspector.commands.options import load, seam_rule
 from inspector.errors import UsageError
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from inspector.settings import Settings
 
 console = typer.Typer()
-
-_NEEDED = ("starlette", "uvicorn", "itsdangerous", "argon2", "python_multipart")
+console.add_typer(console_people.user, name="user")
 
 
 @console.callback(invoke_without_command=True)
@@ -35,27 +34,16 @@ def serve(
     console_certificate and console_key, or console_proxy.
     """
     if context.invoked_subcommand is not None:
+        if config is not None:
+            raise UsageError(f"give --config after the command: console {context.invoked_subcommand} …")
         return
     if config is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
-    require_extra()
+    console_people.require_extra()
     from inspector.console import server
 
     server.serve(_console(load(config), config, host, port))
-
-
-def require_extra() -> None:
-    """Refuse to go on without the packages of the extra ``console``.
-
-    Raises:
-        UsageError: one is missing.
-    """
-    missing = [name for name in _NEEDED if find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"the console needs {', '.join(missing)}; install it: pip install 'weldnet-station[console]'"
-        )
 
 
 def _console(settings: Settings, config: Path, host: str, port: int) -> Console:

@@ -40,7 +40,7 @@ def build(console: Console) -> Starlette:
     app = Starlette(
         routes=routes(),
         middleware=[*protection.middleware(console), *sign_in.middleware(console, people)],
-        exception_handlers={HTTPException: _refused, StationError: _failed},
+        exception_handlers={HTTPException: _refused, StationError: _failed, Exception: _broken},
     )
     app.state.site = Site(console, people)
     return app
@@ -80,6 +80,11 @@ def _refused(request: Request, error: Exception) -> Response:
 def _failed(request: Request, error: Exception) -> Response:
     """An expected error of the station: one line, as commands give it."""
     return _say(request, str(error), 503 if isinstance(error, StoreUnavailable) else 422)
+
+
+def _broken(request: Request, error: Exception) -> Response:
+    """A mistake in this program; the log has it. The answer comes from outside of all middleware."""
+    return PlainTextResponse("the console has a defect; its log says more\n", 500, protection.HEADERS)
 
 
 def _say(request: Request, text: str, status: int) -> Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections import OrderedDict
 from typing import Final
@@ -44,8 +45,11 @@ def middleware(console: Console) -> list[Middleware]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    """Whether only this machine can reach an address; any name but ``localhost`` may be another machine's."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class SafeHeaders:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict, deque
 from typing import Final
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.sessions import SessionMiddleware
@@ -15,15 +15,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from inspector.console.attempts import Attempts
 from inspector.console.people import People, Person, Role
 from inspector.console.state import Console, page, site_of, words_of
 
 _OPEN: Final = ("/sign-in", "/health", "/static/", "/language/")  # pages for those who are not signed in
 _SAFE: Final = ("GET", "HEAD", "OPTIONS")
-_MAX_TRIES: Final = 10  # wrong passwords of one client within
-_TRIES_S: Final = 60.0
-_MAX_CLIENTS: Final = 1024
-_tries: OrderedDict[str, deque[float]] = OrderedDict()
+_MAX_LENGTH: Final = 1000  # characters of a name or password
 
 
 def middleware(console: Console, people: People) -> list[Middleware]:
@@ -61,10 +59,10 @@ class Gate:
     def _person(self, connection: HTTPConnection) -> Person | None:
         if self._console.proxy_header is not None:
             client = connection.client.host if connection.client else ""
-            name = Headers(scope=connection.scope).get(self._console.proxy_header, "")
-            if client != self._console.proxy or not name:
+            names = Headers(scope=connection.scope).getlist(self._console.proxy_header)
+            if client != self._console.proxy or len(names) != 1:  # two: one is not the proxy's
                 return None
-            return self._people.person(name) or Person(name, Role.LOOK)
+            return self._people.person(names[0].encode("latin-1").decode(errors="replace"))
         session = connection.session
         person = self._people.person(str(session.get("name")))
         is_over = time.time() - float(session.get("since", 0)) > self._console.session_hours * 3600
@@ -75,6 +73,9 @@ class Gate:
         if any(path == open_ or (open_.endswith("/") and path.startswith(open_)) for open_ in _OPEN):
             return None
         is_api = path.startswith(("/api/", "/image/", "/heat/", "/events"))
+        if person is None and self._console.proxy_header is not None:
+            text = "the proxy names nobody in the list of people; 'weld-inspect console user add' adds one\n"
+            return PlainTextResponse(text, 403)
         if person is None:
             if is_api or scope["method"] not in _SAFE:
                 return JSONResponse({"error": "sign in again"}, 401)
@@ -109,28 +110,21 @@ def _form(request: Request, error: str | None = None, status: int = 200) -> Resp
 
 
 async def _enter(request: Request) -> Response:
-    from starlette.concurrency import run_in_threadpool  # noqa: PLC0415
-
-    words, client = words_of(request), request.client.host if request.client else ""
-    if _is_tired_of(client):
-        return _form(request, words("sign_in.wait"), 429)
+    site, words = site_of(request), words_of(request)
     async with request.form(max_files=0, max_fields=4) as form:
-        name, password = str(form.get("name", "")), str(form.get("password", ""))
-    site = site_of(request)
+        name, password = (str(form.get(field, ""))[:_MAX_LENGTH] for field in ("name", "password"))
+    client = request.client.host if request.client else ""
+    address = None if client == site.console.proxy else client  # everybody has the proxy's
+    attempts: Attempts = site.parts.setdefault("attempts", Attempts())
+    if not attempts.may_begin(name, address):
+        return _form(request, words("sign_in.wait"), 429)
     person = await run_in_threadpool(site.people.check, name, password)
     if person is None:
-        _tries.setdefault(client, deque(maxlen=_MAX_TRIES)).append(time.monotonic())
         return _form(request, words("sign_in.wrong"), 401)
+    attempts.succeeded(name, address)
     request.session.clear()
     request.session.update(name=person.name, stamp=person.stamp, since=time.time())
     return RedirectResponse(local_path(request.query_params.get("next")), 303)
-
-
-def _is_tired_of(client: str) -> bool:
-    while len(_tries) > _MAX_CLIENTS:
-        _tries.popitem(last=False)
-    tries = _tries.get(client)
-    return tries is not None and len(tries) == _MAX_TRIES and time.monotonic() - tries[0] < _TRIES_S
 
 
 def _leave(request: Request) -> Response:

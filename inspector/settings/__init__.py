@@ -211,8 +211,8 @@ class Settings(BaseModel):
     @field_validator("console_proxy_header")
     @classmethod
     def _header_has_a_proxy(cls, value: str | None, info: ValidationInfo) -> str | None:
-        if (value is None) != (info.data.get("console_proxy") is None):
-            raise ValueError("goes with 'console_proxy', whose header names the person; set both, or neither")
+        if value is not None and info.data.get("console_proxy") is None:
+            raise ValueError("needs 'console_proxy': the header counts from that address only")
         return value
 
     @field_validator("database_url")
