@@ -15,11 +15,14 @@ from inspector.console import (
     chart_pages,
     enough_page,
     find_page,
+    images,
     now_page,
     protection,
     quarantine_page,
+    review_page,
     seam_page,
     sign_in,
+    verdicts,
 )
 from inspector.console.people import People
 from inspector.console.state import LANGUAGE_COOKIE, STATIC, Console, Site, page, words_of
@@ -56,6 +59,9 @@ def routes() -> list[BaseRoute]:
         *find_page.ROUTES,
         *quarantine_page.ROUTES,
         *enough_page.ROUTES,
+        *review_page.ROUTES,
+        *images.ROUTES,
+        *verdicts.ROUTES,
         Route("/language/{language}", _choose_language),
         Route("/health", lambda request: PlainTextResponse("ok\n")),
         Mount("/static", StaticFiles(directory=STATIC)),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
 
 import pytest
 from artifact_samples import picture
@@ -110,6 +114,56 @@ def running_console(
     finally:
         process.terminate()
         process.wait(HANG_S)
+
+
+class Client:
+    """A program that has signed in as one of :data:`PEOPLE`, without a browser."""
+
+    def __init__(self, console: RunningConsole, name: str | None = "anna") -> None:
+        self._console = console
+        self._cookie = ""
+        if name is not None:
+            form = urlencode({"name": name, "password": PASSWORD})
+            answer = self.ask(
+                "POST", "/sign-in", form, **{"Content-Type": "application/x-www-form-urlencoded"}
+            )
+            assert answer.status == 303, answer.text
+            self._cookie = answer.headers["set-cookie"].split(";")[0]
+
+    def ask(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> Answer:
+        """Ask once, as a page of the console does: with the session and the Origin, unless they are given."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._console.port, timeout=HANG_S)
+        given = {"Cookie": self._cookie} | ({"Origin": self._console.address} if method != "GET" else {})
+        try:
+            connection.request(method, path, body, given | headers)
+            response = connection.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def json(self, path: str) -> Any:
+        """Get a JSON object, which must be there."""
+        answer = self.ask("GET", path)
+        assert answer.status == 200, answer.text
+        return json.loads(answer.body)
+
+    def say(self, inspection: int, verdict: str, key: str | None = None, **more: Any) -> Answer:
+        """Send a verdict with a key of its own."""
+        said = {"key": key or str(uuid.uuid4()), "inspection": inspection, "verdict": verdict} | more
+        return self.ask("POST", "/api/verdicts", json.dumps(said))
+
+
+class Answer(NamedTuple):
+    """An answer of the console."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
 
 
 @contextmanager

@@ -69,6 +69,10 @@ class Words:
         text: str = self._catalogue[group][name][self.language]
         return text.format(**values) if values else text
 
+    def keys(self, group: str) -> list[str]:
+        """The names in a group of the catalogue, for a page whose script says them."""
+        return list(self._catalogue[group])
+
     def heading(self, column: str) -> str:
         """The heading of a column; its SQL name if the catalogue has none."""
         known = self._catalogue["column"].get(column)

@@ -1,0 +1,59 @@
+"""Blind looks: what stays hidden of an audit sample until a person has decided, and second readers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from inspector.ledger import database
+from inspector.ledger.schema import audit_sample, inspection, review
+
+
+def hidden(connection: sa.Connection, inspections: Iterable[int], person: str) -> set[int]:
+    """The images of which a person may not see the station's verdict, nor that of another person.
+
+    They are in an audit sample, and this person has not decided yet.
+    """
+    found: set[int] = set()
+    decided = sa.exists().where(
+        review.c.inspection_id == audit_sample.c.inspection_id, review.c.reviewer == person
+    )
+    for some in database.batches(inspections):
+        query = sa.select(audit_sample.c.inspection_id).where(
+            audit_sample.c.inspection_id.in_(some), ~decided
+        )
+        found.update(connection.scalars(query))
+    return found
+
+
+def second_looks(
+    connection: sa.Connection, share: float, *, part: str | None, limit: int
+) -> list[tuple[int, str]]:
+    """The images of audit samples that wait for a second reader, each with the first one; oldest first.
+
+    The number of the image decides whether it is in the share, so nobody can choose.
+    """
+    first = sa.func.min(review.c.id)
+    query: sa.Select[Any] = (
+        sa.select(audit_sample.c.inspection_id, sa.func.min(review.c.reviewer))
+        .join(review, review.c.inspection_id == audit_sample.c.inspection_id)
+        .join(inspection, inspection.c.id == audit_sample.c.inspection_id)
+        .group_by(audit_sample.c.inspection_id)
+        .having(sa.func.count(review.c.reviewer.distinct()) == 1)
+        .order_by(first)
+    )
+    if part is not None:
+        query = query.where(inspection.c.part == part)
+    chosen = (
+        (number, reader) for number, reader in connection.execute(query) if is_read_twice(number, share)
+    )
+    return [found for found, _ in zip(chosen, range(limit), strict=False)]
+
+
+def is_read_twice(number: int, share: float) -> bool:
+    """Whether an image of an audit sample is among the share that two people read."""
+    digest = hashlib.sha256(f"second reader {number}".encode()).digest()
+    return int.from_bytes(digest[:4]) < share * 2**32

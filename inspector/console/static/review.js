@@ -1,0 +1,284 @@
+// One waiting image after the other, by keys. The next images are in memory before they are needed, and a verdict is
+// kept in the browser at once, so that the next image never waits for the server.
+"use strict";
+
+import { Outbox, showOutbox } from "./outbox.js";
+import { factsOf } from "./facts.js";
+import { Stage } from "./stage.js";
+
+const AHEAD = 5; // images that are loaded before they are needed
+const BEHIND = 30; // images whose pixels stay in memory for going back
+const LOOK_AGAIN_MS = 5000; // when nothing waits, or the server does not answer
+
+const $ = (id) => document.getElementById(id);
+const root = $("review");
+const { person, order, why, part, start } = root.dataset;
+const mayReview = root.dataset.mayReview === "yes";
+const texts = JSON.parse(root.dataset.words);
+const say = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const visit = (() => {
+  try {
+    return sessionStorage.visit ??= String(Math.random()).slice(2);
+  } catch {
+    return String(Math.random()).slice(2);
+  }
+})();
+
+const stage = new Stage($("stage"), $("brightness"), $("contrast"));
+const outbox = new Outbox(person, (box) => showOutbox(box, $("outbox"), $("refused"), say));
+const items = []; // {inspection, why, facts, image, heat, trouble, answer}
+const acts = []; // of this page, for undo
+let at = 0;
+let keyAt = null; // when the key was pressed that led to this image
+let isFilling = false;
+let hasAsked = false;
+let isAway = false;
+
+// --- the queue -------------------------------------------------------------------------------------------------
+
+async function fill() {
+  if (isFilling || !mayReview) return;
+  isFilling = true;
+  clearTimeout(fill.timer);
+  let found = [];
+  try {
+    const missing = AHEAD + 1 - (items.length - at);
+    if (missing > 0) {
+      const wish = new URLSearchParams({ order, count: missing, window: visit });
+      if (why) wish.set("why", why);
+      if (part) wish.set("part", part);
+      const held = items.slice(at).map((item) => item.inspection);
+      const seen = items.slice(0, at).map((item) => item.inspection).slice(-800);
+      const unsent = outbox.items.map((item) => item.inspection).slice(-100);
+      wish.set("held", held.join(","));
+      wish.set("skip", [...seen, ...unsent].join(","));
+      const answer = await fetch(`/api/queue?${wish}`);
+      if (!answer.ok) throw new Error(String(answer.status));
+      const body = await answer.json();
+      found = body.images;
+      isAway = false;
+      $("waiting").textContent = say("waiting", { n: body.waiting });
+    }
+  } catch {
+    isAway = true;
+  }
+  isFilling = false;
+  hasAsked = true;
+  const wasEmpty = at >= items.length;
+  for (const each of found) items.push(load({ ...each, facts: null, image: null, heat: null, trouble: null, answer: null }));
+  if (wasEmpty) show();
+  if (at + AHEAD >= items.length) fill.timer = setTimeout(fill, LOOK_AGAIN_MS);
+}
+
+function load(item) {
+  item.image = new Image();
+  item.image.alt = say("inspection", item);
+  item.image.draggable = false;
+  item.image.src = `/image/${item.inspection}`;
+  decode(item);
+  learn(item);
+  return item;
+}
+
+function decode(item) {
+  item.image.decode().then(() => { item.isReady = true; shown(item); countAhead(); }, () => explain(item));
+}
+
+// How many of the next images are ready; for those who watch the page, such as tests.
+function countAhead() {
+  root.dataset.ahead = items.slice(at + 1).filter((item) => item.isReady && item.facts).length;
+}
+
+async function learn(item) {
+  try {
+    const answer = await fetch(`/api/image/${item.inspection}`);
+    const body = await answer.json();
+    if (!answer.ok) throw new Error(body.error);
+    item.facts = body;
+    if (body.has_heat && !item.heat) {
+      item.heat = new Image();
+      item.heat.alt = "";
+      item.heat.src = `/heat/${item.inspection}`;
+    }
+  } catch {
+    setTimeout(() => learn(item), LOOK_AGAIN_MS);
+    return;
+  }
+  countAhead();
+  if (items[at] === item) {
+    if (item.isReady) stage.show(item.image, item.heat);
+    tell(item);
+  }
+}
+
+// The image cannot be shown: say why, or try again if the server was away.
+async function explain(item) {
+  try {
+    const answer = await fetch(`/image/${item.inspection}`);
+    if (answer.ok) throw new Error("the bytes are no image that this browser shows");
+    if (answer.status >= 500 || answer.status === 429 || answer.status === 401) throw new Error("later");
+    item.trouble = (await answer.json()).error;
+  } catch (error) {
+    item.tries = (item.tries ?? 0) + 1;
+    item.trouble = say("no_image");
+    setTimeout(() => {
+      item.trouble = null;
+      item.image.src = `/image/${item.inspection}?try=${item.tries}`;
+      decode(item);
+    }, LOOK_AGAIN_MS);
+  }
+  if (items[at] === item) show();
+}
+
+// --- the screen ------------------------------------------------------------------------------------------------
+
+function show() {
+  const item = items[at];
+  const trouble = $("trouble");
+  root.dataset.inspection = item?.inspection ?? "";
+  root.dataset.ready = "";
+  const text = item ? item.trouble : isAway ? say("no_image") : !mayReview ? "" : hasAsked ? say("nothing") : say("loading");
+  trouble.textContent = text ?? "";
+  trouble.hidden = !text;
+  stage.show(item?.isReady ? item.image : null, item?.heat ?? null);
+  tell(item);
+  if (item?.isReady) shown(item);
+}
+
+// Called when the image of an item has been decoded, or when a decoded one has been put on the screen.
+function shown(item) {
+  if (items[at] !== item) return;
+  if (!item.image.isConnected) stage.show(item.image, item.heat);
+  const from = keyAt;
+  keyAt = null;
+  requestAnimationFrame(() => {
+    if (items[at] !== item) return;
+    root.dataset.ready = item.facts ? item.inspection : "";
+    if (from !== null) performance.measure("next-image", { start: from, end: performance.now() });
+  });
+}
+
+function tell(item) {
+  $("facts").replaceChildren(...(item ? factsOf(item, say, person) : []));
+  if (item?.isReady && item.facts) root.dataset.ready = item.inspection;
+}
+
+function flash(text) {
+  $("flash").textContent = text;
+}
+
+function go(by) {
+  const next = at + by;
+  if (next < 0 || next > items.length) return;
+  at = next;
+  for (const old of items.slice(0, Math.max(0, at - BEHIND))) old.image.remove();
+  $("note").value = "";
+  const item = items[at];
+  if (item?.answer && item.facts?.blind) learn(item); // nothing is hidden after the verdict
+  show();
+  countAhead();
+  fill();
+}
+
+// --- what a person says ----------------------------------------------------------------------------------------
+
+function answer(verdict, label = null) {
+  const item = items[at];
+  if (!mayReview || !item) return;
+  if (!item.facts || (!item.isReady && !item.trouble)) return flash(say("not_yet"));
+  if (!item.isReady && verdict !== "REVIEW") return flash(say("not_seen"));
+  const replaced = item.answer ?? latest(item.facts);
+  const note = $("note").value.trim() || null;
+  const { inspection } = item;
+  outbox.add({ inspection, verdict, label, note, blind: item.facts.blind && !item.answer });
+  acts.push({ item, replaced });
+  item.answer = { verdict, label };
+  flash(say("said", { person: item.inspection, verdict: label ? `${verdict} ${label}` : verdict }));
+  go(1);
+}
+
+function latest(facts) {
+  const last = facts.said.at(-1);
+  return last ? { verdict: last.verdict, label: last.label } : null;
+}
+
+function undo() {
+  const act = acts.pop();
+  if (!act) return flash(say("nothing_to_undo"));
+  const { item, replaced } = act;
+  const before = replaced ?? { verdict: "REVIEW", label: null };
+  outbox.add({ inspection: item.inspection, verdict: before.verdict, label: before.label, note: null, blind: false });
+  item.answer = before;
+  go(items.indexOf(item) - at);
+  flash(say("undone"));
+}
+
+function byClass(digit) {
+  const found = items[at]?.facts?.classes.find((known) => known.key === digit);
+  if (found) answer("FAIL", found.name);
+}
+
+const KEYS = {
+  p: () => answer("PASS"),
+  f: () => answer("FAIL"),
+  u: () => answer("REVIEW"),
+  z: undo,
+  j: () => { if (at < items.length) go(1); },
+  k: () => go(-1),
+  n: () => $("note").focus(),
+  "?": () => $("keys").showModal(),
+};
+
+function press(event) {
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (KEYS[key]) KEYS[key]();
+  else if (/^[1-9]$/.test(key)) byClass(key);
+  else return stage.press(event);
+  return true;
+}
+
+const keysAreOn = (() => {
+  const box = $("keys-on");
+  try { box.checked = localStorage.getItem("weldnet-keys") !== "off"; } catch { /* they stay on */ }
+  box.addEventListener("change", () => {
+    try { localStorage.setItem("weldnet-keys", box.checked ? "on" : "off"); } catch { /* for this page only */ }
+  });
+  return () => box.checked;
+})();
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open || !keysAreOn()) return;
+  if (event.target === $("note")) {
+    if (event.key === "Enter" || event.key === "Escape") { event.target.blur(); event.preventDefault(); }
+    return;
+  }
+  if (event.target.closest("input, select, textarea")) return;
+  if (event.key.toLowerCase() === "h") {
+    stage.heatIsOn(true);
+    return;
+  }
+  if (event.repeat && !event.key.startsWith("Arrow") && !/^[-+=bc]$/i.test(event.key)) return; // a key that got stuck
+  keyAt = performance.now();
+  if (press(event)) event.preventDefault();
+});
+document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "h") stage.heatIsOn(false); });
+addEventListener("blur", () => stage.heatIsOn(false));
+for (const button of document.querySelectorAll("[data-key]")) {
+  button.addEventListener("click", () => press({ key: button.dataset.key, shiftKey: false }));
+}
+const hold = document.querySelector("[data-hold]");
+for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]]) {
+  hold.addEventListener(kind, () => stage.heatIsOn(on));
+}
+for (const select of document.querySelectorAll(".wishes select")) {
+  select.addEventListener("change", () => select.form.requestSubmit());
+}
+
+// Whoever comes next need not wait for the leases of a page that nobody looks at.
+addEventListener("pagehide", () => navigator.sendBeacon(`/api/queue/leave?${new URLSearchParams({ window: visit })}`));
+
+outbox.send();
+showOutbox(outbox, $("outbox"), $("refused"), say);
+if (/^\d+$/.test(start)) items.push(load({ inspection: Number(start), why: "asked", facts: null, image: null, heat: null, trouble: null, answer: null }));
+show();
+fill();

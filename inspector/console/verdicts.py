@@ -1,0 +1,156 @@
+"""The verdicts that pages send: each has a key, and however often it comes, it is one row."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from inspector.console import blind
+from inspector.console.people import Role
+from inspector.console.queue import WaitingImages
+from inspector.console.state import Console, Site, require, site_of
+from inspector.errors import StationError, UsageError
+from inspector.ledger import database
+from inspector.records import Review, SeamReview, Verdict
+from inspector.review import verdicts
+from inspector.review.recorder import Recorder, open_recorder
+
+log = logging.getLogger("weldnet")
+
+_UUID: Final = r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+
+
+class Said(BaseModel):
+    """A verdict as a page sends it: on an image, or on the pass over a seam whose newest frame it is."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    key: Annotated[str, Field(pattern=_UUID)]
+    inspection: Annotated[int, Field(ge=1, le=2**63 - 1)]
+    verdict: Verdict
+    label: Annotated[str, Field(max_length=200)] | None = None
+    note: Annotated[str, Field(max_length=2000)] | None = None
+    blind: bool = False  # the page did not show what the station said
+    on_seam: bool = False
+    person: str | None = None  # who said it; someone else may have signed in before it could be sent
+
+
+class Writer:
+    """The console's way into the ledger, opened when it is first needed. Threads may use it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lock = threading.Lock()
+        self._opened: tuple[ExitStack, Recorder] | None = None
+
+    def record(self, reviews: Sequence[Review | SeamReview]) -> int:
+        """Write verdicts of one person; see :meth:`inspector.review.recorder.Recorder.record`.
+
+        Raises:
+            UsageError: a verdict is wrong.
+            StoreUnavailable: an outage; the same call later adds what is not in the ledger.
+        """
+        with self._lock:
+            try:
+                recorder = self._recorder()
+                _require_names(recorder.account, reviews[0].reviewer)
+                return recorder.record(reviews)
+            except StationError:
+                self._close()  # the next verdict connects again
+                raise
+
+    def _recorder(self) -> Recorder:
+        if self._opened is None:
+            console, stack = self._console, ExitStack()
+            opening = open_recorder(
+                console.url, console.station, seam_gap_s=console.seam_gap_s, zone=console.zone
+            )
+            self._opened = stack, stack.enter_context(opening)
+        return self._opened[1]
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            stack, self._opened = self._opened[0], None
+            stack.close()
+
+
+def _require_names(account: str | None, reviewer: str) -> None:
+    if account not in (None, reviewer):
+        raise StationError(
+            f"this console may give verdicts as {account} alone; run it under the account weldnet-console"
+        )
+
+
+def writer_of(site: Site) -> Writer:
+    """The console's writer."""
+    writer: Writer = site.parts.setdefault("writer", Writer(site.console))
+    return writer
+
+
+def waiting_of(site: Site) -> WaitingImages:
+    """The console's queue."""
+    waiting: WaitingImages = site.parts.setdefault("waiting", WaitingImages(site.console))
+    return waiting
+
+
+async def post(request: Request) -> Response:
+    """Record one verdict: 200 once it is a row, 422 if it never can be one, 503 if it must be sent again."""
+    person = require(request, Role.REVIEW).name
+    try:
+        said = Said.model_validate_json(await request.body())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        return JSONResponse({"error": f"not a verdict: {where}: {first['msg']}"}, 422)
+    if said.person not in (None, person):
+        return JSONResponse({"error": f"sign in as {said.person}", "person": said.person}, 401)
+    try:
+        return JSONResponse({"added": await run_in_threadpool(_record, site_of(request), said, person)})
+    except StationError as error:
+        is_mistake = isinstance(error, _Mistake)
+        if not is_mistake:
+            log.warning("console: a verdict of %s waits in the browser: %s", person, error)
+        return JSONResponse({"error": str(error)}, 422 if is_mistake else 503)
+
+
+class _Mistake(UsageError):
+    """A verdict that can never be a row, however often it is sent."""
+
+
+def _record(site: Site, said: Said, person: str) -> int:
+    is_blind = False
+    url = site.console.url
+    if said.blind and not said.on_seam:
+        with database.reading(url) as engine, database.transaction(engine) as connection:
+            is_blind = said.inspection in blind.hidden(connection, [said.inspection], person)
+    review: Review | SeamReview
+    if said.on_seam:
+        review = SeamReview(said.inspection, person, said.verdict, said.note or None, key=said.key)
+    else:
+        review = Review(
+            said.inspection,
+            person,
+            said.verdict,
+            said.label or None,
+            said.note or None,
+            key=said.key,
+            is_blind=is_blind,
+        )
+    for mistake in verdicts.mistakes(url, [review]):
+        if mistake is not None:
+            raise _Mistake(mistake)
+    added = writer_of(site).record([review])
+    if not said.on_seam:
+        waiting_of(site).answered(said.inspection)
+    return added
+
+
+ROUTES: Final = [Route("/api/verdicts", post, methods=["POST"])]

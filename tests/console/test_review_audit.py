@@ -1,0 +1,165 @@
+"""Blind looks at audit samples, second readers, and images that cannot be shown."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from consoles import Client, RunningConsole, inspected_station, person_at, running_console
+from reviewers import on_screen, press, said, wait_until_sent
+from stations import Station
+
+
+@pytest.fixture(scope="module")
+def inspected(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Station:
+    """A station with a random sample of 6 of its PASS images; two people read every one of them."""
+    station = inspected_station(tmp_path_factory.mktemp("station"), tiny, 40, console_second_share=1.0)
+    drawn = station.command("review", "sample", "--count", "6", "--seed", "1")
+    assert drawn.returncode == 0, drawn.stderr
+    return station
+
+
+@pytest.fixture(scope="module")
+def console(inspected: Station) -> Iterator[RunningConsole]:
+    """The station's console."""
+    with running_console(inspected) as running:
+        yield running
+
+
+def sample(station: Station) -> list[int]:
+    """The images of the sample."""
+    return [row[0] for row in station.rows("SELECT inspection_id FROM audit_sample ORDER BY id")]
+
+
+def test_an_audit_sample_hides_the_stations_answer(console, inspected):
+    """Of an audit sample nothing is sent that would sway a person, until this person has decided."""
+    anna, ben = Client(console, "anna"), Client(console, "ben")
+    number = sample(inspected)[0]
+    before = anna.json(f"/api/image/{number}")
+    assert before["blind"]
+    assert not before["has_heat"]
+    assert not {"verdict", "label", "confidence", "novelty", "explanation"} & set(before)
+    assert {each["probability"] for each in before["classes"]} == {None}
+    assert {each["verdict"] for each in before["neighbours"]} == {None}
+    assert "PASS" not in json.dumps(before)
+    assert anna.ask("GET", f"/heat/{number}").status == 403
+    assert anna.say(number, "FAIL", blind=True).status == 200
+    after = anna.json(f"/api/image/{number}")
+    assert (after["blind"], after["verdict"]) == (False, "PASS")
+    hidden = ben.json(f"/api/image/{number}")
+    assert hidden["blind"]
+    assert hidden["said"] == []
+
+
+def test_the_row_says_whether_the_look_was_blind(console, inspected):
+    """A verdict is blind if the sample hid the answer and the page says so; a second one is not."""
+    anna = Client(console, "anna")
+    number = sample(inspected)[1]
+    other = inspected.rows("SELECT min(id) FROM inspection WHERE verdict <> 'PASS'")[0][0]
+    anna.say(number, "PASS", blind=True)
+    anna.say(number, "FAIL", blind=True)
+    anna.say(other, "FAIL", blind=True)
+    rows = inspected.rows(
+        f"SELECT is_blind FROM review WHERE inspection_id IN ({number}, {other}) ORDER BY id"
+    )
+    assert [bool(row[0]) for row in rows] == [True, False, False]
+
+
+def test_a_second_person_reads_the_sample(console, inspected):
+    """An audit sample comes to a second person, never twice to the same, and to nobody a third time."""
+    number = sample(inspected)[2]
+    anna, ben, clara = (Client(console, name) for name in ("anna", "ben", "clara"))
+
+    def waits_for(client: Client, window: str) -> bool:
+        answer = client.json(f"/api/queue?why=second&count=20&window={window}")
+        client.ask("POST", f"/api/queue/leave?window={window}")
+        return number in [each["inspection"] for each in answer["images"]]
+
+    anna.say(number, "PASS", blind=True)
+    with running_console(inspected) as fresh:  # one that has read no list before
+        assert not waits_for(Client(fresh, "anna"), "a")
+        assert waits_for(Client(fresh, "ben"), "b")
+    ben.say(number, "PASS", blind=True)
+    with running_console(inspected) as fresh:
+        assert not waits_for(Client(fresh, "clara"), "c")
+    assert clara.say(number, "PASS", blind=False).status == 200
+
+
+def test_a_blind_look_in_the_browser(browser, console, inspected):
+    """The page shows no bars, no station and no other verdict before the key, and the row is blind."""
+    with person_at(browser, console, "clara", path="/review?why=audit") as page:
+        number = on_screen(page)
+        assert number in sample(inspected)
+        facts = page.inner_text("#facts")
+        assert "PASS" not in facts
+        assert page.locator(".bar").count() == 0
+        assert page.locator(".heat").count() == 0
+        press(page, "f")
+        wait_until_sent(page, "clara")
+        page.keyboard.press("k")
+        page.wait_for_selector("#facts .bar")
+        assert "PASS" in page.inner_text("#facts")
+    assert said(inspected, f"inspection_id = {number} AND is_blind") == [(number, "clara", "FAIL", None)]
+
+
+def test_a_key_is_one_row_however_often_it_is_sent(console, inspected):
+    """The same key adds one row, and an impossible verdict none, with a reason in one line."""
+    anna, key = Client(console), str(uuid.uuid4())
+    number = inspected.rows("SELECT max(id) FROM inspection")[0][0]
+    added = [json.loads(anna.say(number, "FAIL", key).body)["added"] for _ in range(3)]
+    assert added == [1, 0, 0]
+    for bad in (
+        {"inspection": 10**6},
+        {"inspection": -1},
+        {"label": "no such class"},
+        {"verdict": "MAYBE"},
+        {"key": "x"},
+        {"note": "n" * 3000},
+        {"more": 1},
+    ):
+        given = {"inspection": number, "verdict": "FAIL"} | bad
+        answer = anna.say(**given)
+        assert answer.status == 422, answer.text
+        assert "\n" not in json.loads(answer.body)["error"]
+    assert anna.ask("POST", "/api/verdicts", b"\xff{").status == 422
+    assert anna.say(number, "FAIL", person="ben").status == 401  # ben's, kept in a browser that anna uses now
+    assert Client(console, "dora").say(number, "FAIL").status == 403
+    assert len(said(inspected, f"inspection_id = {number}")) == 1
+
+
+def test_an_image_that_is_gone_or_changed_says_so(browser, console, inspected):
+    """A pruned, missing or changed file is refused in words, and no verdict but undecided is taken for it."""
+    anna = Client(console)
+    numbers = [row[0] for row in inspected.rows("SELECT id FROM inspection WHERE verdict <> 'PASS' LIMIT 3")]
+    paths = [
+        inspected.archive / row[0]
+        for row in inspected.rows(
+            f"SELECT archive_path FROM inspection WHERE id IN ({', '.join(map(str, numbers))}) ORDER BY id"
+        )
+    ]
+    whole = anna.ask("GET", f"/image/{numbers[0]}")
+    assert whole.body == paths[0].read_bytes()
+    tag = whole.headers["etag"]
+    assert anna.ask("GET", f"/image/{numbers[0]}", **{"If-None-Match": tag}).status == 304
+    paths[0].unlink()
+    paths[1].write_bytes(paths[2].read_bytes())
+    paths[2].unlink()
+    paths[2].symlink_to(inspected.config)
+    for number, status in zip(numbers, (410, 409, 415), strict=True):
+        answer = anna.ask("GET", f"/image/{number}")
+        assert (answer.status, "error" in json.loads(answer.body)) == (status, True)
+    for path in ("/image/99999", "/image/99999999999999999999", "/image/-1", "/image/..%2f..%2fconfig.yaml"):
+        assert anna.ask("GET", path).status == 404
+    with person_at(browser, console, path=f"/review?inspection={numbers[1]}") as page:
+        page.wait_for_selector("#trouble", state="visible")
+        assert "changed" in page.inner_text("#trouble")
+        page.wait_for_selector("#facts .title")
+        page.keyboard.press("p")
+        assert page.get_attribute("#review", "data-inspection") == str(numbers[1])
+        page.keyboard.press("u")
+        assert on_screen(page) != numbers[1]
+        wait_until_sent(page)
+    assert said(inspected, f"inspection_id = {numbers[1]}")[-1] == (numbers[1], "anna", "REVIEW", None)
