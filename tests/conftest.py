@@ -32,6 +32,7 @@ _SLOW_FILES = [
     "test_demo",
     "test_legacy",
     "test_proofs",
+    "console/test_grid_page",
     "console/test_pages",
     "console/test_shown",
     "console/test_review_audit",

@@ -12,6 +12,16 @@ from inspector.ledger import database
 from inspector.ledger.schema import audit_sample, inspection, review
 
 
+def audited(connection: sa.Connection, inspections: Iterable[int]) -> set[int]:
+    """Those of the images that are in an audit sample."""
+    column = audit_sample.c.inspection_id
+    return {
+        number
+        for some in database.batches(inspections)
+        for number in connection.scalars(sa.select(column).where(column.in_(some)))
+    }
+
+
 def hidden(connection: sa.Connection, inspections: Iterable[int], person: str) -> set[int]:
     """The images of which a person may not see the station's verdict, nor that of another person.
 

@@ -9,8 +9,9 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from inspector.console import seams
+from inspector.console.grid_page import said_by_script
 from inspector.console.shown import Choice
-from inspector.console.state import page, person_of, site_of
+from inspector.console.state import page, person_of, site_of, words_of
 
 
 def show(request: Request) -> Response:
@@ -29,7 +30,14 @@ def show(request: Request) -> Response:
         zone=console.zone,
     )
     same = Choice(station=weld.station, part=weld.part, seam=weld.seam, pass_no=weld.pass_no)
-    return page(request, "seam.html", weld=weld, rule=console.seam_rule, choice=same.query())
+    return page(
+        request,
+        "seam.html",
+        weld=weld,
+        rule=console.seam_rule,
+        choice=same.query(),
+        said=said_by_script(words_of(request)),
+    )
 
 
 ROUTES: Final[list[BaseRoute]] = [Route("/seam", show)]

@@ -40,6 +40,7 @@ class Said(BaseModel):
     note: Annotated[str, Field(max_length=2000)] | None = None
     blind: bool = False  # the page did not show what the station said
     on_seam: bool = False
+    in_grid: bool = False  # given to many images at once, which an audit sample must not be
     person: str | None = None  # who said it; someone else may have signed in before it could be sent
 
 
@@ -128,9 +129,11 @@ class _Mistake(UsageError):
 def _record(site: Site, said: Said, person: str) -> int:
     is_blind = False
     url = site.console.url
-    if said.blind and not said.on_seam:
+    if (said.blind or said.in_grid) and not said.on_seam:
         with database.reading(url) as engine, database.transaction(engine) as connection:
-            is_blind = said.inspection in blind.hidden(connection, [said.inspection], person)
+            if said.in_grid and blind.audited(connection, [said.inspection]):
+                raise _Mistake(f"inspection {said.inspection} is in an audit sample: review it by itself")
+            is_blind = said.blind and said.inspection in blind.hidden(connection, [said.inspection], person)
     review: Review | SeamReview
     if said.on_seam:
         review = SeamReview(said.inspection, person, said.verdict, said.note or None, key=said.key)

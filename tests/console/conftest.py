@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from stations import Station
+from waiting import HANG_S
 
 if TYPE_CHECKING:
     from consoles import RunningConsole
@@ -35,6 +36,8 @@ def console(inspected: Station) -> Iterator[RunningConsole]:
 def browser() -> Iterator[Browser]:
     """A real Chromium."""
     from consoles import chromium
+    from playwright.sync_api import expect
 
+    expect.set_options(timeout=HANG_S * 1000)
     with chromium() as opened:
         yield opened
