@@ -143,7 +143,10 @@ def _translate(url: URL, error: sa.exc.DBAPIError) -> StationError | None:
     if problem := _schema_error(message, code):
         return SchemaError(f"{where}: {problem}")
     if code == "42501":  # insufficient_privilege
-        return StoreRefused(f"{where}: the database refuses: {message}; run roles.sql as the tables' owner")
+        return StoreRefused(
+            f"{where}: the database refuses: {message}; as the tables' owner run roles.sql,"
+            " or give this user the role that may"
+        )
     is_refusal = any(refusal in message for refusal in postgresql.REFUSALS)
     if error.statement is None and is_refusal:  # no connection yet
         return StoreRefused(f"{where}: the database refuses: {message}; {_FIX_ACCESS}")

@@ -93,7 +93,10 @@ _REFUSED = {
     "shut out": ({"username": "shut_out"}, "pg_hba.conf rejects"),
     "not in pg_hba.conf": ({"username": "stranger"}, "no pg_hba.conf entry"),
     "no such database": ({"database": "qualty"}, 'database "qualty" does not exist'),
-    "no right": ({"username": "poor"}, "permission denied for table alembic_version; run roles.sql"),
+    "no right": (
+        {"username": "poor"},
+        "permission denied for table alembic_version; as the tables' owner run roles.sql",
+    ),
 }
 
 

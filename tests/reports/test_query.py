@@ -12,11 +12,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from ledger_samples import SECOND_US, START_US, duplicate, in_force, inspected, quarantined
 from sqlalchemy.engine import URL
 
 from inspector import resources
 from inspector.errors import UsageError
+from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.records import Inspected, Quarantined, Verdict
 from inspector.reports import definitions
@@ -110,6 +112,44 @@ def test_percentiles_of_few_images(store: Store, url: URL, count: int) -> None:
     )
     ranks = np.percentile(times, [50, 95, 99, 100], method="inverted_cdf").tolist()
     assert run(url, Query("latency")).rows[0] == ("wait", count, *ranks)
+
+
+def test_percentiles_of_many_images_are_of_a_choice(store: Store, url: URL) -> None:
+    """Of 60,000 images a choice gives the percentiles, all give n and max, and a small group stays exact."""
+    many, few = 60_000, 1_001
+    store.record([inspected("first.png", label="common", milliseconds=(1.0,) * 4)], in_force(store))
+    new = {
+        "source_name": "'image ' || CAST(n AS TEXT)",
+        # A permutation: the images are as slow as their rank, and in no order of time.
+        **dict.fromkeys(("wait_ms", "decode_ms", "infer_ms", "total_ms"), f"n * 7919 % {many} + 1"),
+        "confidence": f"CAST(n * 7919 % {many} + 1 AS DOUBLE PRECISION) / {many}",
+        "label": f"CASE WHEN n < {few} THEN 'rare' ELSE 'common' END",
+        "batch_size": f"CASE WHEN n < {few} THEN 1 ELSE 8 END",
+    }
+    columns = [column.name for column in schema.inspection.columns if column.name != "id"]
+    values = ", ".join(new.get(name, name) for name in columns)
+    series = "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < {})"
+    engine = database.engine(url)
+    with engine.begin() as connection:
+        copied = f"SELECT {values} FROM inspection CROSS JOIN series"
+        insert = f"INSERT INTO inspection ({', '.join(columns)}) {series.format(many - 1)} {copied}"
+        connection.execute(sa.text(insert))
+    engine.dispose()
+
+    for step, n, *times, slowest in run(url, Query("latency")).rows:
+        assert (step, n, slowest) in {(step, many, many)}
+        assert times == pytest.approx([0.5 * many, 0.95 * many, 0.99 * many], abs=0.003 * many)
+    by_batch = {(row[0], row[1]): row[2:] for row in run(url, Query("latency_by_batch")).rows}
+    common = many - few + 1
+    assert by_batch[8, "total"][0] == common
+    assert by_batch[8, "total"][1:4] == pytest.approx([0.5 * many, 0.95 * many, 0.99 * many], abs=0.02 * many)
+    times = np.array([n * 7919 % many + 1 for n in range(1, few)])
+    exact = np.percentile(times, [50, 95, 99, 100], method="inverted_cdf").tolist()
+    assert by_batch[1, "wait"] == (few - 1, *exact)
+    by_class = {row[0]: row for row in run(url, Query("by_class")).rows}
+    assert by_class["common"][1:3] == (common, many)
+    assert by_class["common"][7] == pytest.approx(0.5, abs=0.01)
+    assert by_class["rare"][7] == np.percentile(times, 50, method="inverted_cdf") / many
 
 
 def test_summary_counts_everything(url: URL) -> None:

@@ -38,7 +38,7 @@ function classes(facts, say) {
   const list = element("ul", { className: "classes" });
   for (const each of facts.classes.slice(0, SHOWN_CLASSES)) {
     const row = element("li", { className: each.role });
-    row.append(each.key ? element("kbd", {}, each.key) : element("span", {}), element("span", { className: "name" }, each.shown));
+    row.append(each.key ? key(each) : element("span", {}), element("span", { className: "name" }, each.shown));
     if (each.probability !== null) {
       const limit = each.threshold === null ? "" : say("threshold", { value: each.threshold.toFixed(3) });
       row.append(element("span", { className: "share" }, each.probability.toFixed(3)));
@@ -56,6 +56,15 @@ function classes(facts, say) {
     list.append(row);
   }
   return list;
+}
+
+// The class's key, which a finger or a mouse can press, too.
+function key(known) {
+  const made = element("button", { type: "button", className: "class-key" }, element("kbd", {}, known.key));
+  made.setAttribute("aria-label", `FAIL ${known.shown}`);
+  made.dataset.key = known.key;
+  made.hidden = !document.querySelector("#review").dataset.mayReview;
+  return made;
 }
 
 function neighbours(facts, say) {

@@ -263,9 +263,12 @@ document.addEventListener("keydown", (event) => {
 });
 document.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === "h") stage.heatIsOn(false); });
 addEventListener("blur", () => stage.heatIsOn(false));
-for (const button of document.querySelectorAll("[data-key]")) {
-  button.addEventListener("click", () => press({ key: button.dataset.key, shiftKey: false }));
-}
+root.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-key]");
+  if (!button) return;
+  keyAt = performance.now();
+  press({ key: button.dataset.key, shiftKey: false });
+});
 const hold = document.querySelector("[data-hold]");
 for (const [kind, on] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]]) {
   hold.addEventListener(kind, () => stage.heatIsOn(on));
