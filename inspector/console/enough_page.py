@@ -1,4 +1,4 @@
-"""How far is enough: the bound on escapes, what would move it, and the verdicts for the next training."""
+"""How much is proven: the bound on escapes, what would move it, and the verdicts for the next training."""
 
 from __future__ import annotations
 

@@ -135,15 +135,15 @@ def test_only_the_role_release_puts_files_back(
 def test_the_page_of_figures_names_the_commands(
     shop: Station, console: RunningConsole, browser: Browser
 ) -> None:
-    """How far is enough: the audits that wait, and an export of the new verdicts, in each language."""
+    """The proof: the audits that wait, and an export of the new verdicts, in each language."""
     with person_at(browser, console, "dora", "/enough") as page:
         expect(page.locator("main")).to_contain_text("2 images of samples wait for a person")
         command = f"weld-inspect export --config {shop.config} --out reviewed --add"
         expect(page.locator("main")).to_contain_text(command)
         for language, title in {
-            "de": "Wie weit ist weit genug",
-            "zh": "多少才够",
-            "en": "How far is enough",
+            "de": "Wie viel nachgewiesen ist",
+            "zh": "已证明多少",
+            "en": "How much is proven",
         }.items():
             page.goto(f"/language/{language}?next=/enough")
             expect(page.locator("h1")).to_have_text(title)

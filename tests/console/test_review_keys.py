@@ -12,6 +12,15 @@ from reviewers import kept, on_screen, press, said, wait_until_ahead, wait_until
 from stations import Station
 
 IMAGES = 150
+# The places of the image as it is drawn, and of its heat map: left, top, width, height; pixels of the screen.
+DRAWN_AND_HEAT = """() => {
+  const image = document.querySelector(".layer img"), box = image.getBoundingClientRect();
+  const scale = Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+  const width = image.naturalWidth * scale, height = image.naturalHeight * scale;
+  const heat = document.querySelector(".heat").getBoundingClientRect();
+  const drawn = [box.left + (box.width - width) / 2, box.top + (box.height - height) / 2, width, height];
+  return [drawn, [heat.left, heat.top, heat.width, heat.height]];
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +84,8 @@ def test_the_view_follows_keys(browser, console):
         page.wait_for_selector(".heat", state="attached")
         page.keyboard.down("h")
         page.wait_for_selector(".heat", state="visible")
+        drawn, heat = page.evaluate(DRAWN_AND_HEAT)
+        assert heat == pytest.approx(drawn, abs=1)  # pixels of the screen
         page.keyboard.up("h")
         page.wait_for_selector(".heat", state="hidden")
         page.keyboard.press("?")

@@ -39,6 +39,7 @@ export class Stage {
     if (heat) {
       heat.classList.add("heat");
       heat.hidden = true;
+      if (image) this.layer.style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
       this.layer.append(heat);
     }
     this.#home();
