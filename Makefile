@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,17 @@ soak: $(VENV)/.installed ## 100,000 frames through one daemon: memory, handles a
 
 latency: $(VENV)/.installed ## 1,000 files, one at a time: from the close to the committed row (on a quiet machine)
 	$(BIN)/python benchmarks/latency.py
+
+console-load: $(VENV)/.installed ## time inspections beside a console with hostile clients, in turns (3 minutes, on a quiet machine)
+	$(BIN)/python benchmarks/console_load.py
+
+console-kills: $(VENV)/.installed ## kill -9 to the console 50 times while verdicts stream in: none lost, none twice
+	$(BIN)/python benchmarks/console_kills.py --backend sqlite
+	$(BIN)/python benchmarks/console_kills.py --backend postgresql
+
+# Needs npm, Chromium and a network.
+console-axe: $(VENV)/.installed ## let axe-core judge every page of the console
+	$(BIN)/python benchmarks/console_axe.py
 
 # Tries the CPU build of the configured index, then that of PyTorch's own index, then any build.
 $(VENV)/.installed: pyproject.toml

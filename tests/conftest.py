@@ -38,6 +38,8 @@ _SLOW_FILES = [
     "console/test_review_audit",
     "console/test_review_keys",
     "console/test_sign_in_pages",
+    "console/test_protection",
+    "console/test_server",
     "deploy/test_accounts",
     "deploy/test_people",
     "imaging/test_tiff",

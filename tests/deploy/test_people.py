@@ -52,7 +52,7 @@ def test_the_accounts_can_do_what_the_notes_say_and_nothing_else(tried: dict[str
         for what in tried["results"]["camera"]
     }
     assert found == table, tried["results"]
-    assert tried["reviewers"] == ["anna", "weldnet", "bert"]
+    assert tried["reviewers"] == ["anna", "weldnet-console", "bert", "weldnet", "bert"]
 
 
 def test_the_words_for_who_may_not(tried: dict[str, Any]) -> None:
@@ -67,5 +67,5 @@ def test_check_finds_what_keeps_people_from_their_work(tried: dict[str, Any]) ->
     """Check finds a service that is off and a folder that the group cannot read, and passes the rest."""
     off, on, closed = (tried["checks"][state] for state in ("off", "on", "closed"))
     assert "systemctl enable --now weldnet-review.socket" in off
-    assert on.splitlines() == ["['anna', 'rita']", "['anna']"]
+    assert on.splitlines() == ["['anna', 'rita', 'weldnet-console']", "['anna', 'weldnet-console']"]
     assert "anna may not read /srv/weldnet/station/archive; as root: chmod g+rx" in closed

@@ -26,7 +26,13 @@ CHECKOUT: Final = Path(__file__).parents[2]
 DEPLOY: Final = CHECKOUT / "deploy"
 STATION: Final = Path("/srv/weldnet/station")
 CONFIG: Final = str(STATION / "config.yaml")
-ACCOUNTS: Final = {"camera": "camera", "reader": "rita", "reviewer": "anna", "service": "weldnet"}
+ACCOUNTS: Final = {
+    "camera": "camera",
+    "reader": "rita",
+    "reviewer": "anna",
+    "console": "weldnet-console",
+    "service": "weldnet",
+}
 PROGRAM: Final = Path("/opt/weldnet/venv/bin/weld-inspect")
 
 
@@ -129,6 +135,7 @@ def install(artifact: Path) -> None:
     """Run the commands of INSTALL.md, word for word but for the artifact's path."""
     blocks = [*commands_of("2. "), *commands_of("3. "), *commands_of("4. ")]
     blocks += [it for it in commands_of("People ") if it.startswith(("useradd", "install"))]
+    blocks += [it for it in commands_of("The review console") if "sysusers-console.conf" in it]
     for block in blocks:
         run("bash", "-ec", block.replace("/path/to/weldnet.pt", str(artifact)), cwd=DEPLOY)
 
