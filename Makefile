@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency console-load console-kills console-axe clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency console-keys console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -94,6 +94,9 @@ chaos: $(VENV)/.installed ## kill -9, database restarts, full disks, lost mounts
 care-loop: $(VENV)/.installed ## kill -9 to prune and requeue 200 times per back end, beside a daemon at work
 	$(BIN)/python benchmarks/care_loop.py --backend sqlite
 	$(BIN)/python benchmarks/care_loop.py --backend postgresql
+
+console-keys: $(VENV)/.installed ## review 500 images by keys alone: time from a key to the next image, and every row counted
+	$(BIN)/python benchmarks/console_keys.py
 
 fuzz: $(VENV)/.installed ## 12,000 damaged images through a real station: each accounted for, none judged in part
 	$(BIN)/python benchmarks/fuzz.py

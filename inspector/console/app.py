@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Final
 
 from starlette.applications import Starlette
@@ -29,6 +30,8 @@ from inspector.console.people import People
 from inspector.console.state import LANGUAGE_COOKIE, STATIC, Console, Site, page, words_of
 from inspector.errors import StationError, StoreUnavailable
 from inspector.reports.page.words import LANGUAGES
+
+log = logging.getLogger("weldnet")
 
 _MESSAGES: Final = {401: "error.sign_in", 403: "error.role", 404: "error.nothing", 405: "error.nothing"}
 _LANGUAGE_AGE_S: Final = 365 * 86_400  # a choice of language lasts a year
@@ -87,7 +90,9 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _failed(request: Request, error: Exception) -> Response:
     """An expected error of the station: one line, as commands give it."""
-    return _say(request, str(error), 503 if isinstance(error, StoreUnavailable) else 422)
+    status = 503 if isinstance(error, StoreUnavailable) else 422
+    log.warning("console: %s: %d: %s", request.url.path, status, error)
+    return _say(request, str(error), status)
 
 
 def _broken(request: Request, error: Exception) -> Response:

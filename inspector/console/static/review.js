@@ -8,7 +8,8 @@ import { Stage } from "./stage.js";
 
 const AHEAD = 5; // images that are loaded before they are needed
 const BEHIND = 30; // images whose pixels stay in memory for going back
-const LOOK_AGAIN_MS = 5000; // when nothing waits, or the server does not answer
+const LOOK_AGAIN_MS = 5000; // when nothing waits
+const TRY_AGAIN_MS = [200, 1000, 5000]; // when the server does not answer, from try to try; the last one goes on
 
 const $ = (id) => document.getElementById(id);
 const root = $("review");
@@ -67,7 +68,7 @@ async function fill() {
   const wasEmpty = at >= items.length;
   for (const each of found) items.push(load({ ...each, facts: null, image: null, heat: null, trouble: null, answer: null }));
   if (wasEmpty) show();
-  if (at + AHEAD >= items.length) fill.timer = setTimeout(fill, LOOK_AGAIN_MS);
+  if (at + AHEAD >= items.length) fill.timer = setTimeout(fill, isAway ? TRY_AGAIN_MS[1] : LOOK_AGAIN_MS);
 }
 
 function load(item) {
@@ -89,6 +90,11 @@ function countAhead() {
   root.dataset.ahead = items.slice(at + 1).filter((item) => item.isReady && item.facts).length;
 }
 
+function pause(item) {
+  item.tries = (item.tries ?? 0) + 1;
+  return TRY_AGAIN_MS[Math.min(item.tries, TRY_AGAIN_MS.length) - 1];
+}
+
 async function learn(item) {
   try {
     const answer = await fetch(`/api/image/${item.inspection}`);
@@ -101,7 +107,7 @@ async function learn(item) {
       item.heat.src = `/heat/${item.inspection}`;
     }
   } catch {
-    setTimeout(() => learn(item), LOOK_AGAIN_MS);
+    setTimeout(() => learn(item), pause(item));
     return;
   }
   countAhead();
@@ -118,14 +124,13 @@ async function explain(item) {
     if (answer.ok) throw new Error("the bytes are no image that this browser shows");
     if (answer.status >= 500 || answer.status === 429 || answer.status === 401) throw new Error("later");
     item.trouble = (await answer.json()).error;
-  } catch (error) {
-    item.tries = (item.tries ?? 0) + 1;
+  } catch {
     item.trouble = say("no_image");
     setTimeout(() => {
       item.trouble = null;
       item.image.src = `/image/${item.inspection}?try=${item.tries}`;
       decode(item);
-    }, LOOK_AGAIN_MS);
+    }, pause(item));
   }
   if (items[at] === item) show();
 }
