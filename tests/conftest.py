@@ -36,6 +36,7 @@ _SLOW_FILES = [
     "console/test_pages",
     "console/test_shown",
     "console/test_review_audit",
+    "console/test_review_images",
     "console/test_review_keys",
     "console/test_sign_in_pages",
     "console/test_protection",

@@ -34,6 +34,7 @@ let keyAt = null; // when the key was pressed that led to this image
 let isFilling = false;
 let hasAsked = false;
 let isAway = false;
+let isSignedOut = false;
 
 // --- the queue -------------------------------------------------------------------------------------------------
 
@@ -54,6 +55,7 @@ async function fill() {
       wish.set("held", held.join(","));
       wish.set("skip", [...seen, ...unsent].join(","));
       const answer = await fetch(`/api/queue?${wish}`);
+      isSignedOut = answer.status === 401;
       if (!answer.ok) throw new Error(String(answer.status));
       const body = await answer.json();
       found = body.images;
@@ -142,12 +144,19 @@ function show() {
   const trouble = $("trouble");
   root.dataset.inspection = item?.inspection ?? "";
   root.dataset.ready = "";
-  const text = item ? item.trouble : isAway ? say("no_image") : !mayReview ? "" : hasAsked ? say("nothing") : say("loading");
+  const text = item ? item.trouble : emptiness();
   trouble.textContent = text ?? "";
   trouble.hidden = !text;
   stage.show(item?.isReady ? item.image : null, item?.heat ?? null);
   tell(item);
   if (item?.isReady) shown(item);
+}
+
+function emptiness() {
+  if (!mayReview) return "";
+  if (isSignedOut) return say("signed_out");
+  if (isAway) return say("no_image");
+  return say(hasAsked ? "nothing" : "loading");
 }
 
 // Called when the image of an item has been decoded, or when a decoded one has been put on the screen.
