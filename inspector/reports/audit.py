@@ -1,4 +1,4 @@
-"""The report ``agreement`` in words: how many defects escape at most, and how many audits would prove more.
+"""The report ``agreement`` in words: how many defects escape at most, and how far two readers agree.
 
 An audit is a PASS image of a random sample that a person has decided. The upper end of the report's interval
 (Wilson 1927) is the largest share of defects that the audits leave possible.
@@ -17,7 +17,9 @@ _FIRST_TARGET = 0.01  # a share of escapes that a first sample of a few hundred 
 
 
 def in_words(rows: Sequence[Mapping[str, Any]], words: Words) -> str | None:
-    """Return what the audits of these rows prove; None if the period has no PASS image.
+    """Return what the audits of these rows prove, and how far two blind readers agree, if there were two.
+
+    None if the period has no PASS image.
 
     Args:
         rows: the rows of the report ``agreement``.
@@ -26,8 +28,13 @@ def in_words(rows: Sequence[Mapping[str, Any]], words: Words) -> str | None:
     found = [row for row in rows if row["measure"] == "escape"]
     if not found or not found[0]["population"]:
         return None
-    escapes, audited, population = (found[0][column] or 0 for column in ("n", "of_n", "population"))
-    high = found[0]["high_share"] if audited else 1.0
+    return " ".join(filter(None, (_escapes(found[0], words), _readers(rows, words))))
+
+
+def _escapes(row: Mapping[str, Any], words: Words) -> str:
+    """What the audits prove, and how many more would prove more."""
+    escapes, audited, population = (row[column] or 0 for column in ("n", "of_n", "population"))
+    high = row["high_share"] if audited else 1.0
     target = _next_target(high) if audited else _FIRST_TARGET
     more, left = clean_audits_needed(escapes, audited, target), population - audited
     values = {
@@ -43,6 +50,19 @@ def in_words(rows: Sequence[Mapping[str, Any]], words: Words) -> str | None:
     found_text = words("audit.one" if escapes == 1 else "audit.several", **values)
     proved = words("audit.nothing" if escapes == audited else "audit.proved", **values)
     return found_text + proved + words("audit.more" if more <= left else "audit.too_few", **values)
+
+
+def _readers(rows: Sequence[Mapping[str, Any]], words: Words) -> str | None:
+    """How far two readers who had not seen the station's verdict agree; None if no image had two."""
+    by_measure = {row["measure"]: row for row in rows}
+    agreed, kappa = (by_measure.get(measure) for measure in ("readers", "readers_kappa"))
+    if agreed is None:
+        return None
+    counts = {"n": words.number(agreed["n"]), "of_n": words.number(agreed["of_n"])}
+    if kappa is None:
+        return words("audit.readers_alike", **counts)
+    ends = {end: words.number(kappa[f"estimated_{end}"], 2) for end in ("low", "high")}
+    return words("audit.readers", kappa=words.number(kappa["kappa"], 2), **counts, **ends)
 
 
 def clean_audits_needed(escapes: int, audited: int, target: float) -> int:

@@ -10,15 +10,22 @@
 --                 reviewed; it holds for all FAIL images if all of them or a random part were reviewed
 --                 verdict: both said PASS, or both said FAIL; images with REVIEW are left out
 --                 class: the person named the same class as the station
+--                 readers: two people said the same of an image of an audit sample, and neither had seen the station's
+--                 verdict. The latest blind verdict of each person, of the first two who could decide. There is no row
+--                 if no image had two blind readers
+--                 readers_kappa: kappa of these two, with its interval in estimated_low and estimated_high; no row if
+--                 kappa is empty
 -- n               reviewed images for which the measure is true
 -- of_n            reviewed images that the measure counts
 -- share           n / of_n, 0 to 1
 -- low_share       Wilson's 95% interval of the share (Wilson 1927, without continuity correction), lower end
 -- high_share      its upper end
 -- population      images of the period to which the share applies: all PASS for escape, all FAIL for overkill
--- estimated       population * share
--- estimated_low   population * low_share
--- estimated_high  population * high_share
+-- estimated       population * share; for readers_kappa, kappa
+-- estimated_low   population * low_share; for readers_kappa, the lower end of its 95% interval: (low_share - c) /
+--                 (1 - c), c = agreement by chance. That is Cohen's own interval (1960), which takes c as known, with
+--                 Wilson's in place of the normal one, because it stays wide if few images are defects
+-- estimated_high  population * high_share; for readers_kappa, its upper end
 -- kappa           Cohen's kappa of the reviewed images: 1 is perfect agreement, 0 is chance; empty if all of them
 --                 are of one kind. It depends on the choice of reviewed images; the share of escape does not
 --
@@ -55,11 +62,32 @@ judged AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
+blind AS (
+    SELECT r.inspection_id, r.reviewer, max(r.id) AS review_id
+    FROM audit_sample a
+    JOIN review r ON r.inspection_id = a.inspection_id
+    JOIN inspection i ON i.id = a.inspection_id
+    JOIN station s ON s.id = i.station_id
+    WHERE r.is_blind
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+    GROUP BY r.inspection_id, r.reviewer
+),
+reading AS (
+    SELECT r.inspection_id, r.verdict, row_number() OVER (PARTITION BY r.inspection_id ORDER BY r.id) AS place
+    FROM blind b JOIN review r ON r.id = b.review_id
+    WHERE r.verdict <> 'REVIEW'
+),
 pairs AS (
     SELECT 'verdict' AS measure, verdict AS said, human_verdict AS human_said
     FROM decided WHERE verdict <> 'REVIEW'
     UNION ALL
     SELECT 'class', label, human_label FROM decided WHERE human_label IS NOT NULL
+    UNION ALL
+    SELECT 'readers', one.verdict, two.verdict
+    FROM reading one JOIN reading two ON two.inspection_id = one.inspection_id
+    WHERE one.place = 1 AND two.place = 2
 ),
 said AS (SELECT measure, said AS word, count(*) AS n FROM pairs GROUP BY measure, said),
 human_said AS (SELECT measure, human_said AS word, count(*) AS n FROM pairs GROUP BY measure, human_said),
@@ -82,6 +110,9 @@ counted AS (
     UNION ALL
     SELECT 4, 'class', NULL, count(CASE WHEN said = human_said THEN 1 END), count(*)
     FROM pairs WHERE measure = 'class'
+    UNION ALL
+    SELECT 5, 'readers', NULL, count(CASE WHEN said = human_said THEN 1 END), count(*)
+    FROM pairs WHERE measure = 'readers' GROUP BY measure
 ),
 shared AS (
     SELECT position, measure, population, n, of_n,
@@ -104,23 +135,31 @@ ended AS (
         CASE WHEN n = 0 THEN 0.0 ELSE centre - half END AS low_share,
         CASE WHEN n = of_n THEN 1.0 ELSE centre + half END AS high_share
     FROM bounded
+),
+measured AS (
+    SELECT e.*, e.population * e.share AS estimated, e.population * e.low_share AS estimated_low,
+        e.population * e.high_share AS estimated_high,
+        CASE WHEN e.measure IN ('verdict', 'class', 'readers') THEN
+            CAST(e.of_n * e.n - coalesce(b.products, 0) AS DOUBLE PRECISION)
+                / NULLIF(CAST(e.of_n * e.of_n - coalesce(b.products, 0) AS DOUBLE PRECISION), 0)
+        END AS kappa,
+        CAST(coalesce(b.products, 0) AS DOUBLE PRECISION)
+            / NULLIF(CAST(e.of_n AS DOUBLE PRECISION) * e.of_n, 0) AS chance
+    FROM ended e
+    LEFT JOIN by_chance b ON b.measure = e.measure
+),
+listed AS (
+    SELECT position, measure, n, of_n, share, low_share, high_share, population, estimated, estimated_low,
+        estimated_high, kappa
+    FROM measured
+    UNION ALL
+    SELECT 6, 'readers_kappa', n, of_n, NULL, NULL, NULL, NULL, kappa,
+        CASE WHEN low_share < 2 * chance - 1 THEN -1.0 ELSE (low_share - chance) / (1 - chance) END,
+        (high_share - chance) / (1 - chance), kappa
+    FROM measured
+    WHERE measure = 'readers' AND kappa IS NOT NULL
 )
-SELECT
-    e.measure,
-    e.n,
-    e.of_n,
-    e.share,
-    e.low_share,
-    e.high_share,
-    e.population,
-    e.population * e.share AS estimated,
-    e.population * e.low_share AS estimated_low,
-    e.population * e.high_share AS estimated_high,
-    CASE WHEN e.measure IN ('verdict', 'class') THEN
-        CAST(e.of_n * e.n - coalesce(b.products, 0) AS DOUBLE PRECISION)
-            / NULLIF(CAST(e.of_n * e.of_n - coalesce(b.products, 0) AS DOUBLE PRECISION), 0)
-    END AS kappa
-FROM ended e
-LEFT JOIN by_chance b ON b.measure = e.measure
+SELECT measure, n, of_n, share, low_share, high_share, population, estimated, estimated_low, estimated_high, kappa
+FROM listed
 WHERE (SELECT n FROM judged) > 0
-ORDER BY e.position;
+ORDER BY position;

@@ -183,7 +183,7 @@ def _by_verdict(row: Row) -> str:
 
 def _agreement(reports: PeriodReports, before: PeriodReports | None, words: Words) -> Section:
     rows = reports.rows("agreement")
-    reviewed = [row for row in rows if row["of_n"]]
+    reviewed = [row for row in rows if row["share"] is not None]
     columns = ("measure", "n", "of_n", "share", "low_share", "high_share", "population")
     more = ("estimated", "estimated_low", "estimated_high", "kappa")
     blocks: list[Block] = [plots.agreement(reviewed, words)] if reviewed else []
