@@ -69,7 +69,7 @@ def report(
         str | None,
         typer.Option(
             help="drift, confidence: start of the reference period, default 28 days before its end;"
-            " p_chart: start of the period that the limits come from, default the period itself"
+            " p_chart, signals: start of the period that the limits come from, default the period itself"
         ),
     ] = None,
     reference_until: Annotated[
@@ -77,7 +77,9 @@ def report(
     ] = None,
     by: Annotated[
         str | None,
-        typer.Option(help="first_pass_yield, trend, p_chart: group by hour, shift, day, week or station"),
+        typer.Option(
+            help="first_pass_yield, trend, p_chart, signals: group by hour, shift, day, week or station"
+        ),
     ] = None,
     verdicts: VerdictsOption = None,
     form: FormatOption = Format.TABLE,

@@ -12,6 +12,8 @@ from pathlib import Path
 from inspector import resources
 from inspector.errors import UsageError
 
+_INCLUDE = re.compile(r"^-- steps of (\w+)\.sql$", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Definitions:
@@ -30,7 +32,7 @@ def names() -> dict[str, str]:
 
 @cache
 def sql(name: str) -> str:
-    """The SQL text of a report.
+    """The SQL text of a report, with the steps of another one in place of a line that names them.
 
     Raises:
         UsageError: there is no such report.
@@ -40,7 +42,8 @@ def sql(name: str) -> str:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(known)}"
         raise UsageError(f"there is no report '{name}'; {hint}")
-    return known[name].read_text(encoding="utf-8")
+    text = known[name].read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda line: _steps(line[1]), text)
 
 
 def takes(name: str, parameter: str) -> bool:
@@ -69,6 +72,12 @@ def read(name: str) -> Definitions:
         else:
             notes.append(line)
     return Definitions(name, lines[0], columns, [note for note in notes if not note.startswith("Parameters")])
+
+
+def _steps(name: str) -> str:
+    """The common table expressions of a report: all between the WITH and SELECT that begin a line."""
+    [steps] = re.findall(r"^WITH (.*)^SELECT", sql(name), re.MULTILINE | re.DOTALL)
+    return f"{steps.rstrip()},"
 
 
 def _files() -> list[Path]:

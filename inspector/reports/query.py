@@ -21,11 +21,13 @@ from inspector.times import instants, iso
 
 REFERENCE_US = 28 * 86_400 * 1_000_000  # four weeks: every shift and day of the week occurs equally often
 # Reports that compare the period with itself unless a reference is given, as in phase I of a control chart.
-_COMPARED_WITH_ITSELF = ("p_chart",)
+_COMPARED_WITH_ITSELF = ("p_chart", "signals")
 # How the rows of a report can be grouped (--by); the first is the default.
+_SUBGROUPS = ("shift", "day", "hour", "week")  # one shift has one crew, one wire and one set-up
 GROUPINGS = {
     "first_pass_yield": ("day", "shift", "station"),
-    "p_chart": ("shift", "day", "hour", "week"),  # one shift has one crew, one wire and one set-up
+    "p_chart": _SUBGROUPS,
+    "signals": _SUBGROUPS,
     "trend": ("day", "hour", "shift", "week"),
 }
 # The verdicts that the reports on production count (--verdicts), and their words in a heading. A final one is

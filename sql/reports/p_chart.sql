@@ -155,29 +155,51 @@ split AS (
 calendar AS (
     SELECT split.*, ((e % 1461 / 4 * 5 + 2) / 153 + 2) % 12 + 1 AS m, (e % 1461 / 4 * 5 + 2) % 153 / 5 + 1 AS d
     FROM split
+),
+tested AS (
+    SELECT
+        s.name AS station,
+        l.at_us,
+        l.place,
+        l.hour_us,
+        CAST(l.e / 1461 - 4716 + (14 - l.m) / 12 AS TEXT)
+            || '-' || substr(CAST(100 + l.m AS TEXT), 2) || '-' || substr(CAST(100 + l.d AS TEXT), 2) AS day,
+        l.shift,
+        l.n,
+        l.failed,
+        l.p AS fail_share,
+        l.center AS center_share,
+        CASE WHEN l.center - l.reach < 0 THEN 0.0 ELSE l.center - l.reach END AS lower_share,
+        CASE WHEN l.center + l.reach > 1 THEN 1.0 ELSE l.center + l.reach END AS upper_share,
+        l.sigma_z,
+        coalesce(l.chart, 'p') AS chart,
+        CASE WHEN abs(l.p - l.center) > l.reach THEN 1 ELSE 0 END AS test_1,
+        CASE WHEN abs(sum(l.side) OVER (last_points ROWS BETWEEN 8 PRECEDING AND CURRENT ROW)) = 9
+            THEN 1 ELSE 0 END AS test_2,
+        CASE WHEN abs(sum(l.step) OVER (last_points ROWS BETWEEN 4 PRECEDING AND CURRENT ROW)) = 5
+            THEN 1 ELSE 0 END AS test_3,
+        CASE WHEN sum(l.turns) OVER (last_points ROWS BETWEEN 11 PRECEDING AND CURRENT ROW) = 12
+            THEN 1 ELSE 0 END AS test_4
+    FROM calendar l
+    JOIN station s ON s.id = l.station_id
+    WINDOW last_points AS (PARTITION BY l.station_id ORDER BY l.place)
 )
 SELECT
-    s.name AS station,
-    l.hour_us,
-    CAST(l.e / 1461 - 4716 + (14 - l.m) / 12 AS TEXT)
-        || '-' || substr(CAST(100 + l.m AS TEXT), 2) || '-' || substr(CAST(100 + l.d AS TEXT), 2) AS day,
-    l.shift,
-    l.n,
-    l.failed,
-    l.p AS fail_share,
-    l.center AS center_share,
-    CASE WHEN l.center - l.reach < 0 THEN 0.0 ELSE l.center - l.reach END AS lower_share,
-    CASE WHEN l.center + l.reach > 1 THEN 1.0 ELSE l.center + l.reach END AS upper_share,
-    l.sigma_z,
-    coalesce(l.chart, 'p') AS chart,
-    CASE WHEN abs(l.p - l.center) > l.reach THEN 1 ELSE 0 END AS test_1,
-    CASE WHEN abs(sum(l.side) OVER (last_points ROWS BETWEEN 8 PRECEDING AND CURRENT ROW)) = 9
-        THEN 1 ELSE 0 END AS test_2,
-    CASE WHEN abs(sum(l.step) OVER (last_points ROWS BETWEEN 4 PRECEDING AND CURRENT ROW)) = 5
-        THEN 1 ELSE 0 END AS test_3,
-    CASE WHEN sum(l.turns) OVER (last_points ROWS BETWEEN 11 PRECEDING AND CURRENT ROW) = 12
-        THEN 1 ELSE 0 END AS test_4
-FROM calendar l
-JOIN station s ON s.id = l.station_id
-WINDOW last_points AS (PARTITION BY l.station_id ORDER BY l.place)
-ORDER BY s.name, l.place;
+    t.station,
+    t.hour_us,
+    t.day,
+    t.shift,
+    t.n,
+    t.failed,
+    t.fail_share,
+    t.center_share,
+    t.lower_share,
+    t.upper_share,
+    t.sigma_z,
+    t.chart,
+    t.test_1,
+    t.test_2,
+    t.test_3,
+    t.test_4
+FROM tested t
+ORDER BY t.station, t.place;
