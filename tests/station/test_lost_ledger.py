@@ -193,6 +193,38 @@ def test_a_checkpoint_that_ended_on_a_full_disk_is_no_outage(
     assert count(url) == 102
 
 
+def test_a_restore_after_a_checkpoint_that_met_a_full_disk_is_noticed(
+    url_of: Callable[[str], URL], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that cannot be read by itself is held against the rows that it had: an older one is noticed."""
+    url = url_of("sqlite")
+    file, whole = Path(str(url.database)), tmp_path / "whole.db"
+    monkeypatch.setattr(ledger_file, "_MAX_CHECKPOINT_S", 0.1)
+    monkeypatch.setattr(ledger_file, "_CHECKPOINT_EVERY_S", 0)  # after each commit
+    with Store.open(url, "cell-1", seam_gap_s=300) as store, closing(connect(file)) as report:
+        force = in_force(store)
+        store.record([inspected("a.png")], force)
+        older = file.read_bytes()
+        store.record([inspected("b.png")], force)
+        report.execute("BEGIN")
+        assert report.execute("SELECT count(*) FROM inspection").fetchone() == (
+            2,
+        )  # no checkpoint from here on
+        for n in range(100):
+            store.record([inspected(f"{n}.png")], force)
+        with closing(connect(file)) as source, closing(connect(whole)) as target:
+            source.backup(target)
+        before = file.stat().st_size
+        with file.open("r+b") as half:
+            half.write(whole.read_bytes()[:before])  # the pages behind its end found no room
+        with closing(connect_to_file_alone(file)) as alone, pytest.raises(Exception, match="malformed"):
+            alone.execute("SELECT max(id) FROM arrival").fetchone()
+        store.record([inspected("c.png")], force)  # with a checkpoint that moves nothing
+        file.write_bytes(older)
+        with pytest.raises(StoreUnavailable, match="overwritten"):
+            store.record([inspected("d.png")], force)
+
+
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 1000])
 def test_a_file_that_is_emptied_or_is_no_database_takes_no_row(
     url_of: Callable[[str], URL], content: bytes
