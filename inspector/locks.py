@@ -74,8 +74,22 @@ def install_lock(artifact: Path) -> Iterator[None]:
 
 
 @contextmanager
+def export_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of the one export that adds to a data set, during the block; the folder itself is locked.
+
+    Raises:
+        FolderError: the folder cannot be opened.
+        StationError: another export is at work.
+    """
+    with _held(folder) as other:
+        if other is not None:
+            raise StationError(f"{folder}: another export{other} adds to it; try again after it")
+        yield
+
+
+@contextmanager
 def _held(file: Path) -> Iterator[str | None]:
-    """Lock a file for the block; yield None, or `` (process N)`` if another process has the lock."""
+    """Lock a file or folder for the block; yield None, or `` (process N)`` if another process has it."""
     try:
         descriptor = _opened(file)
     except OSError as error:
@@ -103,7 +117,9 @@ def _held(file: Path) -> Iterator[str | None]:
 
 
 def _opened(file: Path) -> int:
-    """Open a lock file, and create it if it is missing; only its folder's owner may open it."""
+    """Open a folder, or a lock file, which only its folder's owner may open; create a missing file."""
+    if file.is_dir():
+        return os.open(file, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with contextlib.suppress(OSError):
         if os.geteuid() == 0:  # the service must be able to open a file that an administrator's command made

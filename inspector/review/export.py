@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector import times
+from inspector import locks, times
 from inspector.errors import StationError, UsageError
 from inspector.ledger import database
 from inspector.ledger.schema import inspection, model, review
@@ -83,12 +84,26 @@ def export(
     Raises:
         UsageError: a bad date, a folder that is not empty or not an export's, or nothing to export.
         StoreUnavailable: the server does not answer.
-        StationError: the copies cannot be written.
+        StationError: the copies cannot be written, or another export adds to the folder.
     """
     period = times.instants(wanted.since, wanted.until, wanted.zone)
     exists = out.exists() and (not out.is_dir() or any(out.iterdir()))
     if exists and not add:
         raise UsageError(f"--out {out}: exists already; name a new folder, or add to an export with --add")
+    with locks.export_lock(out) if exists and out.is_dir() else contextlib.nullcontext():
+        return _export(url, out, wanted, period, archive_folder, exists=exists)
+
+
+def _export(
+    url: URL | str,
+    out: Path,
+    wanted: Selection,
+    period: tuple[int, int],
+    archive_folder: Path,
+    *,
+    exists: bool,
+) -> Exported:
+    """Export to a folder that no other export writes to."""
     table = LabelTable.read(out) if exists else LabelTable()
     folder = out if exists else out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     result = Exported()

@@ -6,6 +6,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from verdict_samples import force
 from inspector.commands.cli import app
 from inspector.errors import StationError, UsageError
 from inspector.ledger.store import Store
+from inspector.locks import export_lock
 from inspector.records import Inspected, Review, Verdict
+from inspector.review.export import Selection
+from inspector.review.export import export as run_export
 from inspector.review.labels import Taught, limited
 
 FRAMES = 6  # of each seam: on the first the station says PASS, on the second FAIL, on the third REVIEW
@@ -116,6 +120,52 @@ def test_an_export_grows_and_follows_changed_verdicts(
     assert f"{first['7.png']['path']}: is no longer in the table: a person is undecided" in lines
     assert export("--add") == {"unchanged": 3, "undecided": 1}
     assert table(tmp_path / "set") == second
+
+
+def test_a_second_export_at_once_is_refused(
+    store: Store, export: Callable[..., dict[str, int]], tmp_path: Path
+) -> None:
+    """While an export adds to a folder, another one ends with one line; afterwards it adds its images."""
+    say(store, 0, Verdict.PASS)
+    export()
+    before = sorted((tmp_path / "set").rglob("*"))
+    say(store, 1, Verdict.PASS)
+    with export_lock(tmp_path / "set"):
+        with pytest.raises(
+            StationError, match=r"another export \(process \d+\) adds to it; try again"
+        ) as line:
+            export("--add")
+        assert "\n" not in str(line.value)
+        assert sorted((tmp_path / "set").rglob("*")) == before
+    assert export("--add") == {"exported": 1, "unchanged": 1}
+
+
+def test_exports_that_add_at_once_leave_a_whole_table(
+    store: Store, station: Station, export: Callable[..., dict[str, int]], tmp_path: Path
+) -> None:
+    """Of exports at once, each adds all of its images or is refused; each row then has its image."""
+    say(store, 0, Verdict.PASS)
+    export()
+    for n in range(1, FRAMES):
+        say(store, n, Verdict.PASS)
+    say(store, 6, Verdict.FAIL, "burn through")
+
+    def add(part: str) -> int:
+        wanted = Selection("cell-1", part=part)
+        try:
+            return run_export(
+                station.url, tmp_path / "set", wanted, archive_folder=station.archive, add=True
+            ).exported
+        except StationError as error:
+            assert "another export" in str(error)
+            return 0
+
+    with ThreadPoolExecutor(4) as workers:
+        added = sum(workers.map(add, ["P1"] * 4))
+    assert added == FRAMES
+    rows = table(tmp_path / "set")
+    assert len(rows) == FRAMES + 1
+    assert {path.read_text() for path in (tmp_path / "set" / "images").iterdir()} == set(rows)
 
 
 def test_a_table_that_a_person_edited_is_kept(
