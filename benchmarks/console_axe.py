@@ -39,6 +39,7 @@ LOOKS = {
 def main(
     package: Annotated[str, typer.Option(help="what npm fetches, with a version if needed")] = "axe-core",
     tarball: Annotated[Path | None, typer.Option(help="a package that is here already")] = None,
+    look: Annotated[list[str] | None, typer.Option(help=f"only these: {', '.join(LOOKS)}")] = None,
 ) -> None:
     """Visit every page in every look and print the findings."""
     with rig.work_folder("console-axe") as folder:
@@ -52,7 +53,7 @@ def main(
         CliRunner().invoke(app, sample, catch_exceptions=False)
         station.deliver("broken.png", b"\x89PNG\r\n\x1a\n, and no more")
         station.once()
-        found = judge(station, script)
+        found = judge(station, script, look or list(LOOKS))
     report(found)
     raise typer.Exit(any(one["impact"] in BAD for _, _, one in found))
 
@@ -86,12 +87,12 @@ def paths(station: Station) -> list[str]:
     ]
 
 
-def judge(station: Station, script: str) -> list[tuple[str, str, dict[str, Any]]]:
+def judge(station: Station, script: str, looks: list[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """The look, the page, and the finding of each violation."""
     found = []
     with running_console(station) as console, chromium() as browser:
-        for look, context in LOOKS.items():
-            with person_at(browser, console, "clara", **context) as page:
+        for look in looks:
+            with person_at(browser, console, "clara", **LOOKS[look]) as page:
                 for path in paths(station):
                     page.goto(path)
                     found += [(look, path, one) for one in violations(page, script)]
