@@ -19,10 +19,13 @@ from inspector.records import Verdict
 from inspector.reports.query import Query, run
 
 SECOND: Final = "second"  # why an image waits: a second person is to read an audit sample
-_FRESH_S: Final = 10.0  # for so long a list serves everybody: reading it counts all that waits
+_FRESH_S: Final = 10.0  # for so long a list serves everybody: reading it counts all that waits ...
+_FRESH_TIMES: Final = (
+    20.0  # ... and for so many times as long as it took, so that it costs 5% of a core at most
+)
 _LENGTH: Final = 200  # images of a list, as of a kind in the report review_queue
 _RECENT: Final = 50_000  # images among which an order looks, so that a table of millions takes no longer
-_ANSWERED_S: Final = 60.0  # a list that was read this long ago is gone
+_ANSWERED_S: Final = 600.0  # a list that was read this long ago is gone
 
 
 class Order(StrEnum):
@@ -63,6 +66,7 @@ class _Read(NamedTuple):
     at: float
     images: list[Waiting]
     total: int  # of all that wait, also beyond the list
+    until: float  # so long it is fresh
 
 
 class WaitingImages:
@@ -74,6 +78,7 @@ class WaitingImages:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._lock = threading.Lock()
+        self._reading = threading.Lock()  # one reads, the others take what it has read
         self._lists: dict[Wish, _Read] = {}
         self._leases: dict[int, tuple[Holder, float]] = {}
         self._answered: dict[int, float] = {}
@@ -129,16 +134,17 @@ class WaitingImages:
         self._answered = {number: at for number, at in self._answered.items() if at > now - _ANSWERED_S}
 
     def _read(self, wish: Wish, *, anew: bool) -> _Read:
-        before, now = self._lists.get(wish), time.monotonic()
-        # Not read again twice within a second, however many people wait for an empty queue.
-        if before is not None and now - before.at < (1.0 if anew else _FRESH_S):
-            return before
-        images, count = _from_database(self._console, wish)
-        read = _Read(now, images, count)
-        with self._lock:
-            fresh = {known: one for known, one in self._lists.items() if now - one.at < _FRESH_S}
-            self._lists = fresh | {wish: read}
-        return read
+        with self._reading:
+            before, now = self._lists.get(wish), time.monotonic()
+            # Not read again twice within a second, however many people wait for an empty queue.
+            if before is not None and now < (before.at + 1.0 if anew else before.until):
+                return before
+            images, count = _from_database(self._console, wish)
+            took = time.monotonic() - now
+            read = _Read(now, images, count, now + max(_FRESH_S, _FRESH_TIMES * took))
+            self._lists = {known: one for known, one in self._lists.items() if one.until > now}
+            self._lists[wish] = read
+            return read
 
 
 def _from_database(console: Console, wish: Wish) -> tuple[list[Waiting], int]:
@@ -166,7 +172,8 @@ def _ordered(console: Console, wish: Wish) -> list[Waiting]:
     latest = review.alias("latest")
     reviewed = latest.c.id == newest.correlate(inspections).scalar_subquery()
     recent = c.id > sa.select(sa.func.max(c.id)).scalar_subquery() - _RECENT
-    query = sa.select(c.id, latest.c.reviewer).outerjoin(latest, reviewed).where(recent).limit(_LENGTH)
+    joined = inspections.outerjoin(latest, reviewed)
+    query = sa.select(c.id, latest.c.reviewer).select_from(joined).where(recent).limit(_LENGTH)
     if wish.part is not None:
         query = query.where(c.part == wish.part)
     passed, failed = Verdict.PASS.value, Verdict.FAIL.value

@@ -11,6 +11,7 @@ import pytest
 from consoles import Client, RunningConsole, inspected_station, person_at, running_console
 from reviewers import on_screen, press, said, wait_until_sent
 from stations import Station
+from waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +74,19 @@ def test_a_second_person_reads_the_sample(console, inspected):
     number = sample(inspected)[2]
     anna, ben, clara = (Client(console, name) for name in ("anna", "ben", "clara"))
 
-    def waits_for(client: Client, window: str) -> bool:
-        answer = client.json(f"/api/queue?why=second&count=20&window={window}")
-        client.ask("POST", f"/api/queue/leave?window={window}")
+    def waits_for(client: Client, part: str | None = None) -> bool:
+        wish = "why=second&count=20" + (f"&part={part}" if part else "")
+        answer = client.json(f"/api/queue?{wish}")
+        client.ask("POST", "/api/queue/leave")
         return number in [each["inspection"] for each in answer["images"]]
 
+    [(part,)] = inspected.rows(f"SELECT part FROM inspection WHERE id = {number}")
     anna.say(number, "PASS", blind=True)
-    with running_console(inspected) as fresh:  # one that has read no list before
-        assert not waits_for(Client(fresh, "anna"), "a")
-        assert waits_for(Client(fresh, "ben"), "b")
+    wait_for(lambda: waits_for(ben))  # a list that was read before may still be fresh
+    assert not waits_for(anna)
     ben.say(number, "PASS", blind=True)
-    with running_console(inspected) as fresh:
-        assert not waits_for(Client(fresh, "clara"), "c")
+    assert not waits_for(clara)
+    assert not waits_for(clara, part)  # a list that nobody has read before
     assert clara.say(number, "PASS", blind=False).status == 200
 
 
@@ -128,6 +130,29 @@ def test_a_key_is_one_row_however_often_it_is_sent(console, inspected):
     assert anna.say(number, "FAIL", person="ben").status == 401  # ben's, kept in a browser that anna uses now
     assert Client(console, "dora").say(number, "FAIL").status == 403
     assert len(said(inspected, f"inspection_id = {number}")) == 1
+
+
+def test_the_other_orders(console, inspected):
+    """Least certain and most novel first among images without a verdict; differences come to someone else."""
+
+    def order_of(name: str, client: Client) -> list[int]:
+        answer = client.json(f"/api/queue?order={name}&count=20")
+        client.ask("POST", "/api/queue/leave")
+        return [each["inspection"] for each in answer["images"]]
+
+    anna, ben = Client(console, "anna"), Client(console, "ben")
+    new = "FROM inspection WHERE id NOT IN (SELECT inspection_id FROM review)"
+    [(passed,)] = inspected.rows(f"SELECT min(id) {new} AND verdict = 'PASS'")
+    anna.say(passed, "FAIL")
+    assert passed in order_of("differ", ben)
+    assert passed not in order_of("differ", anna)
+    for name, by in (("least_certain", "confidence, id"), ("most_novel", "novelty DESC, id")):
+        above = "AND novelty > 0" if name == "most_novel" else ""
+        expected = [row[0] for row in inspected.rows(f"SELECT id {new} {above} ORDER BY {by} LIMIT 20")]
+        assert order_of(name, anna) == expected
+    assert anna.ask("GET", "/api/queue?order=alphabet").status == 404
+    assert anna.ask("GET", "/api/queue?held=1,x").status == 400
+    assert Client(console, "dora").ask("GET", "/api/queue").status == 403
 
 
 def test_an_image_that_is_gone_or_changed_says_so(browser, console, inspected):
