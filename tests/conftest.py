@@ -35,6 +35,7 @@ _SLOW_FILES = [
     "console/test_grid_page",
     "console/test_pages",
     "console/test_shown",
+    "console/test_signal_page",
     "console/test_review_audit",
     "console/test_review_images",
     "console/test_review_keys",

@@ -24,6 +24,7 @@ from inspector.console import (
     review_page,
     seam_page,
     sign_in,
+    signal_page,
     verdicts,
 )
 from inspector.console.people import People
@@ -63,6 +64,7 @@ def routes() -> list[BaseRoute]:
         *grid_page.ROUTES,
         *find_page.ROUTES,
         *quarantine_page.ROUTES,
+        *signal_page.ROUTES,
         *enough_page.ROUTES,
         *review_page.ROUTES,
         *images.ROUTES,

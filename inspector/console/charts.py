@@ -156,7 +156,7 @@ def _choice(row: Row, asked: Query) -> Choice | None:
         verdicts=asked.counted or query.DEFAULT_VERDICTS,
     )
     by = asked.by or next(iter(query.GROUPINGS.get(asked.report, ())), None)
-    if asked.report == "p_chart":
+    if asked.report in ("p_chart", "signals"):
         point = dataclasses.replace(every, station=row["station"], verdict="FAIL", by=by)
         return _at(point, row)
     if asked.report == "trend":

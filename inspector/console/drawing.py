@@ -6,6 +6,7 @@ light, and a policy without inline styles allows them. Lengths are units of the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -186,7 +187,7 @@ def latency(rows: Sequence[Row], words: Words) -> Drawing:
     alt = words("plot.latency", high=words.cell("p95_ms", worst["p95_ms"]), high_at=at)
     place = _Places(len(rows), 0, worst["p95_ms"] or 1)
     drawing = Drawing(words("plot.milliseconds"), alt, _HEIGHT)
-    for value in (0, worst["p95_ms"] / 2, worst["p95_ms"]):
+    for value in _ticks(0, place.high):
         drawing.labels.append(Label(_LEFT - 8, place.y(value) + 4, words.number(value), "end"))
     _label_places(drawing, place, [label_of(row, "hour") for row in rows])
     for column, kind, key in (("p95_ms", "series", "plot.p95"), ("p50_ms", "centre", "plot.median")):
@@ -227,11 +228,20 @@ class _Places:
 
 def _percent_axis(drawing: Drawing, place: _Places, words: Words) -> None:
     digits = 0 if place.high - place.low > 0.04 else 1
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        value = place.low + share * (place.high - place.low)
+    for value in _ticks(place.low, place.high):
         y = place.y(value)
         drawing.lines.append(Line(_points([(_LEFT, y), (WIDTH - _RIGHT, y)]), "grid"))
         drawing.labels.append(Label(_LEFT - 8, y + 4, words.share(value, digits), "end"))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About five round numbers from ``low`` to ``high``: multiples of 1, 2 or 5 times a power of ten."""
+    rough = (high - low) / 5 or 1
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    return [
+        number * step for number in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)
+    ]
 
 
 def _label_places(drawing: Drawing, place: _Places, labels: Sequence[str]) -> None:

@@ -80,36 +80,48 @@ def for_training(url: URL | str, station: str, config: Path) -> ForTraining:
     Raises:
         StoreUnavailable: the server does not answer.
     """
-    c = inspection.c
-    here = sa.select(stations.c.id).where(stations.c.name == station).scalar_subquery()
-    newest = (
-        sa.select(c.model_id)
-        .where(c.station_id == here)
-        .order_by(c.inspected_us.desc(), c.id.desc())
-        .limit(1)
-    )
     command = f"weld-inspect export --config {shlex.quote(str(config))} --out reviewed --add"
     with database.reading(url) as engine, database.transaction(engine) as connection:
-        in_force = connection.execute(sa.select(model).where(model.c.id == newest.scalar_subquery())).first()
+        in_force = connection.execute(_in_force(station)).first()
         if in_force is None:
             return ForTraining(None, None, 0, {}, command)
         made_us = _made_us(in_force.metadata) or in_force.first_used_us
-        rows = connection.execute(_decided_since(made_us, here)).all()
+        rows = connection.execute(_decided_since(made_us, station)).all()
     made = datetime.fromtimestamp(made_us / 1e6, UTC).isoformat(timespec="seconds")
     by_class = {str(row.label or ""): row.n for row in rows}
     name = f"{in_force.name} {in_force.version}"
     return ForTraining(name, made, sum(by_class.values()), by_class, command)
 
 
-def _decided_since(us: int, station: sa.ScalarSelect[int]) -> sa.Select[Any]:
+def artifact_in_force(url: URL | str, station: str) -> str | None:
+    """Return the artifact that judged a station's newest image, for people; None if there is no image.
+
+    Raises:
+        StoreUnavailable: the server does not answer.
+    """
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        row = connection.execute(_in_force(station)).first()
+    return None if row is None else f"{row.name} {row.version} ({row.artifact_sha256[:8]})"
+
+
+def _in_force(station: str) -> sa.Select[Any]:
+    """Return a query for the ``model`` row of the artifact that judged a station's newest image."""
+    c = inspection.c
+    here = sa.select(stations.c.id).where(stations.c.name == station).scalar_subquery()
+    newest = sa.select(c.model_id).where(c.station_id == here).order_by(c.inspected_us.desc(), c.id.desc())
+    return sa.select(model).where(model.c.id == newest.limit(1).scalar_subquery())
+
+
+def _decided_since(us: int, station: str) -> sa.Select[Any]:
     """Return a query for the images whose latest verdict is PASS or FAIL and newer, by the person's class."""
     later, c = review.alias("later"), inspection.c
     superseded = sa.exists().where(later.c.inspection_id == review.c.inspection_id, later.c.id > review.c.id)
     return (
         sa.select(review.c.label, sa.func.count().label("n"))
         .join(inspection, c.id == review.c.inspection_id)
+        .join(stations, stations.c.id == c.station_id)
         .where(
-            c.station_id == station,
+            stations.c.name == station,
             review.c.reviewed_us > us,
             review.c.verdict.in_(("PASS", "FAIL")),
             ~superseded,

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any, Final, Generic, TypeVar
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from inspector.console import charts, shown
+from inspector.console import charts, enough, shown, signal_page
 from inspector.console.shown import Shown
 from inspector.console.state import Site, page, site_of, words_of
 from inspector.errors import StationError
@@ -27,6 +28,7 @@ from inspector.times import iso
 _FRAMES: Final = 20  # on the page: what a shop's screen shows without scrolling
 _STATE_S: Final = 2.0  # the state is asked for at most this often, however many screens show it
 _LATEST_S: Final = 0.5  # likewise the last images
+_SIGNALS_S: Final = 60.0  # the charts of four weeks take up to a second on a large ledger
 _POLL_S: Final = 1.0  # a frame is on the screen this soon after its commit
 _SILENCE_S: Final = 15.0  # a comment keeps a proxy from cutting a quiet stream
 _STREAM_S: Final = 600.0  # then the browser asks again, and the session is checked again
@@ -58,6 +60,8 @@ class _Station:
         console = site.console
         self.state = _Kept(lambda: list(console.status()), _STATE_S)
         self.latest = _Kept(lambda: latest(console.url, _FRAMES), _LATEST_S)
+        self.signals = _Kept(lambda: signal_page.unanswered(console), _SIGNALS_S)
+        self.artifact = _Kept(lambda: enough.artifact_in_force(console.url, console.station), _STATE_S)
         self.streams = 0
 
 
@@ -77,7 +81,11 @@ def latest(url: sa.engine.URL | str, most: int) -> list[Shown]:
 
 def show(request: Request) -> Response:
     """The first page."""
-    return page(request, "now.html", lines=_station(request).state(), frames=_frames(request))
+    station = _station(request)
+    known: dict[str, Any] = {"frames": [], "signals": 0, "artifact": None}
+    with suppress(StationError):  # the lines of the state say what is wrong with the database
+        known = {"frames": _frames(request), "signals": station.signals(), "artifact": station.artifact()}
+    return page(request, "now.html", lines=station.state(), **known)
 
 
 def state(request: Request) -> Response:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Final
 
@@ -20,7 +20,7 @@ from inspector.console.queue import WaitingImages
 from inspector.console.state import Console, Site, require, site_of
 from inspector.errors import StationError, UsageError
 from inspector.ledger import database
-from inspector.records import Review, SeamReview, Verdict
+from inspector.records import Review, SeamReview, SignalNote, Verdict
 from inspector.review import verdicts
 from inspector.review.recorder import Recorder, open_recorder
 
@@ -59,13 +59,25 @@ class Writer:
             UsageError: a verdict is wrong.
             StoreUnavailable: an outage; the same call later adds what is not in the ledger.
         """
+        return self._with_recorder(reviews[0].reviewer, lambda recorder: recorder.record(reviews))
+
+    def note(self, note: SignalNote) -> int:
+        """Write a person's note on a signal; see :meth:`inspector.review.recorder.Recorder.note_signal`.
+
+        Raises:
+            UsageError: it has no cause.
+            StoreUnavailable: an outage; the same call later adds the note if it is not in the ledger.
+        """
+        return self._with_recorder(note.person, lambda recorder: recorder.note_signal(note))
+
+    def _with_recorder(self, person: str, work: Callable[[Recorder], int]) -> int:
         with self._lock:
             try:
                 recorder = self._recorder()
-                _require_names(recorder.account, reviews[0].reviewer)
-                return recorder.record(reviews)
+                _require_names(recorder.account, person)
+                return work(recorder)
             except StationError:
-                self._close()  # the next verdict connects again
+                self._close()  # the next one connects again
                 raise
 
     def _recorder(self) -> Recorder:
