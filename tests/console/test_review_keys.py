@@ -91,7 +91,9 @@ def test_the_view_follows_keys(browser, console):
         page.keyboard.press("?")
         page.wait_for_selector("#keys[open]")
         page.keyboard.press("Escape")
+        page.wait_for_selector("#keys", state="hidden")
         page.keyboard.press("n")
+        page.wait_for_selector("#note:focus")
         page.keyboard.type("puff")
         page.keyboard.press("Enter")
         assert on_screen(page) == number

@@ -8,6 +8,7 @@ import { Stage } from "./stage.js";
 
 const AHEAD = 5; // images that are loaded before they are needed
 const BEHIND = 30; // images whose pixels stay in memory for going back
+const MAX_SKIPPED = 400; // numbers of images that the server is not to give again
 const LOOK_AGAIN_MS = 5000; // when nothing waits
 const TRY_AGAIN_MS = [200, 1000, 5000]; // when the server does not answer, from try to try; the last one goes on
 
@@ -50,7 +51,9 @@ async function fill() {
       if (why) wish.set("why", why);
       if (part) wish.set("part", part);
       const held = items.slice(at).map((item) => item.inspection);
-      const seen = items.slice(0, at).map((item) => item.inspection).slice(-800);
+      // Others have left the queue by their verdict. The rest is short enough for the address that a proxy takes.
+      const open = items.slice(0, at).filter((item) => order === "differ" || !isDecided(item.answer));
+      const seen = open.map((item) => item.inspection).slice(-MAX_SKIPPED);
       const unsent = outbox.items.map((item) => item.inspection).slice(-100);
       wish.set("held", held.join(","));
       wish.set("skip", [...seen, ...unsent].join(","));
@@ -73,6 +76,10 @@ async function fill() {
   if (at + AHEAD >= items.length) fill.timer = setTimeout(fill, isAway ? TRY_AGAIN_MS[1] : LOOK_AGAIN_MS);
 }
 
+function isDecided(said) {
+  return said?.verdict === "PASS" || said?.verdict === "FAIL";
+}
+
 function load(item) {
   item.image = new Image();
   item.image.alt = say("inspection", item);
@@ -84,7 +91,18 @@ function load(item) {
 }
 
 function decode(item) {
-  item.image.decode().then(() => { item.isReady = true; shown(item); countAhead(); }, () => explain(item));
+  const { image } = item;
+  const isOurs = () => item.image === image; // or it was forgotten meanwhile
+  image.decode().then(
+    () => { if (isOurs()) { item.isReady = true; shown(item); countAhead(); } },
+    () => { if (isOurs()) explain(item); },
+  );
+}
+
+function forget(item) {
+  item.image = null;
+  item.heat = null;
+  item.isReady = false;
 }
 
 // How many of the next images are ready; for those who watch the page, such as tests.
@@ -129,6 +147,7 @@ async function explain(item) {
   } catch {
     item.trouble = say("no_image");
     setTimeout(() => {
+      if (!item.image) return;
       item.trouble = null;
       item.image.src = `/image/${item.inspection}?try=${item.tries}`;
       decode(item);
@@ -185,10 +204,11 @@ function go(by) {
   const next = at + by;
   if (next < 0 || next > items.length) return;
   at = next;
-  for (const old of items.slice(0, Math.max(0, at - BEHIND))) old.image.remove();
+  items.slice(0, Math.max(0, at - BEHIND)).forEach(forget);
   $("note").value = "";
   const item = items[at];
-  if (item?.answer && item.facts?.blind) learn(item); // nothing is hidden after the verdict
+  if (item && !item.image) load(item);
+  else if (item?.answer && item.facts?.blind) learn(item); // nothing is hidden after the verdict
   show();
   countAhead();
   fill();
