@@ -132,6 +132,25 @@ def test_a_key_is_one_row_however_often_it_is_sent(console, inspected):
     assert len(said(inspected, f"inspection_id = {number}")) == 1
 
 
+def test_a_refused_verdict_is_named_until_it_was_read(browser, console):
+    """A kept verdict that can never be a row is named with its reason until a person has read it."""
+    impossible = {"key": str(uuid.uuid4()), "person": "anna", "inspection": 10**6, "verdict": "FAIL"}
+    with person_at(browser, console, path="/review") as page:
+        page.evaluate(
+            "item => localStorage.setItem('weldnet-outbox:anna', JSON.stringify([item]))", impossible
+        )
+        for _ in range(2):
+            page.reload()
+            page.wait_for_selector("#refused li")
+            assert "1000000" in page.inner_text("#refused")
+        wait_until_sent(page)
+        page.click("#refused button")
+        page.wait_for_selector("#refused", state="hidden")
+        page.reload()
+        on_screen(page)
+        assert page.locator("#refused li").count() == 0
+
+
 def test_the_other_orders(console, inspected):
     """Least certain and most novel first among images without a verdict; differences come to someone else."""
 

@@ -10,7 +10,8 @@ export class Outbox {
   // onChange is called with this box whenever what it holds has changed.
   constructor(person, onChange) {
     this.person = person;
-    this.refused = [];
+    this.refusedName = `weldnet-refused:${person}`;
+    this.refusedInMemory = [];
     this.trouble = null; // null, "away" or "sign_in"
     this.stores = true;
     this.memory = [];
@@ -33,6 +34,20 @@ export class Outbox {
     }
   }
 
+  // What the server will never take, each with its reason, until the person has read it.
+  get refused() {
+    try {
+      return JSON.parse(localStorage.getItem(this.refusedName) ?? "[]");
+    } catch {
+      return this.refusedInMemory;
+    }
+  }
+
+  #setRefused(list) {
+    this.refusedInMemory = list;
+    try { localStorage.setItem(this.refusedName, JSON.stringify(list)); } catch { /* in memory */ }
+  }
+
   add(verdict) {
     const item = { key: crypto.randomUUID?.() ?? randomKey(), person: this.person, ...verdict };
     this.#change((items) => [...items, item]);
@@ -41,7 +56,7 @@ export class Outbox {
   }
 
   dismiss(key) {
-    this.refused = this.refused.filter((each) => each.item.key !== key);
+    this.#setRefused(this.refused.filter((each) => each.item.key !== key));
     this.onChange(this);
   }
 
@@ -67,7 +82,7 @@ export class Outbox {
     while ((item = this.items[0])) {
       const answer = await post(item);
       if (answer.status === 200 || answer.status === 422 || answer.status === 403) {
-        if (answer.status !== 200) this.refused.push({ item, error: answer.error });
+        if (answer.status !== 200) this.#setRefused([...this.refused, { item, error: answer.error }]);
         this.trouble = null;
         this.wait = TRY_AGAIN_MS;
         const { key } = item;
@@ -122,9 +137,9 @@ async function post(item) {
       signal: AbortSignal.timeout(ANSWER_MS),
     });
     const body = answer.headers.get("content-type")?.startsWith("application/json") ? await answer.json() : {};
-    // A 200 that is not ours, as from a proxy's own page, says nothing of the database.
-    const status = answer.status === 200 && typeof body.added !== "number" ? 503 : answer.status;
-    return { status, error: body.error ?? `${answer.status}` };
+    // An answer that is not ours, as from a proxy's own page, says nothing of the database.
+    const isOurs = answer.ok ? typeof body.added === "number" : typeof body.error === "string";
+    return { status: isOurs ? answer.status : 0, error: body.error };
   } catch {
     return { status: 0 };
   }
