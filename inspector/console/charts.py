@@ -125,7 +125,7 @@ def drawings(report: Report, words: Words) -> list[Drawing]:
         found.append(drawing.trend(rows, by, words, link))
     elif asked.report == "pareto" and rows:
         found.append(drawing.pareto(rows, words, link))
-    elif asked.report == "agreement" and (reviewed := [row for row in rows if row["of_n"]]):
+    elif asked.report == "agreement" and (reviewed := [row for row in rows if row["share"] is not None]):
         found.append(drawing.agreement(reviewed, words))
     elif asked.report == "latency_by_hour" and (total := [row for row in rows if row["step"] == "total"]):
         found.append(drawing.latency(total, words))

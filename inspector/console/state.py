@@ -142,6 +142,7 @@ def page(request: Request, template: str, status_code: int = 200, **values: Any)
     shown = {
         "person": request.scope.get("person"),
         "here": request.url.path,
+        "here_with_query": request.url.path + (f"?{query}" if (query := request.url.query) else ""),
         "navigation": NAVIGATION,
         "languages": LANGUAGES,
         "station": site.console.station,

@@ -99,6 +99,23 @@ def test_one_verdict_for_a_seam(
     assert [tuple(row) for row in found] == [(newest, "ben", "PASS", "spatter only")]
 
 
+def test_a_verdict_that_waits_goes_out_from_any_page(
+    inspected: Station, sampled: list[int], console: RunningConsole, browser: Browser
+) -> None:
+    """Any page sends what an earlier one kept in the browser, and shows what is refused."""
+    number = inspected.rows("SELECT max(id) FROM inspection WHERE verdict = 'REVIEW'")[0][0]
+    kept = [
+        {"key": KEY, "inspection": number, "verdict": "PASS", "person": "ben"},
+        {"key": KEY[:-1] + "2", "inspection": 999, "verdict": "PASS", "person": "ben"},
+    ]
+    with person_at(browser, console, "ben", "/enough") as page:
+        page.evaluate("text => localStorage.setItem('weldnet-outbox:ben', text)", json.dumps(kept))
+        page.goto("/find")
+        expect(page.get_by_role("alert")).to_contain_text("there is no inspection 999")
+        assert page.evaluate("localStorage.getItem('weldnet-outbox:ben')") == "[]"
+    assert reviews(inspected)[number] == ("ben", "PASS", None)
+
+
 def test_a_person_of_the_role_look_marks_nothing(
     inspected: Station, console: RunningConsole, browser: Browser
 ) -> None:

@@ -104,6 +104,21 @@ def test_an_address_of_a_chart_says_all_that_it_asks() -> None:
             charts.Asked.of("pareto", {"days": days})
 
 
+def test_two_readers_are_in_the_chart_of_agreement(store: Store, url: URL) -> None:
+    """The share of two blind readers has a mark; their kappa is no share, and is in the table only."""
+    ids = store.record([inspected(f"{n}.png") for n in range(4)], in_force(store))
+    store.record_sample(ids, seed=1, population=4)
+    for person in ("ann", "bert"):
+        for place, number in enumerate(ids):
+            said = Verdict.FAIL if place == 0 else Verdict.PASS
+            store.record_reviews([Review(number, person, said, key=f"{person} {number}", is_blind=True)])
+    report = run(url, Query("agreement"))
+    rows = charts.rows_of(report)
+    assert {"readers", "readers_kappa"} <= {row["measure"] for row in rows}
+    [drawing] = charts.drawings(report, Words())
+    assert len(drawing.marks) == sum(row["share"] is not None for row in rows)
+
+
 @pytest.mark.parametrize(
     "address", [{"verdict": "MAYBE"}, {"verdicts": "mine"}, {"pass": "0"}, {"pass": "x"}]
 )
