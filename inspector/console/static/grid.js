@@ -18,7 +18,8 @@ if (decide) {
     showOutbox(box, document.getElementById("outbox"), document.getElementById("refused"), say);
     if (given) line.textContent = box.items.length ? say("saving", { n: box.items.length }) : say("saved", { n: given });
   });
-  outbox.send(); // those of an earlier page
+  outbox.onChange(outbox); // shows what was refused on an earlier page, and sends what it left
+  outbox.send();
 
   function mark(button, as) {
     if (as) odd.set(button, as);

@@ -13,8 +13,10 @@ if (form) {
   const outbox = new Outbox(person, (box) => {
     showOutbox(box, document.getElementById("outbox"), document.getElementById("refused"), say);
     const isOut = sent && !box.items.some((item) => item.key === sent);
-    if (isOut && !box.refused.length) location.reload(); // shows the verdict with what follows from it
+    const isRefused = box.refused.some(({ item }) => item.key === sent);
+    if (isOut && !isRefused) location.reload(); // shows the verdict with what follows from it
   });
+  outbox.onChange(outbox);
   outbox.send();
 
   function save(verdict) {

@@ -12,5 +12,6 @@ if (place && !hasItsOwn) {
     place.hidden = !box.items.length && !box.refused.length;
     showOutbox(box, line, refused, say);
   });
+  outbox.onChange(outbox);
   outbox.send();
 }
