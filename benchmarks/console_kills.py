@@ -72,8 +72,11 @@ class Person(threading.Thread):
                 time.sleep(0.1)
                 continue
             if answer.status == 200:
-                self.acknowledged[str(said["key"])] = said
-                return int(json.loads(answer.body)["added"])
+                key, added = str(said["key"]), int(json.loads(answer.body)["added"])
+                # Killed between the commit and the answer.
+                self.counts["found written"] += not added and key not in self.acknowledged
+                self.acknowledged[key] = said
+                return added
             if answer.status == 401:
                 self._sign_in()
             elif answer.status == 503:

@@ -52,7 +52,7 @@ def test_the_accounts_can_do_what_the_notes_say_and_nothing_else(tried: dict[str
         for what in tried["results"]["camera"]
     }
     assert found == table, tried["results"]
-    assert tried["reviewers"] == ["anna", "weldnet-console", "bert", "weldnet", "bert"]
+    assert tried["reviewers"] == ["anna", "weldnet-console", "bert", "weldnet", "bert", "erika"]
 
 
 def test_the_words_for_who_may_not(tried: dict[str, Any]) -> None:
@@ -61,6 +61,14 @@ def test_the_words_for_who_may_not(tried: dict[str, Any]) -> None:
     assert "usermod --append --groups weld-review rita" in reader["add a verdict (`review set`)"][1]
     forged = reviewer["add a verdict in the name of another (`--reviewer`)"][1]
     assert "this account gives verdicts as anna; leave it out" in forged
+
+
+def test_the_console_of_the_notes_takes_a_verdict(tried: dict[str, Any]) -> None:
+    """The console with its own account shows an image and adds a verdict in the name of who signed in."""
+    console = tried["console"]
+    assert console["said"] == "erika may review\n"
+    assert (console["signed in"], console["image"]) == (303, 200), console
+    assert console["verdict"] == [200, '{"added":1}'], console
 
 
 def test_check_finds_what_keeps_people_from_their_work(tried: dict[str, Any]) -> None:

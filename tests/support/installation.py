@@ -22,6 +22,10 @@ import threading
 from pathlib import Path
 from typing import Final
 
+from console_clients import Client
+from ports import free_port
+from waiting import wait_for
+
 CHECKOUT: Final = Path(__file__).parents[2]
 DEPLOY: Final = CHECKOUT / "deploy"
 STATION: Final = Path("/srv/weldnet/station")
@@ -206,6 +210,52 @@ def attempts(image: Path) -> dict[str, list[str]]:
     }
 
 
+def verdict_at_the_console() -> dict[str, object]:
+    """Add a person as the notes say, start the console as its unit does, sign in and give a verdict."""
+    command = [str(PROGRAM), "console", "user", "add", "erika", "--role", "review", "--config", CONFIG]
+    said = run(*command, input="three plain words\n")
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read("/etc/systemd/system/weldnet-console.service")
+    how, port = unit["Service"], free_port()
+    account = pwd.getpwnam(how["User"])
+    with Path("/opt/console.log").open("w") as log:
+        console = subprocess.Popen(
+            [*how["ExecStart"].split(), "--port", str(port)],
+            stderr=log,
+            user=account.pw_uid,
+            group=account.pw_gid,
+            extra_groups=os.getgrouplist(how["User"], account.pw_gid),
+            umask=int(how["UMask"], 8),
+            cwd="/",
+        )
+    client = Client(port)
+
+    def is_there() -> bool:
+        assert console.poll() is None, Path("/opt/console.log").read_text()
+        try:
+            return client.ask("GET", "/health").status == 200
+        except OSError:
+            return False
+
+    try:
+        wait_for(is_there)
+        signed_in = client.sign_in("erika", "three plain words").status
+        verdict = {"key": "5e0f4a26-6d5c-4c1e-9a55-9a3b1f8e2c11", "inspection": 2, "verdict": "FAIL"}
+        answer = client.say(verdict)
+        image = client.ask("GET", "/image/2").status
+    finally:
+        console.terminate()
+        console.wait()
+    return {
+        "said": said,
+        "signed in": signed_in,
+        "verdict": [answer.status, answer.body.decode()],
+        "image": image,
+        "log": Path("/opt/console.log").read_text(),
+    }
+
+
 def main() -> None:
     """Install, judge images of the camera, try everything with every account, and print the results."""
     artifact, image = map(Path, sys.argv[1:])
@@ -246,12 +296,15 @@ def main() -> None:
     results: dict[str, dict[str, tuple[bool, str]]] = {
         who: tried_by(user, attempts(Path("/opt/image.png"))) for who, user in ACCOUNTS.items()
     }
+    console = verdict_at_the_console()
     query = "SELECT reviewer FROM review ORDER BY id"
     reading = (
         "import sqlite3, sys; print(*[name for name, in sqlite3.connect(sys.argv[1]).execute(sys.argv[2])])"
     )
     names = as_user("weldnet", sys.executable, "-c", reading, str(STATION / "quality.db"), query)[1].split()
-    sys.stdout.write(json.dumps({"results": results, "reviewers": names, "checks": checks}))
+    sys.stdout.write(
+        json.dumps({"results": results, "reviewers": names, "checks": checks, "console": console})
+    )
 
 
 if __name__ == "__main__":
