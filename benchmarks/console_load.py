@@ -22,7 +22,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import audit  # its rig puts the tests' own modules on the path
 import typer
@@ -64,7 +64,7 @@ def main(
         patience = {"settle_s": 0.5, "give_up_s": 10, "scan_s": 2}  # the shipped defaults
         with Rig(place / "station", artifact.resolve(), url, **patience) as rig:
             rig.launch_ready()
-            with running_console(rig) as hostess:
+            with running_console(rig) as hostess, HostileClients(hostess.port, rate) as clients:
                 os.setpriority(os.PRIO_PROCESS, hostess.process.pid, CONSOLE_NICE)
                 camera = _Camera(rig)
                 camera.take(images)  # until everything is warm
@@ -73,12 +73,14 @@ def main(
                 answers, attacked_s = 0, 0.0
                 for turn in range(turns):
                     quiet += camera.take(images)
-                    with attack(hostess.port, rate) as counted:
-                        began, before = time.monotonic(), counted.value
+                    with clients.let_loose():
+                        began, before = time.monotonic(), clients.answered
                         attacked += camera.take(images)
-                        answers += counted.value - before
+                        answers += clients.answered - before
                         attacked_s += time.monotonic() - began
-                    sys.stderr.write(f"turn {turn + 1} of {turns}: {answers} rubbish requests so far\n")
+                    medians = f"{statistics.median(quiet):.0f} and {statistics.median(attacked):.0f} ms"
+                    per_s = f"{answers / attacked_s:.0f} requests per second"
+                    sys.stderr.write(f"turn {turn + 1} of {turns}: medians {medians}, {per_s}\n")
                 if hostess.process.poll() is not None:
                     raise Broken("the console ended")
             rig.stop()
@@ -114,67 +116,93 @@ class _Camera:
         return taken
 
 
-@contextlib.contextmanager
-def attack(port: int, rate: float) -> Iterator[multiprocessing.sharedctypes.Synchronized[int]]:
-    """Let hostile clients do their worst during the block; yield the number of rubbish requests so far."""
-    start = multiprocessing.get_context("spawn")
-    counted, stop = start.Value("i", 0), start.Event()
-    clients = start.Process(target=_hostile, args=(port, rate, counted, stop))
-    clients.start()
-    try:
-        while not counted.value and clients.is_alive():
+class HostileClients:
+    """A process of hostile clients, who do their worst while they are let loose."""
+
+    def __init__(self, port: int, rate: float) -> None:
+        start = multiprocessing.get_context("spawn")
+        self._answered, self._loose, self._end = start.Value("i", 0), start.Event(), start.Event()
+        what = port, rate, self._answered, self._loose, self._end
+        self._process = start.Process(target=_be_hostile, args=what, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._process.join(30)
+        self._process.kill()
+
+    @contextlib.contextmanager
+    def let_loose(self) -> Iterator[None]:
+        """Let them attack during the block, from its first answer on."""
+        before = self._answered.value
+        self._loose.set()
+        while self._answered.value == before and self._process.is_alive():
             time.sleep(0.01)
-        yield counted
-    finally:
-        stop.set()
-        clients.join()
+        yield
+        self._loose.clear()
+
+    @property
+    def answered(self) -> int:
+        """The number of rubbish requests that were answered, or closed without an answer."""
+        return int(self._answered.value)
 
 
-def _hostile(port: int, rate: float, counted, stop) -> None:  # type: ignore[no-untyped-def] # of multiprocessing
+def _be_hostile(port: int, rate: float, answered: Any, loose: Any, end: Any) -> None:
     os.nice(19)
-    kinds = (_slow, _slow, _slow, _huge)
-    threads = [threading.Thread(target=kind, args=(port, stop), daemon=True) for kind in kinds]
-    for thread in threads:
-        thread.start()
 
     def rubbish(number: int) -> None:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as channel:
+        with contextlib.suppress(OSError), _connected(port) as channel:
             channel.sendall(RUBBISH[number % len(RUBBISH)])
             while channel.recv(65_536):
                 pass
-        with counted.get_lock():
-            counted.value += 1
+        with answered.get_lock():
+            answered.value += 1
 
+    for kind in (_send_slowly, _send_slowly, _send_slowly, _send_without_end):
+        threading.Thread(target=kind, args=(port, loose), daemon=True).start()
     with ThreadPoolExecutor(32) as senders:  # at the rate, however slowly the console answers
         due = time.monotonic()
         for number in itertools.count():
-            if stop.is_set():
+            while not loose.wait(0.1) and not end.is_set():
+                due = time.monotonic()
+            if end.is_set():
                 break
             senders.submit(rubbish, number)
             due += 1 / rate
-            stop.wait(max(0.0, due - time.monotonic()))
+            time.sleep(max(0.0, due - time.monotonic()))
         senders.shutdown(cancel_futures=True)
 
 
-def _slow(port: int, stop) -> None:  # type: ignore[no-untyped-def]
+def _connected(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), 5)
+
+
+def _send_slowly(port: int, loose: Any) -> None:
     """Send one byte per second, on a new connection whenever the console has enough of it."""
-    while not stop.is_set():
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as channel:
+    while True:
+        loose.wait()
+        with contextlib.suppress(OSError), _connected(port) as channel:
             for byte in b"POST /api/verdicts HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + b"x" * 1000:
                 channel.sendall(bytes([byte]))
-                if stop.wait(1):
-                    return
+                time.sleep(1)
+                if not loose.is_set():
+                    break
 
 
-def _huge(port: int, stop) -> None:  # type: ignore[no-untyped-def]
+def _send_without_end(port: int, loose: Any) -> None:
     """Send a body of a terabyte for as long as the console takes it, and begin again a second later."""
     head = f"POST /api/verdicts HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nOrigin: http://127.0.0.1:{port}\r\n"
     head += f"Content-Length: {1 << 40}\r\n\r\n"
-    while not stop.wait(1):
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as channel:
+    while True:
+        loose.wait()
+        with contextlib.suppress(OSError), _connected(port) as channel:
             channel.sendall(head.encode())
-            while not stop.is_set():
+            while loose.is_set():
                 channel.sendall(bytes(1 << 16))
+        time.sleep(1)
 
 
 def print_figures(quiet: list[float], attacked: list[float], rate: float) -> bool:
