@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final
 
 import sqlalchemy as sa
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from inspector.console import charts, enough, shown, signal_page
+from inspector.console.kept import Kept
 from inspector.console.shown import Shown
 from inspector.console.state import Site, page, site_of, words_of
 from inspector.errors import StationError
@@ -33,24 +33,6 @@ _POLL_S: Final = 1.0  # a frame is on the screen this soon after its commit
 _SILENCE_S: Final = 15.0  # a comment keeps a proxy from cutting a quiet stream
 _STREAM_S: Final = 600.0  # then the browser asks again, and the session is checked again
 _MAX_STREAMS: Final = 64  # a shop has some ten screens
-T = TypeVar("T")
-
-
-class _Kept(Generic[T]):
-    """An answer that is kept for a while: however many screens ask, the database is asked once."""
-
-    def __init__(self, ask: Callable[[], T], seconds: float) -> None:
-        self._ask, self._seconds = ask, seconds
-        self._lock = threading.Lock()
-        self._until = 0.0
-        self._answer: T
-
-    def __call__(self) -> T:
-        with self._lock:
-            if time.monotonic() >= self._until:
-                self._answer = self._ask()
-                self._until = time.monotonic() + self._seconds
-            return self._answer
 
 
 class _Station:
@@ -58,10 +40,10 @@ class _Station:
 
     def __init__(self, site: Site) -> None:
         console = site.console
-        self.state = _Kept(lambda: list(console.status()), _STATE_S)
-        self.latest = _Kept(lambda: latest(console.url, _FRAMES), _LATEST_S)
-        self.signals = _Kept(lambda: signal_page.unanswered(console), _SIGNALS_S)
-        self.artifact = _Kept(lambda: enough.artifact_in_force(console.url, console.station), _STATE_S)
+        self.state = Kept(lambda: list(console.status()), _STATE_S)
+        self.latest = Kept(lambda: latest(console.url, _FRAMES), _LATEST_S)
+        self.signals = Kept(lambda: signal_page.unanswered(console), _SIGNALS_S)
+        self.artifact = Kept(lambda: enough.artifact_in_force(console.url, console.station), _STATE_S)
         self.streams = 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, timedelta, tzinfo
 from itertools import islice
@@ -167,8 +167,11 @@ def by_number(url: URL | str, numbers: Sequence[int], person: str) -> list[Shown
         return _shown(connection, numbers, person)
 
 
-def _numbers(choice: Choice, zone: tzinfo) -> sa.Select[Any]:
-    """Return a query for the numbers of the inspections, in their order; it leaves the class out."""
+def _numbers(choice: Choice, zone: tzinfo, accepted: Collection[str] = ()) -> sa.Select[Any]:
+    """Return a query for the numbers of the inspections, in their order.
+
+    With a class it may give too many: those with one of the ``accepted`` classes as well.
+    """
     decided = sa.table("v_decision", sa.column("inspection_id"), sa.column("verdict"), sa.column("label"))
     c, d = inspection.c, decided.c
     is_final = choice.verdicts != "station"
@@ -179,13 +182,14 @@ def _numbers(choice: Choice, zone: tzinfo) -> sa.Select[Any]:
     if choice.is_unnamed:
         query = query.where(d.verdict.is_not(None), d.label.is_(None), c.verdict != Verdict.FAIL.value)
     if choice.class_:
-        query = query.where(sa.or_(d.label == choice.class_, d.label.is_(None)))
+        by_station = sa.and_(d.label.is_(None), c.label.in_([choice.class_, *accepted]))
+        query = query.where(sa.or_(d.label == choice.class_, by_station))
         query = query.add_columns(
             d.label.label("human_label"), c.verdict, c.label, c.model_id, c.probabilities
         )
     if choice.pass_no:
         return query.order_by(c.taken_us, c.id)
-    return query.order_by(c.inspected_us.desc(), c.id.desc())
+    return query.order_by(_judged_at(choice).desc(), c.id.desc())
 
 
 def _of_class(connection: sa.Connection, choice: Choice, zone: tzinfo, most: int) -> list[int]:
@@ -195,7 +199,8 @@ def _of_class(connection: sa.Connection, choice: Choice, zone: tzinfo, most: int
     """
     metadata = connection.execute(sa.select(model.c.id, model.c.metadata)).all()
     roles = {row.id: {known["name"]: known["role"] for known in row.metadata["classes"]} for row in metadata}
-    rows = connection.execution_options(yield_per=500).execute(_numbers(choice, zone))
+    accepted = {name for known in roles.values() for name, role in known.items() if role == "accept"}
+    rows = connection.execution_options(yield_per=500).execute(_numbers(choice, zone, accepted))
     matching = (row.id for row in rows if _class_of(row, roles[row.model_id]) == choice.class_)
     return list(islice(matching, most))
 
@@ -203,7 +208,7 @@ def _of_class(connection: sa.Connection, choice: Choice, zone: tzinfo, most: int
 def _conditions(choice: Choice, zone: tzinfo) -> list[sa.ColumnElement[bool]]:
     c = inspection.c
     first, last = instants(choice.since, choice.until, zone)
-    wanted = [c.inspected_us >= first, c.inspected_us < last]
+    wanted = [_judged_at(choice) >= first, _judged_at(choice) < last]
     named = {
         stations.c.name: choice.station,
         c.part: choice.part,
@@ -225,6 +230,11 @@ def _conditions(choice: Choice, zone: tzinfo) -> list[sa.ColumnElement[bool]]:
     if choice.shift:
         wanted.append(c.shift == choice.shift)
     return wanted
+
+
+def _judged_at(choice: Choice) -> sa.ColumnElement[int]:
+    """Return the time of judgement; of a part, whose images are few, as a term without an index."""
+    return inspection.c.inspected_us + 0 if choice.part else inspection.c.inspected_us
 
 
 def _week_later(monday: str) -> str:
