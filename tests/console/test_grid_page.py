@@ -7,6 +7,7 @@ import json
 import pytest
 from consoles import RunningConsole, person_at
 from playwright.sync_api import Browser, expect
+from reviewers import keep, kept
 from stations import Station
 from typer.testing import CliRunner
 
@@ -50,8 +51,13 @@ def test_a_bar_of_the_pareto_leads_to_its_images_and_one_key_decides_them(
         expect(page.locator("#marked")).to_have_text("2 marked")
         page.keyboard.press("f")
         expect(page.locator("#marked")).to_have_text(f"{failed} verdicts saved.")
+        page.keyboard.press("f")  # once more, which changes nothing
+        page.evaluate("localStorage.setItem('weldnet-keys', 'off')")
+        page.keyboard.press("p")  # with keys switched off
+        assert kept(page) == []
     said = reviews(inspected)
     assert set(said) == set(numbers)
+    assert inspected.rows("SELECT count(*) FROM review") == [(failed,)]
     assert [said[number][:2] for number in numbers[:3]] == [
         ("anna", "PASS"),
         ("anna", "REVIEW"),
@@ -104,15 +110,15 @@ def test_a_verdict_that_waits_goes_out_from_any_page(
 ) -> None:
     """Any page sends what an earlier one kept in the browser, and shows what is refused."""
     number = inspected.rows("SELECT max(id) FROM inspection WHERE verdict = 'REVIEW'")[0][0]
-    kept = [
+    waiting = [
         {"key": KEY, "inspection": number, "verdict": "PASS", "person": "ben"},
         {"key": KEY[:-1] + "2", "inspection": 999, "verdict": "PASS", "person": "ben"},
     ]
     with person_at(browser, console, "ben", "/enough") as page:
-        page.evaluate("text => localStorage.setItem('weldnet-outbox:ben', text)", json.dumps(kept))
+        keep(page, *waiting, person="ben")
         page.goto("/find")
         expect(page.get_by_role("alert")).to_contain_text("there is no inspection 999")
-        assert page.evaluate("localStorage.getItem('weldnet-outbox:ben')") == "[]"
+        assert kept(page, "ben") == []
     assert reviews(inspected)[number] == ("ben", "PASS", None)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from consoles import Client, RunningConsole, inspected_station, person_at, running_console
-from reviewers import on_screen, press, said, wait_until_sent
+from reviewers import keep, on_screen, press, said, wait_until_sent
 from stations import Station
 from waiting import wait_for
 
@@ -136,9 +136,7 @@ def test_a_refused_verdict_is_named_until_it_was_read(browser, console):
     """A kept verdict that can never be a row is named with its reason until a person has read it."""
     impossible = {"key": str(uuid.uuid4()), "person": "anna", "inspection": 10**6, "verdict": "FAIL"}
     with person_at(browser, console, path="/review") as page:
-        page.evaluate(
-            "item => localStorage.setItem('weldnet-outbox:anna', JSON.stringify([item]))", impossible
-        )
+        keep(page, impossible)
         for _ in range(2):
             page.reload()
             page.wait_for_selector("#refused li")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from stations import Station
@@ -33,9 +34,17 @@ def wait_until_ahead(page: Page) -> None:
 def kept(page: Page, person: str = "anna") -> list[dict[str, object]]:
     """The verdicts that the browser still keeps."""
     found: list[dict[str, object]] = page.evaluate(
-        "name => JSON.parse(localStorage.getItem(name) ?? '[]')", f"weldnet-outbox:{person}"
+        "prefix => Object.keys(localStorage).filter(name => name.startsWith(prefix)).sort()"
+        ".map(name => JSON.parse(localStorage.getItem(name)))",
+        f"weldnet-outbox:{person}:",
     )
     return found
+
+
+def keep(page: Page, *items: dict[str, object], person: str = "anna") -> None:
+    """Let the browser keep verdicts, as a page does that could not send them."""
+    named = {f"weldnet-outbox:{person}:{n:012}:{n}": json.dumps(item) for n, item in enumerate(items, 1)}
+    page.evaluate("named => Object.assign(localStorage, named)", named)
 
 
 def wait_until_sent(page: Page, person: str = "anna") -> None:

@@ -1,6 +1,7 @@
 // Mark the odd images of a grid by key or click; one key then gives all the others their verdict.
 "use strict";
 
+import { keysAreOn } from "./keys.js";
 import { Outbox, showOutbox } from "./outbox.js";
 
 const decide = document.getElementById("decide");
@@ -13,6 +14,7 @@ if (decide) {
   const texts = JSON.parse(decide.dataset.words);
   const say = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   const odd = new Map(); // button → {verdict, label}; verdict null: the opposite of the rest
+  const done = new Set(); // buttons whose images have a verdict of this page
   let given = 0; // verdicts of this page
   const outbox = new Outbox(person, (box) => {
     showOutbox(box, document.getElementById("outbox"), document.getElementById("refused"), say);
@@ -34,8 +36,11 @@ if (decide) {
 
   function save(rest) {
     const opposite = rest === "PASS" ? "FAIL" : "PASS";
-    given += frames.length;
-    for (const button of frames) {
+    // A key that is pressed once more must not overwrite the odd ones, which are no longer marked.
+    const chosen = frames.filter((button) => !done.has(button) || odd.has(button));
+    given += chosen.length;
+    for (const button of chosen) {
+      done.add(button);
       const as = odd.get(button) || { verdict: rest, label: null };
       const said = {
         inspection: Number(button.closest(".tile").dataset.inspection), verdict: as.verdict || opposite,
@@ -73,6 +78,7 @@ if (decide) {
   });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea")) return;
+    if (event.key.length === 1 && !keysAreOn()) return;
     const here = frames.includes(document.activeElement) ? document.activeElement : null;
     const { key } = event;
     if (key.startsWith("Arrow")) move(key);

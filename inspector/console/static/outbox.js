@@ -13,25 +13,34 @@ export class Outbox {
     this.refusedName = `weldnet-refused:${person}`;
     this.refusedInMemory = [];
     this.trouble = null; // null, "away" or "sign_in"
-    this.stores = true;
-    this.memory = [];
-    this.name = `weldnet-outbox:${person}`;
+    this.memory = new Map(); // what the browser did not store
+    // Each verdict has an entry of its own, so that no window overwrites what another one has just added.
+    this.prefix = `weldnet-outbox:${encodeURIComponent(person)}:`;
     this.onChange = onChange;
     this.running = false;
     this.wait = TRY_AGAIN_MS;
-    addEventListener("storage", (event) => { if (event.key === this.name) this.onChange(this); });
+    addEventListener("storage", (event) => { if (event.key?.startsWith(this.prefix)) this.onChange(this); });
     addEventListener("online", () => this.send());
   }
 
   get items() {
+    return this.#entries().map(([, item]) => item);
+  }
+
+  get stores() {
+    return this.memory.size === 0;
+  }
+
+  // Names and verdicts, the oldest first.
+  #entries() {
+    const found = new Map(this.memory);
     try {
-      const text = localStorage.getItem(this.name);
-      const stored = text ? JSON.parse(text) : [];
-      return this.stores ? stored : [...stored, ...this.memory];
-    } catch {
-      this.stores = false;
-      return this.memory;
-    }
+      for (const name of Object.keys(localStorage)) {
+        const text = name.startsWith(this.prefix) ? localStorage.getItem(name) : null;
+        if (text) found.set(name, JSON.parse(text));
+      }
+    } catch { /* those in memory are left */ }
+    return [...found].sort(([one], [other]) => (one < other ? -1 : 1));
   }
 
   // What the server will never take, each with its reason, until the person has read it.
@@ -50,7 +59,11 @@ export class Outbox {
 
   add(verdict) {
     const item = { key: crypto.randomUUID?.() ?? randomKey(), person: this.person, ...verdict };
-    this.#change((items) => [...items, item]);
+    const last = this.#entries().at(-1)?.[0] ?? this.prefix;
+    const place = Number(last.slice(this.prefix.length).split(":")[0]) + 1;
+    const name = `${this.prefix}${String(place).padStart(12, "0")}:${item.key}`;
+    try { localStorage.setItem(name, JSON.stringify(item)); } catch { this.memory.set(name, item); }
+    this.onChange(this);
     this.send();
     return item.key;
   }
@@ -66,7 +79,7 @@ export class Outbox {
     clearTimeout(this.timer);
     try {
       // One window at a time, so that the verdicts of a person arrive in their order.
-      if (navigator.locks) await navigator.locks.request(this.name, () => this.#sendAll());
+      if (navigator.locks) await navigator.locks.request(this.prefix, () => this.#sendAll());
       else await this.#sendAll();
     } finally {
       this.running = false;
@@ -78,34 +91,23 @@ export class Outbox {
   }
 
   async #sendAll() {
-    let item;
-    while ((item = this.items[0])) {
+    let entry;
+    while ((entry = this.#entries()[0])) {
+      const [name, item] = entry;
       const answer = await post(item);
       if (answer.status === 200 || answer.status === 422 || answer.status === 403) {
         if (answer.status !== 200) this.#setRefused([...this.refused, { item, error: answer.error }]);
         this.trouble = null;
         this.wait = TRY_AGAIN_MS;
-        const { key } = item;
-        this.#change((items) => items.filter((each) => each.key !== key));
+        this.memory.delete(name);
+        try { localStorage.removeItem(name); } catch { /* it was in memory */ }
+        this.onChange(this);
       } else {
         this.trouble = answer.status === 401 ? "sign_in" : "away";
         this.onChange(this);
         return;
       }
     }
-  }
-
-  #change(work) {
-    const items = work(this.items);
-    try {
-      localStorage.setItem(this.name, JSON.stringify(items));
-      this.stores = true;
-      this.memory = [];
-    } catch {
-      this.stores = false;
-      this.memory = items;
-    }
-    this.onChange(this);
   }
 }
 

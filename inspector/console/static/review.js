@@ -18,13 +18,7 @@ const { person, order, why, part, start } = root.dataset;
 const mayReview = root.dataset.mayReview === "yes";
 const texts = JSON.parse(root.dataset.words);
 const say = (key, values = {}) => texts[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
-const visit = (() => {
-  try {
-    return sessionStorage.visit ??= String(Math.random()).slice(2);
-  } catch {
-    return String(Math.random()).slice(2);
-  }
-})();
+const visit = String(Math.random()).slice(2); // of this page: a copied tab must not get the same images
 
 const stage = new Stage($("stage"), $("brightness"), $("contrast"));
 const outbox = new Outbox(person, (box) => showOutbox(box, $("outbox"), $("refused"), say));

@@ -1,6 +1,7 @@
 // One verdict for a whole pass over a seam, by button or key.
 "use strict";
 
+import { keysAreOn } from "./keys.js";
 import { Outbox, showOutbox } from "./outbox.js";
 
 const form = document.getElementById("seam-verdict");
@@ -34,7 +35,7 @@ if (form) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, select, textarea")) return;
     const verdict = { p: "PASS", f: "FAIL", u: "REVIEW" }[event.key];
-    if (!verdict || event.repeat) return;
+    if (!verdict || event.repeat || !keysAreOn()) return;
     event.preventDefault();
     save(verdict);
   });
