@@ -182,7 +182,7 @@ def _wish(request: Request) -> Wish:
     why = asked.get("why") or None
     if order not in list(Order) or (why is not None and why not in KINDS):
         raise HTTPException(404)
-    return Wish(Order(order), why, asked.get("part") or None)
+    return Wish(Order(order), why, asked.get("part", "").replace("\0", "") or None)
 
 
 def _numbers(text: str) -> list[int]:

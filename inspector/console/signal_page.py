@@ -59,7 +59,8 @@ async def note(request: Request) -> Response:
     person = require(request, Role.REVIEW).name
     async with request.form(max_files=0, max_fields=8) as form:
         given = {
-            key: str(form.get(key, "")).strip()[:_MAX_TEXT] for key in ("signal", "cause", "action", "key")
+            key: str(form.get(key, "")).replace("\0", "").strip()[:_MAX_TEXT]
+            for key in ("signal", "cause", "action", "key")
         }
     error = None
     if not (given["signal"] and given["cause"] and given["action"]):

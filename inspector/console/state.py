@@ -142,7 +142,7 @@ def page(request: Request, template: str, status_code: int = 200, **values: Any)
     shown = {
         "person": request.scope.get("person"),
         "here": request.url.path,
-        "here_with_query": request.url.path + (f"?{query}" if (query := request.url.query) else ""),
+        "here_with_query": _address_again(request),
         "navigation": NAVIGATION,
         "languages": LANGUAGES,
         "station": site.console.station,
@@ -152,6 +152,14 @@ def page(request: Request, template: str, status_code: int = 200, **values: Any)
     }
     html = environment(words.language).get_template(template).render(**(shown | values))
     return HTMLResponse(html, status_code)
+
+
+def _address_again(request: Request) -> str:
+    """The address that shows this page again; after a form that only a POST reaches, the page of the form."""
+    path, query = request.url.path, request.url.query
+    if request.method == "POST":
+        path = f"/{path.split('/')[1]}"
+    return f"{path}?{query}" if query else path
 
 
 @cache
