@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from inspector.ledger import database
 from inspector.ledger.schema import audit_sample, inspection, review
+from inspector.reports.query import Report
+
+# The columns of the report review_queue that say what the station found; the archive's folders are verdicts.
+_ANSWERS: Final = ("verdict", "label", "confidence", "reason", "archive_path")
 
 
 def audited(connection: sa.Connection, inspections: Iterable[int]) -> set[int]:
@@ -37,6 +42,20 @@ def hidden(connection: sa.Connection, inspections: Iterable[int], person: str) -
         )
         found.update(connection.scalars(query))
     return found
+
+
+def without_answers(connection: sa.Connection, queue: Report, person: str) -> Report:
+    """Return the report ``review_queue`` without what a person may not see yet; see :func:`hidden`."""
+    number = queue.columns.index("id")
+    unseen = hidden(connection, [row[number] for row in queue.rows], person)
+
+    def shown(row: tuple[Any, ...]) -> tuple[Any, ...]:
+        if row[number] not in unseen:
+            return row
+        named = zip(queue.columns, row, strict=True)
+        return tuple(None if name in _ANSWERS else value for name, value in named)
+
+    return dataclasses.replace(queue, rows=[shown(row) for row in queue.rows])
 
 
 def second_looks(

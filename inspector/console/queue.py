@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from inspector.console import blind
 from inspector.console.state import Console
 from inspector.ledger import database
+from inspector.ledger.schema import audit_sample, review
 from inspector.ledger.schema import inspection as inspections
-from inspector.ledger.schema import review
 from inspector.records import Verdict
 from inspector.reports.query import Query, run
 
@@ -95,8 +95,8 @@ class WaitingImages:
             held: images that the holder has and goes on looking at: their leases begin again.
             skip: other images that the holder does not want.
         """
-        unwanted = {*held, *skip}
         for is_second_try in (False, True):
+            unwanted = {*held, *skip}
             read = self._read(wish, anew=is_second_try)
             now = time.monotonic()
             with self._lock:
@@ -105,14 +105,17 @@ class WaitingImages:
                 for number in held:
                     if self._leases.get(number, (holder, until))[0] == holder:
                         self._leases[number] = holder, until
-                free = [
-                    image
-                    for image in read.images
-                    if image.inspection not in unwanted
-                    and image.not_for != holder.person
-                    and self._leases.get(image.inspection, (holder, until))[0] == holder
-                    and self._answered.get(image.inspection, 0.0) < read.at
-                ][:count]
+                free: list[Waiting] = []
+                for image in read.images:
+                    if (
+                        len(free) < count
+                        and image.inspection not in unwanted
+                        and image.not_for != holder.person
+                        and self._leases.get(image.inspection, (holder, until))[0] == holder
+                        and self._answered.get(image.inspection, 0.0) < read.at
+                    ):
+                        free.append(image)
+                        unwanted.add(image.inspection)  # a list may have it for two reasons
                 if free or is_second_try:
                     self._leases |= {image.inspection: (holder, until) for image in free}
                     return free, read.total
@@ -156,12 +159,18 @@ def _from_database(console: Console, wish: Wish) -> tuple[list[Waiting], int]:
     rows = [row for row in report.rows if wish.why in (None, row[kinds])]
     images = [Waiting(row[numbers], row[kinds]) for row in rows]
     count = sum({row[kinds]: row[totals] for row in rows}.values())
-    if wish.why not in (None, SECOND):
-        return images, count
-    with database.reading(console.url) as engine, database.transaction(engine) as connection:
-        again = blind.second_looks(connection, console.second_share, part=wish.part, limit=_LENGTH)
-    seconds = [Waiting(number, SECOND, reader) for number, reader in again]
     before = sum(image.why in ("review", "audit") for image in images)
+    undecided = [image.inspection for image in images if image.why == "undecided"]
+    with database.reading(console.url) as engine, database.transaction(engine) as connection:
+        audited = blind.audited(connection, undecided)
+        again = (
+            blind.second_looks(connection, console.second_share, part=wish.part, limit=_LENGTH)
+            if wish.why in (None, SECOND)
+            else []
+        )
+    # That the first reader could not decide would sway the next one.
+    images = [image._replace(why="audit") if image.inspection in audited else image for image in images]
+    seconds = [Waiting(number, SECOND, reader) for number, reader in again]
     return [*images[:before], *seconds, *images[before:]], count + len(seconds)
 
 
@@ -173,7 +182,9 @@ def _ordered(console: Console, wish: Wish) -> list[Waiting]:
     reviewed = latest.c.id == newest.correlate(inspections).scalar_subquery()
     recent = c.id > sa.select(sa.func.max(c.id)).scalar_subquery() - _RECENT
     joined = inspections.outerjoin(latest, reviewed)
-    query = sa.select(c.id, latest.c.reviewer).select_from(joined).where(recent).limit(_LENGTH)
+    # Its place in such an order would say of an audit sample what must stay hidden.
+    is_audited = sa.exists().where(audit_sample.c.inspection_id == c.id)
+    query = sa.select(c.id, latest.c.reviewer).select_from(joined).where(recent, ~is_audited).limit(_LENGTH)
     if wish.part is not None:
         query = query.where(c.part == wish.part)
     passed, failed = Verdict.PASS.value, Verdict.FAIL.value

@@ -77,8 +77,10 @@ class Gate:
             text = "the proxy names nobody in the list of people; 'weld-inspect console user add' adds one\n"
             return PlainTextResponse(text, 403)
         if person is None:
-            if is_api or scope["method"] not in _SAFE:
-                return JSONResponse({"error": "sign in again"}, 401)
+            is_part = "hx-request" in Headers(scope=scope)  # of a page: the whole page is to ask again
+            if is_part or is_api or scope["method"] not in _SAFE:
+                headers = {"hx-refresh": "true"} if is_part else None
+                return JSONResponse({"error": "sign in again"}, 401, headers)
             query = scope["query_string"].decode("latin-1")
             target = path + (f"?{query}" if query else "")
             return RedirectResponse(f"/sign-in?next={quote(target, safe='/')}", 303)

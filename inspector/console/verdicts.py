@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Annotated, Final
 
+import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from sqlalchemy.engine import URL
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -20,6 +22,7 @@ from inspector.console.queue import WaitingImages
 from inspector.console.state import Console, Site, require, site_of
 from inspector.errors import StationError, UsageError
 from inspector.ledger import database
+from inspector.ledger.schema import review
 from inspector.records import Review, SeamReview, SignalNote, Verdict
 from inspector.review import verdicts
 from inspector.review.recorder import Recorder, open_recorder
@@ -41,6 +44,9 @@ class Said(BaseModel):
     blind: bool = False  # the page did not show what the station said
     on_seam: bool = False
     in_grid: bool = False  # given to many images at once, which an audit sample must not be
+    undoes: Annotated[str, Field(pattern=_UUID)] | None = (
+        None  # the key of the verdict that this one takes back
+    )
     person: str | None = None  # who said it; someone else may have signed in before it could be sent
 
 
@@ -138,31 +144,50 @@ class _Mistake(UsageError):
     """A verdict that can never be a row, however often it is sent."""
 
 
+def _before(url: URL, said: Said) -> Said:
+    """Return the verdict that an undone one replaced; as the page knows it if the undone one is no row.
+
+    The page of a blind look does not know what others said before.
+    """
+    c = review.c
+    of_image = sa.select(c.id, c.verdict, c.label).where(c.inspection_id == said.inspection)
+    with database.reading(url) as engine, database.transaction(engine) as connection:
+        undone = connection.execute(of_image.where(c.request_key == said.undoes)).first()
+        if undone is None:
+            return said
+        before = connection.execute(of_image.where(c.id < undone.id).order_by(c.id.desc())).first()
+    found = (Verdict(before.verdict), before.label) if before else (Verdict.REVIEW, None)
+    return said.model_copy(update=dict(zip(("verdict", "label"), found, strict=True)))
+
+
 def _record(site: Site, said: Said, person: str) -> int:
     is_blind = False
     url = site.console.url
+    if said.undoes is not None:
+        said = _before(url, said)
     if (said.blind or said.in_grid) and not said.on_seam:
         with database.reading(url) as engine, database.transaction(engine) as connection:
             if said.in_grid and blind.audited(connection, [said.inspection]):
                 raise _Mistake(f"inspection {said.inspection} is in an audit sample: review it by itself")
             is_blind = said.blind and said.inspection in blind.hidden(connection, [said.inspection], person)
-    review: Review | SeamReview
+    written: Review | SeamReview
+    note = (said.note or "").replace("\0", "") or None  # which PostgreSQL cannot store
     if said.on_seam:
-        review = SeamReview(said.inspection, person, said.verdict, said.note or None, key=said.key)
+        written = SeamReview(said.inspection, person, said.verdict, note, key=said.key)
     else:
-        review = Review(
+        written = Review(
             said.inspection,
             person,
             said.verdict,
             said.label or None,
-            said.note or None,
+            note,
             key=said.key,
             is_blind=is_blind,
         )
-    for mistake in verdicts.mistakes(url, [review]):
+    for mistake in verdicts.mistakes(url, [written]):
         if mistake is not None:
             raise _Mistake(mistake)
-    added = writer_of(site).record([review])
+    added = writer_of(site).record([written])
     if not said.on_seam:
         waiting_of(site).answered(said.inspection)
     return added

@@ -140,6 +140,8 @@ def test_the_page_of_figures_names_the_commands(
         expect(page.locator("main")).to_contain_text("2 images of samples wait for a person")
         command = f"weld-inspect export --config {shop.config} --out reviewed --add"
         expect(page.locator("main")).to_contain_text(command)
+        review = page.locator("main a.button").get_attribute("href")
+        assert page.request.get(review).status == 200
         for language, title in {
             "de": "Wie viel nachgewiesen ist",
             "zh": "已证明多少",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import uuid
 from collections.abc import Iterator
@@ -53,6 +55,42 @@ def test_an_audit_sample_hides_the_stations_answer(console, inspected):
     hidden = ben.json(f"/api/image/{number}")
     assert hidden["blind"]
     assert hidden["said"] == []
+
+
+def test_the_charts_hide_the_stations_answer(console, inspected):
+    """The report of what waits names no verdict, class or archive folder of an audit sample."""
+    ben = Client(console, "ben")
+    number = sample(inspected)[3]
+    content = ben.ask("GET", "/charts/review_queue.csv?days=3000").text
+    rows = {int(row["id"]): row for row in csv.DictReader(io.StringIO(content))}
+    hidden = ("verdict", "label", "confidence", "reason", "archive_path")
+    assert {rows[number][column] for column in hidden} == {""}
+    assert all(row["verdict"] and row["archive_path"] for row in rows.values() if row["why"] == "review")
+    assert not [row for row in rows.values() if row["why"] == "audit" and row["label"]]
+    assert f"/trace/{number}" in ben.ask("GET", "/charts/review_queue?days=3000").text
+
+
+def test_a_difference_in_an_audit_sample_is_in_no_order(console, inspected):
+    """The order of differences would tell a second reader what the station and the first one said."""
+    number = sample(inspected)[4]
+    Client(console, "anna").say(number, "FAIL", blind=True)
+    waiting = Client(console, "clara").json("/api/queue?order=differ&count=20")["images"]
+    assert number not in [each["inspection"] for each in waiting]
+
+
+def test_an_undecided_audit_sample_comes_once_and_says_no_more(console, inspected):
+    """An audit sample that the first reader left undecided comes to the next one once, as an audit sample."""
+    number = sample(inspected)[5]
+    Client(console, "anna").say(number, "REVIEW", blind=True)
+    ben = Client(console, "ben")
+
+    def why() -> list[str]:
+        waiting = ben.json("/api/queue?count=20&part=" + part)["images"]
+        ben.ask("POST", "/api/queue/leave")
+        return [each["why"] for each in waiting if each["inspection"] == number]
+
+    [(part,)] = inspected.rows(f"SELECT part FROM inspection WHERE id = {number}")
+    wait_for(lambda: why() == ["second"])
 
 
 def test_the_row_says_whether_the_look_was_blind(console, inspected):
@@ -107,10 +145,28 @@ def test_a_blind_look_in_the_browser(browser, console, inspected):
     assert said(inspected, f"inspection_id = {number} AND is_blind") == [(number, "clara", "FAIL", None)]
 
 
+def test_undo_of_a_blind_look_brings_back_the_first_reader(console, inspected):
+    """Undo restores the verdict before, also one that the page of a blind look did not know."""
+    number, key = sample(inspected)[1], str(uuid.uuid4())
+    anna, ben = Client(console, "anna"), Client(console, "ben")
+    anna.say(number, "FAIL", blind=True)
+    ben.say(number, "PASS", key, blind=True)
+    again = str(uuid.uuid4())
+    for _ in range(2):
+        assert ben.say(number, "REVIEW", again, undoes=key).status == 200
+    assert said(inspected, f"inspection_id = {number}")[-2:] == [
+        (number, "ben", "PASS", None),
+        (number, "ben", "FAIL", None),
+    ]
+    assert ben.say(number, "REVIEW", undoes=str(uuid.uuid4())).status == 200  # a verdict that was refused
+    assert said(inspected, f"inspection_id = {number}")[-1][2] == "REVIEW"
+
+
 def test_a_key_is_one_row_however_often_it_is_sent(console, inspected):
     """The same key adds one row, and an impossible verdict none, with a reason in one line."""
     anna, key = Client(console), str(uuid.uuid4())
-    number = inspected.rows("SELECT max(id) FROM inspection")[0][0]
+    alone = "id NOT IN (SELECT inspection_id FROM audit_sample UNION SELECT inspection_id FROM review)"
+    number = inspected.rows(f"SELECT max(id) FROM inspection WHERE {alone}")[0][0]
     added = [json.loads(anna.say(number, "FAIL", key).body)["added"] for _ in range(3)]
     assert added == [1, 0, 0]
     for bad in (
@@ -159,6 +215,7 @@ def test_the_other_orders(console, inspected):
 
     anna, ben = Client(console, "anna"), Client(console, "ben")
     new = "FROM inspection WHERE id NOT IN (SELECT inspection_id FROM review)"
+    new += " AND id NOT IN (SELECT inspection_id FROM audit_sample)"  # the order would say how certain it was
     [(passed,)] = inspected.rows(f"SELECT min(id) {new} AND verdict = 'PASS'")
     anna.say(passed, "FAIL")
     assert passed in order_of("differ", ben)

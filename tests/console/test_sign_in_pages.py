@@ -36,6 +36,9 @@ def test_nobody_else_sees_a_page(console):
         assert (response.status, response.headers["location"].split("?")[0]) == (303, "/sign-in")
     for path in ("/api/queue", "/image/1", "/heat/1", "/events"):
         assert answer(console, "GET", path).status == 401
+    # A screen whose session has ended loads the whole page, so that the form is not put into a part of it.
+    part = answer(console, "GET", "/now/state", **{"HX-Request": "true"})
+    assert (part.status, part.headers["hx-refresh"]) == (401, "true")
 
 
 def test_another_sites_page_changes_nothing(console):

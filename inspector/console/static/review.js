@@ -218,8 +218,8 @@ function answer(verdict, label = null) {
   const replaced = item.answer ?? latest(item.facts);
   const note = $("note").value.trim() || null;
   const { inspection } = item;
-  outbox.add({ inspection, verdict, label, note, blind: item.facts.blind && !item.answer });
-  acts.push({ item, replaced });
+  const key = outbox.add({ inspection, verdict, label, note, blind: item.facts.blind && !item.answer });
+  acts.push({ item, replaced, key });
   item.answer = { verdict, label };
   flash(say("said", { person: item.inspection, verdict: label ? `${verdict} ${label}` : verdict }));
   go(1);
@@ -233,9 +233,9 @@ function latest(facts) {
 function undo() {
   const act = acts.pop();
   if (!act) return flash(say("nothing_to_undo"));
-  const { item, replaced } = act;
+  const { item, replaced, key } = act;
   const before = replaced ?? { verdict: "REVIEW", label: null };
-  outbox.add({ inspection: item.inspection, verdict: before.verdict, label: before.label, note: null, blind: false });
+  outbox.add({ inspection: item.inspection, verdict: before.verdict, label: before.label, note: null, blind: false, undoes: key });
   item.answer = before;
   go(items.indexOf(item) - at);
   flash(say("undone"));
