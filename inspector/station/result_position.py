@@ -94,18 +94,21 @@ class Position:
         """Return whether the verdict of the position is not there, although none is ever removed."""
         return bool(self.reviewed) and changes.time_of(connection, self.reviewed or 0) != self.reviewed_us
 
-    def again(self) -> Position:
+    def again(self, started_us: int) -> Position:
         """Return the position for rows that were recorded after the last result, with any number.
 
-        If the clock was ahead at the last result, go on from now.
+        If the clock was ahead at the last result, go on from now. Without a last result, go on from the
+        start of this run, not from now: its first rows may have come before the ledger was recognized.
         """
-        now_us = time.time_ns() // 1000
-        since_us = min(self.recorded_us + 1, now_us) if self.recorded_us else self.since_us or now_us
+        since_us = self._behind(self.recorded_us) or self.since_us or started_us
         begun = replace(self, after=0, recorded_us=0, opened_us=0, since_us=since_us)
-        return begun.again_for_verdicts()
+        return begun.again_for_verdicts(started_us)
 
-    def again_for_verdicts(self) -> Position:
+    def again_for_verdicts(self, started_us: int) -> Position:
         """Return the position for verdicts that people gave after the last one, with any number."""
-        now_us = time.time_ns() // 1000
-        reviewed_us = min(self.reviewed_us + 1, now_us) if self.reviewed else now_us
+        reviewed_us = self._behind(self.reviewed_us if self.reviewed else 0) or started_us
         return replace(self, reviewed=0, reviewed_us=reviewed_us)
+
+    @staticmethod
+    def _behind(instant_us: int) -> int:
+        return min(instant_us + 1, time.time_ns() // 1000) if instant_us else 0

@@ -91,6 +91,7 @@ class Results:
         self._ending = threading.Event()
         self._failure: _Failure | None = None
         self._busy_since: float | None = None
+        self._started_us = time.time_ns() // 1000
         stored = self._stored_position()
         self._is_first_start = stored is None
         self._sent: dict[int, str] = {}  # verdicts of people beyond the position whose results are written
@@ -236,7 +237,9 @@ class Results:
             if at.reviewed is None:
                 self._save_position(replace(at, reviewed=newest[0], reviewed_us=newest[1]))
             elif at.has_lost_verdicts(connection):
-                self._start_again(at.again_for_verdicts(), "an older one", "verdicts of people")
+                self._start_again(
+                    at.again_for_verdicts(self._started_us), "an older one", "verdicts of people"
+                )
         return newest
 
     def _read_changes(self, engine: sa.Engine, after: int) -> list[sa.RowMapping]:
@@ -249,7 +252,8 @@ class Results:
     def _read_next(self, engine: sa.Engine) -> list[sa.RowMapping]:
         with database.transaction(engine) as connection:
             if self._position.is_of_another_ledger(connection, self._station):
-                self._start_again(self._position.again(), "another or an older one", "images")
+                position = self._position.again(self._started_us)
+                self._start_again(position, "another or an older one", "images")
             at = self._position
             since_us = None if at.after else at.since_us
             query = result_file.next_rows(at.after, self._station, _RESULTS_PER_READ, since_us=since_us)
@@ -277,7 +281,7 @@ class Results:
     # --- position and failure -------------------------------------------------------------------------
 
     def _fresh_position(self) -> Position:
-        return Position(str(self._folder), database.display(self._url), time.time_ns() // 1000)
+        return Position(str(self._folder), database.display(self._url), self._started_us)
 
     def _stored_position(self) -> Position | None:
         """Return the position of the last run; None at the first start, or if the database is another one."""

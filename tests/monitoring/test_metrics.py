@@ -80,6 +80,8 @@ def station_with_page(
     page = Page(port)
     with running(station.start()) as daemon:
         wait_until(lambda: page.health()[0] == 200, daemon)
+        # The page opens before the folders are looked at, and a folder that is missing then ends the daemon.
+        wait_until(lambda: station.rows("SELECT id FROM event WHERE kind = 'start'"), daemon)
         yield station, page, daemon
 
 

@@ -20,6 +20,7 @@ from waiting import wait_for
 
 from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
+from inspector.station.result_position import Position
 
 
 def test_a_new_time_zone_holds_from_the_next_result_on(local_delivery: Delivery) -> None:
@@ -161,8 +162,17 @@ def test_the_history_of_a_ledger_that_comes_after_the_first_start_is_left_out(
     for leftover in ("-wal", "-shm"):  # they stay if a reader closes last
         file.with_name(f"{file.name}{leftover}").unlink(missing_ok=True)
     with local_delivery.at_work() as (store, _):
-        store.record([inspected("new.png", **now())], in_force(store))
+        judged = now()
+        # The thread may recognize the ledger only after the first image was judged.
+        wait_for(lambda: "results_anew" in [event.kind for event in local_delivery.events])
+        store.record([inspected("new.png", **judged)], in_force(store))
         assert [result["name"] for result in local_delivery.written(1)] == ["new.png"]
+
+
+def test_a_position_without_a_result_goes_on_from_the_start_of_the_run() -> None:
+    """A ledger that is recognized late leaves out no image or verdict that came since the start."""
+    begun = Position("results", "sqlite:///quality.db", since_us=0, opened_us=7).again(started_us=100)
+    assert (begun.since_us, begun.reviewed_us) == (100, 100)
 
 
 def test_the_position_moves_on_only_after_the_results_are_on_the_disk(
