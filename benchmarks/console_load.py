@@ -86,6 +86,7 @@ def main(
             rig.stop()
             problems = audit.of_an_idle_station(rig, camera.sent).problems
     missed = print_figures(quiet, attacked, answers / attacked_s)
+    print_turns(quiet, attacked, images)
     for kind, line in problems:
         console.print(f"{kind}: {line}", markup=False)
     raise typer.Exit(bool(missed or problems))
@@ -224,6 +225,13 @@ def print_figures(quiet: list[float], attacked: list[float], rate: float) -> boo
     missed = max(ratios[:2]) > MAX_RATIO
     console.print(f"bound: median and p95 within {MAX_RATIO - 1:.0%}: {'missed' if missed else 'kept'}")
     return missed
+
+
+def print_turns(quiet: list[float], attacked: list[float], images: int) -> None:
+    """Print how much the ratio of the medians differs between turns; a busy machine spreads them."""
+    turns = [slice(begin, begin + images) for begin in range(0, len(quiet), images)]
+    ratios = [statistics.median(attacked[turn]) / statistics.median(quiet[turn]) for turn in turns]
+    console.print(f"ratio of the medians in each turn: {', '.join(f'{ratio:.2f}' for ratio in ratios)}")
 
 
 if __name__ == "__main__":
