@@ -82,7 +82,11 @@ def _exactly(text: str) -> list[sa.ColumnElement[bool]]:
     if _is_number(text):
         found.append(c.id == int(text))
     if len(text) == 64 and _is_hash(text):
-        found.append(c.sha256 == text.lower())
+        every = sa.select(stations.c.id)  # the index of first images begins with the station
+        firsts = sa.select(c.id).where(
+            c.station_id.in_(every), c.sha256 == text.lower(), c.duplicate_of.is_(None)
+        )
+        found += [c.id.in_(firsts), c.duplicate_of.in_(firsts)]
     part, slash, seam = text.rpartition("/")
     if slash:
         found.append(sa.and_(c.part == part.strip(), c.seam == seam.strip()))

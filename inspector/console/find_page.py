@@ -76,4 +76,4 @@ def _texts(prefix: str, entry: dict[str, Any]) -> list[tuple[str, str]]:
     return found
 
 
-ROUTES: Final[list[BaseRoute]] = [Route("/find", search), Route("/trace/{inspection:int}", life)]
+ROUTES: Final[list[BaseRoute]] = [Route("/find", search), Route("/trace/{inspection:number}", life)]

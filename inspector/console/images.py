@@ -174,6 +174,6 @@ def _png(picture: Image.Image) -> bytes:
 
 
 ROUTES: Final = [
-    Route("/image/{inspection:int}", show),
-    Route("/heat/{inspection:int}", show_heat),
+    Route("/image/{inspection:number}", show),
+    Route("/heat/{inspection:number}", show_heat),
 ]

@@ -25,6 +25,7 @@ _FRESH_TIMES: Final = (
 )
 _LENGTH: Final = 200  # images of a list, as of a kind in the report review_queue
 _RECENT: Final = 50_000  # images among which an order looks, so that a table of millions takes no longer
+_MAX_HELD: Final = 50  # images that one window keeps from others; the page holds six
 _ANSWERED_S: Final = 600.0  # a list that was read this long ago is gone
 
 
@@ -97,12 +98,12 @@ class WaitingImages:
         """
         for is_second_try in (False, True):
             unwanted = {*held, *skip}
-            read = self._read(wish, anew=is_second_try)
+            read = self._read(wish, is_second_try=is_second_try)
             now = time.monotonic()
             with self._lock:
                 self._forget(now)
                 until = now + self._console.lease_minutes * 60
-                for number in held:
+                for number in held[:_MAX_HELD]:
                     if self._leases.get(number, (holder, until))[0] == holder:
                         self._leases[number] = holder, until
                 free: list[Waiting] = []
@@ -136,11 +137,11 @@ class WaitingImages:
         self._leases = {number: lease for number, lease in self._leases.items() if lease[1] > now}
         self._answered = {number: at for number, at in self._answered.items() if at > now - _ANSWERED_S}
 
-    def _read(self, wish: Wish, *, anew: bool) -> _Read:
+    def _read(self, wish: Wish, *, is_second_try: bool) -> _Read:
         with self._reading:
             before, now = self._lists.get(wish), time.monotonic()
             # Not read again twice within a second, however many people wait for an empty queue.
-            if before is not None and now < (before.at + 1.0 if anew else before.until):
+            if before is not None and now < (before.at + 1.0 if is_second_try else before.until):
                 return before
             images, count = _from_database(self._console, wish)
             took = time.monotonic() - now
@@ -163,14 +164,14 @@ def _from_database(console: Console, wish: Wish) -> tuple[list[Waiting], int]:
     undecided = [image.inspection for image in images if image.why == "undecided"]
     with database.reading(console.url) as engine, database.transaction(engine) as connection:
         audited = blind.audited(connection, undecided)
-        again = (
+        second = (
             blind.second_looks(connection, console.second_share, part=wish.part, limit=_LENGTH)
             if wish.why in (None, SECOND)
             else []
         )
     # That the first reader could not decide would sway the next one.
     images = [image._replace(why="audit") if image.inspection in audited else image for image in images]
-    seconds = [Waiting(number, SECOND, reader) for number, reader in again]
+    seconds = [Waiting(number, SECOND, reader) for number, reader in second]
     return [*images[:before], *seconds, *images[before:]], count + len(seconds)
 
 

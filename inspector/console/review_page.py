@@ -203,5 +203,5 @@ ROUTES: Final = [
     Route("/review", show),
     Route("/api/queue", queue),
     Route("/api/queue/leave", leave, methods=["POST"]),
-    Route("/api/image/{inspection:int}", about),
+    Route("/api/image/{inspection:number}", about),
 ]

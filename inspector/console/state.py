@@ -12,6 +12,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup
 from sqlalchemy.engine import URL
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
@@ -38,6 +39,15 @@ NAVIGATION: Final = (
     ("/quarantine", "nav.quarantine"),
     ("/enough", "nav.enough"),
 )
+
+
+class _Number(IntegerConvertor):
+    """The number of an inspection in an address; Python refuses to read one with thousands of digits."""
+
+    regex = "[0-9]{1,19}"
+
+
+register_url_convertor("number", _Number())
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,13 @@ def test_an_image_that_is_gone_or_changed_says_so(browser, console, inspected):
     for number, status in zip(numbers, (410, 409, 415), strict=True):
         answer = anna.ask("GET", f"/image/{number}")
         assert (answer.status, "error" in json.loads(answer.body)) == (status, True)
-    for path in ("/image/99999", "/image/99999999999999999999", "/image/-1", "/image/..%2f..%2fconfig.yaml"):
+    for path in (
+        "/image/99999",
+        "/image/99999999999999999999",
+        f"/image/{'9' * 5000}",
+        "/image/-1",
+        "/image/..%2f..%2fconfig.yaml",
+    ):
         assert anna.ask("GET", path).status == 404
     with person_at(browser, console, path=f"/review?inspection={numbers[1]}") as page:
         page.wait_for_selector("#trouble", state="visible")

@@ -180,6 +180,8 @@ def test_people_find_an_image_by_what_they_know_of_it(store: Store, url: URL) ->
     assert numbers(sha(names[2])) == numbers(sha(names[2])[:8].upper()) == numbers("0%_d") == [ids[2]]
     assert numbers("s2_002") == [ids[1]]
     assert numbers("  ") == numbers("nothing\0") == numbers("9" * 30) == []
+    [copy] = store.record([inspected("copy.png", names[2])], force)
+    assert numbers(sha(names[2])) == [copy, ids[2]]
     assert [refused.source_name for refused in find(url, "P-7", "ann").refused] == ["broken_P-7.png"]
 
 

@@ -1,0 +1,56 @@
+"""What the console keeps in memory: whose images are whose, and answers that serve everybody."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+from ledger_samples import in_force, inspected
+from sqlalchemy.engine import URL
+
+from inspector.console.kept import Kept
+from inspector.console.queue import Holder, WaitingImages, Wish
+from inspector.console.state import Console
+from inspector.errors import StoreUnavailable
+from inspector.ledger.store import Store
+from inspector.records import Verdict
+
+
+def test_a_window_cannot_keep_every_image_from_others(store: Store, url: URL, tmp_path: Path) -> None:
+    """A window that says it holds every image keeps some from others, and the others get the rest."""
+    failed = [inspected(f"{n}.png", verdict=Verdict.FAIL, label="porosity") for n in range(70)]
+    ids = store.record(failed, in_force(store))
+    waiting = WaitingImages(
+        Console(
+            url=url,
+            station="cell-1",
+            zone=UTC,
+            drop_folder=tmp_path,
+            archive_folder=tmp_path,
+            quarantine_folder=tmp_path,
+            artifact=tmp_path,
+            seam_gap_s=300,
+            seam_rule={},
+            status=list,
+            people=tmp_path,
+        )
+    )
+    assert waiting.take(Holder("anna", "1"), Wish(), 6, ids, ()) == ([], 70)
+    free, _ = waiting.take(Holder("ben", "1"), Wish(), 20, (), ())
+    assert [image.inspection for image in free] == ids[50:]
+
+
+def test_an_outage_is_asked_for_once() -> None:
+    """While the database is away, those who ask within a moment get the same error at once."""
+    asked = []
+
+    def ask() -> int:
+        asked.append(1)
+        raise StoreUnavailable("away")
+
+    answer = Kept(ask, 60)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            answer()
+    assert len(asked) == 1
