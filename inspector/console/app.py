@@ -1,4 +1,4 @@
-"""The console's pages and what stands before them, as one Starlette application."""
+"""The console's pages and what comes before them, as one Starlette application."""
 
 from __future__ import annotations
 

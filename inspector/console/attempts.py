@@ -1,4 +1,4 @@
-"""Attempts to sign in, counted by name and by address, so that nobody can try out passwords."""
+"""Attempts to sign in, counted by name and by address, so that trying out passwords takes years."""
 
 from __future__ import annotations
 

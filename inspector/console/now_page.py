@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from inspector.console import charts, enough, shown, signal_page
 from inspector.console.kept import Kept
 from inspector.console.shown import Shown
-from inspector.console.state import Site, page, site_of, words_of
+from inspector.console.state import Site, page, person_of, site_of, words_of
 from inspector.errors import StationError
 from inspector.ledger import database
 from inspector.ledger.schema import inspection
@@ -87,10 +87,13 @@ async def events(request: Request) -> Response:
 
 async def _stream(request: Request, station: _Station) -> AsyncIterator[str]:
     station.streams += 1
+    person = person_of(request)
     try:
         until, spoke = time.monotonic() + _STREAM_S, 0.0
         seen = _number(request.headers.get("last-event-id"))
         while time.monotonic() < until and not await request.is_disconnected():
+            if site_of(request).people.person(person.name) != person:
+                return  # removed, or another password or role
             try:
                 frames = await run_in_threadpool(_frames, request)
             except StationError as error:

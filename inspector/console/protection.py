@@ -34,7 +34,7 @@ HEADERS: Final = {
 
 
 def middleware(console: Console) -> list[Middleware]:
-    """What stands before every page, the outermost first."""
+    """What comes before every page, the outermost first."""
     return [
         Middleware(SafeHeaders),
         Middleware(OnlyProxy, proxy=None if is_loopback(console.host) else console.proxy),

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import threading
 
-from consoles import RunningConsole, person_at
+from console_clients import Client
+from consoles import PASSWORD, RunningConsole, person_at
+from waiting import HANG_S
+
+from inspector.console import people
 
 
 def answer(console: RunningConsole, method: str, path: str, **headers: str) -> http.client.HTTPResponse:
@@ -39,6 +44,23 @@ def test_nobody_else_sees_a_page(console):
     # A screen whose session has ended loads the whole page, so that the form is not put into a part of it.
     part = answer(console, "GET", "/now/state", **{"HX-Request": "true"})
     assert (part.status, part.headers["hx-refresh"]) == (401, "true")
+
+
+def test_a_removed_person_sees_no_further_image(console, inspected):
+    """The stream of the first page ends with the session: at once if the person is removed."""
+    file = inspected.folder / "console-people.yaml"
+    people.add(file, "eve", people.Role.LOOK, PASSWORD)
+    eve = Client(console.port)
+    assert eve.sign_in("eve", PASSWORD).status == 303
+    connection = http.client.HTTPConnection("127.0.0.1", console.port, timeout=HANG_S)
+    connection.request("GET", "/events", headers={"Cookie": eve.cookie})
+    stream, ends = connection.getresponse(), threading.Event()
+    assert stream.status == 200
+    threading.Thread(target=lambda: (stream.read(), ends.set()), daemon=True).start()
+    people.remove(file, "eve")
+    assert ends.wait(HANG_S)
+    connection.close()
+    assert eve.ask("GET", "/events").status == 401
 
 
 def test_another_sites_page_changes_nothing(console):

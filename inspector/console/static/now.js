@@ -5,6 +5,8 @@
   const live = document.getElementById("live");
   const most = Number(rows.dataset.most);
 
+  // Only a change is set: a screen reader says it each time.
+  const say = (text) => { if (live.textContent !== text) live.textContent = text; };
   const cell = (row, ...content) => row.insertCell().append(...content);
   function link(address, text) {
     const made = document.createElement("a");
@@ -31,11 +33,11 @@
     while (rows.rows.length > most) rows.deleteRow(-1);
   }
   const stream = new EventSource("/events");
-  stream.addEventListener("open", () => { live.textContent = live.dataset.live; });
-  stream.addEventListener("error", () => { live.textContent = live.dataset.away; });
-  stream.addEventListener("away", (event) => { live.textContent = JSON.parse(event.data); });
+  stream.addEventListener("open", () => { say(live.dataset.live); });
+  stream.addEventListener("error", () => { say(live.dataset.away); });
+  stream.addEventListener("away", (event) => { say(JSON.parse(event.data)); });
   stream.addEventListener("message", (event) => {
-    live.textContent = live.dataset.live;
+    say(live.dataset.live);
     show(JSON.parse(event.data));
   });
 })();

@@ -127,7 +127,7 @@ async function learn(item) {
   countAhead();
   if (items[at] === item) {
     if (item.isReady) stage.show(item.image, item.heat);
-    tell(item);
+    describe(item);
   }
 }
 
@@ -161,7 +161,7 @@ function show() {
   trouble.textContent = text ?? "";
   trouble.hidden = !text;
   stage.show(item?.isReady ? item.image : null, item?.heat ?? null);
-  tell(item);
+  describe(item);
   if (item?.isReady) shown(item);
 }
 
@@ -185,7 +185,7 @@ function shown(item) {
   });
 }
 
-function tell(item) {
+function describe(item) {
   $("facts").replaceChildren(...(item ? factsOf(item, say, person) : []));
   if (item?.isReady && item.facts) root.dataset.ready = item.inspection;
 }
@@ -305,7 +305,7 @@ for (const select of document.querySelectorAll(".wishes select")) {
   select.addEventListener("change", () => select.form.requestSubmit());
 }
 
-// Whoever comes next need not wait for the leases of a page that nobody looks at.
+// Others need not wait for the leases of a page that is closed.
 addEventListener("pagehide", () => navigator.sendBeacon(`/api/queue/leave?${new URLSearchParams({ window: visit })}`));
 
 outbox.send();
