@@ -23,6 +23,10 @@ class Kept(Generic[T]):
         self._answer: T
         self._trouble: StationError | None = None
 
+    def forget(self) -> None:
+        """Ask again next time, since the answer has changed."""
+        self._until = 0.0
+
     def __call__(self) -> T:
         """Return the answer; one caller at a time asks again.
 

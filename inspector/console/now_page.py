@@ -28,7 +28,6 @@ from inspector.times import iso
 _FRAMES: Final = 20  # on the page: what a shop's screen shows without scrolling
 _STATE_S: Final = 2.0  # the state is asked for at most this often, however many screens show it
 _LATEST_S: Final = 0.5  # likewise the last images
-_SIGNALS_S: Final = 60.0  # the charts of four weeks take up to a second on a large ledger
 _POLL_S: Final = 1.0  # a frame is on the screen this soon after its commit
 _SILENCE_S: Final = 15.0  # a comment keeps a proxy from cutting a quiet stream
 _STREAM_S: Final = 600.0  # then the browser asks again, and the session is checked again
@@ -42,7 +41,7 @@ class _Station:
         console = site.console
         self.state = Kept(lambda: list(console.status()), _STATE_S)
         self.latest = Kept(lambda: latest(console.url, _FRAMES), _LATEST_S)
-        self.signals = Kept(lambda: signal_page.unanswered(console), _SIGNALS_S)
+        self.signals = signal_page.unanswered_of(site)
         self.artifact = Kept(lambda: enough.artifact_in_force(console.url, console.station), _STATE_S)
         self.streams = 0
 

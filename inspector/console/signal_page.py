@@ -15,8 +15,9 @@ from starlette.routing import BaseRoute, Route
 from inspector.console import chart_pages, charts
 from inspector.console.charts import Asked
 from inspector.console.drawing import label_of
+from inspector.console.kept import Kept
 from inspector.console.people import Role
-from inspector.console.state import Console, page, require, site_of, words_of
+from inspector.console.state import Console, Site, page, require, site_of, words_of
 from inspector.console.verdicts import writer_of
 from inspector.errors import SchemaError, StationError, UsageError
 from inspector.records import SignalNote
@@ -26,6 +27,7 @@ from inspector.reports.page.period_reports import flagging_tests
 REPORT: Final = "signals"
 DAYS: Final = 28  # as the reference period: a signal of the last month may still be without an answer
 _MAX_TEXT: Final = 2000
+_KEPT_S: Final = 60.0  # the charts of four weeks take up to a second on a large ledger
 
 
 def asked_of(request: Request) -> Asked:
@@ -47,6 +49,12 @@ def unanswered(console: Console) -> int:
     """
     report = chart_pages.run(console, Asked(REPORT, days=DAYS))
     return sum(row["person"] is None for row in charts.rows_of(report))
+
+
+def unanswered_of(site: Site) -> Kept[int]:
+    """The same number for everybody, which is counted again after each note, and once a minute."""
+    kept: Kept[int] = site.parts.setdefault("signals", Kept(lambda: unanswered(site.console), _KEPT_S))
+    return kept
 
 
 def show(request: Request) -> Response:
@@ -76,6 +84,7 @@ async def note(request: Request) -> Response:
         )
         try:
             await run_in_threadpool(writer_of(site_of(request)).note, written)
+            unanswered_of(site_of(request)).forget()
         except StationError as trouble:  # the page keeps what was typed
             error = str(trouble)
     if error is None:

@@ -54,3 +54,12 @@ def test_an_outage_is_asked_for_once() -> None:
         with pytest.raises(StoreUnavailable):
             answer()
     assert len(asked) == 1
+
+
+def test_an_answer_that_has_changed_is_asked_for_again() -> None:
+    """An answer serves everybody until its time is over, or until the console itself changes it."""
+    answers = iter(range(9))
+    count = Kept(lambda: next(answers), 60)
+    assert [count(), count()] == [0, 0]
+    count.forget()
+    assert [count(), count()] == [1, 1]
