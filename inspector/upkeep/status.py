@@ -48,7 +48,11 @@ def lines(settings: Settings, verdicts: str = reports.DEFAULT_VERDICTS) -> Itera
     yield Line("station", settings.station)
     yield from _daemon(settings)
     try:
-        yield Line("waiting", _waiting(settings))
+        if settings.drop_folder.is_dir() and not os.access(settings.drop_folder, os.R_OK | os.X_OK):
+            # Readers have no right to it, and the review console's account has none.
+            yield Line("waiting", f"not known: this user may not read {settings.drop_folder}")
+        else:
+            yield Line("waiting", _waiting(settings))
         if filesystems.is_remote(kind := filesystems.file_system(settings.drop_folder)):
             yield Line(
                 "polling",

@@ -69,6 +69,9 @@ def test_the_console_of_the_notes_takes_a_verdict(tried: dict[str, Any]) -> None
     assert console["said"] == "erika may review\n"
     assert (console["signed in"], console["image"]) == (303, 200), console
     assert console["verdict"] == [200, '{"added":1}'], console
+    assert console["state"].count("must be fixed") == 1, console  # that the station does not run
+    assert "not running: systemctl status weldnet-inspector" in console["state"]
+    assert "not known: this user may not read" in console["state"]
 
 
 def test_check_finds_what_keeps_people_from_their_work(tried: dict[str, Any]) -> None:

@@ -290,7 +290,9 @@ def test_the_notes_name_files_and_commands_that_exist():
     notes = (DEPLOY / "INSTALL.md").read_text()
     named = set(re.findall(r"\b[\w.-]+\.(?:conf|service|socket|timer|yaml|json)\b", notes)) - {
         "config.yaml",
+        "console-people.yaml",
         "weldnet.conf",
+        "weldnet-console.conf",
     }
     assert named >= {"sysusers.conf", "samba-share.conf", "alerts.yaml", UNIT.name}
     assert {name for name in named if not (DEPLOY / name).is_file()} == set()

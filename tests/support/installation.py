@@ -244,6 +244,7 @@ def verdict_at_the_console() -> dict[str, object]:
         verdict = {"key": "5e0f4a26-6d5c-4c1e-9a55-9a3b1f8e2c11", "inspection": 2, "verdict": "FAIL"}
         answer = client.say(verdict)
         image = client.ask("GET", "/image/2").status
+        state = client.ask("GET", "/now/state").body.decode()
     finally:
         console.terminate()
         console.wait()
@@ -252,6 +253,7 @@ def verdict_at_the_console() -> dict[str, object]:
         "signed in": signed_in,
         "verdict": [answer.status, answer.body.decode()],
         "image": image,
+        "state": state,
         "log": Path("/opt/console.log").read_text(),
     }
 
