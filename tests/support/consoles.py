@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from email.message import Message
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 from artifact_samples import picture
@@ -197,7 +197,7 @@ def person_at(
     page.on("console", lambda message: said.append(message.text) if message.type in _BAD else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     try:
-        page.goto(f"/sign-in?next={path}")
+        page.goto(f"/sign-in?next={quote(path)}")
         page.fill("[name=name]", name)
         page.fill("[name=password]", PASSWORD)
         page.click("main form button")
