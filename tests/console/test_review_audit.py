@@ -205,7 +205,14 @@ def test_a_refused_verdict_is_named_until_it_was_read(browser, console):
         assert page.locator("#refused li").count() == 0
 
 
-def test_the_other_orders(console, inspected):
+@pytest.fixture
+def fresh(inspected: Station) -> Iterator[RunningConsole]:
+    """Another console of the station: nobody holds an image there."""
+    with running_console(inspected) as running:
+        yield running
+
+
+def test_the_other_orders(fresh, inspected):
     """Least certain and most novel first among images without a verdict; differences come to someone else."""
 
     def order_of(name: str, client: Client) -> list[int]:
@@ -213,7 +220,7 @@ def test_the_other_orders(console, inspected):
         client.ask("POST", "/api/queue/leave")
         return [each["inspection"] for each in answer["images"]]
 
-    anna, ben = Client(console, "anna"), Client(console, "ben")
+    anna, ben = Client(fresh, "anna"), Client(fresh, "ben")
     new = "FROM inspection WHERE id NOT IN (SELECT inspection_id FROM review)"
     new += " AND id NOT IN (SELECT inspection_id FROM audit_sample)"  # the order would say how certain it was
     [(passed,)] = inspected.rows(f"SELECT min(id) {new} AND verdict = 'PASS'")
@@ -226,7 +233,7 @@ def test_the_other_orders(console, inspected):
         assert order_of(name, anna) == expected
     assert anna.ask("GET", "/api/queue?order=alphabet").status == 404
     assert anna.ask("GET", "/api/queue?held=1,x").status == 400
-    assert Client(console, "dora").ask("GET", "/api/queue").status == 403
+    assert Client(fresh, "dora").ask("GET", "/api/queue").status == 403
 
 
 def test_an_image_that_is_gone_or_changed_says_so(browser, console, inspected):
