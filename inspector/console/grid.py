@@ -20,10 +20,14 @@ MAX_PAGES = 1000  # of one choice: more than people go through
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """One page of images, counted from 1. ``left_out`` is the number of blind images that are not shown."""
+    """One page of images, counted from 1.
+
+    ``leaves_out`` says that blind images are missing. It is False if the choice names a verdict or class,
+    because it would give away theirs.
+    """
 
     images: Sequence[Shown]
-    left_out: int
+    leaves_out: bool
     page: int
     has_more: bool
 
@@ -46,7 +50,8 @@ def read(
         found = shown.images(url, choice, person, zone=zone, limit=MAX_IMAGES + 1, skip=skip)
         found, more = found[:MAX_IMAGES], len(found) > MAX_IMAGES
     images = [image for image in found if not image.is_blind]
-    return Grid(images, len(found) - len(images), page, more)
+    names_verdict = bool(choice.verdict or choice.class_) and not search
+    return Grid(images, len(images) < len(found) and not names_verdict, page, more)
 
 
 def defects(url: URL | str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from inspector.ledger import database, schema
 from inspector.records import Outcome
 
 _MAX_NUMBER: Final = 2**63 - 1  # of a row, on either back end
+_FEW_AT_ONCE: Final = threading.BoundedSemaphore(3)  # files in memory: one may have 200 MB
 _SMALL: Final = 160  # pixels of a frame beside others
 _HEAT_TIMES: Final = 8  # the map has a few pixels; so much larger it is smooth
 _HEAT_SHARE: Final = 0.65  # of the hottest place: the weld stays visible below, as in the report
@@ -124,7 +126,10 @@ def _picture(console: Console, row: Any, *, small: bool) -> tuple[bytes, str]:
         raise NotShown("image.unreadable", 415)
     depth = row.metadata.get("bit_depth", 8)
     try:
-        with read_source(console.archive_folder / Path(path), root=console.archive_folder) as file:
+        with (
+            _FEW_AT_ONCE,
+            read_source(console.archive_folder / Path(path), root=console.archive_folder) as file,
+        ):
             if file.source.sha256 != row.sha256:
                 raise NotShown("image.changed", 409)
             if not small and (media := _browsers_type(file.data)):

@@ -51,9 +51,14 @@ class Pass:
     said: Sequence[Said]
 
     @property
+    def is_blind(self) -> bool:
+        """Whether a verdict on the pass would give away one that is hidden on a frame."""
+        return any(frame.is_blind for frame in self.frames)
+
+    @property
     def bad(self) -> range:
-        """The places of the frames from the first to the last of the bad stretch, from 1."""
-        row = self.result or {}
+        """The places of the frames from the first to the last of the bad stretch, from 1; none if blind."""
+        row = (not self.is_blind and self.result) or {}
         return range(row["from_frame"], row["to_frame"] + 1) if row.get("bad_n") else range(0)
 
     @property

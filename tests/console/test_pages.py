@@ -78,10 +78,10 @@ def test_people_find_an_image_and_read_its_life(
 def test_an_open_audit_sample_shows_no_verdict(
     shop: Station, console: RunningConsole, browser: Browser
 ) -> None:
-    """Neither its life, nor a list, nor the first page says what the station said of it."""
-    [(number, path, label)] = shop.rows(
-        "SELECT i.id, i.archive_path, i.label FROM inspection i JOIN audit_sample a ON a.inspection_id = i.id"
-        " ORDER BY i.id LIMIT 1"
+    """Neither its life, nor a list, nor the first page, nor its pass says what the station said of it."""
+    [(number, path, label, part, seam, pass_no)] = shop.rows(
+        "SELECT i.id, i.archive_path, i.label, i.part, i.seam, i.pass_no FROM inspection i"
+        " JOIN audit_sample a ON a.inspection_id = i.id ORDER BY i.id LIMIT 1"
     )
     with person_at(browser, console, "anna", f"/trace/{number}") as page:
         for address in (f"/trace/{number}", f"/find?q={number}"):
@@ -93,6 +93,9 @@ def test_an_open_audit_sample_shows_no_verdict(
         page.goto("/")
         row = page.locator(f'tr[data-inspection="{number}"]')
         assert row.count() == 0 or "hidden until you decide" in row.inner_text()
+        page.goto(f"/seam?part={part}&seam={seam}&pass={pass_no}")
+        assert "stay hidden until you have decided" in page.inner_text("main")
+        assert page.locator("main > p .verdict, .mark-bad, #said").count() == 0
 
 
 def test_the_first_page_shows_images_as_they_come(
