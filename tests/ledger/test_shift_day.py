@@ -74,7 +74,8 @@ def assert_views_answer(url: URL) -> None:
     """Require that every view of the schema gives rows of a history."""
     with database.reading(url) as engine, database.transaction(engine) as connection:
         for view in sa.inspect(connection).get_view_names():
-            assert connection.execute(sa.text(f"SELECT * FROM {view}")).first(), view
+            row = connection.execute(sa.text(f"SELECT * FROM {view}")).first()
+            assert row or view == "v_signal_note", view  # nobody acknowledges a signal of a history
 
 
 def shift_of_the_nearest(images: list[Row], error: Row) -> tuple[str | None, str | None]:
