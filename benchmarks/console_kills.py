@@ -163,7 +163,7 @@ def compare(station: Station, people: list[Person]) -> list[str]:
             expected = said["inspection"], said["verdict"], person.name
             if by_key.pop(key, None) != expected:
                 problems.append(f"{key}: acknowledged to {person.name}, and no such row")
-    return problems + [f"{key}: a row that nobody was told of" for key in by_key]
+    return problems + [f"{key}: a row that was not acknowledged" for key in by_key]
 
 
 if __name__ == "__main__":

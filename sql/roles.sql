@@ -4,8 +4,8 @@
 --                     and remove none)
 --   weldnet_reviewer  adds human verdicts and audit samples, and reads what a reviewer needs: for people who review.
 --                     A verdict carries the name of the database's user who adds it, and the time of the server
---   weldnet_console   reads what reports read, and adds human verdicts, audit samples and notes on signals: for the
---                     review console, which signs each verdict with the name of the person at the browser
+--   weldnet_console   reads what reports read, and adds human verdicts and notes on signals: for the review
+--                     console, which signs each verdict with the name of the person at the browser
 --   weldnet_reporter  only reads: for reports, SQL clients, dashboards
 --
 -- Only the owner of the tables (the user who runs 'weld-inspect migrate') has the right to change or delete rows, and
@@ -61,7 +61,7 @@ GRANT INSERT (inspection_id, reviewer, label, verdict, note, reviewed_us, reques
     TO weldnet_reviewer, weldnet_console;
 GRANT INSERT (inspection_id, reviewer, verdict, note, reviewed_us, request_key) ON seam_review
     TO weldnet_reviewer, weldnet_console;
-GRANT INSERT (inspection_id, seed, population, drawn_us) ON audit_sample TO weldnet_reviewer, weldnet_console;
+GRANT INSERT (inspection_id, seed, population, drawn_us) ON audit_sample TO weldnet_reviewer;
 GRANT INSERT (report, signal, person, cause, action, noted_us, request_key) ON signal_note TO weldnet_console;
 
 -- A user who may add whole rows (weldnet_daemon, the owner) records verdicts of others, as review import does. Any other

@@ -11,11 +11,11 @@ from starlette.routing import BaseRoute, Route
 
 from inspector.console import blind, charts
 from inspector.console.charts import Asked
-from inspector.console.drawing import Row
 from inspector.console.state import Console, page, person_of, site_of, words_of
 from inspector.errors import SchemaError, UsageError
 from inspector.ledger import database
 from inspector.reports import audit, definitions, query, rendering
+from inspector.reports.page.chart_words import Row
 from inspector.reports.page.period_reports import flagging_tests
 from inspector.reports.page.words import Words
 from inspector.reports.query import Report

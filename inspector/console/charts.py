@@ -10,10 +10,11 @@ from typing import Any, Final, Self
 from urllib.parse import urlencode
 
 from inspector.console import drawing
-from inspector.console.drawing import Drawing, Row
+from inspector.console.drawing import Drawing
 from inspector.console.shown import Choice
 from inspector.errors import UsageError
 from inspector.reports import definitions, query
+from inspector.reports.page.chart_words import Row
 from inspector.reports.page.words import Words
 from inspector.reports.query import Query, Report
 

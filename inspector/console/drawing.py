@@ -7,15 +7,24 @@ light, and a policy without inline styles allows them. Lengths are units of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Final
+from typing import Final
 
+from inspector.reports.page.chart_words import (
+    Row,
+    describe_agreement,
+    describe_latency,
+    describe_p_chart,
+    describe_pareto,
+    describe_trend,
+    interval,
+    label_of,
+)
 from inspector.reports.page.period_reports import flagging_tests
-from inspector.reports.page.words import Words, instant, printable
+from inspector.reports.page.words import Words, printable
 
-Row = Mapping[str, Any]
 Link = Callable[[Row], str | None]
 
 WIDTH: Final = 960
@@ -70,24 +79,12 @@ class Drawing:
 
 def p_chart(rows: Sequence[Row], by: str, words: Words, link: Link) -> Drawing:
     """Draw the p-chart of one station: its points, centre line, limits and signals."""
-    labels = [label_of(row, by) for row in rows]
-    outside = sum(bool(row["test_1"]) for row in rows)
-    signals = sum(bool(flagging_tests(dict(row))) for row in rows)
-    last = rows[-1]
-    alt = words(
-        "plot.p_chart",
-        station=printable(last["station"]),
-        k=words.number(len(rows)),
-        by=words(f"plot.{by}"),
-        center=words.cell("center_share", last["center_share"]),
-        signals=signals,
-        outside=outside,
-    )
+    labels, last = [label_of(row, by) for row in rows], rows[-1]
     limits = [row["upper_share"] for row in rows if row["upper_share"] is not None]
     # The wide limits of a few small subgroups would flatten all other points.
     top = max([0.01, *(row["fail_share"] for row in rows), *([median(limits) * 1.25] if limits else [])])
     place = _Places(len(rows), 0, min(1, top))
-    drawing = Drawing(printable(last["station"]), alt, _HEIGHT)
+    drawing = Drawing(printable(last["station"]), describe_p_chart(rows, by, words), _HEIGHT)
     _percent_axis(drawing, place, words)
     _label_places(drawing, place, labels)
     known = [number for number, row in enumerate(rows) if row["lower_share"] is not None]
@@ -103,7 +100,7 @@ def p_chart(rows: Sequence[Row], by: str, words: Words, link: Link) -> Drawing:
         drawing.labels.append(Label(WIDTH - _RIGHT + 8, middle[-1][1] + 4, text, "start"))
     _series(drawing, place, [row["fail_share"] for row in rows])
     for number, row in enumerate(rows):
-        kind = "outside" if row["test_1"] else "run" if flagging_tests(dict(row)) else "point"
+        kind = "outside" if row["test_1"] else "run" if flagging_tests(row) else "point"
         figures = (
             f"{words.share(row['fail_share'])} ({words.number(row['failed'])} / {words.number(row['n'])})"
         )
@@ -115,20 +112,9 @@ def p_chart(rows: Sequence[Row], by: str, words: Words, link: Link) -> Drawing:
 def trend(rows: Sequence[Row], by: str, words: Words, link: Link) -> Drawing:
     """Draw the PASS share over time."""
     shares, labels = [row["pass_share"] for row in rows], [label_of(row, by) for row in rows]
-    low, high = min(range(len(rows)), key=shares.__getitem__), max(range(len(rows)), key=shares.__getitem__)
-    alt = words(
-        "plot.trend",
-        by=words(f"plot.{by}"),
-        first=words.share(shares[0]),
-        last=words.share(shares[-1]),
-        low=words.share(shares[low]),
-        low_at=labels[low],
-        high=words.share(shares[high]),
-        high_at=labels[high],
-        n=words.number(sum(row["n"] for row in rows)),
-    )
-    place = _Places(len(rows), max(0, shares[low] - (1 - shares[low]) * 0.1), 1)
-    drawing = Drawing(words("plot.pass_share"), alt, _HEIGHT)
+    low = min(shares)
+    place = _Places(len(rows), max(0, low - (1 - low) * 0.1), 1)
+    drawing = Drawing(words("plot.pass_share"), describe_trend(rows, by, words), _HEIGHT)
     _percent_axis(drawing, place, words)
     _label_places(drawing, place, labels)
     _series(drawing, place, shares)
@@ -144,11 +130,9 @@ def pareto(rows: Sequence[Row], words: Words, link: Link) -> Drawing:
     """Draw the share of each defect as a bar."""
     rows = rows[:_MAX_BARS]
     names = [words.cell("class", row["class"]) for row in rows]
-    bars = ", ".join(f"{name} {words.share(row['share'])}" for name, row in zip(names, rows, strict=True))
-    alt = words("plot.pareto", n=words.number(rows[0]["of_n"]), bars=bars)
     left, right = 240, 150
     longest = max(row["share"] for row in rows)
-    drawing = Drawing("", alt, _BAR * len(rows) + 8)
+    drawing = Drawing("", describe_pareto(rows, words), _BAR * len(rows) + 8)
     for number, (name, row) in enumerate(zip(names, rows, strict=True)):
         y, length = _BAR * number + 4, max(1, row["share"] / longest * (WIDTH - left - right))
         figures = f"{words.number(row['n'])} · {words.share(row['share'])}"
@@ -162,14 +146,10 @@ def pareto(rows: Sequence[Row], words: Words, link: Link) -> Drawing:
 def agreement(rows: Sequence[Row], words: Words) -> Drawing:
     """Draw shares with their intervals, one line for each measure that has reviews."""
     names = [words.cell("measure", row["measure"]) for row in rows]
-    texts = [
-        f"{words.share(row['share'])} ({words.share(row['low_share'])} – {words.share(row['high_share'])})"
-        for row in rows
-    ]
-    alt = words("plot.agreement", bars=", ".join(map(" ".join, zip(names, texts, strict=True))))
+    texts = [interval(row, words) for row in rows]
     left, right = 200, 240
     wide = WIDTH - left - right
-    drawing = Drawing("", alt, _BAR * len(rows) + 8)
+    drawing = Drawing("", describe_agreement(rows, words), _BAR * len(rows) + 8)
     for number, row in enumerate(rows):
         y = _BAR * number + 16
         low, share, high = (left + wide * row[key] for key in ("low_share", "share", "high_share"))
@@ -182,11 +162,8 @@ def agreement(rows: Sequence[Row], words: Words) -> Drawing:
 
 def latency(rows: Sequence[Row], words: Words) -> Drawing:
     """Draw median and 95% of the total time per hour, from ``latency_by_hour``, step ``total``."""
-    worst = max(rows, key=lambda row: row["p95_ms"])
-    at = label_of(worst, "hour")
-    alt = words("plot.latency", high=words.cell("p95_ms", worst["p95_ms"]), high_at=at)
-    place = _Places(len(rows), 0, worst["p95_ms"] or 1)
-    drawing = Drawing(words("plot.milliseconds"), alt, _HEIGHT)
+    place = _Places(len(rows), 0, max(row["p95_ms"] for row in rows) or 1)
+    drawing = Drawing(words("plot.milliseconds"), describe_latency(rows, words), _HEIGHT)
     for value in _ticks(0, place.high):
         drawing.labels.append(Label(_LEFT - 8, place.y(value) + 4, words.number(value), "end"))
     _label_places(drawing, place, [label_of(row, "hour") for row in rows])
@@ -195,14 +172,6 @@ def latency(rows: Sequence[Row], words: Words) -> Drawing:
         drawing.lines.append(Line(_points(ends), kind))
         drawing.labels.append(Label(WIDTH - _RIGHT + 8, ends[-1][1] + 4, words(key), "start"))
     return drawing
-
-
-def label_of(row: Row, by: str) -> str:
-    """The label of a subgroup: day and hour, day and shift, or the day."""
-    if by == "hour":
-        return instant(str(row["hour"]))[5:]
-    day = printable(row["day"])
-    return f"{day[5:]} {printable(row['shift'])}" if by == "shift" else day
 
 
 class _Places:

@@ -20,6 +20,7 @@ from inspector.reports.query import DEFAULT_VERDICTS, VERDICTS
 from inspector.times import instants
 
 MAX_IMAGES = 48  # of one grid: six rows of eight on a shop's screen
+_MAX_SCANNED = 200_000  # the newest inspections of a choice without a period or part: about a second
 _HOUR_US = 3_600_000_000
 _IN_ADDRESS = {"class_": "class", "is_unnamed": "unnamed", "pass_no": "pass"}  # the others have their names
 
@@ -110,6 +111,11 @@ class Choice:
         values |= {"is_unnamed": "1" if choice.is_unnamed else ""}
         values |= {"verdicts": choice.verdicts if choice.verdicts != DEFAULT_VERDICTS else ""}
         return {_IN_ADDRESS.get(name, name): str(value) for name, value in values.items() if value}
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether only the newest images are looked at, since no index leads to the older ones."""
+        return not any((self.part, self.since, self.until, self.day, self.hour))
 
     @property
     def is_empty(self) -> bool:
@@ -218,6 +224,9 @@ def _conditions(choice: Choice, zone: tzinfo) -> list[sa.ColumnElement[bool]]:
     wanted += [column == value for column, value in named.items() if value is not None]
     if choice.part:  # the index on parts begins with the station
         wanted.append(c.station_id.in_(sa.select(stations.c.id)))
+    if choice.is_recent:
+        newest = sa.select(sa.func.max(inspection.c.id)).scalar_subquery()
+        wanted.append(c.id > newest - _MAX_SCANNED)
     if choice.hour:
         hour_us, _ = instants(choice.hour, None, zone)
         wanted += [c.seen_us >= hour_us, c.seen_us < hour_us + _HOUR_US]

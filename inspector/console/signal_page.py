@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute, Route
 
 from inspector.console import chart_pages, charts
 from inspector.console.charts import Asked
-from inspector.console.drawing import label_of
 from inspector.console.kept import Kept
 from inspector.console.people import Role
 from inspector.console.state import Console, Site, page, require, site_of, words_of
@@ -22,6 +21,7 @@ from inspector.console.verdicts import writer_of
 from inspector.errors import SchemaError, StationError, UsageError
 from inspector.records import SignalNote
 from inspector.reports import query
+from inspector.reports.page.chart_words import label_of
 from inspector.reports.page.period_reports import flagging_tests
 
 REPORT: Final = "signals"
@@ -80,7 +80,7 @@ async def note(request: Request) -> Response:
             person,
             given["cause"],
             given["action"],
-            given["key"] or str(uuid.uuid4()),
+            _key(given["key"]),
         )
         try:
             await run_in_threadpool(writer_of(site_of(request)).note, written)
@@ -90,6 +90,14 @@ async def note(request: Request) -> Response:
     if error is None:
         return RedirectResponse(f"/signals?{request.url.query}", 303)
     return await run_in_threadpool(_page, request, 422, error=error, given=given)
+
+
+def _key(text: str) -> str:
+    """Return the form's own key, or a new one if the form was changed by hand."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError:
+        return str(uuid.uuid4())
 
 
 def _page(

@@ -49,7 +49,7 @@ def test_an_audit_sample_hides_the_stations_answer(console, inspected):
     assert {each["verdict"] for each in before["neighbours"]} == {None}
     assert "PASS" not in json.dumps(before)
     assert anna.ask("GET", f"/heat/{number}").status == 403
-    assert anna.say(number, "FAIL", blind=True).status == 200
+    assert anna.decide(number, "FAIL", blind=True).status == 200
     after = anna.json(f"/api/image/{number}")
     assert (after["blind"], after["verdict"]) == (False, "PASS")
     hidden = ben.json(f"/api/image/{number}")
@@ -73,7 +73,7 @@ def test_the_charts_hide_the_stations_answer(console, inspected):
 def test_a_difference_in_an_audit_sample_is_in_no_order(console, inspected):
     """The order of differences would tell a second reader what the station and the first one said."""
     number = sample(inspected)[4]
-    Client(console, "anna").say(number, "FAIL", blind=True)
+    Client(console, "anna").decide(number, "FAIL", blind=True)
     waiting = Client(console, "clara").json("/api/queue?order=differ&count=20")["images"]
     assert number not in [each["inspection"] for each in waiting]
 
@@ -81,7 +81,7 @@ def test_a_difference_in_an_audit_sample_is_in_no_order(console, inspected):
 def test_an_undecided_audit_sample_comes_once_and_says_no_more(console, inspected):
     """An audit sample that the first reader left undecided comes to the next one once, as an audit sample."""
     number = sample(inspected)[5]
-    Client(console, "anna").say(number, "REVIEW", blind=True)
+    Client(console, "anna").decide(number, "REVIEW", blind=True)
     ben = Client(console, "ben")
 
     def why() -> list[str]:
@@ -98,9 +98,9 @@ def test_the_row_says_whether_the_look_was_blind(console, inspected):
     anna = Client(console, "anna")
     number = sample(inspected)[1]
     other = inspected.rows("SELECT min(id) FROM inspection WHERE verdict <> 'PASS'")[0][0]
-    anna.say(number, "PASS", blind=True)
-    anna.say(number, "FAIL", blind=True)
-    anna.say(other, "FAIL", blind=True)
+    anna.decide(number, "PASS", blind=True)
+    anna.decide(number, "FAIL", blind=True)
+    anna.decide(other, "FAIL", blind=True)
     rows = inspected.rows(
         f"SELECT is_blind FROM review WHERE inspection_id IN ({number}, {other}) ORDER BY id"
     )
@@ -119,13 +119,13 @@ def test_a_second_person_reads_the_sample(console, inspected):
         return number in [each["inspection"] for each in answer["images"]]
 
     [(part,)] = inspected.rows(f"SELECT part FROM inspection WHERE id = {number}")
-    anna.say(number, "PASS", blind=True)
+    anna.decide(number, "PASS", blind=True)
     wait_for(lambda: waits_for(ben))  # a list that was read before may still be fresh
     assert not waits_for(anna)
-    ben.say(number, "PASS", blind=True)
+    ben.decide(number, "PASS", blind=True)
     assert not waits_for(clara)
     assert not waits_for(clara, part)  # a list that nobody has read before
-    assert clara.say(number, "PASS", blind=False).status == 200
+    assert clara.decide(number, "PASS", blind=False).status == 200
 
 
 def test_a_blind_look_in_the_browser(browser, console, inspected):
@@ -149,16 +149,16 @@ def test_undo_of_a_blind_look_brings_back_the_first_reader(console, inspected):
     """Undo restores the verdict before, also one that the page of a blind look did not know."""
     number, key = sample(inspected)[1], str(uuid.uuid4())
     anna, ben = Client(console, "anna"), Client(console, "ben")
-    anna.say(number, "FAIL", blind=True)
-    ben.say(number, "PASS", key, blind=True)
+    anna.decide(number, "FAIL", blind=True)
+    ben.decide(number, "PASS", key, blind=True)
     again = str(uuid.uuid4())
     for _ in range(2):
-        assert ben.say(number, "REVIEW", again, undoes=key).status == 200
+        assert ben.decide(number, "REVIEW", again, undoes=key).status == 200
     assert said(inspected, f"inspection_id = {number}")[-2:] == [
         (number, "ben", "PASS", None),
         (number, "ben", "FAIL", None),
     ]
-    assert ben.say(number, "REVIEW", undoes=str(uuid.uuid4())).status == 200  # a verdict that was refused
+    assert ben.decide(number, "REVIEW", undoes=str(uuid.uuid4())).status == 200  # a verdict that was refused
     assert said(inspected, f"inspection_id = {number}")[-1][2] == "REVIEW"
 
 
@@ -167,7 +167,7 @@ def test_a_key_is_one_row_however_often_it_is_sent(console, inspected):
     anna, key = Client(console), str(uuid.uuid4())
     alone = "id NOT IN (SELECT inspection_id FROM audit_sample UNION SELECT inspection_id FROM review)"
     number = inspected.rows(f"SELECT max(id) FROM inspection WHERE {alone}")[0][0]
-    added = [json.loads(anna.say(number, "FAIL", key).body)["added"] for _ in range(3)]
+    added = [json.loads(anna.decide(number, "FAIL", key).body)["added"] for _ in range(3)]
     assert added == [1, 0, 0]
     for bad in (
         {"inspection": 10**6},
@@ -179,12 +179,12 @@ def test_a_key_is_one_row_however_often_it_is_sent(console, inspected):
         {"more": 1},
     ):
         given = {"inspection": number, "verdict": "FAIL"} | bad
-        answer = anna.say(**given)
+        answer = anna.decide(**given)
         assert answer.status == 422, answer.text
         assert "\n" not in json.loads(answer.body)["error"]
     assert anna.ask("POST", "/api/verdicts", b"\xff{").status == 422
-    assert anna.say(number, "FAIL", person="ben").status == 401  # ben's, kept in a browser that anna uses now
-    assert Client(console, "dora").say(number, "FAIL").status == 403
+    assert anna.decide(number, "FAIL", person="ben").status == 401  # ben's, in a browser that anna uses now
+    assert Client(console, "dora").decide(number, "FAIL").status == 403
     assert len(said(inspected, f"inspection_id = {number}")) == 1
 
 
@@ -224,7 +224,7 @@ def test_the_other_orders(fresh, inspected):
     new = "FROM inspection WHERE id NOT IN (SELECT inspection_id FROM review)"
     new += " AND id NOT IN (SELECT inspection_id FROM audit_sample)"  # the order would say how certain it was
     [(passed,)] = inspected.rows(f"SELECT min(id) {new} AND verdict = 'PASS'")
-    anna.say(passed, "FAIL")
+    anna.decide(passed, "FAIL")
     assert passed in order_of("differ", ben)
     assert passed not in order_of("differ", anna)
     for name, by in (("least_certain", "confidence, id"), ("most_novel", "novelty DESC, id")):

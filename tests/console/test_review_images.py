@@ -84,7 +84,7 @@ def test_hostile_names_are_text(browser, console, inspected):
     number, other = [
         row[0] for row in inspected.rows("SELECT id FROM inspection WHERE part IS NOT NULL ORDER BY id")
     ]
-    assert Client(console, "ben").say(number, "FAIL", label=CLASS, note=MARKUP).status == 200
+    assert Client(console, "ben").decide(number, "FAIL", label=CLASS, note=MARKUP).status == 200
     with person_at(browser, console, path=f"/review?inspection={number}") as page:
         assert on_screen(page) == number
         facts = page.inner_text("#facts")

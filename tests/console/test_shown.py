@@ -185,6 +185,21 @@ def test_people_find_an_image_by_what_they_know_of_it(store: Store, url: URL) ->
     assert [refused.source_name for refused in find(url, "P-7", "ann").refused] == ["broken_P-7.png"]
 
 
+def test_a_choice_without_a_period_or_part_looks_at_the_newest_images(
+    store: Store, url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rare verdict makes no page read the whole ledger; a part or a period finds older images."""
+    items = [inspected(f"{n}.png", f"{n}", part="P1") for n in range(3)]
+    store.record(items, in_force(store))
+    monkeypatch.setattr(shown, "_MAX_SCANNED", 2)
+    verdict = str(items[0].judgement.verdict)
+    found = {
+        name: len(shown.images(url, Choice(verdict=verdict, **{name: value}), "ann"))
+        for name, value in {"station": "cell-1", "part": "P1", "since": "2000-01-01"}.items()
+    }
+    assert found == {"station": 2, "part": 3, "since": 3}
+
+
 def test_audit_samples_are_blind_until_a_person_has_decided(store: Store, url: URL) -> None:
     """All verdicts on an image of a random sample stay hidden from a person until this person has decided."""
     ids = store.record([inspected(f"{n}.png") for n in range(2)], in_force(store))

@@ -24,7 +24,7 @@ from inspector.review import selection, verdicts
 from inspector.review.recorder import open_recorder
 
 _PEOPLES = {"review", "seam_review", "audit_sample"}
-_MAY_ADD = {"anna": _PEOPLES, "browser": _PEOPLES | {"signal_note"}}
+_MAY_ADD = {"anna": _PEOPLES, "browser": {"review", "seam_review", "signal_note"}}
 _MAY_READ = {
     "anna": {"station", "model", "settings", "inspection", *_PEOPLES},
     "browser": set(schema.metadata.tables),
@@ -87,7 +87,7 @@ def test_the_commands_know_the_name_that_is_demanded(owner: URL) -> None:
 
 
 def test_the_console_signs_for_the_person_at_the_browser(owner: URL) -> None:
-    """The console reads every report and adds verdicts of others, a sample and a note, once for each key."""
+    """The console reads every report and adds verdicts of others and a note, once for each key."""
     browser, before = owner.set(username="browser"), time.time_ns() // 1000
     for name in definitions.names():
         run(browser, Query(name))
@@ -99,7 +99,6 @@ def test_the_console_signs_for_the_person_at_the_browser(owner: URL) -> None:
     with Store.open(browser, "cell-1", seam_gap_s=300) as store:
         assert [store.record_reviews(said) for _ in range(2)] == [2, 0]
         assert [store.record_signal_note(note) for _ in range(2)] == [1, 0]
-        store.record_sample([1], seed=7, population=1)
     backdated = (
         "INSERT INTO review (inspection_id, reviewer, verdict, reviewed_us) VALUES (1, 'eve', 'PASS', 0)"
     )

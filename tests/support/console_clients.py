@@ -18,6 +18,11 @@ class Answer(NamedTuple):
     headers: http.client.HTTPMessage
     body: bytes
 
+    @property
+    def text(self) -> str:
+        """The body as text."""
+        return self.body.decode(errors="replace")
+
 
 class Client:
     """A client of a console on this machine, each of whose requests has a connection of its own.
@@ -41,7 +46,12 @@ class Client:
         return f"http://127.0.0.1:{self.port}"
 
     def ask(
-        self, method: str, path: str, body: bytes | None = None, origin: str | None = None, **headers: str
+        self,
+        method: str,
+        path: str,
+        body: str | bytes | None = None,
+        origin: str | None = None,
+        **headers: str,
     ) -> Answer:
         """Send one request and read the answer.
 

@@ -12,13 +12,14 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from email.message import Message
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+import console_clients
 import pytest
 from artifact_samples import picture
+from console_clients import Answer
 from PIL import Image
 from ports import free_port
 from programs import program
@@ -116,30 +117,27 @@ def running_console(
         process.wait(HANG_S)
 
 
-class Client:
+class Client(console_clients.Client):
     """A program that has signed in as one of :data:`PEOPLE`, without a browser."""
 
     def __init__(self, console: RunningConsole, name: str | None = "anna") -> None:
-        self._console = console
-        self._cookie = ""
+        super().__init__(console.port)
         if name is not None:
-            form = urlencode({"name": name, "password": PASSWORD})
-            answer = self.ask(
-                "POST", "/sign-in", form, **{"Content-Type": "application/x-www-form-urlencoded"}
-            )
+            answer = self.sign_in(name, PASSWORD)
             assert answer.status == 303, answer.text
-            self._cookie = answer.headers["set-cookie"].split(";")[0]
 
-    def ask(self, method: str, path: str, body: str | bytes | None = None, **headers: str) -> Answer:
-        """Ask once, as a page of the console does: with the session and the Origin, unless they are given."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._console.port, timeout=HANG_S)
-        given = {"Cookie": self._cookie} | ({"Origin": self._console.address} if method != "GET" else {})
-        try:
-            connection.request(method, path, body, given | headers)
-            response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
-        finally:
-            connection.close()
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: str | bytes | None = None,
+        origin: str | None = None,
+        **headers: str,
+    ) -> Answer:
+        """Ask once, as a page of the console does: with the session and the Origin, unless one is given."""
+        if method != "GET" and origin is None:
+            origin = self.origin
+        return super().ask(method, path, body, origin, **headers)
 
     def json(self, path: str) -> Any:
         """Get a JSON object, which must be there."""
@@ -147,23 +145,10 @@ class Client:
         assert answer.status == 200, answer.text
         return json.loads(answer.body)
 
-    def say(self, inspection: int, verdict: str, key: str | None = None, **more: Any) -> Answer:
+    def decide(self, inspection: int, verdict: str, key: str | None = None, **more: Any) -> Answer:
         """Send a verdict with a key of its own."""
-        said = {"key": key or str(uuid.uuid4()), "inspection": inspection, "verdict": verdict} | more
-        return self.ask("POST", "/api/verdicts", json.dumps(said))
-
-
-class Answer(NamedTuple):
-    """An answer of the console."""
-
-    status: int
-    headers: Message
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        return self.body.decode(errors="replace")
+        said = {"key": key or str(uuid.uuid4()), "inspection": inspection, "verdict": verdict}
+        return self.say(said | more)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class PeriodReports:
         )
 
 
-def flagging_tests(row: Row) -> list[int]:
+def flagging_tests(row: Mapping[str, Any]) -> list[int]:
     """The numbers of Nelson's tests that flag a row of the p-chart."""
     return [
         int(column.removeprefix("test_")) for column, value in row.items() if column[:5] == "test_" and value

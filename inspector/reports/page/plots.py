@@ -11,6 +11,15 @@ from statistics import median
 
 from matplotlib.ticker import MaxNLocator
 
+from inspector.reports.page.chart_words import (
+    describe_agreement,
+    describe_latency,
+    describe_p_chart,
+    describe_pareto,
+    describe_trend,
+    interval,
+    label_of,
+)
 from inspector.reports.page.period_reports import Row, flagging_tests
 from inspector.reports.page.plot_style import (
     COLOURS,
@@ -26,7 +35,7 @@ from inspector.reports.page.plot_style import (
     text_inches,
     write_beside,
 )
-from inspector.reports.page.words import Words, instant, printable
+from inspector.reports.page.words import Words, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +58,8 @@ def trend(rows: Sequence[Row], by: str, period: float, before: float | None, wor
         before: the share of the period before, if there is one.
         words: the language of the page.
     """
-    shares, labels = [row["pass_share"] for row in rows], [_label(row, by) for row in rows]
-    low, high = min(range(len(rows)), key=shares.__getitem__), max(range(len(rows)), key=shares.__getitem__)
-    alt = words(
-        "plot.trend",
-        by=words(f"plot.{by}"),
-        first=words.share(shares[0]),
-        last=words.share(shares[-1]),
-        low=words.share(shares[low]),
-        low_at=labels[low],
-        high=words.share(shares[high]),
-        high_at=labels[high],
-        n=words.number(sum(row["n"] for row in rows)),
-    )
+    shares, labels = [row["pass_share"] for row in rows], [label_of(row, by) for row in rows]
+    alt = describe_trend(rows, by, words)
     with new_figure(COLUMN_INCHES, 2.2) as (figure, finish):
         above, below = (
             add_axes(figure, 0.6, 1.1, 1.2, 0.12),
@@ -93,8 +91,7 @@ def pareto(rows: Sequence[Row], words: Words) -> Plot:
     """Plot the share of each defect with the running sum; at most the first twelve."""
     rows = rows[:12]
     names = [words.cell("class", row["class"]) for row in rows]
-    bars = ", ".join(f"{name} {words.share(row['share'])}" for name, row in zip(names, rows, strict=True))
-    alt = words("plot.pareto", n=words.number(rows[0]["of_n"]), bars=bars)
+    alt = describe_pareto(rows, words)
     left = min(1.9, max(map(text_inches, names)) + 0.12)
     with new_figure(HALF_COLUMN_INCHES, 0.24 * len(rows) + 0.55) as (figure, finish):
         axes = add_axes(figure, left, 0.25, 0.24 * len(rows), 0.08)
@@ -120,18 +117,10 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
         number: the number of the chart on the page, for unique names in it.
         words: the language of the page.
     """
-    labels = [_label(row, by) for row in rows]
+    labels = [label_of(row, by) for row in rows]
     outside = [place for place, row in enumerate(rows) if row["test_1"]]
     runs = [place for place, row in enumerate(rows) if flagging_tests(row) and not row["test_1"]]
-    alt = words(
-        "plot.p_chart",
-        station=printable(rows[0]["station"]),
-        k=words.number(len(rows)),
-        by=words(f"plot.{by}"),
-        center=words.cell("center_share", rows[-1]["center_share"]),
-        signals=len(outside) + len(runs),
-        outside=len(outside),
-    )
+    alt = describe_p_chart(rows, by, words)
     shares = [row["fail_share"] for row in rows]
     steps = {
         key: [_or_nan(row[key]) for row in rows] for key in ("lower_share", "center_share", "upper_share")
@@ -173,11 +162,8 @@ def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
 def agreement(rows: Sequence[Row], words: Words) -> Plot:
     """Plot shares with their intervals, one line per measure that has reviews."""
     names = [words.cell("measure", row["measure"]) for row in rows]
-    texts = [
-        f"{words.share(row['share'])} ({words.share(row['low_share'])} – {words.share(row['high_share'])})"
-        for row in rows
-    ]
-    alt = words("plot.agreement", bars=", ".join(map(" ".join, zip(names, texts, strict=True))))
+    texts = [interval(row, words) for row in rows]
+    alt = describe_agreement(rows, words)
     left = max(0.6, max(map(text_inches, names)) + 0.12)
     with new_figure(COLUMN_INCHES, 0.26 * len(rows) + 0.45) as (figure, finish):
         axes = add_axes(figure, left, 1.8, 0.26 * len(rows), 0.08)
@@ -197,9 +183,7 @@ def agreement(rows: Sequence[Row], words: Words) -> Plot:
 
 def latency(rows: Sequence[Row], words: Words) -> Plot:
     """Plot median and 95% of the total time per hour, from ``latency_by_hour``, step ``total``."""
-    worst = max(rows, key=lambda row: row["p95_ms"])
-    at = _label(worst, "hour")
-    alt = words("plot.latency", high=words.cell("p95_ms", worst["p95_ms"]), high_at=at)
+    alt = describe_latency(rows, words)
     with new_figure(COLUMN_INCHES, 1.75) as (figure, finish):
         axes = add_axes(figure, 0.6, 1.1, 1.25, 0.12)
         ends = []
@@ -220,7 +204,7 @@ def latency(rows: Sequence[Row], words: Words) -> Plot:
         axes.yaxis.set_major_formatter(lambda value, _: words.number(value))
         axes.grid(axis="y")
         axes.set_ylabel(words("plot.milliseconds"))
-        label_ticks(axes, [_label(row, "hour") for row in rows])
+        label_ticks(axes, [label_of(row, "hour") for row in rows])
         return Plot(finish("latency", alt), alt)
 
 
@@ -257,14 +241,6 @@ def confidence(rows: Sequence[Row], words: Words) -> Plot:
         axes.xaxis.set_major_formatter(lambda value, _: words.number(value, 1))
         axes.set_xlabel(words("plot.probability"))
         return Plot(finish("drift", alt), alt, half=True)
-
-
-def _label(row: Row, by: str) -> str:
-    """The label of a row: ``03-23 06:00`` by hour, ``03-23`` by day, with the shift, or the week's Monday."""
-    if by == "hour":
-        return instant(str(row["hour"]))[5:]
-    day = str(row["day"])
-    return f"{day[5:]} {printable(row['shift'])}" if by == "shift" else day if by == "week" else day[5:]
 
 
 def _or_nan(value: float | None) -> float:
