@@ -89,6 +89,9 @@ class WaitingImages:
     ) -> tuple[list[Waiting], int]:
         """Give the next images to a holder, and the number of images that wait.
 
+        An image that the holder got before does not come again while its lease runs: its verdict may still
+        be on the way, behind more others than an address can name.
+
         Args:
             holder: who asks; nobody else gets these images for some minutes.
             wish: the images to choose from, and their order.
@@ -112,7 +115,7 @@ class WaitingImages:
                         len(free) < count
                         and image.inspection not in unwanted
                         and image.not_for != holder.person
-                        and self._leases.get(image.inspection, (holder, until))[0] == holder
+                        and image.inspection not in self._leases
                         and self._answered.get(image.inspection, 0.0) < read.at
                     ):
                         free.append(image)

@@ -17,25 +17,42 @@ from inspector.ledger.store import Store
 from inspector.records import Verdict
 
 
+def queue_of(store: Store, url: URL, folder: Path, images: int) -> tuple[WaitingImages, list[int]]:
+    """Return the queue of a console with so many FAIL images, and their numbers."""
+    failed = [inspected(f"{n}.png", verdict=Verdict.FAIL, label="porosity") for n in range(images)]
+    ids = store.record(failed, in_force(store))
+    console = Console(
+        url=url,
+        station="cell-1",
+        zone=UTC,
+        drop_folder=folder,
+        archive_folder=folder,
+        quarantine_folder=folder,
+        artifact=folder,
+        seam_gap_s=300,
+        seam_rule={},
+        status=list,
+        people=folder,
+    )
+    return WaitingImages(console), ids
+
+
+def test_an_image_does_not_come_again_while_its_verdict_is_on_the_way(
+    store: Store, url: URL, tmp_path: Path
+) -> None:
+    """A window gets no image twice, however many verdicts wait in it, until it gives the images back."""
+    waiting, ids = queue_of(store, url, tmp_path, images=70)
+    anna, got = Holder("anna", "1"), []
+    for _ in range(70 // 6 + 2):
+        got += [image.inspection for image in waiting.take(anna, Wish(), 6, (), ())[0]]
+    assert got == ids
+    waiting.give_back(anna)
+    assert [image.inspection for image in waiting.take(anna, Wish(), 6, (), ())[0]] == ids[:6]
+
+
 def test_a_window_cannot_keep_every_image_from_others(store: Store, url: URL, tmp_path: Path) -> None:
     """A window that says it holds every image keeps some from others, and the others get the rest."""
-    failed = [inspected(f"{n}.png", verdict=Verdict.FAIL, label="porosity") for n in range(70)]
-    ids = store.record(failed, in_force(store))
-    waiting = WaitingImages(
-        Console(
-            url=url,
-            station="cell-1",
-            zone=UTC,
-            drop_folder=tmp_path,
-            archive_folder=tmp_path,
-            quarantine_folder=tmp_path,
-            artifact=tmp_path,
-            seam_gap_s=300,
-            seam_rule={},
-            status=list,
-            people=tmp_path,
-        )
-    )
+    waiting, ids = queue_of(store, url, tmp_path, images=70)
     assert waiting.take(Holder("anna", "1"), Wish(), 6, ids, ()) == ([], 70)
     free, _ = waiting.take(Holder("ben", "1"), Wish(), 20, (), ())
     assert [image.inspection for image in free] == ids[50:]
