@@ -50,6 +50,21 @@ def test_sixty_images_by_keys_alone(browser, console, inspected):
     print(f"key to next image: median {statistics.median(took):.1f} ms, n = {len(took)}")  # noqa: T201
 
 
+def test_a_key_that_bounces_decides_one_image(browser, console, inspected):
+    """A second key before the next image was to be seen decides nothing, and the page says why."""
+    before = len(said(inspected))
+    with person_at(browser, console, path="/review") as page:
+        number = on_screen(page)
+        page.evaluate(
+            "for (const _ of [1, 2])"
+            " document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'p', bubbles: true }))"
+        )
+        assert "not on screen yet" in page.inner_text("#flash")
+        on_screen(page)
+        wait_until_sent(page)
+    assert [row[0] for row in said(inspected)[before:]] == [number]
+
+
 def test_undo_is_a_new_row(browser, console, inspected):
     """Undo brings the image back and adds the verdict that was replaced, or REVIEW if there was none."""
     with person_at(browser, console, path="/review") as page:

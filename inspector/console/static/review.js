@@ -9,6 +9,7 @@ import { Stage } from "./stage.js";
 const AHEAD = 5; // images that are loaded before they are needed
 const BEHIND = 30; // images whose pixels stay in memory for going back
 const MAX_SKIPPED = 400; // numbers of images that the server is not to give again
+const SEEN_MS = 50; // before a key counts: one that bounces comes sooner, and nobody sees an image in less
 const LOOK_AGAIN_MS = 5000; // when nothing waits
 const TRY_AGAIN_MS = [200, 1000, 5000]; // when the server does not answer, from try to try; the last one goes on
 
@@ -25,6 +26,7 @@ const outbox = new Outbox(person, (box) => showOutbox(box, $("outbox"), $("refus
 const items = []; // {inspection, why, facts, image, heat, trouble, answer}
 const acts = []; // of this page, for undo
 let at = 0;
+let seen = null; // the item whose image has been on the screen for long enough
 let keyAt = null; // when the key was pressed that led to this image
 let isFilling = false;
 let hasAsked = false;
@@ -157,6 +159,7 @@ function show() {
   const trouble = $("trouble");
   root.dataset.inspection = item?.inspection ?? "";
   root.dataset.ready = "";
+  seen = null;
   const text = item ? item.trouble : emptiness();
   trouble.textContent = text ?? "";
   trouble.hidden = !text;
@@ -180,14 +183,23 @@ function shown(item) {
   keyAt = null;
   requestAnimationFrame(() => {
     if (items[at] !== item) return;
-    root.dataset.ready = item.facts ? item.inspection : "";
+    setTimeout(() => {
+      if (items[at] === item) seen = item;
+      mark();
+    }, SEEN_MS);
     if (from !== null) performance.measure("next-image", { start: from, end: performance.now() });
   });
 }
 
 function describe(item) {
   $("facts").replaceChildren(...(item ? factsOf(item, say, person) : []));
-  if (item?.isReady && item.facts) root.dataset.ready = item.inspection;
+  mark();
+}
+
+// Whether a verdict is accepted now; for those who watch the page, such as tests.
+function mark() {
+  const item = items[at];
+  root.dataset.ready = item?.facts && seen === item ? item.inspection : "";
 }
 
 function flash(text) {
@@ -213,7 +225,7 @@ function go(by) {
 function answer(verdict, label = null) {
   const item = items[at];
   if (!mayReview || !item) return;
-  if (!item.facts || (!item.isReady && !item.trouble)) return flash(say("not_yet"));
+  if (!item.facts || !(item.trouble || seen === item)) return flash(say("not_yet"));
   if (!item.isReady && verdict !== "REVIEW") return flash(say("not_seen"));
   const replaced = item.answer ?? latest(item.facts);
   const note = $("note").value.trim() || null;
