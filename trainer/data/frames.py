@@ -52,6 +52,11 @@ class FrameSet:
         """The welding run of each frame."""
         return [frame.run for frame in self.frames]
 
+    @property
+    def groups(self) -> list[str]:
+        """The frames that belong together: the welding run of each frame, or its name if it has no run."""
+        return [frame.run or frame.name for frame in self.frames]
+
     def __len__(self) -> int:
         return len(self.frames)
 

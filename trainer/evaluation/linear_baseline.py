@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,12 +10,12 @@ from torch.nn import functional as F
 
 from trainer.data.frames import FrameSet
 from trainer.data.resizing import prepare
+from trainer.evaluation.folds import FOLDS, folds_of, known_frames
 
 log = logging.getLogger(__name__)
 
 _HEIGHT, _WIDTH = 24, 40  # pixels
 _PENALTIES = tuple(10.0**exponent for exponent in range(-1, 5))  # for pixels of unit variance
-_FOLDS = 5
 
 
 def ridge(train: FrameSet, valid: FrameSet, classes: int) -> Tensor:
@@ -44,14 +42,13 @@ def choose_penalty(pixels: Tensor, targets: Tensor, train: FrameSet) -> float:
         targets: one-hot, ``float64[N, C]``.
         train: the frames, with their runs.
     """
-    runs = [run or frame.name for run, frame in zip(train.runs, train.frames, strict=True)]
-    folds = _folds(runs)
-    if not any(_known(folds, targets, fold).any() for fold in range(_FOLDS)):
+    folds = folds_of(train.groups, train.labels)
+    if folds is None:
         log.warning(
             "no class has frames of two training runs, so ridge's penalty is cross-validated on single frames"
         )
-        folds = _folds([frame.name for frame in train.frames])
-    if not any(_known(folds, targets, fold).any() for fold in range(_FOLDS)):
+        folds = folds_of([frame.name for frame in train.frames], train.labels)
+    if folds is None:
         return _PENALTIES[len(_PENALTIES) // 2]  # single frames of each class show nothing
     return max(_PENALTIES, key=lambda penalty: _merit(pixels, targets, folds, penalty))
 
@@ -59,19 +56,13 @@ def choose_penalty(pixels: Tensor, targets: Tensor, train: FrameSet) -> float:
 def _merit(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: float) -> tuple[int, float]:
     """Right answers of models of the other folds, and minus their squared error, which decides ties."""
     right, error = 0, 0.0
-    for fold in range(_FOLDS):
-        known, outside = _known(folds, targets, fold), folds != fold
+    for fold in range(FOLDS):
+        known, outside = known_frames(folds, targets.argmax(dim=1), fold), folds != fold
         if known.any():
             outputs = _fit(pixels[outside], targets[outside], penalty, pixels[known])
             right += int((outputs.argmax(1) == targets[known].argmax(1)).sum())
             error += float((outputs - targets[known]).square().sum())
     return right, -error
-
-
-def _known(folds: Tensor, targets: Tensor, fold: int) -> Tensor:
-    """The frames of a fold with a class that other folds have, too, bool[N]."""
-    elsewhere = targets[folds != fold].sum(dim=0) > 0
-    return (folds == fold) & elsewhere[targets.argmax(dim=1)]
 
 
 def _fit(pixels: Tensor, targets: Tensor, penalty: float, unseen: Tensor) -> Tensor:
@@ -88,11 +79,3 @@ def _fit(pixels: Tensor, targets: Tensor, penalty: float, unseen: Tensor) -> Ten
 
 def _thumbnails(frames: FrameSet) -> Tensor:
     return torch.stack([prepare(image, _HEIGHT, _WIDTH).flatten() for image in frames.images]).double() / 255
-
-
-def _folds(groups: Sequence[str]) -> Tensor:
-    """The fold of each frame, int64[N]; frames of a group share a fold."""
-    names = sorted(set(groups))
-    random.Random(0).shuffle(names)
-    folds = {name: i % _FOLDS for i, name in enumerate(names)}
-    return torch.tensor([folds[name] for name in groups])
