@@ -68,6 +68,7 @@ _SLOW_FILES = [
     "station/test_results_folder",
     "station/test_reviewed_results",
     "station/test_troubles",
+    "station/test_unfit_artifact",
     "station/test_watchdog",
     "trainer/test_artifact",
     "trainer/test_cli",

@@ -60,21 +60,29 @@ class Artifact:
             self.forward(frames)
 
 
-def open(path: Path, *, sha256: str | None = None, others_may_write: bool | None = None) -> Artifact:
+def open(
+    path: Path,
+    *,
+    sha256: str | None = None,
+    others_may_write: bool | None = None,
+    accept_unfit: bool = True,
+) -> Artifact:
     """Hash, check, load, freeze and verify an artifact, all from one reading of its bytes.
 
     Args:
         path: the file.
         sha256: hex digest that the file must have; None accepts any.
         others_may_write: see :meth:`inspector.network.metadata.ArtifactFile.read`.
+        accept_unfit: whether to open a network that its trainer says not to deploy.
 
     Raises:
         ArtifactError: one line: what is wrong with the file, or with this machine, and how to fix it.
     """
-    return open_file(ArtifactFile.read(path, others_may_write=others_may_write), sha256=sha256)
+    file = ArtifactFile.read(path, others_may_write=others_may_write)
+    return open_file(file, sha256=sha256, accept_unfit=accept_unfit)
 
 
-def open_file(file: ArtifactFile, *, sha256: str | None = None) -> Artifact:
+def open_file(file: ArtifactFile, *, sha256: str | None = None, accept_unfit: bool = True) -> Artifact:
     """Check, load, freeze and verify an artifact that was read; arguments and errors as in :func:`open`."""
     path, digest = file.path, file.sha256
     if sha256 is not None and digest != sha256:
@@ -82,7 +90,13 @@ def open_file(file: ArtifactFile, *, sha256: str | None = None) -> Artifact:
             f"{path}: has SHA-256 {digest}, but artifact_sha256 asks for {sha256}; "
             "install the right file or correct the setting"
         )
-    about, golden = file.metadata(), _golden(file)
+    about = file.metadata()
+    if about.is_unfit and not accept_unfit:
+        raise ArtifactError(
+            f"{path}: its training ended with '{about.training_verdict}'; train it again, or set "
+            "accept_unfit_artifact: true to use it all the same"
+        )
+    golden = _golden(file)
     artifact = Artifact(path, digest, about, _load(path, file.data))
     _verify(artifact, golden)
     if platform.machine() == "x86_64" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":

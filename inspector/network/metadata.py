@@ -11,6 +11,7 @@ import io
 import zipfile
 import zlib
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,7 +23,6 @@ from inspector.errors import UsageError
 
 METADATA_FILE = "metadata.json"
 GOLDEN_FILE = "golden.npz"
-DO_NOT_DEPLOY = "do not deploy"  # a training verdict that begins so names a network that has not learnt
 
 # Errors of zipfile on damaged archives, depending on the wrong byte.
 ARCHIVE_ERRORS = (
@@ -35,6 +35,14 @@ ARCHIVE_ERRORS = (
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainingVerdict(StrEnum):
+    """The trainer's verdict on a network; its words in the metadata begin with one of these."""
+
+    READY = "ready"
+    USABLE_WITH_REVIEW = "usable with review"
+    DO_NOT_DEPLOY = "do not deploy"  # a station refuses it
 
 
 class _Strict(BaseModel):
@@ -110,9 +118,14 @@ class Metadata(_Strict):
 
     @property
     def training_verdict(self) -> str | None:
-        """The trainer's verdict in words, which may begin with :data:`DO_NOT_DEPLOY`; None without one."""
+        """The trainer's verdict in words, which begin with a :class:`TrainingVerdict`; None without one."""
         verdict = self.metrics.get("training_verdict")
         return None if verdict is None else str(verdict)
+
+    @property
+    def is_unfit(self) -> bool:
+        """Whether the trainer's verdict is not to deploy the network; one without a verdict is not unfit."""
+        return (self.training_verdict or "").lower().startswith(TrainingVerdict.DO_NOT_DEPLOY)
 
     @property
     def class_names(self) -> list[str]:

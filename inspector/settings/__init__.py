@@ -59,6 +59,7 @@ class Settings(BaseModel):
     artifact: Path = Path("weldnet.pt")
     # True: accept an artifact that other users can write; for the settings file only the environment counts
     others_may_write: bool = False
+    accept_unfit_artifact: bool = False  # True: judge by a network that its trainer says not to deploy
     artifact_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}  # 'accept', 'defect' or a class name
     batch_size: Annotated[int, Field(ge=1, le=256)] = (

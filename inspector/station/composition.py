@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import threading
@@ -39,6 +40,8 @@ from inspector.station.results import Results
 from inspector.station.rules import InstalledFile, Pace, Rules
 from inspector.station.service import Notifier, ReloadFlag, StopFlag
 
+log = logging.getLogger("weldnet")
+
 FAULT_GAUGE = "weldnet_fault", "1 while this is wrong, as /healthz says", "fault"
 DISK_FREE_GAUGE = "weldnet_disk_free_bytes", "Free space of the file system for this user", "folder"
 
@@ -48,6 +51,7 @@ RELOADABLE_SETTINGS = frozenset(
         "artifact",
         "artifact_sha256",
         "others_may_write",
+        "accept_unfit_artifact",
         "thresholds",
         "batch_size",
         "batch_wait_ms",
@@ -176,8 +180,17 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     open_files.require(settings.batch_size, threads)
     file = _installed_file(settings.artifact)  # before it is read, so that a later change is noticed
     opened = artifact.open(
-        settings.artifact, sha256=settings.artifact_sha256, others_may_write=settings.others_may_write
+        settings.artifact,
+        sha256=settings.artifact_sha256,
+        others_may_write=settings.others_may_write,
+        accept_unfit=settings.accept_unfit_artifact,
     )
+    if opened.metadata.is_unfit:
+        log.warning(
+            "%s is used because accept_unfit_artifact is true, although its training ended with '%s'",
+            settings.artifact,
+            opened.metadata.training_verdict,
+        )
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None

@@ -26,6 +26,7 @@ from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store
 from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
+from inspector.network.metadata import TrainingVerdict
 from inspector.settings import Settings
 from inspector.station import listing, open_files, watch
 from inspector.station.archive import Archive
@@ -171,7 +172,10 @@ def _watch(settings: Settings) -> str:
 
 def _artifact(settings: Settings) -> str:
     opened = artifact.open(
-        settings.artifact, sha256=settings.artifact_sha256, others_may_write=settings.others_may_write
+        settings.artifact,
+        sha256=settings.artifact_sha256,
+        others_may_write=settings.others_may_write,
+        accept_unfit=settings.accept_unfit_artifact,
     )
     Classifier(opened, settings.thresholds)
     about = opened.metadata
@@ -180,9 +184,13 @@ def _artifact(settings: Settings) -> str:
             f"{settings.artifact} is the demonstration's network, which has only seen synthetic frames; "
             "train one on this camera's frames before a verdict counts"
         )
+    verdict = about.training_verdict
+    if verdict not in (None, TrainingVerdict.READY):
+        accepted = "; accept_unfit_artifact lets it judge all the same" if about.is_unfit else ""
+        raise _Note(f"{settings.artifact}: its training ended with '{verdict}'{accepted}")
     return (
         f"{settings.artifact}: {about.name} {about.version}, {len(about.classes)} classes, "
-        f"{about.width}×{about.height}, golden frames agree"
+        f"{about.width}×{about.height}, golden frames agree{f', verdict: {verdict}' if verdict else ''}"
     )
 
 

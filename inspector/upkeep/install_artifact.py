@@ -16,7 +16,7 @@ from inspector import locks, permissions
 from inspector.errors import ArtifactError, FolderError, SettingsError, StationError, UsageError
 from inspector.network import artifact as artifacts
 from inspector.network.classifier import Classifier
-from inspector.network.metadata import DO_NOT_DEPLOY, ArtifactFile, Metadata
+from inspector.network.metadata import ArtifactFile, Metadata
 from inspector.records import ArtifactInUse
 from inspector.settings import Settings
 from inspector.upkeep import daemon_reload, kept_artifacts
@@ -114,17 +114,12 @@ def prove_previous(old: ArtifactFile | None, config: Path, settings: Settings) -
 
 
 def _proved(file: ArtifactFile, config: Path, settings: Settings) -> Candidate:
-    verdict = file.metadata().training_verdict or ""
-    if verdict.lower().startswith(DO_NOT_DEPLOY):
-        raise ArtifactError(
-            f"{file.path}: its training ended with '{verdict}'; train it again, then install it"
-        )
     if settings.artifact_sha256 not in (None, file.sha256):
         raise ArtifactError(
             f"{file.path}: has SHA-256 {file.sha256}, and artifact_sha256 allows only "
             f"{settings.artifact_sha256}; set artifact_sha256: {file.sha256} in {config}, then run this again"
         )
-    opened = artifacts.open_file(file)
+    opened = artifacts.open_file(file, accept_unfit=settings.accept_unfit_artifact)
     try:
         classifier = Classifier(opened, settings.thresholds)
     except SettingsError as error:
