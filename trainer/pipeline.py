@@ -94,7 +94,7 @@ def run(
     classes = weld_classes(recipe, listing.classes)
     refuse_too_many_processes(recipe, len(listing.part("train")), hardware)
     recipe = with_frame_size(recipe, listing)
-    start = initial_weights.read(recipe.network, len(listing.part("train")), listing.classes)
+    start = initial_weights.read(recipe.network, listing.classes)
     identity = identify(recipe, data, listing, start.sha256, hardware)
     names = splits.fingerprint_of_names(listing.frames, listing.classes)
     with RunFolder(out, leader=hardware.leader) as folder, progress:

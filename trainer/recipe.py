@@ -92,7 +92,7 @@ class Network(_StrictModel):
         (2, 2),
     ] * 4
     # The student.pt or fp32 artifact from which all networks take their weights; classes that it lacks get
-    # random logits. auto: the student that comes with the program, if it fits and there are few frames.
+    # random logits. auto: the student that comes with the program, if it fits.
     # null: random weights, as printed.
     start: str | None = None
 

@@ -39,7 +39,7 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
     recipe = Network(**_network(tmp_path / "student.pt"))
     fresh = build(recipe, classes=5)
     own_head = fresh.head.weight.detach().clone()
-    initial_weights.read(recipe, 8).load_into(fresh)
+    initial_weights.read(recipe).load_into(fresh)
     there, here = student.state_dict(), fresh.state_dict()
     body = [name for name in there if not name.startswith("head.")]
     assert len(body) == len(there) - 2
@@ -49,9 +49,9 @@ def test_all_layers_but_the_last_are_the_students(tmp_path):
 
 @pytest.mark.parametrize("architecture", ["weldnet", "resnet18"])
 def test_auto_is_the_shipped_student_where_it_fits(architecture):
-    """With few frames, ``best`` starts WeldNets of the paper's plan from it; others start at random."""
+    """``best`` starts WeldNets of the paper's plan from it; others start at random."""
     recipe = load("best", [f"network.architecture={architecture}"]).network
-    start = initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO)
+    start = initial_weights.read(recipe)
     fits = architecture == "weldnet"
     assert (start.sha256 is not None) == fits
     fresh = build(recipe.model_copy(update={"height": 64, "width": 64}), classes=3)
@@ -60,8 +60,7 @@ def test_auto_is_the_shipped_student_where_it_fits(architecture):
     changed = [name for name, value in fresh.state_dict().items() if not torch.equal(value, before[name])]
     assert ("stem.0.weight" in changed) == fits
     other_shape, random = recipe.model_copy(update={"stem": 16}), initial_weights.InitialWeights()
-    assert initial_weights.read(other_shape, initial_weights.MAX_FRAMES_FOR_AUTO) == random
-    assert initial_weights.read(recipe, initial_weights.MAX_FRAMES_FOR_AUTO + 1) == random
+    assert initial_weights.read(other_shape) == random
 
 
 def test_the_shipped_student_has_learnt_weld_pools():
@@ -117,7 +116,7 @@ def test_classes_that_the_student_knows_keep_their_logits(tmp_path):
     recipe = Network(**_network(tmp_path / "student.pt"))
     fresh = build(recipe, classes=3)
     own = fresh.head.weight.detach().clone()
-    initial_weights.read(recipe, 8, ["crack", CLASSES[2].name, CLASSES[0].name]).load_into(fresh)
+    initial_weights.read(recipe, ["crack", CLASSES[2].name, CLASSES[0].name]).load_into(fresh)
     assert torch.equal(fresh.head.weight[0], own[0])
     assert torch.equal(fresh.head.weight[1:], student.head.weight[[2, 0]])
     assert torch.equal(fresh.head.bias[1:], student.head.bias[[2, 0]])
@@ -129,7 +128,7 @@ def test_an_fp32_artifact_is_a_start_and_an_int8_one_names_the_student(tmp_path)
     metrics = {"n": 3, "split_fingerprint": "ab" * 32, "training_frames": ["0" * 16]}
     compiled(tmp_path / "fp32.pt", network, scheme="none", metrics=metrics, temperature=2.0)
     recipe = Network(**_network(tmp_path / "fp32.pt"))
-    start = initial_weights.read(recipe, 8, [CLASSES[1].name])
+    start = initial_weights.read(recipe, [CLASSES[1].name])
     there = {name: value for name, value in network.state_dict().items() if not name.startswith("head.")}
     assert start.layers.keys() == there.keys()
     assert all(torch.equal(start.layers[name], value) for name, value in there.items())
@@ -141,13 +140,13 @@ def test_an_fp32_artifact_is_a_start_and_an_int8_one_names_the_student(tmp_path)
     with pytest.raises(
         UsageError, match=r"int8.pt: an int8 artifact has no weights .* abababababab… in run.json"
     ):
-        initial_weights.read(int8, 8)
+        initial_weights.read(int8)
     golden = [torch.from_numpy(picture(0))]
     Student(network, CLASSES, golden, metrics, Recipe(**RECIPE).resolved(), None).save(
         tmp_path / "student.pt"
     )
     with pytest.raises(UsageError, match=rf"give its student, {tmp_path}/student.pt"):
-        initial_weights.read(int8, 8)
+        initial_weights.read(int8)
 
 
 def test_an_artifact_records_what_its_start_learnt_from(tmp_path):

@@ -22,7 +22,6 @@ from trainer.recipe import Network
 log = logging.getLogger(__name__)
 
 SHIPPED_STUDENT = Path(__file__).parent / "weights" / "weldpool.pt"  # the README there: how it was trained
-MAX_FRAMES_FOR_AUTO = 300  # of training: 190 gained from it, 382 did not (docs/measurements/few-frames.md)
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,14 @@ def learnt_frames(network: Network) -> frozenset[str]:
     return frozenset(content["metrics"].get(student_file.TRAINING_FRAMES) or ())
 
 
-def read(network: Network, frames: int, classes: Sequence[str] = ()) -> InitialWeights:
-    """Read the initial weights that ``network.start`` names, for this number of training frames.
+def read(network: Network, classes: Sequence[str] = ()) -> InitialWeights:
+    """Read the initial weights that ``network.start`` names.
 
-    ``auto`` is the student that comes with the program if it fits and frames are few, and random weights
-    otherwise. So one recipe serves all of the paper's networks and any number of frames. Its last layer is
-    not used, because it knows drawn frames only.
+    ``auto`` is the student that comes with the program if it fits, and random weights otherwise. So one
+    recipe serves all of the paper's networks. Its last layer is not used, because it knows drawn frames only.
 
     Args:
         network: of the recipe.
-        frames: number of frames to train on.
         classes: names of the run's classes; those that a student of the user's has keep its logits.
 
     Raises:
@@ -84,9 +81,6 @@ def read(network: Network, frames: int, classes: Sequence[str] = ()) -> InitialW
     if network.start is None:
         return InitialWeights()
     auto = network.start == "auto"
-    if auto and frames > MAX_FRAMES_FOR_AUTO:
-        log.info("networks start at random: %d frames are enough to learn from", frames)
-        return InitialWeights()
     path = SHIPPED_STUDENT if auto else Path(network.start)
     student, content = student_file.read_weights(path)
     given, wanted = (

@@ -111,7 +111,7 @@ class RunFolder:
         elif there != here:
             differences.append(f"the data's split is {there[:12]} there, {here[:12]} here")
         if before.get("start") != identity.start:
-            differences.append("the student that networks start from has changed since")
+            differences.append(_changed_start(before.get("start"), recipe))
         if differences:
             raise RunError(f"{self.path}: holds another run ({'; '.join(differences)}); give another --out")
         changed = list(_differences(before["environment"], identity.environment))
@@ -323,6 +323,12 @@ def _read_recipe(run: Path) -> dict[str, Any]:
 
 def _damaged(path: Path, fix: str = "give another --out") -> RunError:
     return RunError(f"{path}: is missing or damaged, as after a power cut; {fix}")
+
+
+def _changed_start(before: str | None, recipe: Recipe) -> str:
+    if before is None and recipe.network.start == "auto":
+        return "its networks began at random, as 'auto' meant above 300 frames up to November 2026"
+    return "the student that networks start from has changed since"
 
 
 def _differences(there: Any, here: Any, key: str = "") -> Iterable[str]:
