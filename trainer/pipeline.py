@@ -119,7 +119,16 @@ def run(
         if not hardware.leader:
             return None
 
-        models = evaluate_networks(teachers, network, train, valid, listing.classes, k=recipe.ensemble.k)
+        models = evaluate_networks(
+            teachers,
+            network,
+            train,
+            valid,
+            listing.classes,
+            k=recipe.ensemble.k,
+            reader=reader,
+            progress=progress,
+        )
         results = Results(identity, parameter_count(teachers[0]), models)
         if network:
             about = run_metrics(identity, frames.hashes, start.learnt)

@@ -70,6 +70,7 @@ def test_results_cover_every_network_with_n_and_interval(finished: Finished) -> 
         "mean",
         "focal",
         "ridge",
+        "probe",
         "student",
         "artifact",
     ]

@@ -104,14 +104,7 @@ def choose_view_size(
     Raises:
         DataError: no frame of the sample can be read.
     """
-    sides, unreadable = [], []
-    for frame in frames[:: max(1, len(frames) // SIZE_SAMPLE_FRAMES)]:
-        try:
-            sides.append(read_image(frame.path, bit_depth=bit_depth).shape)
-        except ImageError as error:
-            unreadable.append(Problem("unreadable image", f"{frame.path} ({error})"))
-    if not sides:
-        raise DataError("the data", unreadable or [Problem("nothing to read", "there are no frames")])
+    sides = _sample_sides(frames, bit_depth)
     height, width = np.median(np.array(sides), axis=0)
     scale = min(enlarge, float(np.sqrt(max_pixels / (height * width))))
     chosen = [max(MIN_SIDE, round(side * scale / 2) * 2) for side in (height, width)]
@@ -121,6 +114,30 @@ def choose_view_size(
         chosen[chosen.index(max(chosen))] = max(MIN_SIDE, max_pixels // MIN_SIDE // 2 * 2)
     _warn_of_distortion(sides, chosen[0], chosen[1])
     return chosen[0], chosen[1]
+
+
+def reduced_size(frames: Sequence[Frame], max_pixels: int, bit_depth: int) -> tuple[int, int]:
+    """Return the median height and width of a sample of the frames, reduced to at most ``max_pixels``.
+
+    Raises:
+        DataError: no frame of the sample can be read.
+    """
+    height, width = np.median(np.array(_sample_sides(frames, bit_depth)), axis=0)
+    scale = min(1.0, math.sqrt(max_pixels / (height * width)))
+    return max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
+
+
+def _sample_sides(frames: Sequence[Frame], bit_depth: int) -> list[tuple[int, ...]]:
+    """Return height and width of a sample of the frames, without those that cannot be read."""
+    sides, unreadable = [], []
+    for frame in frames[:: max(1, len(frames) // SIZE_SAMPLE_FRAMES)]:
+        try:
+            sides.append(read_image(frame.path, bit_depth=bit_depth).shape)
+        except ImageError as error:
+            unreadable.append(Problem("unreadable image", f"{frame.path} ({error})"))
+    if not sides:
+        raise DataError("the data", unreadable or [Problem("nothing to read", "there are no frames")])
+    return sides
 
 
 def _warn_of_distortion(sides: Sequence[tuple[int, ...]], height: int, width: int) -> None:

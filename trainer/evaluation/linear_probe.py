@@ -59,8 +59,8 @@ def features(
     found = [torch.empty(0, lite0.FEATURES)]
     for batch in torch.split(images, batch_size):
         frames = as_input(batch.to(device))
-        both = (network.features(frames) + network.features(frames.flip(3))) / 2
-        found.append(both.float().cpu())
+        both = network.features(torch.cat([frames, frames.flip(3)]))
+        found.append(both.float().view(2, len(batch), -1).mean(dim=0).cpu())
         advance(len(batch))
     return torch.cat(found)
 
@@ -87,11 +87,19 @@ def fit(features: Tensor, labels: Tensor, classes: int, groups: Sequence[str] | 
 
 
 def linear_probe(
-    train: FrameSet, valid: FrameSet, classes: int, device: torch.device | str = "cpu"
+    train: FrameSet,
+    valid: FrameSet,
+    classes: int,
+    device: torch.device | str = "cpu",
+    *,
+    advance: Callable[[int], None] = lambda frames: None,
 ) -> Tensor:
-    """Return the probe's probabilities ``[N, C]`` for ``valid``; ``train`` alone is learnt from."""
-    probe = fit(features(train.images, device), train.labels, classes, train.groups)
-    return probe.probabilities(features(valid.images, device))
+    """Return the probe's probabilities ``[N, C]`` for ``valid``; ``train`` alone is learnt from.
+
+    The images should be as large as their files, or have ``lite0.PIXELS``: the network loses what they lost.
+    """
+    probe = fit(features(train.images, device, advance=advance), train.labels, classes, train.groups)
+    return probe.probabilities(features(valid.images, device, advance=advance))
 
 
 def _rotated(standard: Tensor) -> tuple[Tensor, Tensor]:

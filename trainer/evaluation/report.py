@@ -28,14 +28,16 @@ from trainer.evaluation.judging import (
     warn_of_learnt_frames,
 )
 from trainer.evaluation.linear_baseline import ridge
+from trainer.evaluation.linear_probe import linear_probe
 from trainer.evaluation.metrics import ModelMetrics, agreement, evaluate
 from trainer.evaluation.results import ArtifactSummary
 from trainer.evaluation.verdicts import verdict_metrics
-from trainer.network import ensemble
+from trainer.network import ensemble, lite0
 from trainer.network.prediction import predict
 from trainer.network.student_file import TRAINING_FRAMES
 from trainer.run.identity import Identity
 from trainer.run.progress import Progress
+from trainer.run.reading import Reader
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +50,22 @@ def evaluate_networks(
     classes: Sequence[str],
     *,
     k: float,
+    reader: Reader,
+    progress: Progress,
 ) -> dict[str, ModelMetrics]:
-    """Evaluate each teacher, both ensembles, the linear baseline and the fp32 student on held-out frames."""
+    """Evaluate each teacher, both ensembles, both baselines and the fp32 student on held-out frames.
+
+    The linear probe sees the frames as large as its network works best, so they are read again.
+    """
     by_teacher = torch.stack([predict(teacher, valid.images) for teacher in teachers])
     answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(by_teacher, start=1)}
     answers["mean"] = ensemble.mean(by_teacher)
     answers["focal"] = ensemble.pseudo_label(by_teacher, "focal", k)
     answers["ridge"] = ridge(train, valid, len(classes))
+    larger = reader.again(train, valid, lite0.PIXELS)
+    progress.begin("linear probe", len(train) + len(valid))
+    device = next(teachers[0].parameters()).device
+    answers["probe"] = linear_probe(*larger, len(classes), device, advance=progress.advance)
     if student:
         answers["student"] = predict(student, valid.images)
     return {name: _metrics(probabilities, valid, classes) for name, probabilities in answers.items()}

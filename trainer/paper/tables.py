@@ -29,6 +29,7 @@ _METHODS = {  # by the model's name in results.json
     "student": "distilled student",
     "artifact": "student, int8",
     "ridge": "ridge on 40×24 pixels",
+    "probe": "frozen EfficientNet-Lite0, logistic regression",
 }
 _METRICS: tuple[tuple[Metric, str, float, int], ...] = (  # with its heading, unit and digits
     ("accuracy", "accuracy %", 100, 1),

@@ -12,7 +12,7 @@ from torch import nn
 from inspector.imaging.decoder import unused_bits_warning
 from trainer.data import duplicates, unlabelled
 from trainer.data.datasets import Frame, Listing
-from trainer.data.frames import FrameSet, choose_view_size, load, training_size
+from trainer.data.frames import FrameSet, choose_view_size, load, reduced_size, training_size
 from trainer.data.resizing import prepare
 from trainer.errors import DataError, Problem, RecipeError
 from trainer.recipe import MIN_SIDE, Network, Recipe
@@ -100,6 +100,20 @@ class Reader:
         if warning := unused_bits_warning(train.unused_bits, self._recipe.data.bit_depth):
             log.warning("%s: %s", listing.source, warning)
         return train, valid
+
+    def again(self, train: FrameSet, valid: FrameSet, max_pixels: int) -> tuple[FrameSet, FrameSet]:
+        """Read both sets again, at the size of their files, or reduced to ``max_pixels``.
+
+        Raises:
+            DataError: frames cannot be read any more.
+        """
+        self._progress.begin("reading frames", len(train) + len(valid))
+        size = reduced_size(train.frames, max_pixels, self._recipe.data.bit_depth)
+        problems: list[Problem] = []
+        both = [self._read(part.frames, size, problems) for part in (train, valid)]
+        if problems:
+            raise DataError("the data", problems)
+        return both[0], both[1]
 
     def with_unlabelled(
         self, train: FrameSet, source: Path | None, listing: Listing, teachers: Sequence[nn.Module]
