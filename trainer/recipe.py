@@ -219,6 +219,9 @@ class Ensemble(_StrictModel):
     """The teachers, and how their answers are combined (section 2.5)."""
 
     teachers: Annotated[int, Field(ge=1, le=100)] = 5  # networks (section 3.3)
+    # One more teacher, a pretrained EfficientNet-Lite0: a logistic regression on its features (probe), or
+    # trained further (fine_tuned). auto: by the number of training frames. none: WeldNets, as printed.
+    pretrained: Literal["none", "probe", "fine_tuned", "auto"] = "none"
     kind: Literal["focal", "mean"] = "focal"  # the combination that labels the student's frames
     k: Annotated[float, Field(ge=0.1, le=1000)] = 2.0  # exponent of eq. 2 (section 3.3)
 

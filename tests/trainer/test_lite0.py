@@ -52,11 +52,14 @@ def test_features_do_not_depend_on_the_batch(network: lite0.Lite0) -> None:
 
 
 def test_frames_get_the_size_at_which_the_network_works_best() -> None:
-    """Large frames are reduced to the wished number of pixels, small ones are enlarged at most twice."""
+    """Large frames are reduced, small ones are enlarged at most twice, and others stay as they are."""
     assert lite0.frame_size(700, 1280) == (250, 458)
-    assert lite0.frame_size(128, 128) == (256, 256)
-    assert lite0.frame_size(256, 448) == (256, 448)
-    assert lite0.frame_size(10, 2000) == (32, 4000)
+    assert lite0.frame_size(128, 128) == (224, 224)
+    assert lite0.frame_size(80, 150) == (160, 300)
+    assert lite0.frame_size(64, 1500) == (64, 1500)
+    assert lite0.frame_size(4, 2000) == (32, 4000)
+    for size in ((250, 458), (224, 224), (256, 300)):
+        assert lite0.frame_size(*size) == size
 
 
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:

@@ -286,5 +286,5 @@ def test_few_frames_are_learnt_in_small_batches_and_short_steps(min_steps, frame
     plan = hyperparameters(min_steps=min_steps, batch_size=32, learning_rate=0.04)
     assert plan.batches(frames) == -(-frames // size)
     assert plan.rate(frames) == pytest.approx(rate)
-    optimizer, _ = schedule.sgd(tiny(), plan, frames)
+    optimizer, _ = schedule.make_optimizer(tiny(), plan, frames)
     assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)

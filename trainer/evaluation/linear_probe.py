@@ -23,7 +23,7 @@ PENALTIES = tuple(10.0**exponent for exponent in range(4, -1, -1))  # from stron
 _MIDDLE = PENALTIES[len(PENALTIES) // 2]
 _ABSENT = -20.0  # logit of a class without a training frame: a probability of about 1e-9
 _STEPS = 300  # of L-BFGS per penalty, which begins with the solution of the penalty before
-_LEAST_SPREAD = 1e-6  # of a feature; a few of the network's channels are always 0
+_LEAST_SPREAD = 1e-3  # of a feature, whose mean is 0 to 6; a few of the network's channels are always 0
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def fit(features: Tensor, labels: Tensor, classes: int, groups: Sequence[str] | 
         groups: the welding run of each frame, so that no run is on both sides; None: each frame on its own.
             If no class has two runs, each frame is on its own as well.
     """
-    mean, spread = features.mean(dim=0), features.std(dim=0, correction=0)
-    spread = torch.where(spread > _LEAST_SPREAD, spread, 1.0)
+    mean, spread = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(_LEAST_SPREAD)
     standard = ((features - mean) / spread).double()
     rows, back = _rotated(standard)
     penalty = _choose_penalty(rows, labels, groups)

@@ -58,7 +58,10 @@ def evaluate_networks(
     The linear probe sees the frames as large as its network works best, so they are read again.
     """
     by_teacher = torch.stack([predict(teacher, valid.images) for teacher in teachers])
-    answers = {f"teacher-{number}": probabilities for number, probabilities in enumerate(by_teacher, start=1)}
+    answers = {
+        _teacher_name(number, teacher): probabilities
+        for number, (teacher, probabilities) in enumerate(zip(teachers, by_teacher, strict=True), start=1)
+    }
     answers["mean"] = ensemble.mean(by_teacher)
     answers["focal"] = ensemble.pseudo_label(by_teacher, "focal", k)
     answers["ridge"] = ridge(train, valid, len(classes))
@@ -69,6 +72,10 @@ def evaluate_networks(
     if student:
         answers["student"] = predict(student, valid.images)
     return {name: _metrics(probabilities, valid, classes) for name, probabilities in answers.items()}
+
+
+def _teacher_name(number: int, teacher: nn.Module) -> str:
+    return lite0.TEACHER if isinstance(teacher, lite0.Classifier) else f"teacher-{number}"
 
 
 def evaluate_compiled(

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.data.augmentation import Augmentation, BatchAugmentation
 from trainer.data.frames import FrameSet
 from trainer.errors import UsageError
-from trainer.learning import batch_statistics, training
+from trainer.learning import batch_statistics, pretrained_teacher, training
 from trainer.learning.distillation import PseudoLabels
 from trainer.learning.processes import Hardware
 from trainer.learning.schedule import Hyperparameters
 from trainer.learning.tensorboard import TensorBoard
 from trainer.network.architectures import build
 from trainer.network.initial_weights import InitialWeights
+from trainer.network.lite0 import Classifier
 from trainer.recipe import Recipe
 from trainer.run.folder import RunFolder
 from trainer.run.progress import Progress
@@ -34,6 +35,8 @@ def network_seeds(recipe: Recipe) -> dict[str, int]:
     """Return the seed of each network, for its initial weights, order and augmentations."""
     numbers = {"student": 0} if recipe.trains_student else {}
     numbers |= {f"teacher-{i}": i for i in range(1, recipe.ensemble.teachers + 1)}
+    if recipe.ensemble.pretrained != "none":
+        numbers[pretrained_teacher.NAME] = pretrained_teacher.SEED_NUMBER
     return {name: recipe.seed * 1000 + number for name, number in numbers.items()}
 
 
@@ -90,16 +93,33 @@ class Networks:
         }
         self._costs = dict.fromkeys(self._hyperparameters, 1.0)
         self._costs["student"] = 1 + LABELLING_COST_PER_TEACHER * recipe.ensemble.teachers
+        self._pretrained = pretrained_teacher.kind_for(recipe.ensemble.pretrained, len(train))
+        if self._pretrained:
+            self._prepare_pretrained(self._pretrained)
         self._progress.begin(
             "training", sum(self._frames_ahead(name, len(train)) for name in self._hyperparameters)
         )
 
+    def _prepare_pretrained(self, kind: pretrained_teacher.Kind) -> None:
+        """Change the hyperparameters of the pretrained teacher, and the costs that it makes."""
+        name, cost = pretrained_teacher.NAME, pretrained_teacher.pass_cost(self._recipe.network.view)
+        changes = pretrained_teacher.changes(kind, self._recipe.training)
+        self._hyperparameters[name] = Hyperparameters(**self._hyperparameters[name].model_dump() | changes)
+        passes = pretrained_teacher.PASSES_PER_STEP
+        if kind == "probe":
+            passes = 1 + pretrained_teacher.views_per_frame(len(self._frames))
+        self._costs[name] = cost * passes
+        self._costs["student"] += cost
+
     def train_teachers(self) -> list[nn.Module]:
         """Train the teachers (Algorithm 1, lines 1 to 7). They stay on the device, to label frames there."""
         device = self._hardware.device
-        return [
-            self._train(name, self._frames).to(device) for name in self._hyperparameters if name != "student"
-        ]
+        networks = {
+            name: self._fit_probe() if self._is_probe(name) else self._train(name, self._frames)
+            for name in self._hyperparameters
+            if name != "student"
+        }
+        return [network.to(device) for network in networks.values()]
 
     def train_student(self, teachers: Sequence[nn.Module], train: FrameSet) -> nn.Module:
         """Train the student (Algorithm 1, lines 8 to 14). Frames of ``train`` may have no label."""
@@ -113,9 +133,7 @@ class Networks:
     ) -> nn.Module:
         hyperparameters = self._hyperparameters[name]
         self._progress.rename(name)
-        torch.manual_seed(hyperparameters.seed)
-        network = build(self._recipe.network, self._classes)
-        self._start.load_into(network)
+        network = self._new_network(name)
         checkpoint = self._folder.checkpoint(name)
         done = training.epochs_done(checkpoint)
         writes_curves = self._hardware.leader and done < hyperparameters.epochs
@@ -132,11 +150,58 @@ class Networks:
                 on_batch=lambda count: self._progress.advance(count * self._costs[name]),
                 on_epoch=partial(self._log_epoch, name, tensorboard),
             )
-        if self._recipe.network.grow:
+        if self._recipe.network.grow and name != pretrained_teacher.NAME:
             batch_statistics.recompute(
                 network.to(self._hardware.device), frames.images, *self._recipe.network.size
             )
         return network.cpu()
+
+    def _new_network(self, name: str) -> nn.Module:
+        """Build a network with its initial weights."""
+        torch.manual_seed(self._hyperparameters[name].seed)
+        if name == pretrained_teacher.NAME:
+            classifier = Classifier(self._classes)
+            if not self._folder.checkpoint(name).exists():
+                self._fit_head(classifier)
+            return classifier
+        network = build(self._recipe.network, self._classes)
+        self._start.load_into(network)
+        return network
+
+    def _is_probe(self, name: str) -> bool:
+        return name == pretrained_teacher.NAME and self._pretrained == "probe"
+
+    def _fit_probe(self) -> nn.Module:
+        """Fit the pretrained teacher's last layer, and nothing else of it."""
+        name, leader = pretrained_teacher.NAME, self._hardware.leader
+        self._progress.rename(name)
+        network, checkpoint = Classifier(self._classes), self._folder.checkpoint(name)
+        writes_curves = leader and not checkpoint.exists()
+        with TensorBoard(self._folder.tensorboard(name)) if writes_curves else nullcontext() as tensorboard:
+            history = pretrained_teacher.train_probe(
+                network,
+                partial(self._fit_head, network, advance=self._advance_probe),
+                checkpoint,
+                labels=self._frames.labels,
+                valid=self._valid,
+                writes=leader,
+            )
+            self._hardware.wait()
+            self._log_epoch(name, tensorboard, history)
+        return network.cpu()
+
+    def _fit_head(self, network: Classifier, advance: Callable[[int], None] = lambda frames: None) -> Tensor:
+        return pretrained_teacher.fit_head(
+            network,
+            self._frames,
+            self._augment,
+            self._hyperparameters[pretrained_teacher.NAME].seed,
+            device=self._hardware.device,
+            advance=advance,
+        )
+
+    def _advance_probe(self, frames: int) -> None:
+        self._progress.advance(frames * pretrained_teacher.pass_cost(self._recipe.network.view))
 
     def _log_epoch(self, name: str, tensorboard: TensorBoard | None, history: list[training.Epoch]) -> None:
         if tensorboard is None:  # only the leader logs

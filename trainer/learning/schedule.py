@@ -22,6 +22,7 @@ class Hyperparameters(Training):
 
     seed: int  # of initial weights, order and augmentations
     int8_epochs: int = 0  # at the end, with weights rounded as int8 will round them
+    optimizer: Literal["sgd", "adamw"] = "sgd"  # SGD is the paper's
 
     def batches(self, frames: int) -> int:
         """Return the number of batches in one pass over so many frames.
@@ -55,18 +56,20 @@ class Hyperparameters(Training):
         return self.batches(frames) * self.passes(frames)
 
 
-def sgd(
+def make_optimizer(
     network: nn.Module, hyperparameters: Hyperparameters, frames: int
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """Make the optimizer, SGD, and its learning-rate schedule for so many frames."""
+    """Make the optimizer and its learning-rate schedule for so many frames."""
     rate, steps = hyperparameters.rate(frames), hyperparameters.steps_per_epoch(frames)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=rate,
-        momentum=hyperparameters.momentum,
-        nesterov=hyperparameters.nesterov,
-        weight_decay=hyperparameters.weight_decay,
-    )
+    weights, decay = network.parameters(), hyperparameters.weight_decay
+    optimizer: torch.optim.Optimizer
+    if hyperparameters.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(weights, lr=rate, weight_decay=decay)
+    else:
+        momentum, nesterov = hyperparameters.momentum, hyperparameters.nesterov
+        optimizer = torch.optim.SGD(
+            weights, lr=rate, momentum=momentum, nesterov=nesterov, weight_decay=decay
+        )
     if hyperparameters.schedule == "one_cycle":
         total = hyperparameters.epochs * steps + 1  # one more: the last batch steps it as well
         return optimizer, OneCycleLR(optimizer, rate, total_steps=total, cycle_momentum=False)

@@ -23,7 +23,7 @@ from trainer.data.frames import FrameSet
 from trainer.errors import RunError, TrainingError
 from trainer.learning.processes import Hardware
 from trainer.learning.rounded_weights import rounded_weights
-from trainer.learning.schedule import Hyperparameters, autocast, moving_average, sgd
+from trainer.learning.schedule import Hyperparameters, autocast, make_optimizer, moving_average
 from trainer.learning.soft_targets import class_shares, mix
 from trainer.network import archives
 from trainer.network.prediction import as_input, predict
@@ -103,10 +103,10 @@ def fit(
 
 def epochs_done(checkpoint: Path) -> int:
     """Return the number of epochs in a checkpoint; 0 if there is no checkpoint."""
-    return len(_read(checkpoint)["history"]) if checkpoint.exists() else 0
+    return len(read_checkpoint(checkpoint)["history"]) if checkpoint.exists() else 0
 
 
-def _read(checkpoint: Path) -> dict[str, Any]:
+def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
     """Read a checkpoint into the CPU's memory, so that a GPU's checkpoint resumes without a GPU.
 
     Raises:
@@ -144,7 +144,7 @@ class Learner:
         self._train, self._augment, self._targets = train, augment, targets
         self._hyperparameters, self._hardware = hyperparameters, hardware
         self._images = hardware.preload(train.images)
-        self._optimizer, self._scheduler = sgd(network, hyperparameters, len(train))
+        self._optimizer, self._scheduler = make_optimizer(network, hyperparameters, len(train))
         # It shares the weights, and averages gradients over the processes.
         self._shared_network = hardware.setup(network, self._optimizer)
         self._average = None
@@ -187,7 +187,7 @@ class Learner:
 
     def load(self, checkpoint: Path) -> list[Epoch]:
         """Resume from a checkpoint, and return the epochs that it holds."""
-        content = _read(checkpoint)
+        content = read_checkpoint(checkpoint)
         for name, part in self._saved_parts().items():
             part.load_state_dict(content[name])
         return [Epoch(**epoch) for epoch in content["history"]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from trainer.errors import RunError
 from trainer.network import archives
 
 WEIGHTS = Path(__file__).parent / "weights" / "lite0.pt"  # half precision, without the classifier of ImageNet
+TEACHER = "teacher-lite0"  # a run's teacher of this architecture, in its folder and in results.json
 
 # Blocks, kernel, stride of the first block, expansion and channels of each stage
 STAGES = (
@@ -33,7 +35,9 @@ STAGES = (
 STEM, LAST = 32, 1280  # channels after the first and the last convolution
 POOLED = (2, 4, 7)  # the maps whose means are the features: two middle stages, and the last convolution
 FEATURES = 40 + 112 + LAST
-PIXELS, MAX_ENLARGEMENT = 256 * 448, 2.0  # of a frame, and times each side
+# Pixels of a frame, at least and at most: ImageNet's photographs had 224×224, and frames of 256×448 were
+# better for SS304 than larger ones and smaller ones. Each side is enlarged at most so many times.
+MIN_PIXELS, PIXELS, MAX_ENLARGEMENT = 224 * 224, 256 * 448, 2.0
 MIN_SIDE = 32  # pixels: the stride of the last map
 _EPSILON, _MOMENTUM = 1e-3, 0.01  # of batch norm, as the weights were trained
 _MEAN, _SPREAD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue
@@ -136,10 +140,42 @@ class Lite0(nn.Module):
 def frame_size(height: int, width: int) -> tuple[int, int]:
     """Return height and width at which the network sees frames of this size.
 
-    They have ``PIXELS``; of smaller frames each side is enlarged at most ``MAX_ENLARGEMENT`` times.
+    They have ``MIN_PIXELS`` to ``PIXELS``. Frames between these stay as they are, so the size of a size that
+    was returned here is the same.
     """
-    scale = min(MAX_ENLARGEMENT, math.sqrt(PIXELS / (height * width)))
+    pixels = height * width
+    scale = min(1.0, math.sqrt(PIXELS / pixels))
+    if pixels < MIN_PIXELS:
+        scale = min(MAX_ENLARGEMENT, math.sqrt(MIN_PIXELS / pixels))
     return max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
+
+
+class Classifier(nn.Module):
+    """A linear layer on the pretrained network's features: grey frames from 0 to 1 → logits ``[N, C]``.
+
+    The means and spreads of batch norm stay those of ImageNet, in training too: batches of few frames have
+    none worth the name, and the linear layer begins with features that have these.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.body = pretrained()
+        self.head = nn.Linear(FEATURES, classes)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all layers except batch norm."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Return logits; in full precision outside training, because small differences of features count."""
+        rounds = self.training and torch.is_autocast_enabled(frames.device.type)
+        with torch.autocast(frames.device.type, torch.bfloat16, enabled=rounds):
+            logits: Tensor = self.head(self.body.features(frames))
+        return logits
 
 
 def pretrained(path: Path = WEIGHTS) -> Lite0:

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trainer.evaluation.metrics import ModelMetrics
+from trainer.network import lite0
 from trainer.run.folder import RESULTS_FILE
 from trainer.sweep import finished
 
 Metric = Literal["accuracy", "macro_f1", "cross_entropy"]
 
 SINGLE = "single"  # every teacher of every run, as one model
-_TEACHER = "teacher-"  # prefix of the teachers' names
+
+
+def _is_single(model: str) -> bool:
+    """Whether a model is a teacher of the run's architecture."""
+    return model.startswith("teacher-") and model != lite0.TEACHER
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,8 @@ class RunGroup:
 
     @property
     def teachers(self) -> int:
-        """Number of teachers per run."""
-        return sum(model.startswith(_TEACHER) for model in self.models[0])
+        """Number of teachers of the run's architecture per run."""
+        return sum(map(_is_single, self.models[0]))
 
     @property
     def classes(self) -> int:
@@ -45,7 +50,7 @@ class RunGroup:
             metrics[metric]
             for models in self.models
             for name, metrics in models.items()
-            if name == model or (model == SINGLE and name.startswith(_TEACHER))
+            if name == model or (model == SINGLE and _is_single(name))
             if metric in metrics
         ]
 

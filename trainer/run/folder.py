@@ -34,6 +34,7 @@ import yaml
 from inspector.spreadsheets.tables import as_cell, from_cell
 from trainer.data.datasets import Frame
 from trainer.errors import RecipeError, RunError, TrainerError
+from trainer.network import lite0
 from trainer.recipe import Recipe
 from trainer.run.identity import Identity
 
@@ -138,7 +139,10 @@ class RunFolder:
         )
         if before != here or any(theirs.get(k) != getattr(identity, k) for k in IDENTITY_KEYS_OF_WEIGHTS):
             return
-        for name in (name for name in identity.seeds if name.startswith("teacher-")):
+        names = [name for name in identity.seeds if name.startswith("teacher-")]
+        if _read_recipe(finished)["ensemble"].get("pretrained") != recipe.ensemble.pretrained:
+            names = [name for name in names if name != lite0.TEACHER]
+        for name in names:
             for kind, file in (("checkpoints", f"{name}.pt"), ("logs", f"{name}.csv")):
                 try:
                     os.link(finished / kind / file, self.path / kind / file)
