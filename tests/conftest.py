@@ -75,6 +75,7 @@ _SLOW_FILES = [
     "trainer/test_comparison",
     "trainer/test_convolution",
     "trainer/test_dynamic",
+    "trainer/test_final",
     "trainer/test_judging",
     "trainer/test_novelty",
     "trainer/test_pipeline",

@@ -138,7 +138,7 @@ def run(
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
                 return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
-            if not _is_artifact(out / ARTIFACT_FILE):
+            if not is_artifact(out / ARTIFACT_FILE):
                 student.compile(recipe.artifact.scheme, out / ARTIFACT_FILE)
             models["artifact"], results.artifact = evaluate_compiled(out / ARTIFACT_FILE, network, valid)
             results.test = evaluate_test(out / ARTIFACT_FILE, listing, progress)
@@ -269,7 +269,7 @@ def golden_frames(recipe: Recipe, train: FrameSet) -> list[Tensor]:
     return [torch.from_numpy(_middle(each)) for each in pixels]
 
 
-def _is_artifact(path: Path) -> bool:
+def is_artifact(path: Path) -> bool:
     """Whether a run has its artifact; one that is torn is named, and compiled again."""
     if not path.exists():
         return False

@@ -35,6 +35,16 @@ _NOVELTY_FRAMES = 2000  # at most, for the novelty's covariance of 512 features:
 
 
 @dataclass(frozen=True)
+class SchemeAnswers:
+    """The answers of one scheme's network to n frames, and the novelty of its features."""
+
+    logits: Tensor  # float32[n, C]
+    pooled: Tensor  # float32[n, F]
+    novelty: Novelty
+    same_top_class: int  # frames on which it agrees with the fp32 student, or nearly
+
+
+@dataclass(frozen=True)
 class SchemeFit:
     """The values that were fitted to one scheme's answers to held-out frames."""
 
@@ -53,7 +63,7 @@ class SchemeFit:
 
 def fit_ranges(student: WeldNet, train: Tensor) -> Ranges:
     """The ranges of a student's maps on training frames, uint8[N, 1, h, w] of any size."""
-    return map_ranges.calibrate(student, _prepared(student, _spread(train, CALIBRATION_FRAMES)))
+    return map_ranges.calibrate(student, prepared(student, _spread(train, CALIBRATION_FRAMES)))
 
 
 def fit_schemes(
@@ -77,29 +87,43 @@ def fit_schemes(
         classes: with their roles.
         wishes: what the thresholds are chosen for.
     """
-    known = _prepared(student, _spread(train, _NOVELTY_FRAMES))
-    exact = compiled_answers(compile_network(student, "none"), held_out.images)[0]
     fits: dict[str, SchemeFit] = {}
-    for scheme in get_args(Scheme):
-        try:
-            network = compile_network(student, scheme, ranges)
-            logits, pooled = compiled_answers(network, held_out.images)
-            novelty = fit(compiled_answers(network, known)[1])
-        except (RuntimeError, AttributeError) as error:  # this processor lacks an operator or a primitive
-            log.warning("scheme %s is not fitted: this machine cannot compute it (%s)", scheme, error)
-            continue
-        answers = logits.softmax(dim=1)
+    for scheme, answered in scheme_answers(student, ranges, train, held_out.images).items():
+        answers, novelty = answered.logits.softmax(dim=1), answered.novelty
         calibration = calibrate(answers, held_out.labels, held_out.runs)
         probabilities = at_temperature(answers, calibration.temperature)
         fits[scheme] = SchemeFit(
             calibration,
             choose_thresholds(probabilities, held_out.labels, classes, held_out.runs, **wishes.model_dump()),
             novelty,
-            choose_threshold(torch.tensor([novelty(frame) for frame in pooled])),
+            choose_threshold(torch.tensor([novelty(frame) for frame in answered.pooled])),
             evaluate(probabilities, held_out.labels, [c.name for c in classes], held_out.runs),
-            int(same_top_class(exact, logits).sum()),
+            answered.same_top_class,
         )
     return fits
+
+
+def scheme_answers(
+    student: WeldNet, ranges: Ranges, train: Tensor, frames: Tensor
+) -> dict[str, SchemeAnswers]:
+    """Compile the student for each scheme, and return its answers to prepared frames; by scheme.
+
+    A scheme that this processor cannot compute is left out, with a warning. ``train`` is uint8[N, 1, h, w]
+    of any size, N ≥ 2; novelty is the distance from them.
+    """
+    known = prepared(student, _spread(train, _NOVELTY_FRAMES))
+    exact = compiled_answers(compile_network(student, "none"), frames)[0]
+    each: dict[str, SchemeAnswers] = {}
+    for scheme in get_args(Scheme):
+        try:
+            network = compile_network(student, scheme, ranges)
+            logits, pooled = compiled_answers(network, frames)
+            novelty = fit(compiled_answers(network, known)[1])
+        except (RuntimeError, AttributeError) as error:  # this processor lacks an operator or a primitive
+            log.warning("scheme %s is not fitted: this machine cannot compute it (%s)", scheme, error)
+            continue
+        each[scheme] = SchemeAnswers(logits, pooled, novelty, int(same_top_class(exact, logits).sum()))
+    return each
 
 
 @torch.inference_mode()
@@ -110,7 +134,8 @@ def compiled_answers(network: Compiled, frames: Tensor) -> tuple[Tensor, Tensor]
     return logits, pooled
 
 
-def _prepared(student: WeldNet, frames: Tensor) -> Tensor:
+def prepared(student: WeldNet, frames: Tensor) -> Tensor:
+    """Frames uint8[N, 1, h, w] at a student's size."""
     config = student.config
     return torch.stack([prepare(frame, config.height, config.width) for frame in frames])
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -20,6 +17,7 @@ from trainer.commands.options import (
     Conflict,
     Data,
     Devices,
+    Final,
     Nodes,
     OnConflict,
     Overrides,
@@ -31,11 +29,11 @@ from trainer.commands.options import (
     Start,
     Unlabelled,
 )
+from trainer.commands.processes import launch
 from trainer.commands.terminal import print_result, session
 
 if TYPE_CHECKING:
     from trainer.data.joining import DataSets
-    from trainer.learning.processes import Hardware
 
 app = typer.Typer(
     add_completion=False,
@@ -54,6 +52,7 @@ def run(
     start: Start = None,
     overrides: Overrides = None,
     unlabelled: Unlabelled = None,
+    final: Final = False,
     accelerator: AcceleratorName = Accelerator.AUTO,
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -69,6 +68,7 @@ def run(
         _overrides(overrides, start),
         unlabelled,
         processes,
+        final=final,
         as_json=as_json,
     )
 
@@ -215,7 +215,7 @@ def sweep(
     with session(out) as progress:
         from trainer.sweep import sweep as run_all
 
-        with _launch(Processes(accelerator, devices, nodes)) as hardware:
+        with launch(Processes(accelerator, devices, nodes)) as hardware:
             result = run_all(
                 recipe,
                 _sets(data, on_conflict),
@@ -304,39 +304,39 @@ def _run_until(
     unlabelled: Path | None,
     processes: Processes,
     *,
+    final: bool = False,
     as_json: bool,
 ) -> None:
     with session(out) as progress:
         from trainer.recipe_file import load
 
         resolved = load(recipe, overrides)
-        from trainer.pipeline import Stage, StageSummary
+        from trainer.pipeline import Stage
         from trainer.pipeline import run as run_pipeline
 
-        with _launch(processes) as hardware:
-            result = run_pipeline(
-                resolved, data, out, progress, Stage(stage), unlabelled=unlabelled, hardware=hardware
-            )
+        with launch(processes) as hardware:
+            if final:
+                from trainer.final import FINAL_FOLDER
+                from trainer.final import run as run_final
+
+                out = out / FINAL_FOLDER
+                result = run_final(
+                    resolved, data, out.parent, progress, unlabelled=unlabelled, hardware=hardware
+                )
+            else:
+                made = run_pipeline(
+                    resolved, data, out, progress, Stage(stage), unlabelled=unlabelled, hardware=hardware
+                )
+                result = made.as_json() if made else None
         if not hardware.leader:
             return
         assert result is not None  # noqa: S101 - the leader has results
-        if as_json or isinstance(result, StageSummary):
-            print_result(result.as_json(), as_json=as_json)
+        if as_json or stage != Stage.RESULTS:
+            print_result(result, as_json=as_json)
             return
         from trainer.commands import console
 
-        console.show_run(result.as_json(), out)
-
-
-@contextmanager
-def _launch(processes: Processes) -> Iterator[Hardware]:
-    """Start the processes that learn; only the leader logs progress."""
-    from trainer.learning.processes import launch
-
-    with launch(processes.accelerator.value, processes.devices, processes.nodes) as hardware:
-        if not hardware.leader:
-            logging.getLogger().setLevel(logging.WARNING)
-        yield hardware
+        console.show_run(result, out)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ def show_run(result: dict[str, Any], out: Path) -> None:
         )
         _show_verdicts(result["test"])
     artifact = result["artifact"]
+    if "figures" in result:  # of a run with --final
+        Console(soft_wrap=True).print(result["figures"], highlight=False, markup=False)
     Console(soft_wrap=True).print(
         f"{out / artifact['file']}: {artifact['scheme']}, {artifact['bytes'] / 1e6:.1f} MB; "
         f"agrees with the student on {artifact['agreement_with_student']:.1%} of {result['n']} frames\n"

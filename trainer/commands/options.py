@@ -38,6 +38,13 @@ Start = Annotated[
     Path | None,
     typer.Option("--start", help="student.pt, or an fp32 artifact, that the networks start from"),
 ]
+Final = Annotated[
+    bool,
+    typer.Option(
+        "--final",
+        help="afterwards train OUT/final on all frames, also those held out; figures stay the run's",
+    ),
+]
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="change a key: training.epochs=5")]
 Unlabelled = Annotated[
     Path | None,

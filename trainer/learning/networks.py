@@ -67,7 +67,7 @@ class Networks:
         hardware: Hardware,
         *,
         train: FrameSet,
-        valid: FrameSet,
+        valid: FrameSet | None,
         folder: RunFolder,
         progress: Progress,
     ) -> None:
@@ -79,7 +79,7 @@ class Networks:
             start: initial weights of every network.
             hardware: the processes that learn.
             train: frames as kept for augmentation.
-            valid: prepared frames, only for the curves.
+            valid: prepared frames, only for the curves; None: nothing is held out.
             folder: gets checkpoints and logs.
             progress: advanced after every batch.
         """
@@ -210,13 +210,13 @@ class Networks:
         last = history[-1]
         tensorboard.write(history)
         log.info(
-            "%s epoch %d/%d  loss %.3f  train %.1f%%  valid %.1f%%  %.1f s  %s",
+            "%s epoch %d/%d  loss %.3f  train %.1f%%%s  %.1f s  %s",
             name,
             last.epoch,
             self._hyperparameters[name].epochs,
             last.train_loss,
             100 * last.train_accuracy,
-            100 * (last.valid_accuracy or 0),
+            "" if last.valid_accuracy is None else f"  valid {100 * last.valid_accuracy:.1f}%",
             last.seconds,
             self._progress.time_left(),
         )

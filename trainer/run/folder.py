@@ -13,6 +13,7 @@
 ``thresholds.png``     effect of each PASS threshold on the held-out frames, if thresholds could be chosen
 ``results.json``       accuracy of every network, with n, intervals, confusion and runs
 ``<name>.pt``          the artifact
+``final/``             the run of ``--final``, with its own ``student.pt``, artifact and ``results.json``
 =====================  ========================================================================
 """
 
@@ -20,7 +21,6 @@ from __future__ import annotations
 
 import csv
 import fcntl
-import io
 import json
 import logging
 import os
@@ -31,12 +31,13 @@ from typing import Any
 
 import yaml
 
-from inspector.spreadsheets.tables import as_cell, from_cell
+from inspector.spreadsheets.tables import from_cell
 from trainer.data.datasets import Frame
-from trainer.errors import RecipeError, RunError, TrainerError
+from trainer.errors import RecipeError, RunError
 from trainer.network import lite0
 from trainer.recipe import Recipe
 from trainer.run.identity import Identity
+from trainer.run.saving import csv_text, write_text
 
 log = logging.getLogger(__name__)
 
@@ -205,28 +206,10 @@ class RunFolder:
         """
         if not self._leader:
             return
-        path = self.path / name
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8", errors="surrogateescape") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())  # else a power cut after the rename leaves an empty file
-            temporary.replace(path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise TrainerError(
-                f"{path}: cannot be written ({error.strerror}); fix that, and the same command resumes"
-            ) from None
+        write_text(text, self.path / name)
 
     def _write_csv(self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([as_cell(value) for value in row] for row in rows)
-        content = text.getvalue()
-        # Excel reads a CSV as UTF-8 only with a byte-order mark
-        self.write(name, content if content.isascii() else f"\ufeff{content}")
+        self.write(name, csv_text(header, rows))
 
 
 def read_json(path: Path, *keys: str, fix: str = "give another --out") -> dict[str, Any]:
@@ -270,6 +253,16 @@ def read_split(run: Path) -> list[dict[str, str]]:
     """Return the rows of a run's ``split.csv``: path, label, run and part of every frame."""
     with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
         return [{name: from_cell(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+
+
+def read_recipe(run: Path) -> Recipe:
+    """Return the recipe of a run, with the frame size that it took from its frames.
+
+    Raises:
+        RunError: the file is missing or damaged.
+        RecipeError: it is of a version with other keys.
+    """
+    return Recipe.from_values(_read_recipe(run), str(run / RECIPE_FILE))
 
 
 def require_same_recipe(run: Path, recipe: Recipe) -> None:

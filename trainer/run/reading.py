@@ -115,6 +115,20 @@ class Reader:
             raise DataError("the data", problems)
         return both[0], both[1]
 
+    def training(self, listing: Listing) -> FrameSet:
+        """Read the training frames of a run that holds nothing out.
+
+        Raises:
+            DataError: an image cannot be read any more.
+        """
+        self._progress.begin("reading frames", len(listing.part("train")))
+        train = self._read(listing.part("train"), self._train_size, listing.problems)
+        self._contents = frozenset(train.hashes)
+        if listing.problems:
+            raise DataError(listing.source, listing.problems)
+        log.info("%d frames to train on, %d classes", len(train), len(listing.classes))
+        return train
+
     def with_unlabelled(
         self, train: FrameSet, source: Path | None, listing: Listing, teachers: Sequence[nn.Module]
     ) -> FrameSet:
