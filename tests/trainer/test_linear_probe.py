@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from training_samples import frame_set
 
-from trainer.evaluation.linear_probe import Probe, features, fit, linear_probe
+from trainer.data.datasets import Frame
+from trainer.data.frames import FrameSet
+from trainer.evaluation.linear_probe import MAX_FRAMES, Probe, features, fit, linear_probe, sample
 from trainer.network import lite0
 
 
@@ -77,3 +81,15 @@ def test_a_single_frame_of_each_class_is_enough() -> None:
     probe = fit(rows, labels, 2, ["monday", "tuesday"])
     assert probe.penalty == 100
     assert right(probe, rows, labels) == 1.0
+
+
+def test_of_many_frames_an_even_sample_is_learnt() -> None:
+    """More frames than the limit are thinned out evenly, so every class keeps its share."""
+    count = 2 * MAX_FRAMES
+    labels = torch.arange(count) // 1000
+    frames = [Frame(Path(str(row)), str(row), int(label)) for row, label in enumerate(labels)]
+    some = sample(FrameSet(torch.zeros(count, 1, 1, 1, dtype=torch.uint8), labels, frames))
+    assert len(some) == MAX_FRAMES
+    assert all(abs(each - 500) <= 1 for each in some.labels.bincount().tolist())
+    few = frame_set(2)
+    assert sample(few) is few

@@ -21,6 +21,7 @@ from trainer.network.prediction import as_input
 
 PENALTIES = tuple(10.0**exponent for exponent in range(4, -1, -1))  # from strong to weak, for unit variance
 _MIDDLE = PENALTIES[len(PENALTIES) // 2]
+MAX_FRAMES = 5000  # to learn from, so that the features take minutes; a linear model gains little from more
 _ABSENT = -20.0  # logit of a class without a training frame: a probability of about 1e-9
 _STEPS = 300  # of L-BFGS per penalty, which begins with the solution of the penalty before
 _LEAST_SPREAD = 1e-3  # of a feature, whose mean is 0 to 6; a few of the network's channels are always 0
@@ -99,6 +100,14 @@ def linear_probe(
     """
     probe = fit(features(train.images, device, advance=advance), train.labels, classes, train.groups)
     return probe.probabilities(features(valid.images, device, advance=advance))
+
+
+def sample(train: FrameSet) -> FrameSet:
+    """Return at most ``MAX_FRAMES`` frames to learn from, evenly from the list, which is sorted by class."""
+    if len(train) <= MAX_FRAMES:
+        return train
+    rows = set(torch.linspace(0, len(train) - 1, MAX_FRAMES).long().tolist())
+    return train.only([row in rows for row in range(len(train))])
 
 
 def _rotated(standard: Tensor) -> tuple[Tensor, Tensor]:

@@ -28,7 +28,7 @@ from trainer.evaluation.judging import (
     warn_of_learnt_frames,
 )
 from trainer.evaluation.linear_baseline import ridge
-from trainer.evaluation.linear_probe import linear_probe
+from trainer.evaluation.linear_probe import linear_probe, sample
 from trainer.evaluation.metrics import ModelMetrics, agreement, evaluate
 from trainer.evaluation.results import ArtifactSummary
 from trainer.evaluation.verdicts import verdict_metrics
@@ -65,8 +65,8 @@ def evaluate_networks(
     answers["mean"] = ensemble.mean(by_teacher)
     answers["focal"] = ensemble.pseudo_label(by_teacher, "focal", k)
     answers["ridge"] = ridge(train, valid, len(classes))
-    larger = reader.again(train, valid, lite0.PIXELS)
-    progress.begin("linear probe", len(train) + len(valid))
+    larger = reader.again(sample(train), valid, lite0.PIXELS)
+    progress.begin("linear probe", sum(map(len, larger)))
     device = next(teachers[0].parameters()).device
     answers["probe"] = linear_probe(*larger, len(classes), device, advance=progress.advance)
     if student:
