@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency console-keys console-load console-kills console-axe clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ week: $(VENV)/.installed ## a scripted week on both back ends: people decide, an
 
 loop: $(VENV)/.installed ## inspect, decide, learn, compare, put in force under load, go back (10 minutes)
 	$(BIN)/python benchmarks/loop.py
+
+recipes: $(VENV)/.installed ## best over every set in a folder, make recipes DATA=folder, into runs/recipes (a night on 2 cores)
+	@test -n "$(DATA)" || { echo "make recipes DATA=FOLDER: a folder with one sub-folder per data set" >&2; exit 2; }
+	$(BIN)/python benchmarks/recipes.py "$(DATA)" --out runs/recipes --jobs 2
 
 schema: $(VENV)/.installed ## write sql/schema.*.sql from the models
 	$(BIN)/python sql/write_schema.py

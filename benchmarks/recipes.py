@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -123,6 +124,8 @@ def _train(
     An early stop then has every set with the first seed.
     """
     (out / "logs").mkdir(parents=True, exist_ok=True)
+    cores = max(1, (os.cpu_count() or 1) // jobs)
+    environment = {"OMP_NUM_THREADS": str(cores), **os.environ}  # the user's own value wins
     words = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()]
 
     def run(split: Split, seed: int) -> str | None:
@@ -131,7 +134,7 @@ def _train(
         command = [sys.executable, "-m", "trainer.commands.cli", "sweep", recipe, "--data", str(split.folder)]
         command += ["--out", str(out / "runs" / split.name), "--seeds", str(seed), *accept, *options]
         with (out / "logs" / f"{name}.log").open("ab") as log:
-            status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
+            status = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
         progress.advance(task)
         return name if status else None
 
