@@ -3,6 +3,33 @@
 -- For reading: 'weld-inspect migrate' creates and upgrades a database. Times that end in _us are UTC epoch
 -- microseconds; the views show them as timestamps. History is append-only.
 
+-- durations of the images of an hour, derived from inspection
+CREATE TABLE hour_latency (
+    id INTEGER NOT NULL,
+    of_station BIGINT NOT NULL, -- number of the station; 0: all stations
+    hour_us BIGINT NOT NULL, -- start of the hour of judgement in UTC; UTC epoch microseconds
+    n INTEGER NOT NULL, -- images; the row holds while there are no more
+    wait_p50_ms DOUBLE NOT NULL, -- wait_ms: half of the images took at most this; milliseconds
+    wait_p95_ms DOUBLE NOT NULL, -- wait_ms: 95% took at most this; milliseconds
+    wait_p99_ms DOUBLE NOT NULL, -- wait_ms: 99% took at most this; milliseconds
+    wait_max_ms DOUBLE NOT NULL, -- wait_ms: the slowest image; milliseconds
+    decode_p50_ms DOUBLE NOT NULL, -- decode_ms: half of the images took at most this; milliseconds
+    decode_p95_ms DOUBLE NOT NULL, -- decode_ms: 95% took at most this; milliseconds
+    decode_p99_ms DOUBLE NOT NULL, -- decode_ms: 99% took at most this; milliseconds
+    decode_max_ms DOUBLE NOT NULL, -- decode_ms: the slowest image; milliseconds
+    infer_p50_ms DOUBLE NOT NULL, -- infer_ms: half of the images took at most this; milliseconds
+    infer_p95_ms DOUBLE NOT NULL, -- infer_ms: 95% took at most this; milliseconds
+    infer_p99_ms DOUBLE NOT NULL, -- infer_ms: 99% took at most this; milliseconds
+    infer_max_ms DOUBLE NOT NULL, -- infer_ms: the slowest image; milliseconds
+    total_p50_ms DOUBLE NOT NULL, -- total_ms: half of the images took at most this; milliseconds
+    total_p95_ms DOUBLE NOT NULL, -- total_ms: 95% took at most this; milliseconds
+    total_p99_ms DOUBLE NOT NULL, -- total_ms: 99% took at most this; milliseconds
+    total_max_ms DOUBLE NOT NULL, -- total_ms: the slowest image; milliseconds
+    CONSTRAINT pk_hour_latency PRIMARY KEY (id),
+    CONSTRAINT uq_hour_latency_of_station_hour_us_n UNIQUE (of_station, hour_us, n),
+    CONSTRAINT ck_hour_latency_n CHECK (n >= 1)
+);
+
 -- artifacts that judged images
 CREATE TABLE model (
     id INTEGER NOT NULL,
@@ -62,6 +89,18 @@ CREATE TABLE event (
     CONSTRAINT fk_event_station_id FOREIGN KEY(station_id) REFERENCES station (id)
 );
 CREATE INDEX ix_event_station_id_at_us ON event (station_id, at_us);
+
+-- hours of a station whose images hour_count counts, derived from inspection
+CREATE TABLE hour_summary (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- station of the images
+    hour_us BIGINT NOT NULL, -- start of the hour of judgement in UTC; UTC epoch microseconds
+    n INTEGER NOT NULL, -- images; the summary holds while there are no more
+    CONSTRAINT pk_hour_summary PRIMARY KEY (id),
+    CONSTRAINT uq_hour_summary_station_id_hour_us_n UNIQUE (station_id, hour_us, n),
+    CONSTRAINT ck_hour_summary_n CHECK (n >= 1),
+    CONSTRAINT fk_hour_summary_station_id FOREIGN KEY(station_id) REFERENCES station (id)
+);
 
 -- one row per judged image; the station's verdict never changes
 CREATE TABLE inspection (
@@ -179,6 +218,35 @@ CREATE TABLE audit_sample (
     CONSTRAINT ck_audit_sample_population CHECK (population >= 1),
     CONSTRAINT fk_audit_sample_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
 );
+
+-- numbers of images in an hour of a station, derived from inspection
+CREATE TABLE hour_count (
+    id INTEGER NOT NULL,
+    summary_id INTEGER NOT NULL, -- the station and the hour
+    model_id INTEGER NOT NULL, -- as in inspection, like all columns up to reason
+    camera TEXT, -- camera
+    part TEXT, -- part
+    seam TEXT, -- seam
+    pass_no INTEGER, -- pass over the seam
+    local_day TEXT NOT NULL, -- local day
+    shift TEXT NOT NULL, -- shift
+    shift_day TEXT, -- day on which the shift began
+    verdict TEXT NOT NULL, -- the station's verdict
+    reason TEXT, -- reason of a REVIEW
+    is_duplicate BOOLEAN NOT NULL, -- whether duplicate_of is set
+    seen_hour_us BIGINT NOT NULL, -- start of the hour in UTC in which the files were seen; UTC epoch microseconds
+    n INTEGER NOT NULL, -- images with the values of these columns
+    first_us BIGINT NOT NULL, -- earliest inspected_us of them; UTC epoch microseconds
+    last_us BIGINT NOT NULL, -- latest inspected_us; UTC epoch microseconds
+    first_seen_us BIGINT NOT NULL, -- earliest seen_us; UTC epoch microseconds
+    first_taken_us BIGINT NOT NULL, -- earliest taken_us; UTC epoch microseconds
+    last_taken_us BIGINT NOT NULL, -- latest taken_us; UTC epoch microseconds
+    newest_id BIGINT NOT NULL, -- largest number of an inspection
+    CONSTRAINT pk_hour_count PRIMARY KEY (id),
+    CONSTRAINT fk_hour_count_summary_id FOREIGN KEY(summary_id) REFERENCES hour_summary (id),
+    CONSTRAINT fk_hour_count_model_id FOREIGN KEY(model_id) REFERENCES model (id)
+);
+CREATE INDEX ix_hour_count_summary_id ON hour_count (summary_id);
 
 -- human verdicts, append-only: the latest row of an image counts
 CREATE TABLE review (
@@ -379,6 +447,12 @@ CREATE TRIGGER audit_sample_no_update BEFORE UPDATE ON audit_sample BEGIN SELECT
 CREATE TRIGGER audit_sample_no_delete BEFORE DELETE ON audit_sample BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_count_no_update BEFORE UPDATE ON hour_count BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_count_no_delete BEFORE DELETE ON hour_count BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_latency_no_update BEFORE UPDATE ON hour_latency BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_latency_no_delete BEFORE DELETE ON hour_latency BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_summary_no_update BEFORE UPDATE ON hour_summary BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_summary_no_delete BEFORE DELETE ON hour_summary BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER inspection_no_update BEFORE UPDATE ON inspection BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER inspection_no_delete BEFORE DELETE ON inspection BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER model_no_update BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -399,6 +473,9 @@ CREATE TABLE append_only (no_row INTEGER, CONSTRAINT "history is append-only: ad
 CREATE TRIGGER arrival_no_replace BEFORE INSERT ON arrival WHEN EXISTS (SELECT 1 FROM arrival WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM arrival WHERE station_id = NEW.station_id AND path = NEW.path AND outcome = NEW.outcome AND recorded_us = NEW.recorded_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER audit_sample_no_replace BEFORE INSERT ON audit_sample WHEN EXISTS (SELECT 1 FROM audit_sample WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM audit_sample WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER event_no_replace BEFORE INSERT ON event WHEN EXISTS (SELECT 1 FROM event WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER hour_count_no_replace BEFORE INSERT ON hour_count WHEN EXISTS (SELECT 1 FROM hour_count WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER hour_latency_no_replace BEFORE INSERT ON hour_latency WHEN EXISTS (SELECT 1 FROM hour_latency WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_latency WHERE of_station = NEW.of_station AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER hour_summary_no_replace BEFORE INSERT ON hour_summary WHEN EXISTS (SELECT 1 FROM hour_summary WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_summary WHERE station_id = NEW.station_id AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER inspection_no_replace BEFORE INSERT ON inspection WHEN EXISTS (SELECT 1 FROM inspection WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM inspection WHERE station_id = NEW.station_id AND source_name = NEW.source_name AND sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER model_no_replace BEFORE INSERT ON model WHEN EXISTS (SELECT 1 FROM model WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM model WHERE artifact_sha256 = NEW.artifact_sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER quarantine_no_replace BEFORE INSERT ON quarantine WHEN EXISTS (SELECT 1 FROM quarantine WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM quarantine WHERE station_id = NEW.station_id AND path = NEW.path AND quarantined_us = NEW.quarantined_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

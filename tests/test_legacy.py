@@ -25,8 +25,8 @@ from inspector.network.artifact import Artifact
 from inspector.network.classifier import Classifier
 
 MADE = Path(__file__).with_name("legacy") / "2026-11"
-# Databases of the same station and images by later programs, of revisions 0005 and 0006.
-LATER = [MADE.with_name(f"{MADE.name}-{revision}") / "quality.db" for revision in ("0005", "0006")]
+# Databases of the same station and images by later programs, of revisions 0005 to 0007.
+LATER = [MADE.with_name(f"{MADE.name}-{revision}") / "quality.db" for revision in ("0005", "0006", "0007")]
 DATABASES = pytest.mark.parametrize("made", [MADE / "quality.db", *LATER], ids=lambda path: path.parent.name)
 FRAMES = sorted((MADE / "frames").rglob("*.png"))
 ARTIFACTS = {"dynamic": MADE / "weldnet.pt", "static": MADE / "weldnet-static.pt"}

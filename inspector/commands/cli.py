@@ -153,5 +153,8 @@ app.command(cls=report.ReportCommand)(report.report)
 app.add_typer(review.review, name="review")
 app.add_typer(console.console, name="console")
 app.command()(install.install_artifact)
-for command in (export.export, images.show, images.trace, files.reconcile, files.prune, files.requeue):
+for command in (
+    *(export.export, images.show, images.trace),
+    *(files.reconcile, files.prune, files.requeue, files.summarize),
+):
     app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands about files: account for all, remove old ones, inspect quarantined ones again."""
+"""Commands for upkeep: account for all files, remove old ones, inspect some again, summarize the rows."""
 
 from __future__ import annotations
 
@@ -144,4 +144,29 @@ def requeue(
         typer.echo(f"left: {line}", err=True)
     print_figures({"dry_run": dry_run, "requeued": result.files, "left": len(result.left)}, as_json)
     if result.left:
+        raise typer.Exit(1)
+
+
+def summarize(
+    config: Config,
+    check: Annotated[
+        bool, typer.Option("--check", help="make no summary, but prove that those that are there are right")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Summarize the hours that are over, so that reports over millions of images take seconds."""
+    from inspector.ledger import summaries
+    from inspector.times import iso
+
+    settings = load(config)
+    if not check:
+        print_figures({"hours": summaries.summarize(settings.url)}, as_json)
+        return
+    hours = [iso(hour_us, settings.zone) for hour_us in summaries.false_hours(settings.url)]
+    print_figures({"false": len(hours)}, as_json)
+    for hour in hours:
+        typer.echo(
+            f"{hour}: the summary of this hour is not what its images say; reports of it are wrong", err=True
+        )
+    if hours:
         raise typer.Exit(1)

@@ -336,6 +336,73 @@ event = sa.Table(
 sa.Index("ix_event_station_id_at_us", event.c.station_id, event.c.at_us)
 
 
+# Summaries of hours that are over, from which reports count millions of images in seconds. Images are only
+# ever added, so a summary of n images holds as long as its station still has n images in that hour: a report
+# counts them by an index. If there are more, it reads them. inspector.ledger.summaries writes these rows.
+hour_summary = sa.Table(
+    "hour_summary",
+    metadata,
+    _id(),
+    _refers("station_id", "station", "station of the images"),
+    _instant("hour_us", "start of the hour of judgement in UTC"),
+    sa.Column("n", sa.Integer, nullable=False, comment="images; the summary holds while there are no more"),
+    sa.UniqueConstraint("station_id", "hour_us", "n"),
+    sa.CheckConstraint("n >= 1", name="n"),
+    comment="hours of a station whose images hour_count counts, derived from inspection",
+)
+
+hour_count = sa.Table(
+    "hour_count",
+    metadata,
+    _id(),
+    _refers("summary_id", "hour_summary", "the station and the hour"),
+    _refers("model_id", "model", "as in inspection, like all columns up to reason"),
+    _name("camera", "camera", optional=True),
+    _name("part", "part", optional=True),
+    _name("seam", "seam", optional=True),
+    sa.Column("pass_no", sa.Integer, nullable=True, comment="pass over the seam"),
+    _name("local_day", "local day"),
+    _name("shift", "shift"),
+    _name("shift_day", "day on which the shift began", optional=True),
+    _name("verdict", "the station's verdict"),
+    _name("reason", "reason of a REVIEW", optional=True),
+    sa.Column("is_duplicate", sa.Boolean, nullable=False, comment="whether duplicate_of is set"),
+    _instant("seen_hour_us", "start of the hour in UTC in which the files were seen"),
+    sa.Column("n", sa.Integer, nullable=False, comment="images with the values of these columns"),
+    _instant("first_us", "earliest inspected_us of them"),
+    _instant("last_us", "latest inspected_us"),
+    _instant("first_seen_us", "earliest seen_us"),
+    _instant("first_taken_us", "earliest taken_us"),
+    _instant("last_taken_us", "latest taken_us"),
+    sa.Column("newest_id", sa.BigInteger, nullable=False, comment="largest number of an inspection"),
+    comment="numbers of images in an hour of a station, derived from inspection",
+)
+sa.Index("ix_hour_count_summary_id", hour_count.c.summary_id)
+
+STEPS = ("wait", "decode", "infer", "total")
+hour_latency = sa.Table(
+    "hour_latency",
+    metadata,
+    _id(),
+    sa.Column("of_station", sa.BigInteger, nullable=False, comment="number of the station; 0: all stations"),
+    _instant("hour_us", "start of the hour of judgement in UTC"),
+    sa.Column("n", sa.Integer, nullable=False, comment="images; the row holds while there are no more"),
+    *(
+        _milliseconds(f"{step}_{measure}_ms", f"{step}_ms: {meaning}")
+        for step in STEPS
+        for measure, meaning in (
+            ("p50", "half of the images took at most this"),
+            ("p95", "95% took at most this"),
+            ("p99", "99% took at most this"),
+            ("max", "the slowest image"),
+        )
+    ),
+    sa.UniqueConstraint("of_station", "hour_us", "n"),
+    sa.CheckConstraint("n >= 1", name="n"),
+    comment="durations of the images of an hour, derived from inspection",
+)
+
+
 def unique_keys(table: sa.Table) -> list[list[sa.Column[Any]]]:
     """Return the keys of a table beside the number of the row: unique constraints and unique indexes."""
     constraints = [list(it.columns) for it in table.constraints if isinstance(it, sa.UniqueConstraint)]

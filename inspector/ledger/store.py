@@ -1,4 +1,4 @@
-"""The ledger: the only module that writes to the quality database.
+"""The ledger: the only module that writes history to the quality database.
 
 Rows are only ever added. A batch is one transaction, and sending it again after a lost answer changes
 nothing. ``pass_no`` and ``duplicate_of`` are computed inside the INSERT by look-ups with an index, so that a

@@ -19,33 +19,88 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
 -- 'station'.
-WITH judged AS (
+WITH hours AS MATERIALIZED (
     SELECT
-        i.part,
-        i.seam,
-        i.pass_no,
-        i.inspected_us,
-        coalesce(d.verdict, i.verdict) AS verdict
-    FROM inspection i
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+-- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
+images AS (
+    SELECT
+        k.station_id, c.camera, c.part, c.seam, c.pass_no, c.local_day, c.shift, c.shift_day, c.verdict, c.reason,
+        c.is_duplicate, c.seen_hour_us, c.n, c.first_us, c.last_us, c.first_seen_us
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE :part = '' OR c.part = :part
+    UNION ALL
+    SELECT
+        i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day, i.verdict, i.reason,
+        i.duplicate_of IS NOT NULL, i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, 1,
+        i.inspected_us, i.inspected_us, i.seen_us
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:part = '' OR i.part = :part)
+    UNION ALL
+    SELECT
+        i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day,
+        CASE x.n WHEN 1 THEN d.verdict ELSE i.verdict END, NULL, i.duplicate_of IS NOT NULL,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, x.n, i.inspected_us, i.inspected_us, i.seen_us
+    FROM v_decision d
+    JOIN inspection i ON i.id = d.inspection_id
     JOIN station s ON s.id = i.station_id
-    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    CROSS JOIN (SELECT 1 AS n UNION ALL SELECT -1) x
+    WHERE :verdicts = 'final'
+      AND d.verdict <> i.verdict
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
+),
+summed AS (
+    SELECT
+        part,
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS BIGINT) AS passed,
+        CAST(sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN verdict = 'REVIEW' THEN n ELSE 0 END) AS BIGINT) AS review,
+        count(DISTINCT seam) + max(CASE WHEN seam IS NULL THEN 1 ELSE 0 END) AS seams,
+        max(pass_no) AS passes,
+        min(first_us) AS first_us,
+        max(last_us) AS last_us
+    FROM images
+    GROUP BY part
 )
 SELECT
     part,
-    count(*) AS n,
-    count(CASE WHEN verdict = 'PASS' THEN 1 END) AS passed,
-    count(CASE WHEN verdict = 'FAIL' THEN 1 END) AS failed,
-    count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
-    CAST(count(CASE WHEN verdict = 'PASS' THEN 1 END) AS DOUBLE PRECISION) / count(*) AS pass_share,
-    CAST(count(CASE WHEN verdict = 'FAIL' THEN 1 END) AS DOUBLE PRECISION) / count(*) AS fail_share,
-    CAST(count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS DOUBLE PRECISION) / count(*) AS review_share,
-    count(DISTINCT seam) + max(CASE WHEN seam IS NULL THEN 1 ELSE 0 END) AS seams,
-    max(pass_no) AS passes,
-    min(inspected_us) AS first_us,
-    max(inspected_us) AS last_us
-FROM judged
-GROUP BY part
+    n,
+    passed,
+    failed,
+    review,
+    CAST(passed AS DOUBLE PRECISION) / n AS pass_share,
+    CAST(failed AS DOUBLE PRECISION) / n AS fail_share,
+    CAST(review AS DOUBLE PRECISION) / n AS review_share,
+    seams,
+    passes,
+    first_us,
+    last_us
+FROM summed
 ORDER BY failed DESC, fail_share DESC, n DESC, part IS NULL, part;

@@ -21,21 +21,74 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station';
 -- verdicts, 'final' or 'station'.
-WITH first AS (
-    SELECT i.station_id, i.local_day, i.shift, coalesce(d.verdict, i.verdict) AS verdict
-    FROM inspection i
-    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+WITH hours AS MATERIALIZED (
+    SELECT
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+-- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
+images AS (
+    SELECT
+        k.station_id, c.camera, c.part, c.seam, c.pass_no, c.local_day, c.shift, c.shift_day, c.verdict, c.reason,
+        c.is_duplicate, c.seen_hour_us, c.n, c.first_us, c.last_us, c.first_seen_us
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE :part = '' OR c.part = :part
+    UNION ALL
+    SELECT
+        i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day, i.verdict, i.reason,
+        i.duplicate_of IS NOT NULL, i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, 1,
+        i.inspected_us, i.inspected_us, i.seen_us
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:part = '' OR i.part = :part)
-      AND coalesce(i.pass_no, 1) = 1
-      AND i.duplicate_of IS NULL
+    UNION ALL
+    SELECT
+        i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day,
+        CASE x.n WHEN 1 THEN d.verdict ELSE i.verdict END, NULL, i.duplicate_of IS NOT NULL,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, x.n, i.inspected_us, i.inspected_us, i.seen_us
+    FROM v_decision d
+    JOIN inspection i ON i.id = d.inspection_id
+    JOIN station s ON s.id = i.station_id
+    CROSS JOIN (SELECT 1 AS n UNION ALL SELECT -1) x
+    WHERE :verdicts = 'final'
+      AND d.verdict <> i.verdict
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
+first AS (
+    SELECT station_id, local_day, shift, verdict, n
+    FROM images
+    WHERE coalesce(pass_no, 1) = 1 AND NOT is_duplicate
     UNION ALL
     -- A file is moved to <local day>/<reason>/..., so its path begins with its day.
     SELECT
         q.station_id,
         substr(q.path, 1, 10),
         q.shift,
-        'error'
+        'error',
+        1
     FROM quarantine q
     WHERE q.quarantined_us >= :since_us AND q.quarantined_us < :until_us
       AND :part = ''
@@ -46,22 +99,25 @@ keyed AS (
         CASE WHEN :by = 'day' THEN f.local_day END AS day,
         CASE WHEN :by = 'shift' THEN f.shift END AS shift,
         CASE WHEN :by = 'station' THEN s.name END AS station,
-        f.verdict
+        CAST(sum(f.n) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN f.verdict = 'PASS' THEN f.n ELSE 0 END) AS BIGINT) AS passed,
+        CAST(sum(CASE WHEN f.verdict = 'FAIL' THEN f.n ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN f.verdict = 'REVIEW' THEN f.n ELSE 0 END) AS BIGINT) AS review,
+        CAST(sum(CASE WHEN f.verdict = 'error' THEN f.n ELSE 0 END) AS BIGINT) AS errors
     FROM first f
     JOIN station s ON s.id = f.station_id
     WHERE :station = '' OR s.name = :station
+    GROUP BY 1, 2, 3
 )
 SELECT
     day,
     shift,
     station,
-    count(*) AS n,
-    count(CASE WHEN verdict = 'PASS' THEN 1 END) AS passed,
-    count(CASE WHEN verdict = 'FAIL' THEN 1 END) AS failed,
-    count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
-    count(CASE WHEN verdict = 'error' THEN 1 END) AS errors,
-    CAST(count(CASE WHEN verdict = 'PASS' THEN 1 END) AS DOUBLE PRECISION)
-        / CASE WHEN count(CASE WHEN verdict <> 'error' THEN 1 END) > 0 THEN count(*) END AS first_pass_share
+    n,
+    passed,
+    failed,
+    review,
+    errors,
+    CAST(passed AS DOUBLE PRECISION) / CASE WHEN n > errors THEN n END AS first_pass_share
 FROM keyed
-GROUP BY day, shift, station
 ORDER BY day, shift IS NULL, shift, station;

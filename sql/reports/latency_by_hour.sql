@@ -12,11 +12,44 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all.
-WITH chosen AS (
-    SELECT (i.inspected_us / 3600000000) * 3600000000 AS hour_us, i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms
-    FROM inspection i
+WITH hours AS MATERIALIZED (
+    SELECT
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND :part = ''
+    GROUP BY 1
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_latency, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT l.*
+    FROM hours h
+    JOIN hour_latency l ON l.hour_us = h.hour_us AND l.n = h.n
+    WHERE l.of_station = coalesce((SELECT id FROM station WHERE name = :station), 0)
+      AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+-- The images of these times are read.
+stretch AS (
+    SELECT h.hour_us AS from_us, h.hour_us + 3600000000 AS to_us
+    FROM hours h
+    WHERE h.hour_us NOT IN (SELECT hour_us FROM known)
+    UNION ALL
+    SELECT CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT) WHERE :part <> ''
+),
+chosen AS MATERIALIZED (
+    SELECT
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        i.wait_ms, i.decode_ms, i.infer_ms, i.total_ms
+    FROM stretch t
+    CROSS JOIN inspection i
     JOIN station s ON s.id = i.station_id
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    WHERE i.inspected_us >= t.from_us AND i.inspected_us < t.to_us
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
@@ -35,17 +68,32 @@ ranked AS (
     UNION ALL
     SELECT hour_us, 4, 'total', total_ms, row_number() OVER (PARTITION BY hour_us ORDER BY total_ms)
     FROM chosen
+),
+listed AS (
+    SELECT hour_us, 1 AS position, 'wait' AS step, n, wait_p50_ms AS p50_ms, wait_p95_ms AS p95_ms,
+        wait_p99_ms AS p99_ms, wait_max_ms AS max_ms
+    FROM known
+    UNION ALL
+    SELECT hour_us, 2, 'decode', n, decode_p50_ms, decode_p95_ms, decode_p99_ms, decode_max_ms FROM known
+    UNION ALL
+    SELECT hour_us, 3, 'infer', n, infer_p50_ms, infer_p95_ms, infer_p99_ms, infer_max_ms FROM known
+    UNION ALL
+    SELECT hour_us, 4, 'total', n, total_p50_ms, total_p95_ms, total_p99_ms, total_max_ms FROM known
+    UNION ALL
+    SELECT
+        r.hour_us,
+        r.position,
+        r.step,
+        c.n,
+        max(CASE WHEN r.place = (c.n * 50 + 99) / 100 THEN r.ms END) AS p50_ms,
+        max(CASE WHEN r.place = (c.n * 95 + 99) / 100 THEN r.ms END) AS p95_ms,
+        max(CASE WHEN r.place = (c.n * 99 + 99) / 100 THEN r.ms END) AS p99_ms,
+        max(CASE WHEN r.place = c.n THEN r.ms END) AS max_ms
+    FROM ranked r
+    JOIN counted c ON c.hour_us = r.hour_us
+    WHERE r.place IN ((c.n * 50 + 99) / 100, (c.n * 95 + 99) / 100, (c.n * 99 + 99) / 100, c.n)
+    GROUP BY r.hour_us, r.position, r.step, c.n
 )
-SELECT
-    r.hour_us,
-    r.step,
-    c.n,
-    max(CASE WHEN r.place = (c.n * 50 + 99) / 100 THEN r.ms END) AS p50_ms,
-    max(CASE WHEN r.place = (c.n * 95 + 99) / 100 THEN r.ms END) AS p95_ms,
-    max(CASE WHEN r.place = (c.n * 99 + 99) / 100 THEN r.ms END) AS p99_ms,
-    max(CASE WHEN r.place = c.n THEN r.ms END) AS max_ms
-FROM ranked r
-JOIN counted c ON c.hour_us = r.hour_us
-WHERE r.place IN ((c.n * 50 + 99) / 100, (c.n * 95 + 99) / 100, (c.n * 99 + 99) / 100, c.n)
-GROUP BY r.hour_us, r.position, r.step, c.n
-ORDER BY r.hour_us, r.position;
+SELECT hour_us, step, n, p50_ms, p95_ms, p99_ms, max_ms
+FROM listed
+ORDER BY hour_us, position;

@@ -19,21 +19,72 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'hour', 'shift',
 -- 'week'; verdicts, 'final' or 'station'.
-WITH counted AS (
+WITH hours AS MATERIALIZED (
     SELECT
-        CASE WHEN :by = 'hour' THEN i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 END AS hour_us,
-        CASE WHEN :by = 'shift' THEN coalesce(i.shift_day, i.local_day) WHEN :by <> 'hour' THEN i.local_day END AS day,
-        CASE WHEN :by = 'shift' THEN i.shift END AS shift,
-        min(i.seen_us) AS at_us,
-        count(*) AS n,
-        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'FAIL' THEN 1 END) AS failed
-    FROM inspection i
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+-- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
+images AS (
+    SELECT
+        k.station_id, c.camera, c.part, c.seam, c.pass_no, c.local_day, c.shift, c.shift_day, c.verdict, c.reason,
+        c.is_duplicate, c.seen_hour_us, c.n, c.first_us, c.last_us, c.first_seen_us
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE :part = '' OR c.part = :part
+    UNION ALL
+    SELECT
+        i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day, i.verdict, i.reason,
+        i.duplicate_of IS NOT NULL, i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, 1,
+        i.inspected_us, i.inspected_us, i.seen_us
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:part = '' OR i.part = :part)
+    UNION ALL
+    SELECT
+        i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day,
+        CASE x.n WHEN 1 THEN d.verdict ELSE i.verdict END, NULL, i.duplicate_of IS NOT NULL,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, x.n, i.inspected_us, i.inspected_us, i.seen_us
+    FROM v_decision d
+    JOIN inspection i ON i.id = d.inspection_id
     JOIN station s ON s.id = i.station_id
-    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    CROSS JOIN (SELECT 1 AS n UNION ALL SELECT -1) x
+    WHERE :verdicts = 'final'
+      AND d.verdict <> i.verdict
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
+),
+counted AS (
+    SELECT
+        CASE WHEN :by = 'hour' THEN seen_hour_us END AS hour_us,
+        CASE WHEN :by = 'shift' THEN coalesce(shift_day, local_day) WHEN :by <> 'hour' THEN local_day END AS day,
+        CASE WHEN :by = 'shift' THEN shift END AS shift,
+        min(first_seen_us) AS at_us,
+        sum(n) AS n,
+        sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS passed,
+        sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS failed
+    FROM images
     GROUP BY 1, 2, 3
 ),
 -- Days as Julian day numbers (Fliegel and Van Flandern 1968): Mondays are the multiples of 7.

@@ -92,7 +92,7 @@ def test_the_prune_unit_removes_old_images(tmp_path: Path, url_of: Callable[[str
 
 
 def test_the_report_s_unit_writes_a_report(tmp_path: Path):
-    """The command in the unit writes a report and an index, for a station in another folder."""
+    """The commands in the unit write summaries, a report and an index, for a station in another folder."""
     from typer.testing import CliRunner
 
     from inspector.commands.cli import app
@@ -100,16 +100,14 @@ def test_the_report_s_unit_writes_a_report(tmp_path: Path):
 
     (tmp_path / "config.yaml").write_text("station: cell-1\n")
     migrate(f"sqlite:///{tmp_path / 'quality.db'}")
-    (command,) = re.findall(
-        r"^ExecStart=/opt/weldnet/venv/bin/weld-inspect (.*)$", REPORT.read_text(), re.MULTILINE
+    unit = REPORT.read_text().replace("/srv/weldnet/station", "/srv/weldnet")
+    commands = re.findall(
+        r"^ExecStart(?:Pre)?=-?/opt/weldnet/venv/bin/weld-inspect (.*)$", unit, re.MULTILINE
     )
-    done = CliRunner().invoke(
-        app,
-        command.replace("/srv/weldnet/station", "/srv/weldnet")
-        .replace("/srv/weldnet", str(tmp_path))
-        .split(),
-    )
-    assert done.exit_code == 0, done.output
+    assert [command.split()[0] for command in commands] == ["summarize", "report"]
+    for command in commands:
+        done = CliRunner().invoke(app, command.replace("/srv/weldnet", str(tmp_path)).split())
+        assert done.exit_code == 0, done.output
     assert len(list((tmp_path / "reports").glob("quality-*.html"))) == 1
     assert (tmp_path / "reports" / "index.html").is_file()
 

@@ -21,6 +21,7 @@ from inspector import resources
 from inspector.errors import StoreRefused
 from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store
+from inspector.ledger.summaries import HOUR_US, summarize
 from inspector.records import Outcome, Verdict
 from inspector.reports import definitions
 from inspector.reports.query import Query, run
@@ -168,6 +169,7 @@ def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     store.record([inspected(), quarantined()], in_force(store))
     store.record_event("start", "")
     add_peoples_rows(url)
+    summarize(url, START_US + 24 * HOUR_US)
     engine = database.immediate(database.engine(url))
     changes = [f"DELETE FROM {table}" for table in schema.metadata.tables]
     changes += [f"UPDATE {table} SET id = id + 1" for table in schema.metadata.tables]
@@ -185,6 +187,9 @@ _OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another 
     "arrival": {"path": "other"},
     "audit_sample": {"inspection_id": 2},
     "event": {},
+    "hour_count": {},
+    "hour_latency": {"of_station": 9},
+    "hour_summary": {"n": 9},
     "inspection": {"source_name": "other"},
     "model": {"artifact_sha256": "c" * 64},
     "quarantine": {"path": "other"},
@@ -219,6 +224,7 @@ def test_no_insert_replaces_a_row(store: Store, url: URL, table: str) -> None:
     store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
     store.record_event("start", "")
     add_peoples_rows(url)
+    summarize(url, START_US + 24 * HOUR_US)
     others = {name: repr(value) for name, value in _OTHER_KEY[table].items()}  # as SQL writes them, too
     columns = {column.name: column.name for column in schema.metadata.tables[table].columns}
     copies = {"id": columns | others}  # the number is there
@@ -327,6 +333,7 @@ def test_every_view_answers(store: Store, url: URL) -> None:
     store.record([inspected(part="P"), quarantined()], in_force(store))
     store.record_event("start", "")
     add_peoples_rows(url)
+    summarize(url, START_US + 24 * HOUR_US)
     with database.reading(url) as engine, engine.begin() as connection:
         names = sa.inspect(connection).get_view_names()
         sizes = {name: len(connection.execute(sa.text(f"SELECT * FROM {name}")).all()) for name in names}

@@ -20,6 +20,7 @@ from sqlalchemy.engine import URL
 
 from inspector.ledger import database, schema
 from inspector.ledger.store import Store
+from inspector.ledger.summaries import summarize
 from inspector.records import (
     Duplicate,
     InForce,
@@ -73,6 +74,8 @@ HISTORIES = {
         History(3, datetime(2026, 10, 20, 6, tzinfo=BERLIN), days=8, mad_clock=True),
     )
 }
+SUMMARIZED = 2  # seed of the history of which every hour has a summary; the others have some
+_END_US = 1 << 60  # later than every image
 LOW, HIGH = 0.06, 0.45  # defect share of frames
 
 
@@ -86,6 +89,8 @@ def write(url: URL | str, seed: int) -> History:
         for number, classes in enumerate(CLASSES[: 2 + history.mad_clock]):
             until = third * (number + 1) if number < 1 + history.mad_clock else None
             _record(store, _in_force(store, number), _judged(items[third * number : until], classes, random))
+            if number == 0:  # later images make some of these summaries useless
+                summarize(url, _END_US)
     with Store.open(url, "Cell-2", seam_gap_s=300) as store:
         bare = _without_parts(history, random)
         _record(store, _in_force(store, 1), _judged(bare, CLASSES[1], random))
@@ -97,6 +102,8 @@ def write(url: URL | str, seed: int) -> History:
             _review_seams(connection, random)
     finally:
         engine.dispose()
+    if seed == SUMMARIZED:
+        summarize(url, _END_US)
     return history
 
 
