@@ -24,7 +24,7 @@ WITH bin AS (
     UNION ALL SELECT 0.95, 0.99
     UNION ALL SELECT 0.99, 1.0
 ),
-chosen AS (
+chosen AS MATERIALIZED (
     SELECT
         i.verdict,
         i.confidence,

@@ -14,7 +14,7 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
 -- and part, each '' for all.
-WITH chosen AS (
+WITH chosen AS MATERIALIZED (
     SELECT
         i.label,
         i.confidence,
