@@ -154,12 +154,12 @@ def _run_before(
     if not finished:
         pipeline.run(recipe, data, out, progress, unlabelled=unlabelled, hardware=hardware)
         hardware.wait()  # for the leader's results
-        return pipeline.list_frames(recipe, data)
+        return pipeline.list_frames(recipe, data, split_from=[out])
     require_same_recipe(out, recipe)
     if (out / UNLABELLED_FILE).exists() != (unlabelled is not None):
         began = "without" if unlabelled else "with"
         raise RunError(f"{out}: its student learnt {began} --unlabelled; do the same, or give another --out")
-    listing = pipeline.list_frames(recipe, data)
+    listing = pipeline.list_frames(recipe, data, split_from=[out])
     require_same_split(
         out,
         splits.fingerprint(listing.frames, listing.classes),

@@ -42,6 +42,7 @@ from trainer.recipe import Recipe
 from trainer.run.folder import RESULTS_FILE, RunFolder
 from trainer.run.identity import Identity, environment, git_commit
 from trainer.run.progress import Progress
+from trainer.run.random_split import near_duplicates, with_recorded_parts
 from trainer.run.reading import Reader, with_frame_size
 
 log = logging.getLogger(__name__)
@@ -79,18 +80,20 @@ def run(
     *,
     unlabelled: Path | None = None,
     teachers_from: Path | None = None,
+    split_from: Sequence[Path] = (),
     hardware: Hardware | None = None,
 ) -> Results | StageSummary | None:
     """Run or resume a recipe up to a stage; if several processes learn, only their leader has results.
 
     ``unlabelled`` is a folder of more frames for the student. ``teachers_from`` is a finished run: its
-    teachers are used if this run's teachers would be the same. The function is long, because it is the story.
+    teachers are used if this run's teachers would be the same. ``split_from`` are runs whose split is used if
+    it is of the same frames and keys. The function is long, because it is the story.
 
     Raises:
         TrainerError: see :mod:`trainer.errors`; a UsageError comes before any training.
     """
     hardware = hardware or Hardware()
-    listing = list_frames(recipe, data)
+    listing = list_frames(recipe, data, split_from=[out, *split_from], progress=progress)
     classes = weld_classes(recipe, listing.classes)
     refuse_too_many_processes(recipe, len(listing.part("train")), hardware)
     recipe = with_frame_size(recipe, listing)
@@ -146,8 +149,17 @@ def run(
         return results
 
 
-def list_frames(recipe: Recipe, data: Path | DataSets) -> datasets.Listing:
+def list_frames(
+    recipe: Recipe,
+    data: Path | DataSets,
+    *,
+    split_from: Sequence[Path] = (),
+    progress: Progress | None = None,
+) -> datasets.Listing:
     """List the frames of the data, each with its part and the hash of its file.
+
+    If the split is random, it is that of the first run of ``split_from`` with the same frames. Otherwise
+    near-duplicates are looked for, so that none is on both sides.
 
     Raises:
         DataError: there are no frames, or a welding run is in both the training and the held-out part.
@@ -155,6 +167,11 @@ def list_frames(recipe: Recipe, data: Path | DataSets) -> datasets.Listing:
     listing = joining.read(data, [c.name for c in recipe.classes], bit_depth=recipe.data.bit_depth)
     hashed = duplicates.with_hashes(listing.frames)
     listing.problems += duplicates.under_two_labels(hashed, listing.classes)
+    random = splits.split_at_random(hashed)
+    recorded = with_recorded_parts(hashed, listing.classes, recipe, split_from) if random else None
+    if recorded:
+        listing.frames = recorded
+        return listing
     learnt = initial_weights.learnt_frames(recipe.network)
     if learnt:
         hashed = duplicates.with_pixel_hashes(hashed, recipe.data.bit_depth)
@@ -165,6 +182,7 @@ def list_frames(recipe: Recipe, data: Path | DataSets) -> datasets.Listing:
         shared_runs=recipe.data.shared_runs,
         classes=listing.classes,
         learnt={frame.name for frame in hashed if frame.pixels in learnt},
+        alike=near_duplicates(random, recipe, progress),
     )
     duplicates.warn_of_shared(listing.frames)
     return listing

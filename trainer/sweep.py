@@ -92,6 +92,7 @@ def sweep(
                     out / name,
                     progress,
                     teachers_from=out / unchanged if unchanged in done else None,
+                    split_from=[out / each for each in planned],
                     hardware=hardware,
                 )
             except TrainingError as error:
@@ -109,7 +110,7 @@ def _check_finished(runs: Mapping[Path, Recipe], data: Path | DataSets) -> None:
         require_same_recipe(run, recipe)
         key = f"{recipe.data} {recipe.classes}"
         if key not in splits_of:
-            listing = pipeline.list_frames(recipe, data)
+            listing = pipeline.list_frames(recipe, data, split_from=[*runs])
             splits_of[key] = (
                 splits.fingerprint(listing.frames, listing.classes),
                 splits.fingerprint_of_names(listing.frames, listing.classes),

@@ -3,19 +3,23 @@
 Neighbours in a video are near-duplicates, too. The frames of most sets look alike as a whole: the same part
 in the same place. So the mean frame of the set is subtracted, and only the rests of two frames are compared:
 
-1. Each frame has a *signature*, as in perceptual hashes: the lowest waves of its cosine transform, each
-   divided by its spread in the set. Numbers instead of a hash's bits cost no more, because products of
-   matrices compare them. Frames are compared under the eight turns and mirrors.
+1. Each frame has a *signature*, as in perceptual hashes: the lowest waves of its cosine transform, whitened,
+   so that what many frames have in common counts little. Numbers instead of a hash's bits cost no more,
+   because products of matrices compare them. Frames are compared under the eight turns and mirrors.
 2. A pair with similar signatures is *verified*: its thumbnails correlate under the turn that matched.
 
-The limits were chosen by looking at the pairs near them, in eight sets of real images.
+A copy that shows 97% of each side is mostly found, one of 95% often not. The limits were chosen by looking at
+the pairs near them, in eight sets of real images (docs/measurements/near-duplicates.md).
 """
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,18 +28,59 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from inspector.imaging.decoder import ImageError, read_image
+from trainer.data.datasets import Frame
 from trainer.data.resizing import prepare
+
+log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
 THUMBNAIL_SIDE = 64  # pixels
 _WAVES_PER_SIDE = 12  # of the cosine transform: 143 numbers, without the mean
-MIN_SIGNATURE = 0.85  # cosine of two signatures
+MIN_SIGNATURE = 0.8  # cosine of two signatures
 MIN_CORRELATION = 0.85  # of two thumbnails
 MIN_CONTRAST = 1.0  # grey levels, standard deviation: a blank frame is like every other one
 _TURNS = 8
 _BLOCK = 512  # frames whose signatures are compared with all others at once: 40 MB at 20,000 frames
+
+
+MAX_KEPT_THUMBNAILS = 32_768  # 134 MB: a sweep reads the same frames for each of its runs
+
+
+def first_alike(
+    frames: Sequence[Frame], *, bit_depth: int, advance: Callable[[], None] = lambda: None
+) -> dict[str, str]:
+    """Return for the name of each frame the name of the first frame that it is a near-duplicate of.
+
+    Copies with the same bytes count as one frame. One line of the log says how many were found.
+
+    Args:
+        frames: with the hashes of their files.
+        bit_depth: see :func:`inspector.imaging.decoder.decode`.
+        advance: called after each frame, from several threads.
+    """
+    firsts = {frame.sha256 or frame.name: frame for frame in reversed(frames)}
+
+    def read(frame: Frame) -> Bytes | None:
+        is_first = firsts[frame.sha256 or frame.name] is frame
+        found = _read(frame.path, frame.sha256, bit_depth) if is_first else None
+        advance()
+        return found
+
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow and torch release the GIL
+        rows = groups_of_thumbnails(list(pool.map(read, frames)))
+    alike = {frame.name: frames[row].name for frame, row in zip(frames, rows, strict=True)}
+    alike = {frame.name: alike[firsts[frame.sha256 or frame.name].name] for frame in frames}
+    sizes = [size for size in Counter(alike.values()).values() if size > 1]
+    log.info(
+        "%d of %d frames without a run are near-duplicates of each other, in %d groups; "
+        "the split divides no group",
+        sum(sizes),
+        len(frames),
+        len(sizes),
+    )
+    return alike
 
 
 def groups(
@@ -55,17 +100,22 @@ def groups(
     """
 
     def read(image: Path | Bytes) -> Bytes | None:
-        try:
-            pixels = read_image(image, bit_depth=bit_depth) if isinstance(image, Path) else image
-        except ImageError:
-            return None
-        finally:
-            advance()
-        return thumbnail(pixels)
+        found = _read(image, None, bit_depth) if isinstance(image, Path) else thumbnail(image)
+        advance()
+        return found
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow and torch release the GIL
-        each = images[:, 0].cpu().numpy() if isinstance(images, Tensor) else images
+    each = images[:, 0].cpu().numpy() if isinstance(images, Tensor) else images
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         return groups_of_thumbnails(list(pool.map(read, each)))
+
+
+@lru_cache(MAX_KEPT_THUMBNAILS)
+def _read(path: Path, sha256: str | None, bit_depth: int) -> Bytes | None:
+    """Read the thumbnail of an image; None if it cannot be read. Its hash is for the cache."""
+    try:
+        return thumbnail(read_image(path, bit_depth=bit_depth))
+    except ImageError:
+        return None
 
 
 def thumbnail(pixels: Bytes) -> Bytes:
@@ -119,16 +169,28 @@ def _signatures(thumbnails: Bytes, mean: Floats) -> Floats:
     cosines = np.cos(wave * phase).astype(np.float32)  # the transform's rows (DCT-II)
     waves = np.concatenate([cosines @ _standard(block) @ cosines.T for block in _blocks(thumbnails)])
     sign = np.where(np.arange(_WAVES_PER_SIDE) % 2, -1, 1).astype(np.float32)  # of a mirrored wave
-    spread, signatures = None, []
+    rests = np.empty((_TURNS, len(waves), _WAVES_PER_SIDE**2 - 1), np.float32)
     for turn in range(_TURNS):
         turned = np.swapaxes(waves, 1, 2) if turn & 4 else waves
         turned = turned * (sign[:, None] if turn & 2 else 1) * (sign if turn & 1 else 1)
-        rest = (turned - cosines @ mean @ cosines.T).reshape(len(waves), -1)[:, 1:]
-        if spread is None:
-            spread = rest.std(axis=0)
-            spread += spread.mean() / 10  # so that a wave that no frame has does not become the loudest
-        signatures.append(_unit(rest / spread))
-    return np.stack(signatures)
+        rests[turn] = (turned - cosines @ mean @ cosines.T).reshape(len(waves), -1)[:, 1:]
+    whitening = _whitening(rests[0])
+    return np.stack([_unit(rest @ whitening) for rest in rests])
+
+
+def _whitening(rests: Floats) -> Floats:
+    """Return the matrix that gives each way in which the frames of a set differ about the same weight.
+
+    Otherwise frames of one class would be near-duplicates of each other, if the classes differ by one large
+    thing. Half of the covariance is that of independent waves (the 1 below). Without it, noise would count as
+    much as what few frames show.
+    """
+    spread = rests.std(axis=0)
+    spread += spread.mean() / 10  # so that a wave that no frame has does not become the loudest
+    scaled = rests / spread
+    values, vectors = np.linalg.eigh(scaled.T @ scaled / len(scaled))
+    whitening: Floats = (vectors / np.sqrt(np.maximum(values, 0) + 1) @ vectors.T) / spread[:, None]
+    return whitening.astype(np.float32)
 
 
 def _turned(thumbnail: Bytes, turn: int) -> Bytes:

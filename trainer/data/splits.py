@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
+from types import MappingProxyType
 
 from trainer.data.datasets import Frame
 from trainer.errors import DataError, Problem
@@ -23,13 +24,14 @@ def hold_out(
     shared_runs: Sequence[str] = (),
     classes: Sequence[str] = (),
     learnt: Set[str] = frozenset(),
+    alike: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Frame]:
     """Return the same frames, each with its part.
 
     If the data has a part ``valid``, the parts stay as they are. Otherwise whole runs are held out, until
     about ``share`` of each class is in ``valid``. Each class keeps at least one run in ``train``. A frame
-    without a run counts as a run, together with its copies. For such frames the split is random and
-    stratified, with a warning.
+    without a run counts as a run, together with its copies and near-duplicates. For such frames the split is
+    random and stratified, with a warning.
 
     Args:
         frames: of one data set.
@@ -39,6 +41,9 @@ def hold_out(
         classes: names for messages; empty: classes are named by number.
         learnt: names of frames that the networks learnt from before this run. Their runs are not held out,
             because results on them would flatter.
+        alike: for the name of a frame without a run, the name of the first of its near-duplicates
+            (:func:`trainer.data.near_duplicates.first_alike`). Without near-duplicates the split is the same
+            as without this argument.
 
     Raises:
         DataError: another run is in both parts. Its frames are near-copies, so the result would flatter.
@@ -60,7 +65,7 @@ def hold_out(
             runless,
             len(pool),
         )
-    run_of = _runs(pool)
+    run_of = _runs(pool, alike)
     if learnt:
         log.info("%d frames that the start learnt from stay in 'train', with their runs", len(learnt))
     taught = {run_of[frame.name] for frame in pool if frame.name in learnt}
@@ -71,8 +76,17 @@ def hold_out(
         else frame
         for frame in frames
     ]
-    _warn_of_missing(split, classes, "classes with one run stay in 'train', so ")
+    _warn_of_missing(
+        split, classes, "a class with one run, or one group of near-duplicates, stays in 'train'; "
+    )
     return split
+
+
+def split_at_random(frames: Sequence[Frame]) -> list[Frame]:
+    """Return the frames that :func:`hold_out` splits at random, which have no run."""
+    if any(frame.part == "valid" for frame in frames):
+        return []
+    return [frame for frame in frames if frame.run is None and frame.part in (None, "train")]
 
 
 def fingerprint(frames: Iterable[Frame], classes: Sequence[str]) -> str:
@@ -116,15 +130,16 @@ def _warn_of_missing(frames: Sequence[Frame], classes: Sequence[str], why: str) 
         log.warning("%s'valid' has no frames of the classes %s: nothing is measured of them", why, names)
 
 
-def _runs(pool: Sequence[Frame]) -> dict[str, Hashable]:
+def _runs(pool: Sequence[Frame], alike: Mapping[str, str]) -> dict[str, Hashable]:
     """Return the run of each frame, by its name. A frame without a run is one, together with its copies."""
     first_name: dict[str, str] = {}
     for frame in sorted(pool, key=lambda frame: frame.name):
         if frame.run is None:
             first_name.setdefault(frame.sha256 or frame.name, frame.name)
+    firsts = {frame.name: first_name.get(frame.sha256 or frame.name, frame.name) for frame in pool}
     return {
-        frame.name: frame.run if frame.run is not None else (first_name[frame.sha256 or frame.name],)
-        for frame in pool
+        frame.name: frame.run if frame.run is not None else (alike.get(first, first),)
+        for frame, first in ((frame, firsts[frame.name]) for frame in pool)
     }
 
 

@@ -90,7 +90,10 @@ class Reader:
         duplicates.warn_of_shared(copies, "pixels")
         if not len(valid):
             listing.problems.append(
-                Problem("nothing to hold out", "every class has one run; give a part 'valid'")
+                Problem(
+                    "nothing to hold out",
+                    "every class has one run, or one group of near-duplicates; give a part 'valid'",
+                )
             )
         if listing.problems:
             raise DataError(listing.source, listing.problems)
