@@ -189,6 +189,11 @@ class Training(_StrictModel):
     weight_decay: Annotated[float, Field(ge=0, le=1e30)] = 0.0  # not printed
     label_smoothing: Share = 0.0  # of true labels; not printed
     mixup: Mixup = 0.0  # α: frames mix by Beta(α, α); 0: off, as printed
+    # τ of logit adjustment (Menon et al. 2021): 0: off, as printed; 1: answers as for equally common classes
+    logit_adjustment: Annotated[float, Field(ge=0, le=2)] = 0.0
+    # A frame is drawn in proportion to n^-exponent, with n the frames of its class. 0: each once per pass, as
+    # printed; 1: each class as often
+    balanced_sampling: Share = 0.0
     average_epochs: Annotated[float, Field(ge=0, le=MAX_EPOCHS)] = (
         0.0  # time constant of the weights' average; 0: none
     )

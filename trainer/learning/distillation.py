@@ -21,6 +21,7 @@ class PseudoLabels:
         kind: Literal["focal", "mean"],
         k: float,
         true_labels: float = 0.0,
+        adjustment: Tensor | None = None,
     ) -> None:
         """Put trained teachers into evaluation mode, without gradients.
 
@@ -29,10 +30,11 @@ class PseudoLabels:
             kind: how their probabilities are combined.
             k: exponent of eq. 2.
             true_labels: weight of the true label beside the pseudo label; 0 in Algorithm 1.
+            adjustment: float[C] that is added to the teachers' logits (:mod:`trainer.learning.imbalance`).
         """
         self._teachers = [teacher.eval().requires_grad_(False) for teacher in teachers]
         self._kind: Literal["focal", "mean"] = kind
-        self._k, self._true_labels = k, true_labels
+        self._k, self._true_labels, self._adjustment = k, true_labels, adjustment
 
     @torch.no_grad()
     def __call__(self, views: Tensor, truth: Tensor) -> Tensor:
@@ -46,4 +48,7 @@ class PseudoLabels:
         return (1 - known) * labels + self._true_labels * truth
 
     def _probabilities(self, views: Tensor) -> Tensor:
-        return torch.stack([teacher(views).float().softmax(dim=1) for teacher in self._teachers])
+        logits = torch.stack([teacher(views).float() for teacher in self._teachers])
+        if self._adjustment is not None:
+            logits = logits + self._adjustment.to(logits.device)
+        return logits.softmax(dim=-1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from trainer.data.augmentation import Augmentation, BatchAugmentation
 from trainer.data.frames import FrameSet
 from trainer.errors import UsageError
-from trainer.learning import batch_statistics, pretrained_teacher, training
+from trainer.learning import batch_statistics, imbalance, pretrained_teacher, training
 from trainer.learning.distillation import PseudoLabels
 from trainer.learning.processes import Hardware
 from trainer.learning.schedule import Hyperparameters
@@ -125,7 +125,13 @@ class Networks:
         """Train the student (Algorithm 1, lines 8 to 14). Frames of ``train`` may have no label."""
         self._progress.begin("training", self._frames_ahead("student", len(train)))
         ensemble, share = self._recipe.ensemble, self._recipe.distillation.true_labels
-        labels = PseudoLabels(teachers, kind=ensemble.kind, k=ensemble.k, true_labels=share)
+        labels = PseudoLabels(
+            teachers,
+            kind=ensemble.kind,
+            k=ensemble.k,
+            true_labels=share,
+            adjustment=imbalance.adjustment(train.labels, self._classes, self._recipe.training),
+        )
         return self._train("student", train, labels)
 
     def _train(
@@ -191,7 +197,7 @@ class Networks:
         return network.cpu()
 
     def _fit_head(self, network: Classifier, advance: Callable[[int], None] = lambda frames: None) -> Tensor:
-        return pretrained_teacher.fit_head(
+        logits = pretrained_teacher.fit_head(
             network,
             self._frames,
             self._augment,
@@ -199,6 +205,11 @@ class Networks:
             device=self._hardware.device,
             advance=advance,
         )
+        shift = imbalance.shift_of_linear_model(self._frames.labels, self._classes, self._recipe.training)
+        if shift is not None:
+            with torch.no_grad():
+                network.head.bias.add_(shift.to(network.head.bias.device))
+        return logits
 
     def _advance_probe(self, frames: int) -> None:
         self._progress.advance(frames * pretrained_teacher.pass_cost(self._recipe.network.view))

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from trainer.data.frames import FrameSet
 from trainer.errors import RunError, TrainingError
+from trainer.learning.imbalance import adjustment, balanced_rows
 from trainer.learning.processes import Hardware
 from trainer.learning.rounded_weights import rounded_weights
 from trainer.learning.schedule import Hyperparameters, autocast, make_optimizer, moving_average
@@ -234,11 +235,13 @@ class Learner:
 
         Batches have nearly the same size, because batch norm cannot average a last batch of one frame.
         """
-        frames = len(self._train)
+        frames, exponent = len(self._train), self._hyperparameters.balanced_sampling
         return [
             rows
             for _ in range(self._hyperparameters.passes(frames))
-            for rows in torch.randperm(frames).tensor_split(self._hyperparameters.batches(frames))
+            for rows in (
+                balanced_rows(self._train.labels, exponent) if exponent else torch.randperm(frames)
+            ).tensor_split(self._hyperparameters.batches(frames))
         ]
 
     def _step(
@@ -254,7 +257,9 @@ class Learner:
                 logits = self._shared_network(views)
                 truth = class_shares(labels, logits.shape[1], self._hyperparameters.label_smoothing)
                 targets = self._targets(views, share * truth + (1 - share) * truth[partners])
-            mean_loss = F.cross_entropy(logits.float(), targets)
+            added = adjustment(self._train.labels, logits.shape[1], self._hyperparameters)
+            adjusted = logits.float() if added is None else logits.float() + added.to(logits.device)
+            mean_loss = F.cross_entropy(adjusted, targets)
             loss = self._hardware.loss_or_nan(mean_loss.item())
             if not math.isfinite(loss):
                 return logits.detach(), loss
