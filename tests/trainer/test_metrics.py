@@ -15,7 +15,7 @@ ANSWERED = torch.nn.functional.one_hot(torch.tensor([0, 0, 1, 1, 1, 0]), 3).floa
 
 
 def test_metrics_by_hand() -> None:
-    """Accuracy, macro F1, metrics per class and confusion of six frames equal those computed by hand."""
+    """All accuracies, macro F1, metrics per class and confusion of six frames are those computed by hand."""
     result = evaluate(ANSWERED, TRUE, CLASSES, ["a", "a", "b", "b", "b", None])
 
     assert result["n"] == 6
@@ -27,6 +27,7 @@ def test_metrics_by_hand() -> None:
     assert result["per_class"]["hole"] == pytest.approx({"n": 2, "precision": 2 / 3, "recall": 1, "f1": 0.8})
     assert result["per_class"]["dirt"] == pytest.approx({"n": 1, "precision": 0, "recall": 0, "f1": 0})
     assert result["macro_f1"] == pytest.approx((2 / 3 + 0.8 + 0) / 3, abs=1e-6)
+    assert result["balanced_accuracy"] == pytest.approx((2 / 3 + 1 + 0) / 3, abs=1e-6)
     assert result["by_run"] == {
         "a": {"n": 2, "accuracy": 1.0},
         "b": {"n": 3, "accuracy": pytest.approx(2 / 3)},
@@ -36,7 +37,7 @@ def test_metrics_by_hand() -> None:
 def test_classes_that_never_occur_do_not_lower_the_macro_f1() -> None:
     """A class without frames and answers is left out of the mean."""
     result = evaluate(ANSWERED[:2], TRUE[:2], CLASSES)
-    assert result["macro_f1"] == 1.0
+    assert result["macro_f1"] == result["balanced_accuracy"] == 1.0
     assert result["by_run"] == {}
 
 

@@ -54,6 +54,7 @@ class Fit:
                 "accuracy_interval": metrics["accuracy_interval"],
                 "accuracy_interval_runs": metrics["accuracy_interval_runs"],
                 "macro_f1": metrics["macro_f1"],
+                "balanced_accuracy": metrics["balanced_accuracy"],
                 "per_class": metrics["per_class"],
                 "by_run": metrics["by_run"],
                 "escapes": {name: asdict(each) for name, each in fitted.choice.escapes.items()},

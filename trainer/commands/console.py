@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from trainer.evaluation.metrics import balanced_accuracy
+
 
 def show_run(result: dict[str, Any], out: Path) -> None:
     """Show the networks of a run, the artifact by welding run, and its calibration and thresholds."""
@@ -63,6 +65,10 @@ def show_comparison(result: dict[str, Any]) -> None:
         ]
         for name, compared in comparisons.items()
     ]
+    for name, key in (("macro F1", "macro_f1"), ("balanced accuracy", "balanced_accuracy")):
+        rows.insert(
+            1, [name, result["frames"], f"{result['old'][key]:.1%}", f"{result['new'][key]:.1%}", *"    "]
+        )
     header = ("class", "n", "old", "new", "only old right", "only new right", "p", "verdict")
     left_out = result["learnt_from"]
     without = (
@@ -95,10 +101,12 @@ def _show_models(models: dict[str, Any], title: str) -> None:
                 f"{result['accuracy']:.1%}",
                 f"{low:.1%} to {high:.1%}" + (" (over runs)" if result["accuracy_interval_runs"] else ""),
                 f"{result['macro_f1']:.1%}",
+                f"{balanced_accuracy(result['per_class']):.1%}",
                 f"{result['calibration_error']:.3f}",
             ]
         )
-    _show(title, ("network", "accuracy", "95% interval", "macro F1", "calibration error"), rows)
+    header = ("network", "accuracy", "95% interval", "macro F1", "balanced accuracy", "calibration error")
+    _show(title, header, rows)
 
 
 def _show_verdicts(result: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from inspector.network.metadata import ArtifactFile
 from trainer.data.joining import DataSets
 from trainer.errors import DataError, UsageError
 from trainer.evaluation.judging import judge_frames, read_frames, refuse_no_frames, warn_of_learnt_frames
-from trainer.evaluation.metrics import independent_groups, interval_over_runs, mcnemar, sign_flip, wilson
+from trainer.evaluation.metrics import (
+    independent_groups,
+    interval_over_runs,
+    macro_f1,
+    mcnemar,
+    sign_flip,
+    wilson,
+)
 from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -39,9 +47,10 @@ def compare(
         progress: shown while frames are judged.
 
     Returns:
-        ``n``; ``accuracy`` with interval of each artifact; ``only_old`` and ``only_new``, the frames that
-        only one of them has right; ``p``, McNemar's exact p-value, over runs if runs are known;
-        ``verdict``; the same by class in ``per_class``, with p-values corrected for the number of classes;
+        ``n``; ``accuracy`` with interval, ``macro_f1`` and ``balanced_accuracy`` of each artifact;
+        ``only_old`` and ``only_new``, the frames that only one of them has right; ``p``, McNemar's exact
+        p-value, over runs if runs are known; ``verdict``; the same by class in ``per_class``, with p-values
+        corrected for the number of classes;
         ``changed``, the frames that the old artifact has right and the new one wrong; ``learnt_from``, the
         number of frames left out, null if an artifact does not record its training frames;
         ``only_old_knows`` and ``only_new_knows``, classes.
@@ -70,21 +79,28 @@ def compare(
     by_old, by_new = each[0].together_with(each[1])
     refuse_no_frames(by_old, DataSets.of(data))
     frames = by_old.frames
-    old_right, new_right = (
+    old_answers, new_answers = (
         torch.tensor([names.index(name) for name in known])[judged.probabilities.argmax(dim=1)]
-        == frames.labels
         for judged, known in ((by_old, first.class_names), (by_new, second.class_names))
     )
+    old_right, new_right = old_answers == frames.labels, new_answers == frames.labels
     by_class = {name: (frames.labels == label).nonzero().flatten() for label, name in enumerate(names)}
     per_class = {
         name: compare_answers(old_right[rows], new_right[rows], [frames.runs[row] for row in rows.tolist()])
         for name, rows in by_class.items()
         if len(rows)
     }
+    compared = with_verdict(compare_answers(old_right, new_right, frames.runs))
+    for side, answers in (("old", old_answers), ("new", new_answers)):
+        recalls = [each[side]["accuracy"] for each in per_class.values()]
+        compared[side] |= {
+            "macro_f1": macro_f1(answers, frames.labels, len(names)),
+            "balanced_accuracy": statistics.fmean(recalls),
+        }
     return {
         "n": len(frames),
         "part": chosen,
-        **with_verdict(compare_answers(old_right, new_right, frames.runs)),
+        **compared,
         "per_class": corrected(per_class),
         "changed": [
             frame.name

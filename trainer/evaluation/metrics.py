@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 import torch
@@ -48,6 +49,7 @@ class ModelMetrics(TypedDict):
     accuracy_interval_runs: list[float] | None  # 95%, as wide as so few runs allow; None if no run is known
     calibration_error: float  # expected calibration error
     macro_f1: float  # plain mean over the classes that occur
+    balanced_accuracy: NotRequired[float]  # mean recall of these classes; see :func:`balanced_accuracy`
     per_class: dict[str, ClassMetrics]
     confusion: list[list[int]]  # rows true, columns answered
     by_run: dict[str, RunMetrics]
@@ -76,25 +78,38 @@ def evaluate(
             ("f1", multiclass_f1_score),
         )
     }
+    per_class: dict[str, ClassMetrics] = {
+        name: {
+            "n": int(confusion[i].sum()),
+            "precision": by_metric["precision"][i],
+            "recall": by_metric["recall"][i],
+            "f1": by_metric["f1"][i],
+        }
+        for i, name in enumerate(classes)
+    }
     return {
         "n": len(labels),
         "accuracy": right.double().mean().item(),
         "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
         "accuracy_interval_runs": interval_over_runs(right, runs),
         "calibration_error": calibration_error(probabilities, labels),
-        "macro_f1": round(multiclass_f1_score(answers, labels, count, average="macro").item(), 6),
-        "per_class": {
-            name: {
-                "n": int(confusion[i].sum()),
-                "precision": by_metric["precision"][i],
-                "recall": by_metric["recall"][i],
-                "f1": by_metric["f1"][i],
-            }
-            for i, name in enumerate(classes)
-        },
+        "macro_f1": macro_f1(answers, labels, count),
+        "balanced_accuracy": balanced_accuracy(per_class),
+        "per_class": per_class,
         "confusion": confusion.tolist(),
         "by_run": _by_run(right, runs),
     }
+
+
+def macro_f1(answers: Tensor, labels: Tensor, classes: int) -> float:
+    """Return the mean F1 score of the classes that occur in the labels or in the answers."""
+    return round(multiclass_f1_score(answers, labels, classes, average="macro").item(), 6)
+
+
+def balanced_accuracy(per_class: Mapping[str, ClassMetrics]) -> float:
+    """Return the mean recall of the classes that occur: each counts alike, however few frames it has."""
+    recalls = [each["recall"] for each in per_class.values() if each["n"]]
+    return round(statistics.fmean(recalls), 6) if recalls else 0.0
 
 
 def calibration_error(probabilities: Tensor, labels: Tensor, bins: int = 15) -> float:

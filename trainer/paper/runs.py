@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.evaluation.metrics import ModelMetrics
+from trainer.evaluation.metrics import ModelMetrics, balanced_accuracy
 from trainer.network import lite0
 from trainer.run.folder import RESULTS_FILE
 from trainer.sweep import finished
 
-Metric = Literal["accuracy", "macro_f1", "cross_entropy"]
+Metric = Literal["accuracy", "macro_f1", "balanced_accuracy", "cross_entropy"]
 
 SINGLE = "single"  # every teacher of every run, as one model
 
@@ -45,13 +45,13 @@ class RunGroup:
         return len(self.models[0]["mean"]["per_class"])
 
     def values(self, model: str, metric: Metric = "accuracy") -> list[float]:
-        """The metric of a model in each run; runs of earlier versions may lack it."""
+        """The metric of a model in each run; runs of earlier versions may lack the cross entropy."""
         return [
-            metrics[metric]
+            balanced_accuracy(metrics["per_class"]) if metric == "balanced_accuracy" else metrics[metric]
             for models in self.models
             for name, metrics in models.items()
             if name == model or (model == SINGLE and _is_single(name))
-            if metric in metrics
+            if metric in metrics or metric == "balanced_accuracy"
         ]
 
 

@@ -36,6 +36,7 @@ _METHODS = {  # by the model's name in results.json
 _METRICS: tuple[tuple[Metric, str, float, int], ...] = (  # with its heading, unit and digits
     ("accuracy", "accuracy %", 100, 1),
     ("macro_f1", "macro F1 %", 100, 1),
+    ("balanced_accuracy", "balanced accuracy %", 100, 1),
     ("cross_entropy", "cross entropy", 1, 3),
 )
 
@@ -104,7 +105,8 @@ def _frames_by_class(run: Path) -> Table:
 
 
 def _single_networks(groups: Iterable[RunGroup]) -> Table:
-    header = ["run", "network", "accuracy %", "95% interval of the frames", "macro F1 %", "parameters 10⁷"]
+    header = ["run", "network", "accuracy %", "95% interval of the frames", "macro F1 %"]
+    header += ["balanced accuracy %", "parameters 10⁷"]
     return Table("Table 2: single networks", header, [_single_network(group) for group in groups])
 
 
@@ -117,6 +119,7 @@ def _single_network(group: RunGroup) -> list[str]:
         spread(accuracies),
         f"{100 * low:.1f} to {100 * high:.1f}",
         spread(group.values(SINGLE, "macro_f1")),
+        spread(group.values(SINGLE, "balanced_accuracy")),
         f"{group.parameters / 1e7:.2f}",
     ]
 
@@ -138,6 +141,8 @@ def _accuracy_size_speed(groups: Iterable[RunGroup], speeds: Mapping[str, float]
     header = [
         "method",
         "accuracy %",
+        "macro F1 %",
+        "balanced accuracy %",
         "parameters 10⁷",
         f"frames/s, {threads} CPU thread{'s' * (threads > 1)}",
     ]
@@ -154,5 +159,7 @@ def _accuracy_size_speed(groups: Iterable[RunGroup], speeds: Mapping[str, float]
                 size, speed = networks * group.parameters / 1e7, f"{speeds[measured] / networks:.1f}"
                 if networks > 1:
                     speed += f" (divided by {networks}, not measured)"
-                rows.append([f"{group.name}: {_METHODS[model]}", spread(accuracies), f"{size:.2f}", speed])
+                others = [spread(group.values(model, each)) for each in ("macro_f1", "balanced_accuracy")]
+                method = f"{group.name}: {_METHODS[model]}"
+                rows.append([method, spread(accuracies), *others, f"{size:.2f}", speed])
     return Table("Table 4: accuracy, size and speed", header, rows)
