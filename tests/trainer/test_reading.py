@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from trainer_samples import class_folders
 
 from inspector.network import metadata
 from trainer import pipeline
+from trainer.data.datasets import Frame, Listing
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
 from trainer.run import reading
@@ -47,6 +49,37 @@ def test_frames_are_larger_than_views_where_there_is_room(
     done = reading.with_frame_size(recipe, listing)
     assert (done.network.size, done.network.view) == (size, view)
     assert reading.with_frame_size(done, listing) == done
+
+
+@pytest.mark.parametrize(
+    ("network", "line"),
+    [
+        (
+            {"height": None, "width": None, "pixels": 80 * 100, "pixels_a_frame": 5000},
+            "WARNING frames of 500×400 become 100×80: a defect of 10 pixels becomes 2.0; one has to be "
+            "at least 15 pixels large in the camera's frame to cover 3 in the network's; for smaller ones "
+            "set a larger network.pixels_a_frame (5000) and network.pixels (8000), or cut the frames",
+        ),
+        (
+            {"height": 80, "width": 100},
+            "for smaller ones set a larger network.height and network.width (80 and 100)",
+        ),
+        (
+            {"height": 160, "width": 200},
+            "INFO frames of 500×400 become 200×160: a defect of 10 pixels becomes 4.0",
+        ),
+    ],
+)
+def test_the_log_says_what_remains_of_a_small_defect(
+    tmp_path: Path, network: dict[str, object], line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line has the size of a defect in the network's frames, and a strong reduction names the keys."""
+    frame = Frame(tmp_path / "a.png", "a.png", 0, part="train")
+    Image.new("L", (500, 400)).save(frame.path)
+    recipe = Recipe(name="small", network=network)
+    with caplog.at_level(logging.INFO):
+        reading.with_frame_size(recipe, Listing(tmp_path, ["good"], [frame] * 3))
+    assert any(line in f"{each.levelname} {each.message}" for each in caplog.records)
 
 
 def test_networks_learn_from_smaller_views_and_take_whole_frames(tmp_path: Path) -> None:

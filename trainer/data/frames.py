@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 MIN_SIDE = 64  # pixels: WeldNet's stride
 MAX_STRETCH = 4 / 3  # of a frame's shape, without a warning: the largest that 'best' makes on purpose
 SIZE_SAMPLE_FRAMES = 20  # decoded to learn the data's size
+SMALL_SAMPLE_FRAMES = 5  # the same for a line of the log
 MAX_SHARE_OF_FREE_MEMORY = 0.6  # the rest is for networks, activations and other programs
 
 
@@ -125,6 +126,17 @@ def reduced_size(frames: Sequence[Frame], max_pixels: int, bit_depth: int) -> tu
     height, width = np.median(np.array(_sample_sides(frames, bit_depth)), axis=0)
     scale = min(1.0, math.sqrt(max_pixels / (height * width)))
     return max(1, math.floor(height * scale)), max(1, math.floor(width * scale))
+
+
+def median_size(frames: Sequence[Frame], bit_depth: int) -> tuple[int, int]:
+    """Return the median height and width of a small sample of the frames.
+
+    Raises:
+        DataError: no frame of the sample can be read.
+    """
+    sides = _sample_sides(frames[:: max(1, len(frames) // SMALL_SAMPLE_FRAMES)], bit_depth)
+    height, width = np.median(np.array(sides), axis=0)
+    return round(height), round(width)
 
 
 def _sample_sides(frames: Sequence[Frame], bit_depth: int) -> list[tuple[int, ...]]:

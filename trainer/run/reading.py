@@ -16,6 +16,7 @@ from trainer.data.frames import FrameSet, choose_view_size, load, reduced_size, 
 from trainer.data.resizing import prepare
 from trainer.errors import DataError, Problem, RecipeError
 from trainer.recipe import MIN_SIDE, Network, Recipe
+from trainer.run import smallest_defect
 from trainer.run.folder import RunFolder
 from trainer.run.progress import Progress
 
@@ -53,7 +54,9 @@ def with_frame_size(recipe: Recipe, listing: Listing) -> Recipe:
             f"{width - grow}×{height - grow}; set a larger network.height and network.width"
         )
     log.info("networks take %d×%d pixels, and learn from %d×%d", width, height, width - grow, height - grow)
+    chosen = network.height is None
     network = network.model_copy(update={"height": height, "width": width, "grow": grow})
+    smallest_defect.report(network, listing.part("train"), chosen=chosen, bit_depth=recipe.data.bit_depth)
     return recipe.model_copy(update={"network": network})
 
 
