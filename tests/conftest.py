@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+import psycopg
 import pytest
-import sqlalchemy as sa
 from hypothesis import settings
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 settings.load_profile("ci")  # the same examples in every run, and no time limits: see hypothesis.settings
 os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
-_MIGRATED = "quality_template"  # copied for each test: quicker than to migrate again
 # Files that train, run daemons, start servers or sweep thousands of files: `make test-fast` leaves them out.
 _SLOW_FILES = [
     "test_contract",
@@ -136,101 +137,114 @@ def _open_files(folder: Path) -> list[str]:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[URL]:
     """One PostgreSQL server for all tests of this process."""
-    from inspector.ledger.store import migrate
-
     with postgresql_server() as server:
         url = postgresql_url(server)
         # These databases live for a test: none has to survive a power cut.
-        settings = "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"
-        _administer(url, *settings, f"CREATE DATABASE {_MIGRATED}")
-        migrate(url.set(database=_MIGRATED))
+        _administer(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
         yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
+def empty_url(url_of: Callable[..., URL], request: pytest.FixtureRequest) -> URL:
     """A database without a schema, on each back end in turn."""
-    yield from _database(request, tmp_path, request.param)
+    return url_of(request.param, migrated=False)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[URL]:
+def url(url_of: Callable[..., URL], request: pytest.FixtureRequest) -> URL:
     """A migrated database, on each back end in turn."""
-    yield from _database(request, tmp_path, request.param, migrated=True)
+    return url_of(request.param)
 
 
 @pytest.fixture
-def url_of(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., URL]]:
-    """Return a function that makes a database on the named back end, by default migrated."""
-    made: list[Iterator[URL]] = []
+def url_of(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    migrated_url: Callable[[str], URL],
+    history_url: Callable[..., URL],
+) -> Iterator[Callable[..., URL]]:
+    """Return a function that makes a database on the named back end: migrated, empty or with a history."""
+    made: list[URL] = []
 
-    def make(backend: str, *, migrated: bool = True) -> URL:
-        made.append(_database(request, tmp_path, backend, migrated=migrated))
-        return next(made[-1])
+    def make(backend: str, *, migrated: bool = True, history: int | None = None) -> URL:
+        written = history_url(history, backend) if history else migrated_url(backend) if migrated else None
+        made.append(_new_database(request, tmp_path, backend, written))
+        return made[-1]
 
     yield make
-    for database in made:
-        next(database, None)
+    for url in made:
+        if url.get_backend_name() == "postgresql":
+            _administer(url.set(database="postgres"), f"DROP DATABASE {url.database} WITH (FORCE)")
 
 
-@pytest.fixture(scope="session", params=[1, 2, 3])
-def shop(
-    request: pytest.FixtureRequest, postgresql: URL, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[int, URL, URL]:
-    """A seeded history's number with its databases on SQLite and PostgreSQL, written once: only read them."""
-    from histories import write
-
+@pytest.fixture(scope="session")
+def migrated_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], URL]:
+    """Return a function that gives a migrated database on a back end, for copies."""
     from inspector.ledger.store import migrate
 
-    sqlite = make_url(f"sqlite:///{tmp_path_factory.mktemp('shop') / 'quality.db'}")
-    migrate(sqlite)
-    name = f"shop_{request.param}"
-    _administer(postgresql, f"CREATE DATABASE {name} TEMPLATE {_MIGRATED}")
-    for url in (sqlite, postgresql.set(database=name)):
-        write(url, request.param)
-    return request.param, sqlite, postgresql.set(database=name)
+    @functools.cache
+    def made(backend: str) -> URL:
+        url = _new_database(request, tmp_path_factory.mktemp("migrated"), backend)
+        migrate(url)
+        return url
+
+    return made
 
 
-def _database(
-    request: pytest.FixtureRequest, folder: Path, backend: str, *, migrated: bool = False
-) -> Iterator[URL]:
-    from inspector.ledger.store import migrate
+@pytest.fixture(scope="session")
+def history_url(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    migrated_url: Callable[[str], URL],
+) -> Callable[..., URL]:
+    """Return a function that gives one of ``histories.HISTORIES`` on a back end, to read only."""
+    import histories
 
+    @functools.cache
+    def made(seed: int, backend: str = "sqlite") -> URL:
+        folder = tmp_path_factory.mktemp("history")
+        url = _new_database(request, folder, backend, migrated_url(backend))
+        histories.write(url, seed)
+        return url
+
+    return made
+
+
+@pytest.fixture(params=[1, 2, 3])
+def shop(request: pytest.FixtureRequest, history_url: Callable[..., URL]) -> tuple[int, URL, URL]:
+    """A history's number with its databases on SQLite and PostgreSQL, for tests that only read."""
+    seed: int = request.param
+    return seed, history_url(seed, "sqlite"), history_url(seed, "postgresql")
+
+
+@pytest.fixture(params=[1, 2, 3])
+def history_urls(request: pytest.FixtureRequest, history_url: Callable[..., URL]) -> dict[str, URL]:
+    """One of the histories on both back ends, for tests that only read."""
+    return {backend: history_url(request.param, backend) for backend in ("sqlite", "postgresql")}
+
+
+def _new_database(
+    request: pytest.FixtureRequest, folder: Path, backend: str, template: URL | None = None
+) -> URL:
+    """Make an empty database or a copy: a copy takes milliseconds, a migration a tenth of a second."""
     name = f"quality_{next(_NUMBERS)}"
     if backend == "sqlite":
-        url = make_url(f"sqlite:///{folder / name}.db")
-        if migrated:
-            migrate(url)
-        yield url
-        return
+        path = folder / f"{name}.db"
+        if template:
+            shutil.copyfile(str(template.database), path)
+        return make_url(f"sqlite:///{path}")
     server: URL = request.getfixturevalue("postgresql")
-    _administer(server, f"CREATE DATABASE {name} TEMPLATE {_MIGRATED if migrated else 'template1'}")
-    yield server.set(database=name)
-    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE {template.database if template else 'template1'}")
+    return server.set(database=name)
 
 
 def _administer(server: URL, *statements: str) -> None:
-    engine = sa.create_engine(server, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    with engine.connect() as connection:
+    address = server.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(address, autocommit=True) as connection:
         for statement in statements:
-            connection.exec_driver_sql(statement)
-
-
-@pytest.fixture(scope="session", params=[1, 2, 3])
-def history_urls(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, URL]]:
-    """One of the seeded histories (``histories.HISTORIES``) on both back ends; for tests that only read."""
-    import histories
-
-    folder = tmp_path_factory.mktemp("history")
-    made = {back: _database(request, folder, back, migrated=True) for back in ("sqlite", "postgresql")}
-    urls = {back: next(database) for back, database in made.items()}
-    for url in urls.values():
-        histories.write(url, request.param)
-    yield urls
-    for database in made.values():
-        next(database, None)
+            connection.execute(statement)
 
 
 @pytest.fixture

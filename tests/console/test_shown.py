@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from histories import BERLIN, write
+from histories import BERLIN
 from ledger_samples import in_force, inspected, quarantined, sha
 from sqlalchemy.engine import URL
 
@@ -14,7 +15,7 @@ from inspector.console import charts, enough, seams, shown
 from inspector.console.find import find
 from inspector.console.shown import Choice
 from inspector.errors import UsageError
-from inspector.ledger.store import Store, migrate
+from inspector.ledger.store import Store
 from inspector.records import Review, SeamReview, Verdict
 from inspector.reports.page.words import LANGUAGES, Words
 from inspector.reports.query import GROUPINGS, Query, run
@@ -24,12 +25,9 @@ MANY = 10_000
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A shop of twelve days, written once; tests only read it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'quality.db'}"
-    migrate(url)
-    write(url, 2)
-    return url
+def history(history_url: Callable[..., URL]) -> str:
+    """A shop of twelve days; tests only read it."""
+    return str(history_url(2))
 
 
 def opened(url: str, address: str | None) -> list[shown.Shown]:

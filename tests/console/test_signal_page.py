@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from consoles import Client, RunningConsole, person_at, running_console
-from histories import write
 from playwright.sync_api import Browser, expect
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from stations import Station
 
-from inspector.ledger.store import migrate
 from inspector.reports.query import Query, run
 
 PERIOD = "since=2026-03-23&until=2026-04-05"  # of history 2: the rate rises on the second of April
 
 
 @pytest.fixture(scope="module")
-def shop(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Station:
+def shop(tiny: Path, tmp_path_factory: pytest.TempPathFactory, history_url: Callable[..., URL]) -> Station:
     """A station with the rows of twelve days, and without their files."""
     folder = tmp_path_factory.mktemp("shop")
     url = make_url(f"sqlite:///{folder / 'quality.db'}")
-    migrate(url)
-    write(url, 2)
+    shutil.copyfile(str(history_url(2).database), folder / "quality.db")
     return Station(folder, tiny, url, timezone="Europe/Berlin")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import histories
 import pytest
 import sqlalchemy as sa
 from alembic import command
@@ -35,9 +35,12 @@ def table_rows(url: URL, name: str) -> list[Row]:
 
 
 @pytest.mark.parametrize("seed", [2, 3])
-def test_rows_from_before_the_migration_get_their_shift_day(url: URL, seed: int) -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_rows_from_before_the_migration_get_their_shift_day(
+    url_of: Callable[..., URL], backend: str, seed: int
+) -> None:
     """Down and up again, images get the calendar's shift day, unreadable files the shift of a near image."""
-    histories.write(url, seed)
+    url = url_of(backend, history=seed)
     newer = {"seam_review", "signal_note", "hour_summary", "hour_count", "hour_latency"}
     old_tables = [name for name in schema.metadata.tables if name not in newer]
     written = {name: table_rows(url, name) for name in old_tables}

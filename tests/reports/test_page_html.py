@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 import html5lib
 import pytest
 import sqlalchemy as sa
-from histories import BERLIN, write
+from histories import BERLIN
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ledger_samples import inspected, quarantined
@@ -49,12 +49,9 @@ SECTIONS += ["downtime", "quarantine", "images", "definitions"]
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A shop of twelve days, written once; tests only read it."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('history') / 'quality.db'}"
-    migrate(url)
-    write(url, 2)
-    return url
+def history(history_url: Callable[..., URL]) -> str:
+    """A shop of twelve days; tests only read it."""
+    return str(history_url(2))
 
 
 def page_of(url: str | URL, language: str = "en", **asked: Any) -> html.Page:

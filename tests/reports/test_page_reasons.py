@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from datetime import UTC
 from pathlib import Path
 from typing import Any
 
-import histories
 import numpy as np
 import pytest
 import sqlalchemy as sa
@@ -145,9 +145,10 @@ def test_every_caption_says_which_weld_it_is() -> None:
     assert "".join(long).replace(" ", "") == "part" + "P" * 70 + "·seam3"
 
 
-def test_a_history_knows_its_reasons_and_thresholds(url: URL) -> None:
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_history_knows_its_reasons_and_thresholds(history_url: Callable[..., URL], backend: str) -> None:
     """From either back end an image comes with its reason, pass and the thresholds that were in force."""
-    histories.write(url, 1)
+    url = history_url(1, backend)
     c = schema.inspection.c
     with database.reading(url) as engine, database.transaction(engine) as connection:
         rows = connection.execute(
