@@ -188,8 +188,12 @@ def compile_artifact(
     )
     module = _script(student, metadata, ranges, novelty or Novelty(student.head.in_features), usual)
     png, frames = _golden_inputs(module, golden_images)
-    golden = {"png": np.frombuffer(png, np.uint8), "frames": frames.numpy()} | _answers(module, frames)
-    _check_agreement(student, checked_scheme, usual, module, agreement)
+    answers = _answers(module, torch.cat([frames, usual]))  # at once: to load the network takes longer
+    golden: dict[str, NDArray[Any]] = {"png": np.frombuffer(png, np.uint8), "frames": frames.numpy()}
+    golden |= {name: answer[: len(frames)] for name, answer in answers.items()}
+    if agreement is None:
+        agreement = _agreement(student, usual, answers["probabilities"][len(frames) :])
+    _check_agreement(checked_scheme, *agreement)
     _publish(module, metadata, golden, out)
     return read_metadata(out)
 
@@ -238,20 +242,15 @@ def _script(
     return scripted
 
 
-def _check_agreement(
-    student: WeldNet,
-    scheme: Scheme,
-    frames: Tensor,
-    module: torch.jit.ScriptModule,
-    agreement: tuple[int, int] | None,
-) -> None:
+def _agreement(student: WeldNet, frames: Tensor, probabilities: NDArray[np.float32]) -> tuple[int, int]:
+    """The number of frames with the student's top class, and the number of frames."""
+    with torch.no_grad():
+        exact = torch.cat([student(frame / 255) for frame in torch.split(frames, 1)])
+    return int(same_top_class(exact, torch.from_numpy(probabilities)).sum()), len(frames)
+
+
+def _check_agreement(scheme: Scheme, same: int, n: int) -> None:
     """Refuse int8 that answers other classes than the student, if that is no chance."""
-    if agreement is None:
-        with torch.no_grad():
-            exact = torch.cat([student(frame / 255) for frame in torch.split(frames, 1)])
-        answers = torch.from_numpy(_answers(module, frames)["probabilities"])
-        agreement = int(same_top_class(exact, answers).sum()), len(frames)
-    same, n = agreement
     if wilson(same, n)[1] < MIN_AGREEMENT:
         other = "dynamic" if scheme == "static" else "none"
         raise ArtifactError(
