@@ -11,9 +11,9 @@ TORCH := 2.13.0
 TORCH_CPU_INDEX ?= https://download.pytorch.org/whl/cpu
 
 BUNDLE := dist/weldnet-bundle
-# One test process per core; a file's tests stay together, since they share what is costly to make. The files keep the
-# order of tests/conftest.py: slow ones first.
-WORKERS := --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# A file's tests stay in one process, since they share what is costly to make. tests/conftest.py has the number of
+# processes and the order of the files: slow ones first.
+WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean

@@ -98,6 +98,12 @@ _SLOW_FILES = [
 _TWO_PROCESSES = ["trainer/test_ways_to_end", "trainer/test_processes"]  # the slowest of all
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: a test often waits for a daemon, a browser or a time-out."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the slow tests: slow files, which also run first, and every test that needs PostgreSQL."""
     for item in items:
