@@ -29,8 +29,11 @@ MAX_LEVEL = 127  # of an activation, and of a weight's magnitude
 def reinterpret(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return ``x`` as another type of the same number of bits, without a copy.
 
-    TorchScript has no ``view(dtype)``, so this uses ``set_``.
+    TorchScript has no ``view(dtype)``, so it uses ``set_``. In Python ``set_`` would be slow: torch tries one
+    overload after the other, and writes each refusal with the tensor's numbers in it.
     """
+    if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+        return x.view(dtype)
     view: Tensor = torch.ops.aten.set_(torch.empty([0], dtype=dtype), x)
     return view
 
