@@ -88,17 +88,15 @@ def choose_thresholds(
     accepted, defective = probabilities[:, accepts].sum(dim=1), probabilities[:, ~accepts].amax(dim=1)
     good = accepts[labels]
     groups = torch.tensor(independent_groups(len(labels), runs))
+    rows = {c.name: (labels == i).nonzero()[:, 0] for i, c in enumerate(classes) if c.role == "defect"}
+    runs_of = {name: len(set(groups[own].tolist())) for name, own in rows.items()}
 
     def passes(accept: float, defect: float) -> Tensor:
         return (accepted >= accept) & ~(defective >= defect)
 
     def escapes(accept: float, defect: float) -> dict[str, ClassEscapes]:
         passed = passes(accept, defect)
-        return {
-            c.name: _count(passed[labels == i], groups[labels == i])
-            for i, c in enumerate(classes)
-            if c.role == "defect"
-        }
+        return {name: _count(passed[own], runs_of[name]) for name, own in rows.items()}
 
     counts = int(good.sum()), int((~good).sum())
     if min(counts) < MIN_FRAMES_PER_ROLE:
@@ -142,8 +140,8 @@ def worst(escapes: dict[str, ClassEscapes]) -> tuple[str, ClassEscapes]:
     return max(known.items(), key=lambda item: item[1].at_most)
 
 
-def _count(passed: Tensor, groups: Tensor) -> ClassEscapes:
-    frames, runs, escaped = len(passed), len(set(groups.tolist())), int(passed.sum())
+def _count(passed: Tensor, runs: int) -> ClassEscapes:
+    frames, escaped = len(passed), int(passed.sum())
     at_most = wilson(escaped / frames * runs, runs)[1] if frames else 1.0
     return ClassEscapes(frames, runs, escaped, at_most)
 
