@@ -7,7 +7,6 @@ import json
 import os
 import re
 import socket
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,7 @@ from typing import Any
 
 import pytest
 from disks import mount, small_disk, unmount
-from managers import running, wait_until
+from managers import Worker, running, wait_until, working
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from servers import postgresql_server, postgresql_url
@@ -73,12 +72,12 @@ class Page:
 @contextmanager
 def station_with_page(
     folder: Path, artifact: Path, url: URL, **settings: Any
-) -> Iterator[tuple[Station, Page, subprocess.Popen[str]]]:
+) -> Iterator[tuple[Station, Page, Worker]]:
     """A station at work whose page is green."""
     port = free_port()
     station = Station(folder, artifact, url, metrics_port=port, **({"min_free_gigabytes": 0} | settings))
     page = Page(port)
-    with running(station.start()) as daemon:
+    with working(station.config) as daemon:
         wait_until(lambda: page.health()[0] == 200, daemon)
         # The page opens before the folders are looked at, and a folder that is missing then ends the daemon.
         wait_until(lambda: station.rows("SELECT id FROM event WHERE kind = 'start'"), daemon)

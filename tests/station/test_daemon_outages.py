@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from managers import is_empty, running, stop, wait_until
+from managers import is_empty, stop, wait_until, working
 from PIL import Image
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
@@ -169,7 +169,7 @@ def test_an_event_that_the_database_refuses_stops_nothing(tmp_path: Path, tiny: 
 
 @pytest.mark.parametrize("table", ["station", "model", "settings"])
 def test_a_database_that_refuses_what_every_row_refers_to_is_an_outage(
-    tmp_path: Path, tiny: Path, url: URL, table: str
+    tmp_path: Path, tiny: Path, url: URL, table: str, caplog: pytest.LogCaptureFixture
 ):
     """A shop's own constraint on station, artifact or settings: the daemon starts, says so, images wait."""
     station = Station(tmp_path, tiny, url)
@@ -177,10 +177,9 @@ def test_a_database_that_refuses_what_every_row_refers_to_is_an_outage(
     with pytest.raises(StoreRefused, match=r"closed_for_today.*change the constraint or trigger"):
         station.once()
     station.put("good.png", seed=1)
-    with running(station.start()) as daemon:
-        assert daemon.stderr
-        while "closed_for_today" not in daemon.stderr.readline():
-            assert daemon.poll() is None
+    caplog.clear()
+    with working(station.config) as daemon:
+        wait_until(lambda: "closed_for_today" in caplog.text, daemon)
         assert station.files(station.drop) == {"good.png"}
         administer(url, REFUSE_ALL[url.get_backend_name()][1].format(table))
         wait_until(station.is_idle, daemon)
