@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 import psycopg
 import pytest
+import typer.testing
 from hypothesis import settings
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL, make_url
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 settings.load_profile("ci")  # the same examples in every run, and no time limits: see hypothesis.settings
 os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
+# CliRunner builds all commands of an app for each call of one; they are the same each time, and take 20 ms.
+typer.testing._get_command = functools.cache(typer.testing._get_command)
 # Files that train, run daemons, start servers or sweep thousands of files: `make test-fast` leaves them out.
 _SLOW_FILES = [
     "test_contract",
