@@ -98,7 +98,7 @@ _SLOW_FILES = [
     "upkeep/test_requeue",
     "upkeep/test_trace",
 ]
-_TWO_PROCESSES = ["trainer/test_ways_to_end", "trainer/test_processes"]  # the slowest of all
+_SLOWEST_FILES = ["test_proofs", "trainer/test_ways_to_end", "trainer/test_processes"]  # minutes
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -113,7 +113,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if _file(item) in _SLOW_FILES or "postgresql" in item.nodeid:
             item.add_marker(pytest.mark.slow)
     # A worker takes a whole file: a slow one that began last would leave the other cores idle.
-    items.sort(key=lambda item: (_file(item) not in _TWO_PROCESSES, _file(item) not in _SLOW_FILES))
+    items.sort(key=lambda item: (_file(item) not in _SLOWEST_FILES, _file(item) not in _SLOW_FILES))
 
 
 def _file(item: pytest.Item) -> str:
