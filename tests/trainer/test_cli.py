@@ -18,12 +18,19 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__fil
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with data, a recipe file and a finished run."""
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[int, str, str]]:
+    """Make a folder with data, a recipe file and a finished run; return it and what the command said."""
     folder = tmp_path_factory.mktemp("cli")
     class_folders(folder / "data", frames=3)
     write_recipe(folder / "tiny.yaml", **epochs(2))
-    assert weld_train(*run_arguments(folder), "--json")[0] == 0
+    return folder, weld_train(*run_arguments(folder), "--json")
+
+
+@pytest.fixture(scope="module")
+def folder(first_run: tuple[Path, tuple[int, str, str]]) -> Path:
+    """Return the folder with the finished run."""
+    folder, (status, _, stderr) = first_run
+    assert status == 0, stderr
     return folder
 
 
@@ -32,10 +39,9 @@ def run_arguments(folder: Path) -> list[object]:
     return ["run", folder / "tiny.yaml", "--data", folder / "data", "--out", folder / "out"]
 
 
-def test_run_prints_one_object_and_logs_to_stderr(folder: Path) -> None:
+def test_run_prints_one_object_and_logs_to_stderr(first_run: tuple[Path, tuple[int, str, str]]) -> None:
     """With --json, results go to stdout; epochs and warnings go to stderr, with a time estimate."""
-    arguments = [*run_arguments(folder)[:-1], folder / "again", "--json"]
-    status, stdout, stderr = weld_train(*arguments)
+    _, (status, stdout, stderr) = first_run
     assert status == 0
     assert only_json(stdout)["n"] == 6
     assert "teacher-1 epoch 1/2" in stderr

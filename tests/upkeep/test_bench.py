@@ -20,12 +20,18 @@ def artifact(tmp_path_factory):
     return out
 
 
-def test_figures_agree_with_each_other(artifact, tmp_path):
-    """The ideal follows from threads and stages, efficiency from the ideal; medians are between quartiles."""
+@pytest.fixture(scope="module")
+def result(artifact, tmp_path_factory):
+    """Provide the bench's figures on three images, beside a file that is none."""
+    folder = tmp_path_factory.mktemp("images")
     for seed in range(3):
-        Image.fromarray(picture(seed)).save(tmp_path / f"{seed}.png")
-    (tmp_path / "notes.txt").write_text("no image")
-    result = bench.bench(artifact, tmp_path, rounds=3, frames=10)
+        Image.fromarray(picture(seed)).save(folder / f"{seed}.png")
+    (folder / "notes.txt").write_text("no image")
+    return bench.bench(artifact, folder, rounds=3, frames=10)
+
+
+def test_figures_agree_with_each_other(result):
+    """The ideal follows from threads and stages, efficiency from the ideal; medians are between quartiles."""
     assert json.loads(json.dumps(result)).keys() >= {
         "decode_ms",
         "prepare_ms",
@@ -51,10 +57,8 @@ def test_figures_agree_with_each_other(artifact, tmp_path):
         assert low * 0.99 <= result[name] <= high * 1.01, name
 
 
-def test_table_lists_every_stage(artifact, tmp_path):
+def test_table_lists_every_stage(result):
     """The table names the artifact and shows the figure of each stage."""
-    Image.fromarray(picture(0)).save(tmp_path / "a.png")
-    result = bench.bench(artifact, tmp_path, rounds=1, frames=2)
     text = bench.table(result)
     assert "tiny 1, dynamic" in text
     for name, _ in bench.ROWS:
