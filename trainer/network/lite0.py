@@ -33,8 +33,10 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 STEM, LAST = 32, 1280  # channels after the first and the last convolution
-POOLED = (2, 4, 7)  # the maps whose means are the features: two middle stages, and the last convolution
-FEATURES = 40 + 112 + LAST
+POOLED = (2, 4, 7)  # the maps of the features: two middle stages, and the last convolution
+FEATURES = 2 * (
+    40 + 112 + LAST
+)  # the mean and the largest value of each channel; a small defect moves only this
 # Pixels of a frame, at least and at most: ImageNet's photographs had 224×224, and frames of 256×448 were
 # better for SS304 than larger ones and smaller ones. Each side is enlarged at most so many times.
 MIN_PIXELS, PIXELS, MAX_ENLARGEMENT = 224 * 224, 256 * 448, 2.0
@@ -124,7 +126,7 @@ class Lite0(nn.Module):
         return [*maps, self.last(x)]
 
     def features(self, frames: Tensor) -> Tensor:
-        """Return the features of grey frames ``[N, 1, H, W]`` from 0 to 1: means of maps, ``[N, FEATURES]``.
+        """Return means and maxima of maps, ``[N, FEATURES]``, for grey frames ``[N, 1, H, W]`` from 0 to 1.
 
         The frames are resized to :func:`frame_size`, antialiased bilinear.
         """
@@ -134,7 +136,9 @@ class Lite0(nn.Module):
                 frames, size=[height, width], mode="bilinear", align_corners=False, antialias=True
             )
         maps = self.maps(frames.contiguous(memory_format=torch.channels_last))
-        return torch.cat([maps[number].mean(dim=(2, 3)) for number in POOLED], dim=1)
+        pooled = [maps[number] for number in POOLED]
+        means, maxima = [each.mean(dim=(2, 3)) for each in pooled], [each.amax(dim=(2, 3)) for each in pooled]
+        return torch.cat([*means, *maxima], dim=1)
 
 
 def frame_size(height: int, width: int) -> tuple[int, int]:
