@@ -81,6 +81,7 @@ _SLOW_FILES = [
     "trainer/test_dynamic",
     "trainer/test_final",
     "trainer/test_judging",
+    "trainer/test_labels",
     "trainer/test_novelty",
     "trainer/test_pipeline",
     "trainer/test_processes",

@@ -1,6 +1,6 @@
 """``weld-train``.
 
-``cli`` holds the commands, ``options`` the options that they share. ``processes`` starts the processes that
-learn, ``terminal`` has logs, errors and JSON, and ``console`` tables for people. Nothing is imported here, so
-that ``weld-train --help`` starts at once.
+``cli`` holds the commands, ``labels`` those about labels, ``options`` the options that they share.
+``processes`` starts the processes that learn, ``terminal`` has logs and JSON, and ``console`` tables for
+people. Nothing is imported here, so that ``weld-train --help`` starts at once.
 """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from trainer.commands import labels
 from trainer.commands.options import (
     Accelerator,
     AcceleratorName,
@@ -271,6 +272,10 @@ def synth(
         progress.begin("drawing", count)
         labels = frames.write(out, drawn, names, lambda done: progress.advance())
         print_result({"out": str(out), "count": count, "seed": seed, "labels": str(labels)}, as_json=as_json)
+
+
+app.command()(labels.suspects)
+app.command()(labels.learning_curve)
 
 
 def main() -> None:

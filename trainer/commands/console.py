@@ -91,6 +91,36 @@ def show_tables(result: dict[str, Any]) -> None:
     Console(soft_wrap=True).print("figures: " + ", ".join(result["figures"]), highlight=False, markup=False)
 
 
+def show_suspects(result: dict[str, Any]) -> None:
+    """Show how many labels are suspect, and what comes next."""
+    Console(soft_wrap=True).print(
+        f"{result['suspect']} of {result['n']} labels are suspect\n"
+        f"look at {result['page']}, and correct the column label of {result['table']}\n"
+        f"then train with {result['train']}",
+        highlight=False,
+        markup=False,
+    )
+
+
+def show_learning_curve(result: dict[str, Any]) -> None:
+    """Show the accuracy by the number of training frames, and the answer in one sentence."""
+    rows = [
+        [
+            f"{point['n_train']:.0f}",
+            f"{point['accuracy']:.1%} ± {point['accuracy_sd']:.1%}",
+            f"{point['macro_f1']:.1%}",
+            f"{point['balanced_accuracy']:.1%}",
+        ]
+        for point in result["points"]
+    ]
+    _show(
+        f"{result['of']}: {result['n_held_out']} held-out frames, {len(result['seeds'])} seeds",
+        ("training frames", "accuracy, ± over seeds", "macro F1", "balanced accuracy"),
+        rows,
+    )
+    Console(soft_wrap=True).print(result["outlook"]["sentence"], highlight=False, markup=False)
+
+
 def _show_models(models: dict[str, Any], title: str) -> None:
     rows = []
     for name, result in models.items():

@@ -71,9 +71,10 @@ def read(path: Path) -> Iterator[LabelRow]:
 def existing_file(folder: Path, name: str) -> Path | None:
     r"""Return the file that a table names; None if there is none.
 
-    Tables that were written on Windows have ``\`` in paths. Those of macOS have another Unicode form.
+    Tables that were written on Windows have ``\`` in paths. Those of macOS have another Unicode form. In our
+    own tables an apostrophe is before a name that begins like a formula.
     """
-    plain = [name, name.strip(), name.strip().replace("\\", "/")]
+    plain = [name, name.strip(), name.strip().replace("\\", "/"), tables.from_cell(name.strip())]
     forms = [unicodedata.normalize(form, text) for form in ("NFC", "NFD") for text in plain]
     for candidate in dict.fromkeys([*plain, *forms]):
         try:
@@ -143,7 +144,8 @@ def _csv_rows(path: Path) -> Iterator[LabelRow]:
     named = [dict(zip(header, cells, strict=False)) for _, cells in rows]
     for cell in sorted(named, key=lambda cell: (cell["label"], cell["path"])):
         decided = _instant(path, cell["path"], cell.get(DECIDED, "").strip())
-        yield LabelRow(cell["path"], cell["label"], cell.get("run", "").strip() or None, decided)
+        label = tables.from_cell(cell["label"])  # as the trainer's own tables have it
+        yield LabelRow(cell["path"], label, tables.from_cell(cell.get("run", "").strip()) or None, decided)
 
 
 def _instant(table: Path, name: str, text: str) -> datetime | None:

@@ -75,7 +75,13 @@ def features(
     return torch.cat(found)
 
 
-def fit(features: Tensor, labels: Tensor, classes: int, groups: Sequence[str] | None = None) -> Probe:
+def fit(
+    features: Tensor,
+    labels: Tensor,
+    classes: int,
+    groups: Sequence[str] | None = None,
+    penalty: float | None = None,
+) -> Probe:
     """Fit a logistic regression; its penalty has the least cross entropy in cross-validation over groups.
 
     Args:
@@ -84,11 +90,12 @@ def fit(features: Tensor, labels: Tensor, classes: int, groups: Sequence[str] | 
         classes: number of outputs.
         groups: the welding run of each frame, so that no run is on both sides; None: each frame on its own.
             If no class has two runs, each frame is on its own as well.
+        penalty: one of :data:`PENALTIES` that was chosen before; None: it is chosen.
     """
     mean, spread = features.mean(dim=0), features.std(dim=0, correction=0).clamp_min(_LEAST_SPREAD)
     standard = ((features - mean) / spread).double()
     rows, back = _rotated(standard)
-    penalty = _choose_penalty(rows, labels, groups)
+    penalty = penalty or _choose_penalty(rows, labels, groups)
     weights, bias = _regressions(rows, labels, classes, [p for p in PENALTIES if p >= penalty])[-1]
     weights = (back @ weights) / spread.double()[:, None]
     bias = bias - mean.double() @ weights
