@@ -28,8 +28,9 @@ from trainer.data import datasets, duplicates, joining, splits
 from trainer.data.frames import FrameSet
 from trainer.data.joining import DataSets
 from trainer.errors import RecipeError
-from trainer.evaluation import pictures
+from trainer.evaluation import pictures, training_verdict
 from trainer.evaluation.judging import open_network
+from trainer.evaluation.metrics import ModelMetrics
 from trainer.evaluation.report import evaluate_compiled, evaluate_networks, evaluate_test, run_metrics
 from trainer.evaluation.results import Results, StudentFit
 from trainer.learning.networks import Networks, network_seeds, refuse_too_many_processes
@@ -132,15 +133,25 @@ def run(
             reader=reader,
             progress=progress,
         )
-        results = Results(identity, parameter_count(teachers[0]), models)
+        trained, linear = train.counts(len(classes)), models["ridge"]
+        verdict = training_verdict.judge(models["focal"], linear, classes, trained, recipe.thresholds)
+        results = Results(identity, parameter_count(teachers[0]), models, verdict)
         if network:
             about = run_metrics(identity, frames.hashes, start.learnt)
             student, results.student = fit_student(
-                recipe, network, classes, train, valid, about=about, commit=identity.git_commit
+                recipe,
+                network,
+                classes,
+                train,
+                valid,
+                linear=linear,
+                about=about,
+                commit=identity.git_commit,
             )
             student.save(out / STUDENT_FILE)
             if until is Stage.STUDENT:
-                return StageSummary(until, out, {"student": str(out / STUDENT_FILE)})
+                made = {"student": str(out / STUDENT_FILE), "training_verdict": results.verdict.words}
+                return StageSummary(until, out, made)
             if not is_artifact(out / ARTIFACT_FILE):
                 student.compile(recipe.artifact.scheme, out / ARTIFACT_FILE)
             models["artifact"], results.artifact = evaluate_compiled(out / ARTIFACT_FILE, network, valid)
@@ -243,17 +254,19 @@ def fit_student(
     train: FrameSet,
     valid: FrameSet,
     *,
+    linear: ModelMetrics,
     about: dict[str, Any],
     commit: str | None,
 ) -> tuple[Student, StudentFit]:
-    """Compile the student for each scheme, fit the compiled networks, and return the student with the fits.
+    """Compile the student for each scheme, fit and judge the compiled networks; return it with the fits.
 
-    ``about`` are the metrics that all schemes share, ``commit`` is of the run. The second
-    value is the fit of the recipe's scheme.
+    ``linear`` are the metrics of the linear model, ``about`` those that all schemes share, ``commit`` is of
+    the run. The second value is the fit of the recipe's scheme.
     """
     assert isinstance(network, WeldNet)  # noqa: S101 - no other network becomes a student
     ranges = fit_ranges(network, train.images)
     fits = fit_schemes(network, ranges, train.images, valid, classes=classes, wishes=recipe.thresholds)
+    verdicts = {name: each.verdict(linear, classes, train, recipe.thresholds) for name, each in fits.items()}
     student = Student(
         network,
         classes,
@@ -262,9 +275,10 @@ def fit_student(
         recipe.resolved(),
         commit,
         ranges,
-        {scheme: Fit.of(each) for scheme, each in fits.items()},
+        {scheme: Fit.of(each, verdicts[scheme]) for scheme, each in fits.items()},
     )
-    fitted = fits.get(recipe.artifact.scheme) or fits["none"]
+    scheme = recipe.artifact.scheme if recipe.artifact.scheme in fits else "none"
+    fitted = fits[scheme]
     log.info("%s; thresholds %s", fitted.calibration.why, fitted.choice.thresholds.chosen)
     return student, StudentFit(
         fitted.calibration,
@@ -272,6 +286,7 @@ def fit_student(
         fitted.choice.trade,
         fitted.choice.escapes,
         fitted.novelty_threshold.metadata,
+        verdicts[scheme],
     )
 
 
@@ -308,7 +323,7 @@ def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_results(folder: RunFolder, results: Results) -> None:
-    """Write the curves, the picture of the thresholds and ``results.json``."""
+    """Write the curves, the picture of the thresholds and ``results.json``; log the verdict."""
     if not results.artifact:
         log.info("no student, so no artifact: this run is for comparison with others")
     logs = [folder.log(name) for name in results.identity.seeds if name != "recipe"]
@@ -317,3 +332,4 @@ def write_results(folder: RunFolder, results: Results) -> None:
     if results.student and results.student.trade:
         pictures.trade_off(content["thresholds"], folder.path / "thresholds.png")
     folder.write_json(RESULTS_FILE, content)  # last, because a sweep takes a run with this file as done
+    results.verdict.log()

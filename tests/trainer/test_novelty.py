@@ -14,7 +14,7 @@ from trainer.artifact.fitting import compiled_answers, fit_ranges, fit_schemes
 from trainer.artifact.student import Fit, Student
 from trainer.data.datasets import Frame
 from trainer.data.frames import FrameSet
-from trainer.evaluation import novelty
+from trainer.evaluation import novelty, training_verdict
 from trainer.int8.schemes import compile_network
 from trainer.recipe import Thresholds as Wishes
 
@@ -104,7 +104,7 @@ def test_the_student_file_carries_ranges_and_each_schemes_fit(tmp_path):
     known = frames(12, TINY.height, TINY.width)
     ranges, fits = fitted(network, known)
     golden = [torch.from_numpy(known[0, 0].numpy())]
-    each = {scheme: Fit.of(fit) for scheme, fit in fits.items()}
+    each = {scheme: Fit.of(fit, training_verdict.Verdict([])) for scheme, fit in fits.items()}
     Student(network, CLASSES, golden, {"n": 4}, {"name": "tiny"}, None, ranges, each).save(
         tmp_path / "student.pt"
     )

@@ -23,6 +23,8 @@ from trainer.evaluation.calibration import Calibration, at_temperature, calibrat
 from trainer.evaluation.metrics import ModelMetrics, evaluate
 from trainer.evaluation.novelty import Novelty, NoveltyThreshold, choose_threshold, fit
 from trainer.evaluation.thresholds import Choice, choose_thresholds
+from trainer.evaluation.training_verdict import Verdict, judge
+from trainer.evaluation.verdicts import station_verdicts
 from trainer.int8 import ranges as map_ranges
 from trainer.int8.ranges import CALIBRATION_FRAMES, Ranges
 from trainer.int8.schemes import Compiled, Scheme, compile_network, same_top_class
@@ -54,11 +56,27 @@ class SchemeFit:
     novelty_threshold: NoveltyThreshold
     metrics: ModelMetrics  # at the fitted temperature
     same_top_class: int  # frames of ``metrics["n"]`` on which it agrees with the fp32 student, or nearly
+    review: float  # share of the held-out frames that are REVIEW at the thresholds
 
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds for the artifact."""
         return self.choice.thresholds.model_copy(update={"novelty": self.novelty_threshold.value})
+
+    def verdict(
+        self, linear: ModelMetrics, classes: Sequence[WeldClass], train: FrameSet, wishes: Wishes
+    ) -> Verdict:
+        """Judge the compiled network against the linear model on the same held-out frames."""
+        trained = train.counts(len(classes))
+        return judge(
+            self.metrics,
+            linear,
+            classes,
+            trained,
+            wishes,
+            review=self.review,
+            escapes=self.choice.escapes,
+        )
 
 
 def fit_ranges(student: WeldNet, train: Tensor) -> Ranges:
@@ -92,13 +110,21 @@ def fit_schemes(
         answers, novelty = answered.logits.softmax(dim=1), answered.novelty
         calibration = calibrate(answers, held_out.labels, held_out.runs)
         probabilities = at_temperature(answers, calibration.temperature)
+        choice = choose_thresholds(
+            probabilities, held_out.labels, classes, held_out.runs, **wishes.model_dump()
+        )
+        distances = torch.tensor([novelty(frame) for frame in answered.pooled])
+        novel_from = choose_threshold(distances)
+        thresholds = choice.thresholds.model_copy(update={"novelty": novel_from.value})
+        passed, failed, _ = station_verdicts(probabilities, distances, classes, thresholds)
         fits[scheme] = SchemeFit(
             calibration,
-            choose_thresholds(probabilities, held_out.labels, classes, held_out.runs, **wishes.model_dump()),
+            choice,
             novelty,
-            choose_threshold(torch.tensor([novelty(frame) for frame in answered.pooled])),
+            novel_from,
             evaluate(probabilities, held_out.labels, [c.name for c in classes], held_out.runs),
             answered.same_top_class,
+            (~passed & ~failed).double().mean().item(),
         )
     return fits
 

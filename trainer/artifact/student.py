@@ -14,6 +14,7 @@ from inspector.network.metadata import Metadata, Thresholds, WeldClass
 from trainer.artifact.artifact import compile_artifact
 from trainer.artifact.fitting import SchemeFit
 from trainer.evaluation.novelty import Novelty
+from trainer.evaluation.training_verdict import Verdict
 from trainer.int8.ranges import Ranges
 from trainer.int8.schemes import Scheme
 from trainer.network import student_file
@@ -41,8 +42,8 @@ class Fit:
     agreement: tuple[int, int] | None = None  # of n held-out frames, those with the fp32 student's top class
 
     @classmethod
-    def of(cls, fitted: SchemeFit) -> Fit:
-        """Return the part of a fit that an artifact carries."""
+    def of(cls, fitted: SchemeFit, verdict: Verdict) -> Fit:
+        """Return the part of a fit that an artifact carries, with the verdict on its network."""
         metrics = fitted.metrics
         return cls(
             fitted.calibration.temperature,
@@ -60,6 +61,7 @@ class Fit:
                 "escapes": {name: asdict(each) for name, each in fitted.choice.escapes.items()},
                 "novelty": fitted.novelty_threshold.metadata,
                 "agreement_with_fp32": fitted.same_top_class / metrics["n"],
+                **verdict.as_json(),
             },
             (fitted.same_top_class, metrics["n"]),
         )

@@ -16,6 +16,7 @@ def show_run(result: dict[str, Any], out: Path) -> None:
     """Show the networks of a run, the artifact by welding run, and its calibration and thresholds."""
     _show_models(result["models"], f"{result['n']} held-out frames, {result['n_train']} to train on")
     if "artifact" not in result:
+        _show_line(f"no student, so no artifact; the ensemble: {result['training_verdict']}")
         return
     _show_runs(result["models"])
     if "test" in result:
@@ -25,14 +26,13 @@ def show_run(result: dict[str, Any], out: Path) -> None:
         _show_verdicts(result["test"])
     artifact = result["artifact"]
     if "figures" in result:  # of a run with --final
-        Console(soft_wrap=True).print(result["figures"], highlight=False, markup=False)
-    Console(soft_wrap=True).print(
+        _show_line(result["figures"])
+    _show_line(
         f"{out / artifact['file']}: {artifact['scheme']}, {artifact['bytes'] / 1e6:.1f} MB; "
         f"agrees with the student on {artifact['agreement_with_student']:.1%} of {result['n']} frames\n"
         f"temperature {result['calibration']['temperature']:.2f}: {result['calibration']['why']}\n"
-        f"thresholds: {result['thresholds']['chosen']}",
-        highlight=False,
-        markup=False,
+        f"thresholds: {result['thresholds']['chosen']}\n"
+        f"verdict: {result['training_verdict']}"
     )
 
 
@@ -47,6 +47,8 @@ def show_evaluation(result: dict[str, Any]) -> None:
         answered = ", ".join(f"{count} {other}" for other, count in zip(names, row, strict=True) if count)
         rows.append([name, each["n"], f"{each['precision']:.0%}", f"{each['recall']:.0%}", answered])
     _show("by class", ("class", "n", "precision", "recall", "answered as"), rows)
+    if result["training_verdict"]:
+        _show_line(f"verdict of its training: {result['training_verdict']}")
 
 
 def show_comparison(result: dict[str, Any]) -> None:
@@ -88,7 +90,7 @@ def show_tables(result: dict[str, Any]) -> None:
     """Show the paper's tables."""
     for table in result["tables"].values():
         _show(table["title"], table["header"], table["rows"])
-    Console(soft_wrap=True).print("figures: " + ", ".join(result["figures"]), highlight=False, markup=False)
+    _show_line("figures: " + ", ".join(result["figures"]))
 
 
 def show_suspects(result: dict[str, Any]) -> None:
@@ -165,3 +167,7 @@ def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)
+
+
+def _show_line(text: str) -> None:
+    Console(soft_wrap=True).print(text, highlight=False, markup=False)

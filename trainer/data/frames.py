@@ -61,6 +61,11 @@ class FrameSet:
     def __len__(self) -> int:
         return len(self.frames)
 
+    def counts(self, classes: int) -> list[int]:
+        """Return the number of frames of each class; a frame without a label counts nowhere."""
+        counts: list[int] = torch.bincount(self.labels[self.labels >= 0], minlength=classes).tolist()
+        return counts
+
     def only(self, wanted: Sequence[bool]) -> FrameSet:
         """Return the frames for which ``wanted`` is true."""
         if all(wanted):

@@ -167,6 +167,7 @@ def evaluate_artifact(
         "part": chosen,
         **metrics,
         **_verdicts(judged, metadata),
+        "training_verdict": metadata.training_verdict,
         "seconds": time.monotonic() - started,
     }
 

@@ -9,6 +9,7 @@ from inspector.network.metadata import Thresholds
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import ModelMetrics
 from trainer.evaluation.thresholds import ClassEscapes, TradeOff
+from trainer.evaluation.training_verdict import Verdict
 from trainer.run.identity import Identity
 
 
@@ -30,6 +31,7 @@ class StudentFit:
     trade: list[TradeOff]  # for each PASS threshold; empty if there were too few frames
     escapes: dict[str, ClassEscapes]  # by defect class, at the thresholds
     novelty: dict[str, Any]  # the expected share of known frames that count as novel
+    verdict: Verdict  # on the compiled network
 
 
 @dataclass
@@ -39,9 +41,15 @@ class Results:
     identity: Identity
     parameters: int  # of one network
     models: dict[str, ModelMetrics]
+    ensemble_verdict: Verdict
     student: StudentFit | None = None  # None if the recipe trains no student
     artifact: ArtifactSummary | None = None
     test: dict[str, Any] | None = None  # the artifact on the part ``test``; None if the data has none
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the compiled student; on the ensemble if the recipe trains no student."""
+        return self.student.verdict if self.student else self.ensemble_verdict
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields of ``results.json`` in their order; without a student, none of its fields."""
@@ -58,4 +66,4 @@ class Results:
             content["artifact"] = self.artifact
         if self.test:
             content["test"] = self.test
-        return content
+        return content | self.verdict.as_json()

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from inspector.network.metadata import Metadata
+from inspector.network.metadata import Metadata, Thresholds, WeldClass
 from trainer.evaluation.metrics import interval_over_runs, wilson
 
 
@@ -37,7 +37,27 @@ def verdict_metrics(
         metadata: with classes and thresholds.
         runs: the run of each frame.
     """
-    classes, thresholds = metadata.classes, metadata.thresholds
+    classes = metadata.classes
+    passed, failed, novel = station_verdicts(probabilities, novelty, classes, metadata.thresholds)
+    good = torch.tensor([c.role == "accept" for c in classes])[labels]
+    every = torch.ones(len(labels), dtype=torch.bool)
+    return {
+        "passed": _share(passed, every, runs),
+        "failed": _share(failed, every, runs),
+        "review": _share(~passed & ~failed, every, runs),
+        "novel": _share(novel, every, runs),
+        "escapes": _share(passed, ~good, runs),
+        "escapes_by_class": {
+            c.name: _share(passed, labels == i, runs) for i, c in enumerate(classes) if c.role == "defect"
+        },
+        "overkill": _share(failed, good, runs),
+    }
+
+
+def station_verdicts(
+    probabilities: Tensor, novelty: Tensor, classes: Sequence[WeldClass], thresholds: Thresholds
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return which frames PASS, which FAIL, and which are novel, bool[N] each; arguments as above."""
     accepts = torch.tensor([c.role == "accept" for c in classes])
     fail_at = torch.tensor(
         [
@@ -51,19 +71,7 @@ def verdict_metrics(
     passed = (
         ~novel & ~failed & bool(accepts.any()) & (probabilities[:, accepts].sum(dim=1) >= thresholds.accept)
     )
-    good = accepts[labels]
-    every = torch.ones(len(labels), dtype=torch.bool)
-    return {
-        "passed": _share(passed, every, runs),
-        "failed": _share(failed, every, runs),
-        "review": _share(~passed & ~failed, every, runs),
-        "novel": _share(novel, every, runs),
-        "escapes": _share(passed, ~good, runs),
-        "escapes_by_class": {
-            c.name: _share(passed, labels == i, runs) for i, c in enumerate(classes) if c.role == "defect"
-        },
-        "overkill": _share(failed, good, runs),
-    }
+    return passed, failed, novel
 
 
 def _share(chosen: Tensor, of: Tensor, runs: Sequence[str | None]) -> dict[str, Any]:

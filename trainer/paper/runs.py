@@ -33,6 +33,7 @@ class RunGroup:
     held_out_frames: int
     artifact: str | None  # name of the first run's file in its folder
     models: list[dict[str, ModelMetrics]]  # of each run
+    verdicts: list[str]  # of each run, in words; runs of earlier versions have none
 
     @property
     def teachers(self) -> int:
@@ -82,4 +83,5 @@ def _group(name: str, folder: Path, results: list[dict[str, Any]]) -> RunGroup:
         held_out_frames=first["n"],
         artifact=first["artifact"]["file"] if "artifact" in first else None,
         models=[result["models"] for result in results],
+        verdicts=[result["training_verdict"] for result in results if "training_verdict" in result],
     )

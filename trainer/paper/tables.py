@@ -132,8 +132,16 @@ def _training_methods(groups: Sequence[RunGroup]) -> Table:
             if any(cells):
                 texts = (spread(values, unit, digits) if values else "" for values in cells)
                 rows.append([f"{method}, {heading}", *texts])
+    if any(group.verdicts for group in groups):
+        rows.append(["verdict", *(_levels(group.verdicts) for group in groups)])
     header = ["method", *(group.name for group in groups)]
     return Table("Table 3: training methods", header, rows)
+
+
+def _levels(verdicts: Sequence[str]) -> str:
+    """Count the verdicts of a group's runs, without their reasons."""
+    levels = Counter(verdict.partition(":")[0] for verdict in verdicts)
+    return ", ".join(f"{count} × {level}" for level, count in sorted(levels.items()))
 
 
 def _accuracy_size_speed(groups: Iterable[RunGroup], speeds: Mapping[str, float]) -> Table:
