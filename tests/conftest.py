@@ -85,6 +85,7 @@ _SLOW_FILES = [
     "trainer/test_novelty",
     "trainer/test_pipeline",
     "trainer/test_processes",
+    "trainer/test_restarts",
     "trainer/test_sweep",
     "trainer/test_synthetic",
     "trainer/test_textures",

@@ -132,10 +132,13 @@ def run(
         result = before | asdict(identity) | {"n": before["n"]} | about
         result.pop(TRAINING_FRAMES, None)
         result["learnt"] = {"n": len(known), "right": right}
+        result["restarts"] = {name: restarts for name, restarts in networks.restarts.items() if restarts}
         result["artifact"] = _summary(artifact, final.fits, recipe.artifact.scheme)
         if test := evaluate_test(artifact, listing, progress):
             result["test"] = test
         folder.write_json(RESULTS_FILE, result)
+        if words := result.get("training_verdict"):  # a run of an earlier version has none
+            log.info("verdict of the run before: %s" if not verdict else "verdict: %s", words)
         return result
 
 

@@ -135,7 +135,7 @@ def run(
         )
         trained, linear = train.counts(len(classes)), models["ridge"]
         verdict = training_verdict.judge(models["focal"], linear, classes, trained, recipe.thresholds)
-        results = Results(identity, parameter_count(teachers[0]), models, verdict)
+        results = Results(identity, parameter_count(teachers[0]), models, verdict, networks.restarts)
         if network:
             about = run_metrics(identity, frames.hashes, start.learnt)
             student, results.student = fit_student(

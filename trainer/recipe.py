@@ -198,6 +198,8 @@ class Training(_StrictModel):
         0.0  # time constant of the weights' average; 0: none
     )
     precision: Literal["fp32", "bf16", "auto"] = "fp32"  # auto: bf16 if it is faster on this machine
+    # Times that a network may begin again if its training frames show that it has not learnt; none as printed
+    restarts: Annotated[int, Field(ge=0, le=8)] = 0
 
     @model_validator(mode="after")
     def _nesterov_has_a_momentum(self) -> Self:

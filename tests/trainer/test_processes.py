@@ -41,6 +41,8 @@ def step(hardware):
     optimizer.step()
     loss = hardware.loss_or_nan(float("nan") if not hardware.leader else 1.0)
     summed = hardware.sum_over_processes(torch.tensor(float(len(rows)))).item()
+    said = [hardware.leader_says(value) for value in (hardware.leader, not hardware.leader)]
+    assert said == [True, False], said  # in both processes: only the leader's opinion counts
     return network.weight.tolist(), loss != loss, summed
 
 with launch("cpu", 2) as hardware:

@@ -34,6 +34,26 @@ def ridge(train: FrameSet, valid: FrameSet, classes: int) -> Tensor:
     return _fit(pixels, targets, penalty, unseen).softmax(dim=1).float()
 
 
+def cross_validated(train: FrameSet, classes: int) -> Tensor:
+    """Return the linear model's answer to each training frame, int64[N], by what the other folds teach.
+
+    -1 for a frame of a class that no other fold has. The penalty is chosen on the same folds.
+    """
+    pixels = _thumbnails(train)
+    pixels = (pixels - pixels.mean(dim=0)) / pixels.std().clamp_min(1e-6)
+    targets = F.one_hot(train.labels, classes).double()
+    folds = _folds(train)
+    answers = torch.full_like(train.labels, -1)
+    if folds is None:
+        return answers
+    penalty = _best_penalty(pixels, targets, folds)
+    for fold in range(FOLDS):
+        known, outside = known_frames(folds, train.labels, fold), folds != fold
+        if known.any():
+            answers[known] = _fit(pixels[outside], targets[outside], penalty, pixels[known]).argmax(dim=1)
+    return answers
+
+
 def choose_penalty(pixels: Tensor, targets: Tensor, train: FrameSet) -> float:
     """Choose the penalty that answers the frames of other folds best.
 
@@ -42,15 +62,26 @@ def choose_penalty(pixels: Tensor, targets: Tensor, train: FrameSet) -> float:
         targets: one-hot, ``float64[N, C]``.
         train: the frames, with their runs.
     """
-    folds = folds_of(train.groups, train.labels)
-    if folds is None:
+    if folds_of(train.groups, train.labels) is None:
         log.warning(
             "no class has frames of two training runs, so ridge's penalty is cross-validated on single frames"
         )
-        folds = folds_of([frame.name for frame in train.frames], train.labels)
+    folds = _folds(train)
     if folds is None:
         return _PENALTIES[len(_PENALTIES) // 2]  # single frames of each class show nothing
+    return _best_penalty(pixels, targets, folds)
+
+
+def _best_penalty(pixels: Tensor, targets: Tensor, folds: Tensor) -> float:
     return max(_PENALTIES, key=lambda penalty: _merit(pixels, targets, folds, penalty))
+
+
+def _folds(train: FrameSet) -> Tensor | None:
+    """Return the folds by run, or by frame if no class has two runs; None if those show nothing either."""
+    folds = folds_of(train.groups, train.labels)
+    if folds is not None:
+        return folds
+    return folds_of([frame.name for frame in train.frames], train.labels)
 
 
 def _merit(pixels: Tensor, targets: Tensor, folds: Tensor, penalty: float) -> tuple[int, float]:

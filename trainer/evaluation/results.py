@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 from inspector.network.metadata import Thresholds
@@ -42,6 +43,7 @@ class Results:
     parameters: int  # of one network
     models: dict[str, ModelMetrics]
     ensemble_verdict: Verdict
+    restarts: Mapping[str, Sequence[Mapping[str, object]]] = field(default_factory=dict)  # by network, if any
     student: StudentFit | None = None  # None if the recipe trains no student
     artifact: ArtifactSummary | None = None
     test: dict[str, Any] | None = None  # the artifact on the part ``test``; None if the data has none
@@ -66,4 +68,5 @@ class Results:
             content["artifact"] = self.artifact
         if self.test:
             content["test"] = self.test
+        content["restarts"] = {name: list(each) for name, each in self.restarts.items() if each}
         return content | self.verdict.as_json()

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from trainer.data.augmentation import Augmentation, BatchAugmentation
 from trainer.data.frames import FrameSet
-from trainer.errors import UsageError
+from trainer.errors import TrainingError, UsageError
 from trainer.learning import batch_statistics, imbalance, pretrained_teacher, training
 from trainer.learning.distillation import PseudoLabels
 from trainer.learning.processes import Hardware
+from trainer.learning.restarts import Attempts, LearningCheck, NotLearnt
 from trainer.learning.schedule import Hyperparameters
 from trainer.learning.tensorboard import TensorBoard
 from trainer.network.architectures import build
@@ -57,7 +58,10 @@ def refuse_too_many_processes(recipe: Recipe, frames: int, hardware: Hardware) -
 
 
 class Networks:
-    """Trainer of the run's networks. The time estimate covers all networks that are not finished."""
+    """Trainer of the run's networks. The time estimate covers all networks that are not finished.
+
+    ``restarts`` has, by network, why it began again and with what.
+    """
 
     def __init__(
         self,
@@ -83,11 +87,13 @@ class Networks:
             folder: gets checkpoints and logs.
             progress: advanced after every batch.
         """
+        self.restarts: dict[str, list[training.Restart]] = {}
         self._classes, self._start = classes, start
         kind = Augmentation if hardware.device.type == "cpu" else BatchAugmentation
         self._augment = kind(*recipe.network.view, **recipe.augmentation.model_dump())
         self._recipe, self._frames, self._valid = recipe, train, valid
         self._folder, self._progress, self._hardware = folder, progress, hardware
+        self._check = LearningCheck(train, classes, recipe.network.view)
         self._hyperparameters = {
             name: _hyperparameters(recipe, name, seed) for name, seed in network_seeds(recipe).items()
         }
@@ -137,41 +143,64 @@ class Networks:
     def _train(
         self, name: str, frames: FrameSet, targets: training.Targets = training.true_labels
     ) -> nn.Module:
-        hyperparameters = self._hyperparameters[name]
         self._progress.rename(name)
-        network = self._new_network(name)
-        checkpoint = self._folder.checkpoint(name)
-        done = training.epochs_done(checkpoint)
-        writes_curves = self._hardware.leader and done < hyperparameters.epochs
-        with TensorBoard(self._folder.tensorboard(name)) if writes_curves else nullcontext() as tensorboard:
-            training.fit(
-                network,
-                frames,
-                self._augment,
-                hyperparameters,
-                checkpoint=checkpoint,
-                targets=targets,
-                valid=self._valid,
-                hardware=self._hardware,
-                on_batch=lambda count: self._progress.advance(count * self._costs[name]),
-                on_epoch=partial(self._log_epoch, name, tensorboard),
-            )
+        attempts = self._attempts(name)
+        while (network := self._attempt(name, frames, targets, attempts)) is None:
+            self._progress.extend(attempts.epochs * self._frames_per_epoch(name, len(frames)))
         if self._recipe.network.grow and name != pretrained_teacher.NAME:
             batch_statistics.recompute(
                 network.to(self._hardware.device), frames.images, *self._recipe.network.size
             )
         return network.cpu()
 
-    def _new_network(self, name: str) -> nn.Module:
+    def _attempts(self, name: str) -> Attempts:
+        """Return the attempts at a network so far; the pretrained teacher has only one."""
+        restarts = self.restarts[name] = training.restarts_done(self._folder.checkpoint(name))
+        limit = 0 if name == pretrained_teacher.NAME else self._recipe.training.restarts
+        return Attempts(restarts, limit, self._recipe.network, self._start, self._hyperparameters[name])
+
+    def _attempt(
+        self, name: str, frames: FrameSet, targets: training.Targets, attempts: Attempts
+    ) -> nn.Module | None:
+        """Train a network as this attempt says; None if it has not learnt and should begin again."""
+        start, hyperparameters = attempts.current()
+        network = self._new_network(name, start, hyperparameters.seed)
+        checkpoint = self._folder.checkpoint(name)
+        done = training.epochs_done(checkpoint)
+        writes_curves = self._hardware.leader and done < hyperparameters.epochs
+        try:
+            with TensorBoard(self._folder.tensorboard(name)) if writes_curves else nullcontext() as curves:
+                training.fit(
+                    network,
+                    frames,
+                    self._augment,
+                    hyperparameters,
+                    checkpoint=checkpoint,
+                    targets=targets,
+                    valid=self._valid,
+                    hardware=self._hardware,
+                    restarts=attempts.restarts,
+                    before_epoch=partial(attempts.check, self._check, self._hardware),
+                    on_batch=lambda count: self._progress.advance(count * self._costs[name]),
+                    on_epoch=partial(self._log_epoch, name, curves),
+                )
+        except (NotLearnt, TrainingError) as error:
+            line = attempts.begin_again(error)
+            if self._hardware.leader:
+                log.warning("%s has not learnt: %s", name, line)
+            return None
+        return network
+
+    def _new_network(self, name: str, start: InitialWeights, seed: int) -> nn.Module:
         """Build a network with its initial weights."""
-        torch.manual_seed(self._hyperparameters[name].seed)
+        torch.manual_seed(seed)
         if name == pretrained_teacher.NAME:
             classifier = Classifier(self._classes)
             if not self._folder.checkpoint(name).exists():
                 self._fit_head(classifier)
             return classifier
         network = build(self._recipe.network, self._classes)
-        self._start.load_into(network)
+        start.load_into(network)
         return network
 
     def _is_probe(self, name: str) -> bool:
@@ -234,9 +263,11 @@ class Networks:
 
     def _frames_ahead(self, name: str, frames: int) -> float:
         """Return the frames that a network still has to learn from, weighted by their cost."""
-        hyperparameters = self._hyperparameters[name]
-        epochs = hyperparameters.epochs - training.epochs_done(self._folder.checkpoint(name))
-        return epochs * hyperparameters.passes(frames) * frames * self._costs[name]
+        done = training.epochs_done(self._folder.checkpoint(name))
+        return (self._hyperparameters[name].epochs - done) * self._frames_per_epoch(name, frames)
+
+    def _frames_per_epoch(self, name: str, frames: int) -> float:
+        return self._hyperparameters[name].passes(frames) * frames * self._costs[name]
 
 
 def _hyperparameters(recipe: Recipe, name: str, seed: int) -> Hyperparameters:

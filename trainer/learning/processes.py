@@ -140,6 +140,10 @@ class Hardware:
         assert isinstance(summed, Tensor)  # noqa: S101 - a tensor gives a tensor
         return summed
 
+    def leader_says(self, value: bool) -> bool:
+        """Return the leader's value in every process, so that all take the same way."""
+        return bool(self.sum_over_processes(torch.tensor(float(value and self.leader))).item())
+
     def wait(self) -> None:
         """Wait until all processes are here."""
         self._fabric.barrier()

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,13 @@ class Epoch:
     learning_seconds: float  # of these, in networks and optimizer; the rest is overhead
 
 
+class Restart(TypedDict):
+    """A restart of a network that had not learnt."""
+
+    why: str
+    then: str  # the change with which it began again
+
+
 def true_labels(views: Tensor, truth: Tensor) -> Tensor:
     """Return the targets of a teacher: the true labels."""
     return truth
@@ -64,6 +71,8 @@ def fit(
     targets: Targets = true_labels,
     valid: FrameSet | None = None,
     hardware: Hardware | None = None,
+    restarts: Sequence[Restart] = (),
+    before_epoch: Callable[[int, nn.Module], None] = lambda done, learnt: None,
     on_batch: Callable[[int], None] = lambda frames: None,
     on_epoch: Callable[[list[Epoch]], None] = lambda history: None,
 ) -> list[Epoch]:
@@ -78,6 +87,9 @@ def fit(
         targets: soft labels for the cross entropy: the true labels, or an ensemble's for the same views.
         valid: prepared frames, only for the curves.
         hardware: the processes that learn; None: one, on one device.
+        restarts: of this network so far, for the checkpoint. One of an earlier attempt is not resumed.
+        before_epoch: called before each epoch with the number of epochs so far and the network to keep; an
+            error from it ends the training.
         on_batch: called after each step with its number of frames.
         on_epoch: called after each epoch of this process with the whole history.
 
@@ -90,11 +102,12 @@ def fit(
     """
     hardware = hardware or Hardware()
     learner = Learner(network, train, augment, hyperparameters, targets, hardware=hardware)
-    history = learner.load(checkpoint) if checkpoint.exists() else []
+    history = learner.load(checkpoint) if len(restarts_done(checkpoint)) == len(restarts) else []
     for number in range(len(history) + 1, hyperparameters.epochs + 1):
+        before_epoch(number - 1, learner.learnt)
         history.append(learner.epoch(number, valid, on_batch))
         if hardware.leader:
-            learner.save(checkpoint, history)
+            learner.save(checkpoint, history, restarts)
         hardware.wait()
         on_epoch(history)
     network.load_state_dict(learner.learnt.state_dict())
@@ -105,6 +118,11 @@ def fit(
 def epochs_done(checkpoint: Path) -> int:
     """Return the number of epochs in a checkpoint; 0 if there is no checkpoint."""
     return len(read_checkpoint(checkpoint)["history"]) if checkpoint.exists() else 0
+
+
+def restarts_done(checkpoint: Path) -> list[Restart]:
+    """Return the restarts before the attempt in a checkpoint; none if there is no checkpoint."""
+    return list(read_checkpoint(checkpoint).get("restarts", ())) if checkpoint.exists() else []
 
 
 def read_checkpoint(checkpoint: Path) -> dict[str, Any]:
@@ -181,13 +199,16 @@ class Learner:
             learning_seconds,
         )
 
-    def save(self, checkpoint: Path, history: list[Epoch]) -> None:
+    def save(self, checkpoint: Path, history: list[Epoch], restarts: Sequence[Restart]) -> None:
         """Write the checkpoint, whole or not at all."""
         content = {name: part.state_dict() for name, part in self._saved_parts().items()}
-        save(content | {"history": [asdict(epoch) for epoch in history]}, checkpoint)
+        content["history"] = [asdict(epoch) for epoch in history]
+        save(content | {"restarts": list(restarts)}, checkpoint)
 
     def load(self, checkpoint: Path) -> list[Epoch]:
-        """Resume from a checkpoint, and return the epochs that it holds."""
+        """Resume from a checkpoint, and return the epochs that it holds; none without a checkpoint."""
+        if not checkpoint.exists():
+            return []
         content = read_checkpoint(checkpoint)
         for name, part in self._saved_parts().items():
             part.load_state_dict(content[name])

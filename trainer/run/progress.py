@@ -42,6 +42,10 @@ class Progress:
         """Add to the amount that is done."""
         self._bar.advance(self._task, done)
 
+    def extend(self, more: float) -> None:
+        """Add to the amount that is to be done."""
+        self._bar.update(self._task, total=(self._bar.tasks[0].total or 0) + more)
+
     def time_left(self) -> str:
         """Return the estimate as text, ``0:12:30 left``; empty while there is no estimate."""
         seconds = self._bar.tasks[0].time_remaining
