@@ -210,8 +210,13 @@ def weld_classes(recipe: Recipe, names: Sequence[str]) -> list[WeldClass]:
     """
     if recipe.classes:
         return recipe.classes
+    if len(names) < 2:
+        raise RecipeError(
+            f"recipe {recipe.name}: the data has only the class {names[0]!r}, and a network needs two to "
+            "tell apart; add the data that has the others: --data OLD --data NEW"
+        )
     unknown = sorted(set(recipe.accept) - set(names))
-    if unknown or len(names) < 2:
+    if unknown:
         raise RecipeError(
             f"recipe {recipe.name}: the data has the classes {list(names)}; accept also names {unknown}; "
             "add the data that has the other classes: --data OLD --data NEW"

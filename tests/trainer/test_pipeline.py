@@ -354,6 +354,8 @@ def test_roles_must_fit_the_data(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     data = class_folders(tmp_path / "data")
     with pytest.raises(RecipeError, match=r"accept also names \['fine'\]"):
         run(data, tmp_path / "out", accept=["fine"])
+    with pytest.raises(RecipeError, match="only the class 'good', and a network needs two to tell apart"):
+        pipeline.weld_classes(Recipe(**RECIPE), ["good"])
     with caplog.at_level(logging.WARNING):
         roles = pipeline.weld_classes(Recipe(**RECIPE | {"accept": []}), CLASSES)
     assert {c.role for c in roles} == {"defect"}

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from trainer.evaluation.metrics import balanced_accuracy
+
+INTERVAL = "95% interval"  # heading of cells that stay on one line
 
 
 def show_run(result: dict[str, Any], out: Path) -> None:
@@ -137,7 +139,7 @@ def _show_models(models: dict[str, Any], title: str) -> None:
                 f"{result['calibration_error']:.3f}",
             ]
         )
-    header = ("network", "accuracy", "95% interval", "macro F1", "balanced accuracy", "calibration error")
+    header = ("network", "accuracy", INTERVAL, "macro F1", "balanced accuracy", "calibration error")
     _show(title, header, rows)
 
 
@@ -150,7 +152,7 @@ def _show_verdicts(result: dict[str, Any]) -> None:
         over = " (over runs)" if share["interval_runs"] else ""
         interval = "" if low is None else f"{low:.1%} to {high:.1%}{over}"
         rows.append([name, f"{share['count']} of {share['n']}", interval])
-    _show("verdicts at the artifact's thresholds", ("", "frames", "95% interval"), rows)
+    _show("verdicts at the artifact's thresholds", ("", "frames", INTERVAL), rows)
 
 
 def _show_runs(models: dict[str, Any]) -> None:
@@ -163,7 +165,7 @@ def _show_runs(models: dict[str, Any]) -> None:
 
 
 def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(*header, title=title)
+    table = Table(*(Column(name, no_wrap=name == INTERVAL) for name in header), title=title)
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)

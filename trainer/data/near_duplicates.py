@@ -73,13 +73,9 @@ def first_alike(
     alike = {frame.name: frames[row].name for frame, row in zip(frames, rows, strict=True)}
     alike = {frame.name: alike[firsts[frame.sha256 or frame.name].name] for frame in frames}
     sizes = [size for size in Counter(alike.values()).values() if size > 1]
-    log.info(
-        "%d of %d frames without a run are near-duplicates of each other, in %d groups; "
-        "the split divides no group",
-        sum(sizes),
-        len(frames),
-        len(sizes),
-    )
+    found = f"{sum(sizes)} of {len(frames)} frames without a run are near-duplicates of each other"
+    groups_found = f", in {len(sizes)} groups; the split divides no group" if sizes else ""
+    log.info("%s%s", found, groups_found)
     return alike
 
 
