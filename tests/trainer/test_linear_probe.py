@@ -83,6 +83,12 @@ def test_a_single_frame_of_each_class_is_enough() -> None:
     assert right(probe, rows, labels) == 1.0
 
 
+def test_more_classes_than_half_of_the_frames_are_fitted_without_a_word() -> None:
+    """Class numbers are no measured values, however few frames there are, so scikit-learn does not warn."""
+    rows, labels = torch.eye(20).repeat(2, 1)[:30], torch.arange(20).repeat(2)[:30]
+    assert right(fit(rows, labels, 20, penalty=0.1), rows, labels) == 1.0
+
+
 def test_of_many_frames_an_even_sample_is_learnt() -> None:
     """More frames than the limit are thinned out evenly, so every class keeps its share."""
     count = 2 * MAX_FRAMES

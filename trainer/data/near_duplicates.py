@@ -74,7 +74,7 @@ def first_alike(
     alike = {frame.name: alike[firsts[frame.sha256 or frame.name].name] for frame in frames}
     sizes = [size for size in Counter(alike.values()).values() if size > 1]
     found = f"{sum(sizes)} of {len(frames)} frames without a run are near-duplicates of each other"
-    groups_found = f", in {len(sizes)} groups; the split divides no group" if sizes else ""
+    groups_found = f", in {len(sizes)} group{'s' * (len(sizes) > 1)}; the split divides none" if sizes else ""
     log.info("%s%s", found, groups_found)
     return alike
 

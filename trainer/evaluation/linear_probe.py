@@ -174,8 +174,11 @@ def _regressions(
         bias[seen] = 0.0
         if len(seen) > 1:
             model.set_params(C=1 / penalty)
-            with warnings.catch_warnings():  # a solution after so many steps is good enough
-                warnings.simplefilter("ignore", ConvergenceWarning)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)  # after so many steps it is good enough
+                warnings.filterwarnings(
+                    "ignore", "The number of unique classes", UserWarning
+                )  # of few frames
                 model.fit(rows.numpy(), labels.numpy())
             found, offset = torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
             if len(seen) == 2:  # of two classes it has one row, the difference of their logits
