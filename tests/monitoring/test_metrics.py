@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from disks import mount, small_disk, unmount
-from managers import Worker, running, wait_until, working
+from managers import Worker, wait_until, working
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from servers import postgresql_server, postgresql_url
@@ -132,13 +133,11 @@ def test_every_reason_of_the_quarantine_has_a_series_from_the_start() -> None:
 
 def test_no_port_is_open_unless_asked_for(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
     """By default the daemon listens on no TCP port."""
-    import psutil
-
     station = Station(tmp_path, tiny, url_of("sqlite"))
-    with running(station.start()) as daemon:
+    with working(station.config) as daemon:
         station.put("w.png", seed=1)
         wait_until(station.is_idle, daemon)
-        assert not [c for c in psutil.Process(daemon.pid).net_connections() if c.status == "LISTEN"]
+        assert not [c for c in psutil.Process().net_connections() if c.status == "LISTEN"]
 
 
 def test_a_taken_port_is_refused(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):

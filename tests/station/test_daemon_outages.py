@@ -17,7 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from stations import Station, frame
 from waiting import HANG_S
 
-from inspector.errors import StationError, StoreRefused
+from inspector.errors import StationError, StoreRefused, StoreUnavailable
 from inspector.ledger import database
 from inspector.ledger.store import migrate
 
@@ -64,7 +64,9 @@ def administer(url: URL, statement: str) -> None:
 # --- outages --------------------------------------------------------------------------------------------
 
 
-def test_a_database_that_comes_later_is_waited_for(tmp_path: Path, tiny: Path):
+def test_a_database_that_comes_later_is_waited_for(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+):
     """While PostgreSQL is down the service is ready and images wait; then they are inspected."""
     with postgresql_server() as server, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         url = postgresql_url(server)
@@ -73,19 +75,17 @@ def test_a_database_that_comes_later_is_waited_for(tmp_path: Path, tiny: Path):
         station = Station(tmp_path, tiny, url)
         for n in range(5):
             station.put(f"w{n}.png", seed=n)
-        assert station.command("once").returncode == 1  # a single pass does not wait
+        with pytest.raises(StoreUnavailable):  # a single pass does not wait
+            station.once()
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(HANG_S)
-        daemon = station.start(NOTIFY_SOCKET=str(tmp_path / "notify"))
-        try:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        with working(station.config) as daemon:
             assert manager.recv(4096) == b"READY=1"
             assert b"outage" in manager.recv(4096)
             assert len(station.files(station.drop)) == 5
             server.ensure_postgres_running()
             wait_until(lambda: is_empty(station.drop), daemon)
-        finally:
-            status, log = stop(daemon)
-        assert status == 0, log
         assert len(station.rows("SELECT id FROM inspection")) == 5
         assert len(station.rows("SELECT id FROM event WHERE kind = 'outage'")) == 1
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from artifact_samples import compiled, exchanged_golden, student
-from managers import manager, running, wait_until
+from managers import manager, running, wait_until, working
 from sqlalchemy.engine import URL
 from stations import Station, frame
 from waiting import HANG_S
@@ -116,7 +116,7 @@ def _alone(judge: artifact.Artifact, seed: int) -> list[float]:
 
 def test_wrong_and_unreloadable_settings_are_refused_and_right_ones_taken(station: Station):
     """A typo or another database is refused by name; new thresholds are in force from the next row on."""
-    with running(station.start()) as daemon:
+    with working(station.config) as daemon:
         wait_until(lambda: bool(events(station, "start")), daemon)
         for count, (change, says) in enumerate(
             [
@@ -128,12 +128,12 @@ def test_wrong_and_unreloadable_settings_are_refused_and_right_ones_taken(statio
         ):
             before = station.config.read_text()
             reconfigure(station, change)
-            daemon.send_signal(signal.SIGHUP)
+            daemon.reload()
             wait_until(lambda n=count: len(events(station, "reload_refused")) == n, daemon)
             assert says in events(station, "reload_refused")[-1]
             station.config.write_text(before)
         reconfigure(station, {"thresholds": {"accept": 0.0, "defect": 1.0}})
-        daemon.send_signal(signal.SIGHUP)
+        daemon.reload()
         wait_until(lambda: bool(events(station, "reload")), daemon)
         station.put("w.png", seed=1)
         wait_until(station.is_idle, daemon)
@@ -149,15 +149,13 @@ def test_rules_whose_row_the_database_refuses_are_not_put_in_force(station: Stat
             " BEGIN SELECT RAISE(ABORT, 'not_released'); END"
         )
     engine.dispose()
-    with running(station.start()) as daemon:
+    with working(station.config) as daemon:
         wait_until(lambda: bool(events(station, "start")), daemon)
         install(second.read_bytes(), station)
-        daemon.send_signal(signal.SIGHUP)
+        daemon.reload()
         wait_until(lambda: bool(events(station, "reload_refused")), daemon)
         station.put("w.png", seed=1)
         wait_until(station.is_idle, daemon)
-        daemon.send_signal(signal.SIGTERM)
-        assert daemon.wait(HANG_S) == 0
     [said] = events(station, "reload_refused")
     assert "not_released" in said and "tiny 1" in said
     rows = station.rows("SELECT version FROM inspection JOIN model ON model.id = model_id")

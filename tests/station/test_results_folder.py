@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from deliveries import Delivery, now, read
 from disks import filled, mount, small_disk, unmount
 from ledger_samples import in_force, inspected, quarantined
-from managers import running, wait_until
+from managers import wait_until, working
 from shelves import killed
 from sqlalchemy.engine import URL, make_url
 from stations import Station
@@ -203,7 +203,7 @@ def test_the_daemon_inspects_on_without_its_results_folder(
 ) -> None:
     """Without the folder the service inspects and says so; once it exists the results are written."""
     station = Station(tmp_path, tiny, url_of("sqlite"), results_folder="results")
-    with running(station.start()) as daemon:
+    with working(station.config) as daemon:
         for n in range(5):
             station.put(f"{n}.png", seed=n)
         wait_until(station.is_idle, daemon)
@@ -211,6 +211,4 @@ def test_the_daemon_inspects_on_without_its_results_folder(
         wait_until(lambda: len(station.rows(events)) == 1, daemon)
         (tmp_path / "results").mkdir()
         wait_until(lambda: len(list((tmp_path / "results").glob("*.json"))) == 5, daemon)
-        daemon.terminate()
-        assert daemon.wait(HANG_S) == 0
     assert {result["verdict"] for result in read(tmp_path / "results")} <= set(Verdict)

@@ -69,6 +69,7 @@ class Worker:
     def __init__(self, config: Path) -> None:
         self._config = config
         self._stop = StopFlag()
+        self._reload = ReloadFlag()
         self._pool = ThreadPoolExecutor(1)
         self._work = self._pool.submit(self._run)
 
@@ -77,7 +78,7 @@ class Worker:
         from inspector.station import composition
 
         loaded = settings.load(self._config)
-        composition.run(self._config, loaded, stop=self._stop, reload=ReloadFlag(), only_present=False)
+        composition.run(self._config, loaded, stop=self._stop, reload=self._reload, only_present=False)
 
     def poll(self) -> int | None:
         """Return None while the daemon works, as ``Popen.poll`` does."""
@@ -86,6 +87,10 @@ class Worker:
     def communicate(self) -> tuple[str, str]:
         """Return empty output, and the exception that the daemon ended with."""
         return "", repr(self._work.exception())
+
+    def reload(self) -> None:
+        """Ask for settings and artifact to be read again, as SIGHUP does."""
+        self._reload.set()
 
     def stop(self) -> None:
         """End the daemon in order; raise the exception that it ended with, if any."""
