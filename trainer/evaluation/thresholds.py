@@ -105,14 +105,16 @@ def choose_thresholds(
         default = Thresholds(chosen=chosen)
         return Choice(default, [], escapes(default.accept, default.defect))
 
+    def reviews(accept: float, defect: float) -> float:
+        return _share(~passes(accept, defect) & ~(defective >= defect))
+
     def trade_off(accept: float, defect: float) -> TradeOff:
-        passed, failed = passes(accept, defect), defective >= defect
         return TradeOff(
             accept,
             defect,
-            escape=_share(passed[~good]),
-            overkill=_share(failed[good]),
-            review=_share(~passed & ~failed),
+            escape=_share(passes(accept, defect)[~good]),
+            overkill=_share(defective[good] >= defect),
+            review=reviews(accept, defect),
             escape_at_most=worst(escapes(accept, defect))[1].at_most,
         )
 
@@ -120,7 +122,7 @@ def choose_thresholds(
     shown = [worst(escapes(accept, no_fail))[1].at_most for accept in _CANDIDATES]
     wanted = max(escape, min(shown))
     accept = next(a for a, at_most in zip(_CANDIDATES, shown, strict=True) if at_most <= wanted)
-    quiet = [defect for defect in _CANDIDATES if trade_off(accept, defect).review <= review]
+    quiet = [defect for defect in _CANDIDATES if reviews(accept, defect) <= review]
     best = trade_off(accept, quiet[-1] if quiet else 0.5)
     by_class = escapes(best.accept, best.defect)
     return Choice(
