@@ -60,14 +60,13 @@ def shares_for(n: int, classes: int, source: object) -> dict[str, float]:
 def point(n_train: float, answers: Sequence[Tensor], labels: Tensor, classes: Sequence[str]) -> Point:
     """Summarize the answers ``[N, C]`` of each seed to held-out frames."""
     each = [evaluate(probabilities, labels, classes) for probabilities in answers]
-    recalls = [[of["recall"] for of in metrics["per_class"].values() if of["n"]] for metrics in each]
     accuracies = [metrics["accuracy"] for metrics in each]
     return Point(
         n_train,
         float(np.mean(accuracies)),
         float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0,
         float(np.mean([metrics["macro_f1"] for metrics in each])),
-        float(np.mean(recalls)),
+        float(np.mean([metrics["balanced_accuracy"] for metrics in each])),
     )
 
 
