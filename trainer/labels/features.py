@@ -117,7 +117,8 @@ def read(data: DataSets, out: Path, progress: Progress, *, bit_depth: int) -> Sa
 
 def _features(frames: FrameSet, cache: Path, progress: Progress) -> Tensor:
     """Compute the features, or read those that an earlier command on the same frames has kept."""
-    key = hashlib.sha256("".join([*frames.hashes, str(tuple(frames.images.shape))]).encode()).hexdigest()
+    parts = [*frames.hashes, str(tuple(frames.images.shape)), str(lite0.POOLED), str(lite0.FEATURES)]
+    key = hashlib.sha256("".join(parts).encode()).hexdigest()
     if cache.exists() and archives.is_whole(cache):  # a power cut can leave a torn file
         kept = torch.load(cache, weights_only=True)
         if kept["frames"] == key:
