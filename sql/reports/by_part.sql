@@ -75,18 +75,33 @@ images AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
-summed AS (
+-- By seam first: to count different seams of a part takes longer.
+by_seam AS (
     SELECT
         part,
-        CAST(sum(n) AS BIGINT) AS n,
-        CAST(sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS BIGINT) AS passed,
-        CAST(sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed,
-        CAST(sum(CASE WHEN verdict = 'REVIEW' THEN n ELSE 0 END) AS BIGINT) AS review,
-        count(DISTINCT seam) + max(CASE WHEN seam IS NULL THEN 1 ELSE 0 END) AS seams,
+        seam,
+        sum(n) AS n,
+        sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS passed,
+        sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS failed,
+        sum(CASE WHEN verdict = 'REVIEW' THEN n ELSE 0 END) AS review,
         max(pass_no) AS passes,
         min(first_us) AS first_us,
         max(last_us) AS last_us
     FROM images
+    GROUP BY part, seam
+),
+summed AS (
+    SELECT
+        part,
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(passed) AS BIGINT) AS passed,
+        CAST(sum(failed) AS BIGINT) AS failed,
+        CAST(sum(review) AS BIGINT) AS review,
+        count(*) AS seams,
+        max(passes) AS passes,
+        min(first_us) AS first_us,
+        max(last_us) AS last_us
+    FROM by_seam
     GROUP BY part
 )
 SELECT
