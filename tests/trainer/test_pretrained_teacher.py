@@ -133,7 +133,7 @@ def test_tables_keep_it_apart_from_the_single_networks() -> None:
         "teacher-lite0": {"accuracy": 0.9},
         "mean": {"accuracy": 0.7},
     }
-    group = RunGroup("run", Path(), "weldnet", 1, 1, None, [models])
+    group = RunGroup("run", Path(), "weldnet", 1, 1, None, [models], [])
     assert group.values(SINGLE) == [0.5]
     assert group.values("teacher-lite0") == [0.9]
     assert group.teachers == 1
