@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.network.metadata import TrainingVerdict, WeldClass
-from trainer.evaluation.metrics import ModelMetrics, wilson
+from trainer.evaluation.metrics import ModelMetrics, balanced_accuracy, wilson
 from trainer.evaluation.thresholds import ClassEscapes
-from trainer.evaluation.training_verdict import Kind, Verdict, balanced_accuracy, judge
+from trainer.evaluation.training_verdict import Kind, Verdict, judge
 from trainer.recipe import Thresholds
 
 READY, REVIEW, REFUSED = TrainingVerdict
@@ -21,7 +21,8 @@ Confusion = Sequence[Sequence[int]]
 def metrics(confusion: Confusion, interval_runs: list[float] | None = None) -> ModelMetrics:
     """Metrics of so many answers: a row for each true class, a column for each answer."""
     right, n = sum(row[i] for i, row in enumerate(confusion)), sum(map(sum, confusion))
-    per_class = {name(i): {"n": sum(row)} for i, row in enumerate(confusion)}
+    rows = enumerate(confusion)
+    per_class = {name(i): {"n": sum(row), "recall": row[i] / max(1, sum(row))} for i, row in rows}
     return {
         "n": n,
         "accuracy": right / n,
@@ -214,7 +215,8 @@ def test_only_right_answers_are_never_refused(pair: tuple[Confusion, Confusion])
 def test_a_network_that_is_ahead_in_both_measures_is_not_behind(pair: tuple[Confusion, Confusion]) -> None:
     """Of two networks on the same frames at most one is worse than the other, and never by both measures."""
     ours, linear = map(metrics, pair)
-    ahead = ours["accuracy"] >= linear["accuracy"] and balanced_accuracy(ours) >= balanced_accuracy(linear)
+    balanced = [balanced_accuracy(each["per_class"]) for each in (ours, linear)]
+    ahead = ours["accuracy"] >= linear["accuracy"] and balanced[0] >= balanced[1]
     if ahead:
         behind = {Kind.BEHIND_LINEAR_MODEL, Kind.NOT_AHEAD_OF_LINEAR_MODEL}
         assert not behind & set(kinds(verdict(*pair)))

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from inspector.network.metadata import TrainingVerdict, WeldClass
-from trainer.evaluation.metrics import ModelMetrics, wilson
+from trainer.evaluation.metrics import ModelMetrics, balanced_accuracy, wilson
 from trainer.evaluation.thresholds import MIN_FRAMES_PER_ROLE, ClassEscapes
 from trainer.recipe import Thresholds as Wishes
 
@@ -128,17 +128,14 @@ def judge(
     return Verdict(sorted(reasons, key=lambda reason: list(Kind).index(reason.kind)))
 
 
-def balanced_accuracy(metrics: ModelMetrics) -> float:
-    """Mean recall over the classes that have frames."""
-    recalls = [right / n for right, n in _by_class(metrics)]
-    return sum(recalls) / len(recalls)
-
-
 def _behind_linear(answers: ModelMetrics, linear: ModelMetrics) -> list[Reason]:
     """Compare top-1 and balanced accuracy; worse beyond chance, or ahead in neither."""
     pairs = {
         "": (answers["accuracy"], linear["accuracy"]),
-        "balanced accuracy ": (balanced_accuracy(answers), balanced_accuracy(linear)),
+        "balanced accuracy ": (
+            balanced_accuracy(answers["per_class"]),
+            balanced_accuracy(linear["per_class"]),
+        ),
     }
     sides = {"": _in_all, "balanced accuracy ": _by_class}
     for name, (ours, theirs) in pairs.items():
@@ -146,9 +143,10 @@ def _behind_linear(answers: ModelMetrics, linear: ModelMetrics) -> list[Reason]:
         if ours + _difference_error(counts(answers), counts(linear)) * _by_runs(answers) < theirs:
             text = f"worse than a linear model ({name}{_against(ours, theirs)})"
             return [Reason(Kind.BEHIND_LINEAR_MODEL, text)]
-    leads = [ours - theirs for ours, theirs in pairs.values()]
-    if max(leads) <= 0 and min(leads) < 0:
-        name, (ours, theirs) = min(pairs.items(), key=lambda item: item[1][0] - item[1][1])
+    leads = {name: round(ours - theirs, 5) for name, (ours, theirs) in pairs.items()}
+    if max(leads.values()) <= 0 and min(leads.values()) < 0:
+        name = min(leads, key=leads.__getitem__)
+        ours, theirs = pairs[name]
         text = f"not better than a linear model ({name}{_against(ours, theirs)})"
         return [Reason(Kind.NOT_AHEAD_OF_LINEAR_MODEL, text)]
     return []
@@ -164,7 +162,7 @@ def _one_class(answers: ModelMetrics) -> list[Reason]:
 
 def _chance(answers: ModelMetrics) -> list[Reason]:
     """Find a network whose balanced accuracy is not shown to be above that of a guess."""
-    counts, balanced = _by_class(answers), balanced_accuracy(answers)
+    counts, balanced = _by_class(answers), balanced_accuracy(answers["per_class"])
     below = [right / n - wilson(right, n)[0] for right, n in counts]
     least = balanced - math.hypot(*below) / len(counts)
     if answers["n"] < MIN_HELD_OUT or len(counts) == 1 or least > 1 / len(counts):
