@@ -37,8 +37,8 @@ POOLED = (2, 4, 7)  # the maps of the features: two middle stages, and the last 
 FEATURES = 2 * (
     40 + 112 + LAST
 )  # the mean and the largest value of each channel; a small defect moves only this
-# Pixels of a frame, at least and at most: ImageNet's photographs had 224×224, and frames of 256×448 were
-# better for SS304 than larger ones and smaller ones. Each side is enlarged at most so many times.
+# Pixels of a frame, at least and at most: ImageNet's photographs had 224×224, and at 256×448 small cracks are
+# found more often (trainer/evaluation/linear_probe.py). Each side is enlarged at most so many times.
 MIN_PIXELS, PIXELS, MAX_ENLARGEMENT = 224 * 224, 256 * 448, 2.0
 MIN_SIDE = 32  # pixels: the stride of the last map
 _EPSILON, _MOMENTUM = 1e-3, 0.01  # of batch norm, as the weights were trained
