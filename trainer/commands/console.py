@@ -11,7 +11,8 @@ from rich.table import Column, Table
 
 from trainer.evaluation.metrics import balanced_accuracy
 
-INTERVAL = "95% interval"  # heading of cells that stay on one line
+INTERVAL, NETWORK = "95% interval", "network"  # headings of cells that stay on one line
+NETWORK_WIDTH = len("teacher-1")  # columns, at least, on a terminal of 80
 
 
 def show_run(result: dict[str, Any], out: Path) -> None:
@@ -133,13 +134,13 @@ def _show_models(models: dict[str, Any], title: str) -> None:
             [
                 name,
                 f"{result['accuracy']:.1%}",
-                f"{low:.1%} to {high:.1%}" + (" (over runs)" if result["accuracy_interval_runs"] else ""),
+                f"{100 * low:.1f} to {high:.1%}" + (" (runs)" if result["accuracy_interval_runs"] else ""),
                 f"{result['macro_f1']:.1%}",
                 f"{balanced_accuracy(result['per_class']):.1%}",
                 f"{result['calibration_error']:.3f}",
             ]
         )
-    header = ("network", "accuracy", INTERVAL, "macro F1", "balanced accuracy", "calibration error")
+    header = (NETWORK, "accuracy", INTERVAL, "macro\nF1", "balanced accuracy", "calibration error")
     _show(title, header, rows)
 
 
@@ -165,7 +166,9 @@ def _show_runs(models: dict[str, Any]) -> None:
 
 
 def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(*(Column(name, no_wrap=name == INTERVAL) for name in header), title=title)
+    widths = {NETWORK: NETWORK_WIDTH}
+    columns = (Column(name, no_wrap=name == INTERVAL, min_width=widths.get(name)) for name in header)
+    table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)
