@@ -1,0 +1,46 @@
+"""Exact bounds of a share that was counted: Clopper and Pearson 1934, from the binomial distribution itself.
+
+They hold for every n and every true share. Wilson's interval has its confidence on average over shares, so it
+may break a promise about rare events more often than it says.
+
+The n cases must be independent. Frames of one welding run are not: count runs instead.
+"""
+
+from __future__ import annotations
+
+import math
+
+from scipy.special import betaincinv
+
+
+def exact_upper(count: int, n: int, confidence: float = 0.95) -> float:
+    """Return the largest share that ``count`` of ``n`` independent cases leave possible, 1 without cases.
+
+    The true share is at most this in at least ``confidence`` of all samples. It is the share at which so few
+    cases, or fewer, are seen with probability 1 - ``confidence``.
+    """
+    return 1.0 if count == n else float(betaincinv(count + 1, n - count, confidence))
+
+
+def exact_lower(count: int, n: int, confidence: float = 0.95) -> float:
+    """Return the smallest share that ``count`` of ``n`` independent cases leave possible, 0 without cases."""
+    return 1 - exact_upper(n - count, n, confidence)
+
+
+def exact_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return both bounds of a share, each with half of the risk: the true share is between them."""
+    one_sided = (1 + confidence) / 2
+    return exact_lower(count, n, one_sided), exact_upper(count, n, one_sided)
+
+
+def least_share(n: int, confidence: float = 0.95) -> float:
+    """Return the smallest share that ``n`` independent cases can promise: the bound if none counts."""
+    return exact_upper(0, n, confidence)
+
+
+def cases_needed(share: float, confidence: float = 0.95) -> int:
+    """Return how many independent cases, none of which counts, promise a share above 0 and below 1.
+
+    At 95% it is about 3 / share (the rule of three).
+    """
+    return math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9)
