@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from inspector.imaging.decoder import Picture
+
+
+def flaw_of(picture: Picture) -> str | None:
+    """Return why a decoded image must be looked at by a person: a flaw of its pixels, or of its file."""
+    return find_flaw(picture.pixels) or picture.flaw
+
 
 def find_flaw(pixels: NDArray[np.uint8]) -> str | None:
     """Return why a frame shows no weld although it decodes, or None; people must look at such a frame.

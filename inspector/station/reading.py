@@ -81,7 +81,7 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
                 bit_depth=limits.bit_depth,
             )
             prepared = _prepared(picture.pixels, prepare)
-            flaw = flaws.find_flaw(picture.pixels) or picture.flaw
+            flaw = flaws.flaw_of(picture)
     except ImageError as error:
         return _unreadable(arrival, file, error)
     if len(file.data) > _MAX_KEPT_BYTES:

@@ -176,8 +176,7 @@ def _frames(
         )
         if decoder.content_hash(picture.pixels) in (about.training_frames or ()):
             return None
-        flaw = flaws.find_flaw(picture.pixels) or picture.flaw
-        frames.append(_Frame(judge.classifier.prepare(picture.pixels), flaw))
+        frames.append(_Frame(judge.classifier.prepare(picture.pixels), flaws.flaw_of(picture)))
     return frames[0], frames[1]
 
 
