@@ -84,8 +84,9 @@ def test_compile_and_evaluate(folder: Path, tmp_path: Path, scheme: str) -> None
     assert result["per_class"].keys() == {"bad", "good"}
     assert sum(map(sum, result["confusion"])) == 6
     for share in ("passed", "failed", "review", "novel", "escapes", "overkill"):
-        low, high = result[share]["interval_runs"]
+        low, high = result[share]["interval"]
         assert low <= result[share]["share"] <= high
+        assert result[share]["interval_over"] == "runs"
 
 
 def test_evaluate_prints_classes_for_people(folder: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.evaluation.comparison import compare_answers, corrected, with_verdict
 from trainer.evaluation.metrics import mcnemar, sign_flip
+from trainer.evaluation.paired import compare_answers, corrected, with_verdict
 
 
 def equal_artifacts(runs: int, frames: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,7 +15,7 @@ from PIL import Image
 from rich.console import Console
 
 from inspector.imaging.decoder import content_hash
-from inspector.network.metadata import ArtifactError, WeldClass
+from inspector.network.metadata import ArtifactError, Thresholds, WeldClass
 from trainer.errors import DataError
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.report import evaluate_artifact
@@ -116,6 +116,49 @@ def test_a_comparison_goes_by_class_names(
     assert lacks["per_class"][CLASSES[0].name]["new"]["accuracy"] == 0
     assert lacks["per_class"]["crack"]["old"]["accuracy"] == 0
     assert f"only {paths[2]} knows crack: on their frames {paths[0]} is always wrong" in caplog.text
+
+
+def test_a_comparison_reports_the_verdicts_of_both(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each artifact has the shares that evaluate reports of it; p is of the frames that only one counts."""
+    low, high = Thresholds(accept=0.0, defect=1.0), Thresholds(accept=1.0, defect=0.0)
+    old = artifact(tmp_path / "old.pt", range(2), thresholds=low)
+    new = artifact(tmp_path / "new.pt", range(2), thresholds=high)
+    found = compare(old, new, data, None, progress())["verdicts"]
+    for side, path in (("old", old), ("new", new)):
+        alone = evaluate_artifact(path, data, None, progress())
+        assert {name: each[side] for name, each in found.items()} == {name: alone[name] for name in found}
+    counts = {name: (each["only_old"], each["only_new"]) for name, each in found.items()}
+    assert counts == {
+        "passed": (10, 0),
+        "failed": (0, 10),
+        "review": (0, 0),
+        "escapes": (7, 0),
+        "overkill": (0, 3),
+    }
+    p = {name: each["p"] for name, each in found.items()}
+    assert p == {
+        "passed": 10 / 2**10,
+        "failed": 10 / 2**10,
+        "review": 1,
+        "escapes": 6 / 2**7,
+        "overkill": 0.5,
+    }
+
+
+def test_the_new_artifact_says_whether_a_class_is_a_defect(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """If a role has changed, both are compared by the new one, with a warning; without frames p is null."""
+    old = artifact(tmp_path / "old.pt", range(0))
+    defects = [WeldClass(name=c.name, role="defect") for c in CLASSES]
+    new = artifact(tmp_path / "new.pt", range(0), classes=defects)
+    with caplog.at_level(logging.WARNING):
+        found = compare(old, new, data, None, progress())["verdicts"]
+    assert "is of role accept in the old artifact and defect in the new one" in caplog.text
+    assert (found["escapes"]["old"]["n"], found["overkill"]["old"]["n"]) == (12, 0)
+    assert (found["overkill"]["p"], found["overkill"]["new"]["interval"]) == (None, None)
 
 
 def test_an_unreadable_frame_is_named_once_in_a_comparison(data: Path, tmp_path: Path) -> None:

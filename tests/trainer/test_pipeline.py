@@ -269,9 +269,7 @@ def test_the_part_test_is_measured_by_the_run(tmp_path: Path, caplog: pytest.Log
     assert (test["part"], test["n"], test["learnt_from"]) == ("test", 12, 1)
     assert sum(test[verdict]["count"] for verdict in ("passed", "failed", "review")) == 12
     assert (test["escapes"]["n"], test["overkill"]["n"]) == (6, 6)
-    assert test["escapes"]["interval_runs"][1] - test["escapes"]["interval_runs"][0] > 0.5, (
-        "two runs show little"
-    )
+    assert test["escapes"]["interval"][1] - test["escapes"]["interval"][0] > 0.5, "two runs show little"
     assert "copy.png" in caplog.text
     assert "broken.png" in caplog.text
     written = metadata.read(tmp_path / "out" / pipeline.ARTIFACT_FILE)

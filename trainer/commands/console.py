@@ -12,7 +12,8 @@ from rich.table import Column, Table
 from trainer.evaluation.metrics import balanced_accuracy
 
 INTERVAL, NETWORK = "95% interval", "network"  # headings of cells that stay on one line
-NETWORK_WIDTH = len("teacher-1")  # columns, at least, on a terminal of 80
+SHARE = "share"  # heading of the verdicts and mistakes
+MIN_WIDTHS = {NETWORK: len("teacher-1"), SHARE: len("overkill"), "p": len("1.000")}  # on a terminal of 80
 
 
 def show_run(result: dict[str, Any], out: Path) -> None:
@@ -87,6 +88,17 @@ def show_comparison(result: dict[str, Any]) -> None:
         header,
         rows,
     )
+    _show(
+        "verdicts, each artifact at its own thresholds",
+        (SHARE, "n", "runs", "old", INTERVAL, "new", INTERVAL, "p"),
+        [_verdict_row(name, each) for name, each in result["verdicts"].items()],
+    )
+
+
+def _verdict_row(name: str, compared: dict[str, Any]) -> list[object]:
+    old, new, p = compared["old"], compared["new"], compared["p"]
+    shares = [cell for share in (old, new) for cell in (share["count"], _interval(share))]
+    return [name, old["n"], old["runs"] or "", *shares, "" if p is None else f"{p:.3f}"]
 
 
 def show_tables(result: dict[str, Any]) -> None:
@@ -147,13 +159,18 @@ def _show_models(models: dict[str, Any], title: str) -> None:
 def _show_verdicts(result: dict[str, Any]) -> None:
     shares = {name: result[name] for name in ("passed", "failed", "review", "novel", "escapes", "overkill")}
     shares |= {f"escapes: {name}": share for name, share in result["escapes_by_class"].items()}
-    rows = []
-    for name, share in shares.items():
-        low, high = share["interval_runs"] or share["interval"] or (None, None)
-        over = " (over runs)" if share["interval_runs"] else ""
-        interval = "" if low is None else f"{low:.1%} to {high:.1%}{over}"
-        rows.append([name, f"{share['count']} of {share['n']}", interval])
-    _show("verdicts at the artifact's thresholds", ("", "frames", INTERVAL), rows)
+    rows = [
+        [name, f"{share['count']} of {share['n']}", share["runs"] or "", _interval(share)]
+        for name, share in shares.items()
+    ]
+    _show("verdicts at the artifact's thresholds", (SHARE, "frames", "runs", INTERVAL), rows)
+
+
+def _interval(share: dict[str, Any]) -> str:
+    if share["interval"] is None:
+        return ""
+    low, high = share["interval"]
+    return f"{100 * low:.1f} to {high:.1%}"
 
 
 def _show_runs(models: dict[str, Any]) -> None:
@@ -166,8 +183,7 @@ def _show_runs(models: dict[str, Any]) -> None:
 
 
 def _show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    widths = {NETWORK: NETWORK_WIDTH}
-    columns = (Column(name, no_wrap=name == INTERVAL, min_width=widths.get(name)) for name in header)
+    columns = (Column(name, no_wrap=name == INTERVAL, min_width=MIN_WIDTHS.get(name)) for name in header)
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*map(str, row))

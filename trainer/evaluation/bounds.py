@@ -3,7 +3,8 @@
 They hold for every n and every true share. Wilson's interval has its confidence on average over shares, so it
 may break a promise about rare events more often than it says.
 
-The n cases must be independent. Frames of one welding run are not: count runs instead.
+The n cases must be independent. Frames of one welding run are not: count runs instead. Of runs that count in
+part, the bounds take the fraction: they lie between those of the whole numbers beside it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 from scipy.special import betaincinv
 
 
-def exact_upper(count: int, n: int, confidence: float = 0.95) -> float:
+def exact_upper(count: float, n: int, confidence: float = 0.95) -> float:
     """Return the largest share that ``count`` of ``n`` independent cases leave possible, 1 without cases.
 
     The true share is at most this in at least ``confidence`` of all samples. It is the share at which so few
@@ -22,12 +23,12 @@ def exact_upper(count: int, n: int, confidence: float = 0.95) -> float:
     return 1.0 if count == n else float(betaincinv(count + 1, n - count, confidence))
 
 
-def exact_lower(count: int, n: int, confidence: float = 0.95) -> float:
+def exact_lower(count: float, n: int, confidence: float = 0.95) -> float:
     """Return the smallest share that ``count`` of ``n`` independent cases leave possible, 0 without cases."""
     return 1 - exact_upper(n - count, n, confidence)
 
 
-def exact_interval(count: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+def exact_interval(count: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Return both bounds of a share, each with half of the risk: the true share is between them."""
     one_sided = (1 + confidence) / 2
     return exact_lower(count, n, one_sided), exact_upper(count, n, one_sided)

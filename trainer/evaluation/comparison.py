@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from inspector.network.metadata import ArtifactFile
+from inspector.network.metadata import ArtifactFile, Metadata, WeldClass
 from trainer.data.joining import DataSets
 from trainer.errors import DataError, UsageError
-from trainer.evaluation.judging import judge_frames, read_frames, refuse_no_frames, warn_of_learnt_frames
-from trainer.evaluation.metrics import (
-    independent_groups,
-    interval_over_runs,
-    macro_f1,
-    mcnemar,
-    sign_flip,
-    wilson,
+from trainer.evaluation.judging import (
+    Judged,
+    judge_frames,
+    read_frames,
+    refuse_no_frames,
+    warn_of_learnt_frames,
 )
+from trainer.evaluation.metrics import macro_f1
+from trainer.evaluation.paired import compare_answers, corrected, holm, with_verdict
+from trainer.evaluation.verdicts import frames_by_verdict, share
 from trainer.run.progress import Progress
 
 log = logging.getLogger(__name__)
-
-SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
 
 
 def compare(
@@ -50,7 +48,7 @@ def compare(
         ``n``; ``accuracy`` with interval, ``macro_f1`` and ``balanced_accuracy`` of each artifact;
         ``only_old`` and ``only_new``, the frames that only one of them has right; ``p``, McNemar's exact
         p-value, over runs if runs are known; ``verdict``; the same by class in ``per_class``, with p-values
-        corrected for the number of classes;
+        corrected for the number of classes; ``verdicts``, see :func:`compare_verdicts`;
         ``changed``, the frames that the old artifact has right and the new one wrong; ``learnt_from``, the
         number of frames left out, null if an artifact does not record its training frames;
         ``only_old_knows`` and ``only_new_knows``, classes.
@@ -102,6 +100,7 @@ def compare(
         "part": chosen,
         **compared,
         "per_class": corrected(per_class),
+        "verdicts": compare_verdicts((by_old, first), (by_new, second)),
         "changed": [
             frame.name
             for frame, before, after in zip(
@@ -133,55 +132,46 @@ def _check_classes(old: Path, ours: Sequence[str], new: Path, theirs: Sequence[s
         )
 
 
-def compare_answers(old: Tensor, new: Tensor, runs: Sequence[str | None] = ()) -> dict[str, Any]:
-    """Compare which frames two artifacts have right, bool[N] each.
+def compare_verdicts(old: tuple[Judged, Metadata], new: tuple[Judged, Metadata]) -> dict[str, Any]:
+    """Compare the verdicts of two artifacts on the same frames, each at its own thresholds.
 
-    Frames of a run are alike, so each run is one observation: by how many frames the new artifact leads in
-    it. If the artifacts are equally good, each run's lead is as likely to be the other's. If each frame is a
-    run of its own, this is McNemar's test.
+    ``passed``, ``failed``, ``review``, ``escapes`` and ``overkill`` each have the share of ``old`` and of
+    ``new`` (:func:`trainer.evaluation.verdicts.share`); ``only_old`` and ``only_new``, the frames that count
+    for only one of them; and ``p``, corrected for the five of them and null without frames. If both artifacts
+    know a class, the new one says whether it is a defect.
     """
-    lead = new.int() - old.int()
-    only_old, only_new = int((lead < 0).sum()), int((lead > 0).sum())
-    groups = torch.tensor(independent_groups(len(old), runs))
-    leads = torch.bincount(groups, weights=lead.double()).long()
-    moved = leads[leads != 0].abs().tolist()
-    alone = len(moved) == only_old + only_new  # each frame that only one has right is a run of its own
-    return {
-        "frames": len(old),
-        "runs": len(leads),
-        "old": _accuracy(old, runs),
-        "new": _accuracy(new, runs),
-        "only_old": only_old,
-        "only_new": only_new,
-        "p": mcnemar(only_old, only_new) if alone else sign_flip(moved, only_new - only_old),
-    }
+    labelled = _labelled(old[1], new[1])
+    frames = new[0].frames
+    before, after = (
+        frames_by_verdict(judged.probabilities, judged.novelty, frames.labels, metadata, labelled)
+        for judged, metadata in (old, new)
+    )
+    compared: dict[str, dict[str, Any]] = {}
+    for name, (ours, of) in before.items():
+        theirs = after[name][0]
+        runs = [frames.runs[row] for row in of.nonzero().flatten().tolist()]
+        pairs = compare_answers(ours[of], theirs[of], runs) if runs else {"only_old": 0, "only_new": 0}
+        compared[name] = {
+            "old": share(ours, of, frames.runs),
+            "new": share(theirs, of, frames.runs),
+            **{key: pairs.get(key) for key in ("only_old", "only_new", "p")},
+        }
+    adjusted = holm({name: each["p"] for name, each in compared.items() if each["p"] is not None})
+    return {name: each | {"p": adjusted.get(name)} for name, each in compared.items()}
 
 
-def with_verdict(compared: dict[str, Any]) -> dict[str, Any]:
-    """Add the verdict that ``p`` allows."""
-    verdict = "no clear difference"
-    if compared["p"] < SIGNIFICANCE_LEVEL:
-        verdict = "new is better" if compared["only_new"] > compared["only_old"] else "new is worse"
-    return compared | {"verdict": verdict}
-
-
-def corrected(per_class: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Correct each class's ``p`` for the number of classes (Holm 1979), and add its verdict.
-
-    Of many equal classes one would seem better or worse by chance: of 50, in three of four comparisons.
-    """
-    least = 0.0
-    adjusted: dict[str, float] = {}
-    for done, (name, compared) in enumerate(sorted(per_class.items(), key=lambda item: item[1]["p"])):
-        least = max(least, min(1.0, (len(per_class) - done) * compared["p"]))
-        adjusted[name] = least
-    return {name: with_verdict(compared | {"p": adjusted[name]}) for name, compared in per_class.items()}
-
-
-def _accuracy(right: Tensor, runs: Sequence[str | None]) -> dict[str, Any]:
-    count, n = int(right.sum()), len(right)
-    return {
-        "accuracy": count / n,
-        "accuracy_interval": list(wilson(count, n)),
-        "accuracy_interval_runs": interval_over_runs(right, runs),
-    }
+def _labelled(old: Metadata, new: Metadata) -> list[WeldClass]:
+    """The classes of both artifacts, in the order of :func:`compare`'s labels; see there."""
+    known = {c.name: c for c in old.classes}
+    for theirs in new.classes:
+        ours = known.get(theirs.name, theirs)
+        if ours.role != theirs.role:
+            log.warning(
+                "'%s' is of role %s in the old artifact and %s in the new one: its frames count as %s",
+                theirs.name,
+                ours.role,
+                theirs.role,
+                theirs.role,
+            )
+        known[theirs.name] = theirs
+    return list(known.values())

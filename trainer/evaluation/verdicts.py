@@ -6,14 +6,17 @@ which send a blank or a saturated image to REVIEW.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from inspector.network.metadata import Metadata, Thresholds, WeldClass
-from trainer.evaluation.metrics import interval_over_runs, wilson
+from trainer.evaluation.bounds import exact_interval
+from trainer.evaluation.metrics import independent_groups, interval_over_runs
+
+Chosen = tuple[Tensor, Tensor]  # the frames that count, and those that they are a share of: bool[N] each
 
 
 def verdict_metrics(
@@ -23,12 +26,10 @@ def verdict_metrics(
     metadata: Metadata,
     runs: Sequence[str | None] = (),
 ) -> dict[str, Any]:
-    """Return the share of each verdict and of each mistake, each with count, n and 95% intervals.
+    """Return the share of each verdict and of each mistake; see :func:`frames_by_verdict` and :func:`share`.
 
-    ``passed``, ``failed`` and ``review`` are of all frames. ``novel`` are the reviewed frames that are unlike
-    the training frames: false alarms, because all frames here are of known classes. ``escapes`` are defective
-    frames that PASS, ``escapes_by_class`` the same for each defect class, and ``overkill`` are good frames
-    that FAIL. A share of no frames is null.
+    ``novel`` are the reviewed frames that are unlike the training frames: false alarms, because all frames
+    here are of known classes. ``escapes_by_class`` has the escapes of each defect class.
 
     Args:
         probabilities: ``[N, C]``.
@@ -38,19 +39,46 @@ def verdict_metrics(
         runs: the run of each frame.
     """
     classes = metadata.classes
-    passed, failed, novel = station_verdicts(probabilities, novelty, classes, metadata.thresholds)
-    good = torch.tensor([c.role == "accept" for c in classes])[labels]
+    found = frames_by_verdict(probabilities, novelty, labels, metadata, classes)
+    passed, every = found["passed"]
+    _, _, novel = station_verdicts(probabilities, novelty, classes, metadata.thresholds)
+    return {
+        **{name: share(*chosen, runs) for name, chosen in found.items()},
+        "novel": share(novel, every, runs),
+        "escapes_by_class": {
+            c.name: share(passed, labels == i, runs) for i, c in enumerate(classes) if c.role == "defect"
+        },
+    }
+
+
+def frames_by_verdict(
+    probabilities: Tensor,
+    novelty: Tensor,
+    labels: Tensor,
+    metadata: Metadata,
+    labelled: Sequence[WeldClass],
+) -> Mapping[str, Chosen]:
+    """Return the frames of each verdict and of each mistake.
+
+    ``passed``, ``failed`` and ``review`` are of all frames, ``escapes`` are defective frames that PASS, and
+    ``overkill`` are good frames that FAIL.
+
+    Args:
+        probabilities: ``[N, C]``.
+        novelty: float32[N].
+        labels: int64[N].
+        metadata: of the artifact that answered.
+        labelled: the classes that the labels number.
+    """
+    passed, failed, _ = station_verdicts(probabilities, novelty, metadata.classes, metadata.thresholds)
+    good = torch.tensor([c.role == "accept" for c in labelled])[labels]
     every = torch.ones(len(labels), dtype=torch.bool)
     return {
-        "passed": _share(passed, every, runs),
-        "failed": _share(failed, every, runs),
-        "review": _share(~passed & ~failed, every, runs),
-        "novel": _share(novel, every, runs),
-        "escapes": _share(passed, ~good, runs),
-        "escapes_by_class": {
-            c.name: _share(passed, labels == i, runs) for i, c in enumerate(classes) if c.role == "defect"
-        },
-        "overkill": _share(failed, good, runs),
+        "passed": (passed, every),
+        "failed": (failed, every),
+        "review": (~passed & ~failed, every),
+        "escapes": (passed, ~good),
+        "overkill": (failed, good),
     }
 
 
@@ -74,16 +102,35 @@ def station_verdicts(
     return passed, failed, novel
 
 
-def _share(chosen: Tensor, of: Tensor, runs: Sequence[str | None]) -> dict[str, Any]:
+def share(chosen: Tensor, of: Tensor, runs: Sequence[str | None]) -> dict[str, Any]:
+    """Return a share with its count, n, and 95% interval; of no frames, share and interval are null.
+
+    Without runs the interval is the exact one for n independent frames. If a run is known it is over runs
+    (``interval_over``), because frames of a run are alike: the exact one for as many cases as there are
+    ``runs``, or the one by resampling whole runs where that reaches further.
+
+    Args:
+        chosen: bool[N], the frames that count.
+        of: bool[N], the frames that they are a share of.
+        runs: the run of each frame.
+    """
     counted, n = chosen[of], int(of.sum())
     if not n:
-        return {"count": 0, "n": 0, "share": None, "interval": None, "interval_runs": None}
+        return {
+            "count": 0, "n": 0, "runs": None, "share": None, "interval": None, "interval_over": None
+        }  # fmt: skip
     count = int(counted.sum())
     their_runs = [run for run, inside in zip(runs, of.tolist(), strict=True) if inside] if runs else []
+    cases = len(set(independent_groups(n, their_runs)))
+    low, high = exact_interval(count * cases / n, cases)
+    resampled = interval_over_runs(counted, their_runs)
+    if resampled:
+        low, high = min(low, resampled[0]), max(high, resampled[1])
     return {
         "count": count,
         "n": n,
+        "runs": cases if resampled else None,
         "share": count / n,
-        "interval": list(wilson(count, n)),
-        "interval_runs": interval_over_runs(counted, their_runs),
+        "interval": [low, high],
+        "interval_over": "runs" if resampled else "frames",
     }
