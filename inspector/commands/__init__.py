@@ -1,7 +1,8 @@
 """The commands of ``weld-inspect``, one module per topic.
 
 ``cli`` has the program itself and the commands that run a station, ``report`` the reports, ``review`` human
-verdicts, ``images`` single images, ``files`` old and quarantined files, and ``install`` a new artifact.
+verdicts, ``images`` single images, ``predict`` pictures without a station, ``files`` old and quarantined
+files, and ``install`` a new artifact.
 ``options`` holds what they share. Nothing is imported here, and heavy imports stay inside the commands, so
 that ``--help`` is instant.
 """

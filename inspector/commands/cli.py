@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands import console, export, files, images, install, report, review
+from inspector.commands import console, export, files, images, install, predict, report, review
 from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
 from inspector.errors import StationError
 
@@ -154,7 +154,7 @@ app.add_typer(review.review, name="review")
 app.add_typer(console.console, name="console")
 app.command()(install.install_artifact)
 for command in (
-    *(export.export, images.show, images.trace),
+    *(predict.predict, export.export, images.show, images.trace),
     *(files.reconcile, files.prune, files.requeue, files.summarize),
 ):
     app.command()(command)

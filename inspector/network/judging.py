@@ -76,7 +76,8 @@ class Network:
 
         Returns:
             The verdict with its class, probabilities and heat map; for a list, one for each image in order.
-            Each is the same as if the image were judged alone, and as in the station's database.
+            Each is the same as if the image were judged alone. With one thread (``torch.set_num_threads``) it
+            is also that of the station's database, to the last bit.
 
         Raises:
             ImageError: the image, or the first bad one of a list, cannot be judged; its ``reason`` is one of
@@ -84,22 +85,21 @@ class Network:
             TypeError: it is no path, bytes, array or list of these.
         """
         if not isinstance(image, list):
-            return self.judge_pictures([self.read(image)])[0]
-        pictures = (self._read_one_of_several(number, one) for number, one in enumerate(image))
+            return self.judge_pictures([self._read(image)])[0]
+        pictures = (self._read(one, f"image[{number}]") for number, one in enumerate(image))
         return [judgement for some in _batches(pictures) for judgement in self.judge_pictures(some)]
 
     def read(self, image: ImageLike) -> Picture:
-        """Decode one image in full to grey, without judging it; arguments and errors as in :meth:`judge`."""
+        """Decode one image in full to grey, without judging it; arguments and errors as in :meth:`judge`.
+
+        The message of an ImageError does not name the image.
+        """
         if isinstance(image, np.ndarray):
             return Picture(_checked(image))
         if isinstance(image, bytes):
             return self._decode(image)
         if isinstance(image, str | os.PathLike):
-            path = os.fspath(image)
-            try:
-                return self._decode(_content(path))
-            except ImageError as error:
-                raise _named(path, error) from None
+            return self._decode(_content(image))
         raise TypeError(f"an image is a path, bytes or a uint8 array, not {type(image).__name__}")
 
     def judge_pictures(self, pictures: Sequence[Picture]) -> list[Judgement]:
@@ -110,13 +110,14 @@ class Network:
     def _decode(self, data: bytes) -> Picture:
         return decoder.decode_picture(data, bit_depth=self.metadata.bit_depth)
 
-    def _read_one_of_several(self, number: int, image: ImageLike) -> Picture:
+    def _read(self, image: ImageLike, name: str | None = None) -> Picture:
+        """Read an image; the message of an error names it by its path, or by its place in a list."""
         try:
             return self.read(image)
         except ImageError as error:
-            if isinstance(image, str | os.PathLike):
-                raise  # its message has the path
-            raise _named(f"image[{number}]", error) from None
+            name = os.fspath(image) if isinstance(image, str | os.PathLike) else name
+            detail = f"{name}: {error.detail}" if name else error.detail
+            raise ImageError(error.reason, detail, retry=error.retry) from None
 
 
 def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
@@ -126,7 +127,7 @@ def _batches(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
         yield some
 
 
-def _content(path: str) -> bytes:
+def _content(path: str | os.PathLike[str]) -> bytes:
     """Return the bytes of a file; links to it are followed, unlike in a drop folder."""
     try:
         with read_source(Path(os.path.realpath(path, strict=True))) as file:
@@ -148,7 +149,3 @@ def _checked(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     if max(height, width) > decoder.MAX_SIDE or pixels.size > decoder.MAX_PIXELS:
         raise ImageError("too_large", f"has {width}×{height} pixels; {decoder.MAX_PIXELS} are allowed")
     return np.array(pixels, order="C")
-
-
-def _named(name: str, error: ImageError) -> ImageError:
-    return ImageError(error.reason, f"{name}: {error.detail}", retry=error.retry)

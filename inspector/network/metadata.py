@@ -34,6 +34,8 @@ ARCHIVE_ERRORS = (
     RuntimeError,  # "encrypted"; also NotImplementedError
 )
 
+_DEMONSTRATION = "synthetic"  # name of the recipe for synthetic frames, and of its artifacts
+
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -126,6 +128,17 @@ class Metadata(_Strict):
     def is_unfit(self) -> bool:
         """Whether the trainer's verdict is not to deploy the network; one without a verdict is not unfit."""
         return (self.training_verdict or "").lower().startswith(TrainingVerdict.DO_NOT_DEPLOY)
+
+    @property
+    def caution(self) -> str | None:
+        """Why verdicts of this network do not count yet, or only with care, in words; None if they count."""
+        if self.name == _DEMONSTRATION:
+            return (
+                "this is the demonstration's network, which has only seen synthetic frames; "
+                "train one on this camera's frames before a verdict counts"
+            )
+        verdict = self.training_verdict
+        return None if verdict in (None, TrainingVerdict.READY) else f"its training ended with '{verdict}'"
 
     @property
     def class_names(self) -> list[str]:

@@ -26,14 +26,12 @@ from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store
 from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
-from inspector.network.metadata import TrainingVerdict
 from inspector.settings import Settings
 from inspector.station import listing, open_files, watch
 from inspector.station.archive import Archive
 from inspector.upkeep import clock, people, rehearsal
 
 _SAMPLE: Final = 8  # images of each folder to decode, which takes half a second
-_DEMONSTRATION: Final = "synthetic"  # name of the recipe for synthetic frames, and of its artifacts
 
 
 class Level(StrEnum):
@@ -179,15 +177,10 @@ def _artifact(settings: Settings) -> str:
     )
     Classifier(opened, settings.thresholds)
     about = opened.metadata
-    if about.name == _DEMONSTRATION:
-        raise _Note(
-            f"{settings.artifact} is the demonstration's network, which has only seen synthetic frames; "
-            "train one on this camera's frames before a verdict counts"
-        )
-    verdict = about.training_verdict
-    if verdict not in (None, TrainingVerdict.READY):
+    if caution := about.caution:
         accepted = "; accept_unfit_artifact lets it judge all the same" if about.is_unfit else ""
-        raise _Note(f"{settings.artifact}: its training ended with '{verdict}'{accepted}")
+        raise _Note(f"{settings.artifact}: {caution}{accepted}")
+    verdict = about.training_verdict
     return (
         f"{settings.artifact}: {about.name} {about.version}, {len(about.classes)} classes, "
         f"{about.width}×{about.height}, golden frames agree{f', verdict: {verdict}' if verdict else ''}"

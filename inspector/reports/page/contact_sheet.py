@@ -14,17 +14,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+from numpy.typing import NDArray
 from PIL import Image
 
 from inspector.errors import UsageError
-from inspector.records import Verdict
+from inspector.records import Judgement, Verdict
 from inspector.reports.page import pictures
 from inspector.reports.page.html import period_text
 from inspector.reports.page.output import replace_file
 from inspector.reports.page.period_reports import PeriodReports
 from inspector.reports.page.pictures import InspectedImage, LocalArchive, NotShown
 from inspector.reports.page.plot_style import COLOURS
-from inspector.reports.page.reasons import Thresholds
+from inspector.reports.page.reasons import Thresholds, explained
 from inspector.reports.page.words import Words, instant, printable
 from inspector.times import iso
 
@@ -116,12 +117,45 @@ def draw_inspection(image: InspectedImage, archive: LocalArchive, zone: tzinfo, 
             NotShown.UNREADABLE: f"{where} cannot be read",
         }[frame]
         raise UsageError(f"inspection {image.inspection}: {printable(reason)}")
-    pair = pictures.side_by_side(frame, image.heat, _ONE_IMAGE_PIXELS)
-    words = Words()
-    first, *others = _caption(image, zone, words)
-    shares = sorted(image.probabilities.items(), key=lambda item: -item[1])
+    lines = [*_caption(image, zone, Words()), printable(image.source_name)]
+    _draw_one(frame, image, image.thresholds, lines, out)
+
+
+def draw_judgement(
+    frame: NDArray[np.uint8], judgement: Judgement, thresholds: Thresholds, name: str, out: Path
+) -> None:
+    """Draw a judged picture that no database knows, as :func:`draw_inspection` draws an inspection.
+
+    Args:
+        frame: its pixels, uint8[h, w].
+        judgement: the verdict on it.
+        thresholds: those that it was judged by.
+        name: of its file.
+        out: the PNG to write.
+
+    Raises:
+        UsageError: the folder of ``out`` is missing.
+        StationError: the file cannot be written.
+    """
+    lines = [_verdict_line(judgement)]
+    if judgement.reason is not None:
+        lines.append(explained(judgement.reason, judgement.novelty, thresholds, Words()))
+    _draw_one(frame, judgement, thresholds, [*lines, printable(name)], out)
+
+
+def _draw_one(
+    frame: NDArray[np.uint8],
+    judged: Judgement | InspectedImage,
+    thresholds: Thresholds,
+    lines: Sequence[str],
+    out: Path,
+) -> None:
+    """Draw a frame and its heat map below lines of text, and below them its probabilities."""
+    pair = pictures.side_by_side(frame, judged.heat, _ONE_IMAGE_PIXELS)
+    shares = sorted(judged.probabilities.items(), key=lambda item: -item[1])
     width, below = max(pair.width, 620) + 40, 19 * len(shares)
-    lines = _wrapped([*others, printable(image.source_name)], width)
+    first, *others = lines
+    lines = _wrapped(others, width)
     height = pair.height + below + 16 * len(lines) + 90
     with _drawing(width, height) as figure:
         _text(figure, 20, height - 30, first, size=12, bold=True)
@@ -129,8 +163,8 @@ def draw_inspection(image: InspectedImage, archive: LocalArchive, zone: tzinfo, 
             _text(figure, 20, height - 50 - 16 * number, line, size=8)
         _image(figure, pair, 20, below + 42)
         axes = figure.add_axes((190 / width, 30 / height, 1 - 380 / width, below / height))
-        _bars(axes, shares, image.thresholds)
-        if note := _note(image, words):
+        _bars(axes, shares, thresholds)
+        if note := _note(judged, thresholds):
             _text(figure, 190, 12, note, size=8)
         replace_file(out, lambda file: figure.savefig(file, format="png", dpi=_DPI))
 
@@ -152,16 +186,16 @@ def _bars(axes: Axes, shares: Sequence[tuple[str, float]], thresholds: Threshold
     axes.set_xlim(0, 1)
 
 
-def _note(image: InspectedImage, words: Words) -> str:
+def _note(judged: Judgement | InspectedImage, limits: Thresholds) -> str:
     """The numbers that belong to no class: the novelty, and the sum of several accepted classes."""
-    limits, parts = image.thresholds, []
-    accepted = [name for name in image.probabilities if name in limits.accepted]
+    parts = []
+    accepted = [name for name in judged.probabilities if name in limits.accepted]
     if len(accepted) > 1:
-        together = sum(image.probabilities[name] for name in accepted)
+        together = sum(judged.probabilities[name] for name in accepted)
         parts.append(f"accepted classes together {together:.3f}; their threshold is for this sum")
-    if image.novelty > 0:  # 0: the artifact has no novelty
+    if judged.novelty > 0:  # 0: the artifact has no novelty
         limit = "" if limits.novelty is None else f", limit {limits.novelty:.3f}"
-        parts.append(f"{words('picture.novelty')} {image.novelty:.3f}{limit}")
+        parts.append(f"{Words()('picture.novelty')} {judged.novelty:.3f}{limit}")
     return " · ".join(parts)
 
 
@@ -170,12 +204,16 @@ def _caption(image: InspectedImage, zone: tzinfo, words: Words) -> list[str]:
     at = instant(iso(image.inspected_us, zone) or "")
     explanation = image.explanation(words)
     return [
-        f"{image.verdict} {printable(image.label)} {image.confidence:.3f}",
+        _verdict_line(image),
         *([explanation] if explanation else []),
         *([said] if (said := image.said_by_person()) else []),
         " · ".join(image.place(words)),
         printable(f"{image.station} · {at}"),
     ]
+
+
+def _verdict_line(judged: Judgement | InspectedImage) -> str:
+    return f"{judged.verdict} {printable(judged.label)} {judged.confidence:.3f}"
 
 
 def _wrapped(lines: Sequence[str], width: float) -> list[str]:

@@ -17,14 +17,14 @@ def replace_file(out: Path, write: Callable[[Path], object]) -> None:
         StationError: the file cannot be written.
     """
     if not out.parent.is_dir():
-        raise UsageError(f"--out {out}: there is no folder {out.parent}; make it or name another")
+        raise UsageError(f"{out}: there is no folder {out.parent}; make it or name another")
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     try:
         write(unfinished)
         unfinished.replace(out)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise StationError(f"--out {out}: cannot be written: {error.strerror}") from None
+        raise StationError(f"{out}: cannot be written: {error.strerror}") from None
 
 
 def write_page(out: Path, page: str) -> None:
