@@ -259,4 +259,13 @@ class SignalNote:
     key: str  # see Review
 
 
+@dataclass(frozen=True, slots=True)
+class Rejudgement:
+    """Another artifact's judgement of an inspected image, or why there is none."""
+
+    inspection: int
+    judgement: Judgement | None  # None: there is no image to judge
+    reason: str | None = None  # then: pruned, missing, altered, or a reason of inspector.imaging.decoder
+
+
 Json = dict[str, Any]

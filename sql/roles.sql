@@ -53,7 +53,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public
 GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO weldnet_reporter, weldnet_console, weldnet_daemon;
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,
-    signal_note, event, hour_summary, hour_count, hour_latency TO weldnet_daemon;
+    signal_note, event, hour_summary, hour_count, hour_latency, rejudgement TO weldnet_daemon;
 GRANT SELECT ON alembic_version, station, model, settings, inspection, review, seam_review, audit_sample
     TO weldnet_reviewer;
 -- Without the column id: the latest verdict is the one with the highest number, so nobody may choose a number.

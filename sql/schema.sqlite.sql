@@ -248,6 +248,30 @@ CREATE TABLE hour_count (
 );
 CREATE INDEX ix_hour_count_summary_id ON hour_count (summary_id);
 
+-- verdicts of other artifacts on inspected images, append-only; the station's verdict stays
+CREATE TABLE rejudgement (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- image that another artifact judged
+    model_id INTEGER NOT NULL, -- that artifact
+    settings_id INTEGER NOT NULL, -- thresholds and settings that it judged by
+    run TEXT NOT NULL, -- what asked for it, and since when, such as shadow 2026-01-05T06:00:00+00:00
+    verdict TEXT, -- PASS, FAIL or REVIEW; null: not judged, and reason says why
+    label TEXT, -- class that decided, as in inspection
+    confidence DOUBLE, -- probability of the label, 0 to 1
+    probabilities JSON, -- class name to probability, in class order
+    novelty DOUBLE, -- as in inspection
+    reason TEXT, -- of a REVIEW, as in inspection; without a verdict: pruned, missing, altered, or of a file that cannot be read, as in quarantine
+    judged_us BIGINT NOT NULL, -- time of the judgement; UTC epoch microseconds
+    CONSTRAINT pk_rejudgement PRIMARY KEY (id),
+    CONSTRAINT uq_rejudgement_inspection_id_model_id UNIQUE (inspection_id, model_id),
+    CONSTRAINT ck_rejudgement_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
+    CONSTRAINT ck_rejudgement_confidence CHECK (confidence BETWEEN 0 AND 1),
+    CONSTRAINT ck_rejudgement_judged_or_reason CHECK (CASE WHEN verdict IS NULL THEN reason IS NOT NULL AND label IS NULL AND confidence IS NULL AND probabilities IS NULL AND novelty IS NULL ELSE label IS NOT NULL AND confidence IS NOT NULL AND probabilities IS NOT NULL AND novelty IS NOT NULL END),
+    CONSTRAINT fk_rejudgement_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id),
+    CONSTRAINT fk_rejudgement_model_id FOREIGN KEY(model_id) REFERENCES model (id),
+    CONSTRAINT fk_rejudgement_settings_id FOREIGN KEY(settings_id) REFERENCES settings (id)
+);
+
 -- human verdicts, append-only: the latest row of an image counts
 CREATE TABLE review (
     id INTEGER NOT NULL,
@@ -441,6 +465,31 @@ JOIN station s ON s.id = i.station_id
 LEFT JOIN review r
   ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id);
 
+CREATE VIEW v_rejudgement AS
+SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.verdict AS station_verdict,
+       i.label AS station_label, m.name AS model, m.version AS model_version, r.run, r.verdict,
+       r.label, r.confidence, r.probabilities, r.novelty, r.reason, strftime('%Y-%m-%d %H:%M:%f', r.judged_us / 1000000.0, 'unixepoch') AS judged_at,
+       r.settings_id
+FROM rejudgement r
+JOIN inspection i ON i.id = r.inspection_id
+JOIN station s ON s.id = i.station_id
+JOIN model m ON m.id = r.model_id;
+
+CREATE VIEW v_disagreement AS
+SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
+       strftime('%Y-%m-%d %H:%M:%f', i.inspected_us / 1000000.0, 'unixepoch') AS inspected_at, o.name AS station_model, o.version AS station_model_version,
+       i.verdict AS station_verdict, i.label AS station_label, i.confidence AS station_confidence,
+       m.name AS model, m.version AS model_version, r.verdict, r.label, r.confidence, r.reason,
+       d.verdict AS human_verdict, d.label AS human_label, d.reviewer,
+       r.run, strftime('%Y-%m-%d %H:%M:%f', r.judged_us / 1000000.0, 'unixepoch') AS judged_at, i.archive_path
+FROM rejudgement r
+JOIN inspection i ON i.id = r.inspection_id
+JOIN station s ON s.id = i.station_id
+JOIN model o ON o.id = i.model_id
+JOIN model m ON m.id = r.model_id
+LEFT JOIN v_decision d ON d.inspection_id = i.id
+WHERE r.verdict <> i.verdict OR (r.verdict = 'FAIL' AND r.label <> i.label);
+
 CREATE TRIGGER arrival_no_update BEFORE UPDATE ON arrival BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER arrival_no_delete BEFORE DELETE ON arrival BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER audit_sample_no_update BEFORE UPDATE ON audit_sample BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -459,6 +508,8 @@ CREATE TRIGGER model_no_update BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER model_no_delete BEFORE DELETE ON model BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER quarantine_no_update BEFORE UPDATE ON quarantine BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER quarantine_no_delete BEFORE DELETE ON quarantine BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER rejudgement_no_update BEFORE UPDATE ON rejudgement BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER rejudgement_no_delete BEFORE DELETE ON rejudgement BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER review_no_update BEFORE UPDATE ON review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER review_no_delete BEFORE DELETE ON review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER seam_review_no_update BEFORE UPDATE ON seam_review BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -479,6 +530,7 @@ CREATE TRIGGER hour_summary_no_replace BEFORE INSERT ON hour_summary WHEN EXISTS
 CREATE TRIGGER inspection_no_replace BEFORE INSERT ON inspection WHEN EXISTS (SELECT 1 FROM inspection WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM inspection WHERE station_id = NEW.station_id AND source_name = NEW.source_name AND sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER model_no_replace BEFORE INSERT ON model WHEN EXISTS (SELECT 1 FROM model WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM model WHERE artifact_sha256 = NEW.artifact_sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER quarantine_no_replace BEFORE INSERT ON quarantine WHEN EXISTS (SELECT 1 FROM quarantine WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM quarantine WHERE station_id = NEW.station_id AND path = NEW.path AND quarantined_us = NEW.quarantined_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER rejudgement_no_replace BEFORE INSERT ON rejudgement WHEN EXISTS (SELECT 1 FROM rejudgement WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM rejudgement WHERE inspection_id = NEW.inspection_id AND model_id = NEW.model_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER review_no_replace BEFORE INSERT ON review WHEN EXISTS (SELECT 1 FROM review WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM review WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER seam_review_no_replace BEFORE INSERT ON seam_review WHEN EXISTS (SELECT 1 FROM seam_review WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM seam_review WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER settings_no_replace BEFORE INSERT ON settings WHEN EXISTS (SELECT 1 FROM settings WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM settings WHERE sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

@@ -292,6 +292,45 @@ seam_review = sa.Table(
 sa.Index("ix_seam_review_inspection_id", seam_review.c.inspection_id)
 sa.Index("ix_seam_review_request_key", seam_review.c.request_key, unique=True)
 
+rejudgement = sa.Table(
+    "rejudgement",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "image that another artifact judged"),
+    _refers("model_id", "model", "that artifact"),
+    _refers("settings_id", "settings", "thresholds and settings that it judged by"),
+    _name("run", "what asked for it, and since when, such as shadow 2026-01-05T06:00:00+00:00"),
+    _name("verdict", "PASS, FAIL or REVIEW; null: not judged, and reason says why", optional=True),
+    _name("label", "class that decided, as in inspection", optional=True),
+    sa.Column("confidence", sa.Double, nullable=True, comment="probability of the label, 0 to 1"),
+    sa.Column(
+        "probabilities",
+        sa.JSON(none_as_null=True),
+        nullable=True,
+        comment="class name to probability, in class order",
+    ),
+    sa.Column("novelty", sa.Double, nullable=True, comment="as in inspection"),
+    _name(
+        "reason",
+        "of a REVIEW, as in inspection; without a verdict: pruned, missing, altered, or of a file "
+        "that cannot be read, as in quarantine",
+        optional=True,
+    ),
+    _instant("judged_us", "time of the judgement"),
+    # A repetition adds nothing. An image without a verdict has a row, too: no later run looks for it again.
+    sa.UniqueConstraint("inspection_id", "model_id"),
+    sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
+    sa.CheckConstraint("confidence BETWEEN 0 AND 1", name="confidence"),
+    sa.CheckConstraint(
+        "CASE WHEN verdict IS NULL THEN reason IS NOT NULL AND label IS NULL AND confidence IS NULL"
+        " AND probabilities IS NULL AND novelty IS NULL"
+        " ELSE label IS NOT NULL AND confidence IS NOT NULL AND probabilities IS NOT NULL"
+        " AND novelty IS NOT NULL END",
+        name="judged_or_reason",
+    ),
+    comment="verdicts of other artifacts on inspected images, append-only; the station's verdict stays",
+)
+
 audit_sample = sa.Table(
     "audit_sample",
     metadata,

@@ -28,8 +28,10 @@ from inspector.records import (
     Duplicate,
     InForce,
     Inspected,
+    Judgement,
     Outcome,
     Quarantined,
+    Rejudgement,
     Review,
     SeamReview,
     SignalNote,
@@ -66,12 +68,7 @@ def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Ro
         "local_day": item.local_day,
         "shift": item.shift,
         "shift_day": item.shift_day,
-        "verdict": judgement.verdict.value,
-        "label": judgement.label,
-        "confidence": min(float(judgement.confidence), 1.0),  # a sum in float32 may be slightly above 1
-        "probabilities": {label: float(share) for label, share in judgement.probabilities.items()},
-        "novelty": float(judgement.novelty),
-        "reason": judgement.reason,
+        **_judged(judgement),
         "heat": None if heat is None else heat.tobytes(),
         "heat_height": None if heat is None else heat.shape[0],
         "heat_width": None if heat is None else heat.shape[1],
@@ -137,6 +134,29 @@ def review_row(item: Review | SeamReview) -> tuple[sa.Table, Row]:
     if item.is_blind is not None:
         row["is_blind"] = item.is_blind
     return review, row | {"label": clean(item.label) if item.label else None}
+
+
+def rejudgement_row(item: Rejudgement, *, run: str, in_force: InForce) -> Row:
+    """Return the columns of ``rejudgement`` without the time."""
+    nothing: Row = dict.fromkeys(("verdict", "label", "confidence", "probabilities", "novelty"))
+    return {
+        "inspection_id": item.inspection,
+        "model_id": in_force.model_id,
+        "settings_id": in_force.settings_id,
+        "run": run,
+        **(nothing | {"reason": item.reason} if item.judgement is None else _judged(item.judgement)),
+    }
+
+
+def _judged(judgement: Judgement) -> Row:
+    return {
+        "verdict": judgement.verdict.value,
+        "label": judgement.label,
+        "confidence": min(float(judgement.confidence), 1.0),  # a sum in float32 may be slightly above 1
+        "probabilities": {label: float(share) for label, share in judgement.probabilities.items()},
+        "novelty": float(judgement.novelty),
+        "reason": judgement.reason,
+    }
 
 
 def signal_note_row(note: SignalNote) -> Row:

@@ -31,6 +31,7 @@ from inspector.records import (
     Place,
     Quarantined,
     RecordedFile,
+    Rejudgement,
     Review,
     SeamReview,
     SignalNote,
@@ -336,6 +337,23 @@ class Store:
                     connection.execute(table.insert(), row | {"reviewed_us": now})
                     added += 1
         return added
+
+    def record_rejudgements(self, batch: Sequence[Rejudgement], run: str, in_force: InForce) -> None:
+        """Write another artifact's verdicts in one transaction; an image that has one of it adds no row.
+
+        Args:
+            batch: its verdicts, and the images for which there is none.
+            run: what asked for them, and since when.
+            in_force: that artifact, and the settings that it judged by, from :meth:`in_force`.
+
+        Raises:
+            StoreUnavailable: an outage; nothing was written or the answer was lost, so send the batch again.
+            RowRefused: a constraint refuses one of the rows; nothing was written.
+        """
+        now = {"judged_us": _now_us()}
+        rows = [statements.rejudgement_row(item, run=run, in_force=in_force) | now for item in batch]
+        with self._transaction(self._writers, in_force) as connection:
+            connection.execute(statements.insert_new(connection.dialect.name, schema.rejudgement), rows)
 
     def record_signal_note(self, note: SignalNote) -> int:
         """Write a person's note on a signal; one whose key is in the ledger adds no row.

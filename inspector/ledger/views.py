@@ -215,6 +215,37 @@ VIEWS: dict[str, tuple[str, str]] = {
           ON r.id = (SELECT max(latest.id) FROM review latest WHERE latest.inspection_id = i.id)
         """,
     ),
+    "v_rejudgement": (
+        "verdicts of other artifacts on inspected images, beside that of the station",
+        """
+        SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.verdict AS station_verdict,
+               i.label AS station_label, m.name AS model, m.version AS model_version, r.run, r.verdict,
+               r.label, r.confidence, r.probabilities, r.novelty, r.reason, {r.judged_us} AS judged_at,
+               r.settings_id
+        FROM rejudgement r
+        JOIN inspection i ON i.id = r.inspection_id
+        JOIN station s ON s.id = i.station_id
+        JOIN model m ON m.id = r.model_id
+        """,
+    ),
+    "v_disagreement": (
+        "images on which another artifact has another verdict than the station, or fails another class",
+        """
+        SELECT r.id, r.inspection_id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
+               {i.inspected_us} AS inspected_at, o.name AS station_model, o.version AS station_model_version,
+               i.verdict AS station_verdict, i.label AS station_label, i.confidence AS station_confidence,
+               m.name AS model, m.version AS model_version, r.verdict, r.label, r.confidence, r.reason,
+               d.verdict AS human_verdict, d.label AS human_label, d.reviewer,
+               r.run, {r.judged_us} AS judged_at, i.archive_path
+        FROM rejudgement r
+        JOIN inspection i ON i.id = r.inspection_id
+        JOIN station s ON s.id = i.station_id
+        JOIN model o ON o.id = i.model_id
+        JOIN model m ON m.id = r.model_id
+        LEFT JOIN v_decision d ON d.inspection_id = i.id
+        WHERE r.verdict <> i.verdict OR (r.verdict = 'FAIL' AND r.label <> i.label)
+        """,
+    ),
 }
 
 

@@ -16,7 +16,16 @@ from sqlalchemy.engine import URL
 from inspector import file_names
 from inspector.errors import UsageError
 from inspector.ledger import database
-from inspector.ledger.schema import arrival, audit_sample, model, quarantine, review, seam_review, settings
+from inspector.ledger.schema import (
+    arrival,
+    audit_sample,
+    model,
+    quarantine,
+    rejudgement,
+    review,
+    seam_review,
+    settings,
+)
 from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
 from inspector.records import Json, Outcome
@@ -156,8 +165,23 @@ def _life_of_inspected(connection: sa.Connection, folders: Folders, inspection: 
             {"drawn": iso(a["drawn_us"], zone), "seed": a["seed"], "population": a["population"]}
             for a in sample
         ],
+        "rejudgements": _rejudgements(connection, inspection, zone),
         "files": _files(connection, folders, arrival.c.inspection_id == inspection, row),
     }
+
+
+def _rejudgements(connection: sa.Connection, inspection: int, zone: tzinfo) -> list[Json]:
+    query = (
+        sa.select(rejudgement, model.c.name, model.c.version)
+        .join(model, model.c.id == rejudgement.c.model_id)
+        .where(rejudgement.c.inspection_id == inspection)
+        .order_by(rejudgement.c.id)
+    )
+    said = ("name", "version", "verdict", "label", "confidence", "reason", "run")
+    return [
+        {"at": iso(row["judged_us"], zone)} | {key: row[key] for key in said}
+        for row in connection.execute(query).mappings()
+    ]
 
 
 def _review(review_row: sa.RowMapping, zone: tzinfo) -> Json:

@@ -22,7 +22,7 @@ from inspector.errors import StoreRefused
 from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store
 from inspector.ledger.summaries import HOUR_US, summarize
-from inspector.records import Outcome, Verdict
+from inspector.records import Outcome, Rejudgement, Verdict
 from inspector.reports import definitions
 from inspector.reports.query import Query, run
 
@@ -164,11 +164,18 @@ def add_peoples_rows(url: URL) -> None:
         change(url, lambda connection, add=add: connection.execute(add))
 
 
+def add_a_second_opinion(store: Store) -> None:
+    """Add another verdict on the first image."""
+    failed = inspected(verdict=Verdict.FAIL).judgement
+    store.record_rejudgements([Rejudgement(1, failed)], "rejudge", in_force(store))
+
+
 def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     """The database itself refuses UPDATE and DELETE of any row of any table, with the reason."""
     store.record([inspected(), quarantined()], in_force(store))
     store.record_event("start", "")
     add_peoples_rows(url)
+    add_a_second_opinion(store)
     summarize(url, START_US + 24 * HOUR_US)
     engine = database.immediate(database.engine(url))
     changes = [f"DELETE FROM {table}" for table in schema.metadata.tables]
@@ -193,6 +200,7 @@ _OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another 
     "inspection": {"source_name": "other"},
     "model": {"artifact_sha256": "c" * 64},
     "quarantine": {"path": "other"},
+    "rejudgement": {"inspection_id": 2},
     "review": {"request_key": "other"},
     "seam_review": {"request_key": "other"},
     "settings": {"sha256": "c" * 64},
@@ -224,6 +232,7 @@ def test_no_insert_replaces_a_row(store: Store, url: URL, table: str) -> None:
     store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
     store.record_event("start", "")
     add_peoples_rows(url)
+    add_a_second_opinion(store)
     summarize(url, START_US + 24 * HOUR_US)
     others = {name: repr(value) for name, value in _OTHER_KEY[table].items()}  # as SQL writes them, too
     columns = {column.name: column.name for column in schema.metadata.tables[table].columns}
@@ -333,6 +342,7 @@ def test_every_view_answers(store: Store, url: URL) -> None:
     store.record([inspected(part="P"), quarantined()], in_force(store))
     store.record_event("start", "")
     add_peoples_rows(url)
+    add_a_second_opinion(store)
     summarize(url, START_US + 24 * HOUR_US)
     with database.reading(url) as engine, engine.begin() as connection:
         names = sa.inspect(connection).get_view_names()

@@ -100,6 +100,7 @@ def write(url: URL | str, seed: int) -> History:
             _review(connection, random)
             _events(connection, history)
             _review_seams(connection, random)
+            _rejudge(connection, np.random.default_rng(seed + 100))
     finally:
         engine.dispose()
     if seed == SUMMARIZED:
@@ -312,6 +313,48 @@ def _review_seams(connection: sa.Connection, random: np.random.Generator) -> Non
         for _ in range(int(random.choice([0, 1, 2], p=[0.7, 0.25, 0.05])))
     ]
     connection.execute(schema.seam_review.insert(), rows)
+
+
+def _rejudge(connection: sa.Connection, random: np.random.Generator) -> None:
+    """Write what other artifacts say: each of the two newer ones on some images, also on some of its own."""
+    inspections, models = schema.inspection.c, schema.model.c
+    query = sa.select(
+        inspections.id, inspections.verdict, inspections.label, inspections.settings_id
+    ).order_by(inspections.id)
+    images = connection.execute(query).all()
+    rows = [
+        {
+            "inspection_id": image.id,
+            "model_id": number,
+            "settings_id": image.settings_id,
+            "run": f"shadow {number}",
+            "judged_us": _us(datetime(2026, 12, 2, tzinfo=UTC)),
+        }
+        | _second_opinion(image, random)
+        for number in connection.scalars(sa.select(models.id).order_by(models.id).offset(1))
+        for image in images
+        if random.random() < 0.6
+    ]
+    connection.execute(schema.rejudgement.insert(), rows)
+
+
+def _second_opinion(image: Any, random: np.random.Generator) -> dict[str, Any]:
+    if random.random() < 0.02:
+        nothing = dict.fromkeys(("verdict", "label", "confidence", "probabilities", "novelty"))
+        return nothing | {"reason": str(random.choice(["pruned", "altered"]))}
+    verdict, label = image.verdict, image.label
+    if random.random() < 0.2:
+        verdict = str(random.choice(["PASS", "FAIL", "REVIEW"]))
+        label = "good" if verdict == "PASS" else str(random.choice(["porosity", "crack's end"]))
+    share = float(random.uniform(0.4, 1))
+    return {
+        "verdict": verdict,
+        "label": label,
+        "confidence": share,
+        "probabilities": {label: share, "rest": 1 - share},
+        "novelty": float(random.gamma(2, 0.2)),
+        "reason": "uncertain" if verdict == "REVIEW" else None,
+    }
 
 
 _HUMAN = {"PASS": [0.9, 0.07, 0.03], "FAIL": [0.15, 0.82, 0.03], "REVIEW": [0.5, 0.4, 0.1]}

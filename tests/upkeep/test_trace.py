@@ -218,6 +218,7 @@ def test_people_read_it_as_lines(station: Station) -> None:
         "final verdict",
         "seam reviews",
         "audit samples",
+        "rejudgements",
         "files",
     ]
     assert r"note 'two\nlines'" in done.stdout
