@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands import console, export, files, images, install, predict, report, review
+from inspector.commands import console, export, files, images, init, install, predict, report, review
 from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
 from inspector.errors import StationError
 
@@ -152,6 +152,7 @@ def _work(config: Path, *, only_present: bool) -> Totals:
 app.command(cls=report.ReportCommand)(report.report)
 app.add_typer(review.review, name="review")
 app.add_typer(console.console, name="console")
+app.command()(init.init)
 app.command()(install.install_artifact)
 for command in (
     *(predict.predict, export.export, images.show, images.trace),

@@ -91,6 +91,10 @@ class Archive:
         for key, folder in (("archive_folder", archive), ("quarantine_folder", quarantine)):
             _prepare_folder(key, folder, drop)
 
+    def locate(self, place: Place, path: str) -> Path:
+        """Return the whole path of a path as the ledger records it."""
+        return self._folders[place] / path
+
     def free_path(self, taken: TakenFile, place: Place, folder: str) -> str:
         """Find a free path for a taken file, and reserve it until the file moves.
 

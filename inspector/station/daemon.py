@@ -85,6 +85,7 @@ class Daemon:
         self._frames = WaitingFrames()
         self._judgings: dict[Future[tuple[list[Judgement], float]], list[Frame]] = {}
         self._artifact_trouble: str | None = None
+        self._has_logged_an_image = False
         self._unmoved: dict[
             tuple[str, str | None], Path
         ] = {}  # recorded in this run, and still in the folder
@@ -288,8 +289,16 @@ class Daemon:
             if not _is_returned(row.place, moved):
                 counted.append(row)
             if not isinstance(row, Quarantined):  # a warning has already named it
-                images_log.info("%s", line_about(row))
+                self._log_image(row)
         self.totals.count(counted)
+
+    def _log_image(self, row: Inspected | Duplicate) -> None:
+        """Log an image for people at a terminal; every log has the first one, and the place to look at it."""
+        if self._has_logged_an_image:
+            images_log.info("%s", line_about(row))
+        else:
+            log.info("%s, now at %s", line_about(row), self.archive.locate(row.place, row.final_path))
+        self._has_logged_an_image = True
 
     def _record_one_by_one(self, recorded: Sequence[Recorded], error: RowRefused) -> None:
         """Try each row alone after a refusal, so that only the refused image is set aside."""

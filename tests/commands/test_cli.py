@@ -86,7 +86,10 @@ def test_once_prints_one_json_object(station: Station, weld_inspect, caplog):
 
 
 def test_a_terminal_shows_each_image(station: Station):
-    """In a terminal each image has a line with name, verdict, class and probability; a log file has none."""
+    """In a terminal each image has a line with name, verdict, class and probability; a log has the first one.
+
+    The first line also says where the image is.
+    """
     program = [sys.executable, "-c", "from inspector.commands.cli import main; main()"]
     ours, theirs = pty.openpty()
     with os.fdopen(ours, "rb", buffering=0) as terminal:
@@ -95,11 +98,16 @@ def test_a_terminal_shows_each_image(station: Station):
         shown = terminal.read(1 << 16).decode()
         os.close(theirs)
     assert json.loads(done.stdout)["inspected"] == 3
-    for row in station.rows("SELECT source_name, verdict, reason, label, confidence FROM inspection"):
+    rows = station.rows("SELECT * FROM inspection ORDER BY id")
+    for number, row in enumerate(rows):
         verdict = f"{row.verdict} ({row.reason})" if row.reason else row.verdict
-        assert f"{row.source_name}: {verdict}, {row.label} {row.confidence:.2f}\r\n" in shown
+        where = "" if number else f", now at {station.archive / row.archive_path}"
+        assert f"{row.source_name}: {verdict}, {row.label} {row.confidence:.2f}{where}\r\n" in shown
     station.put("again.png", seed=9)
-    assert "again.png" not in station.command("once").stderr
+    station.put("more.png", seed=10)
+    in_log = [line for line in station.command("once").stderr.splitlines() if ".png" in line]
+    assert len(in_log) == 1
+    assert ", now at " in in_log[0]
 
 
 def test_a_report_as_table_csv_and_json(station: Station, weld_inspect):
