@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands import console, export, files, images, init, install, predict, report, review
+from inspector.commands import (
+    console,
+    export,
+    files,
+    images,
+    init,
+    install,
+    predict,
+    rejudge,
+    report,
+    review,
+)
 from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
 from inspector.errors import StationError
 
@@ -156,6 +167,6 @@ app.command()(init.init)
 app.command()(install.install_artifact)
 for command in (
     *(predict.predict, export.export, images.show, images.trace),
-    *(files.reconcile, files.prune, files.requeue, files.summarize),
+    *(files.reconcile, files.prune, files.requeue, files.summarize, rejudge.rejudge),
 ):
     app.command()(command)

@@ -38,6 +38,7 @@ from inspector.station.recording import Recorder
 from inspector.station.reload import Reload
 from inspector.station.results import Results
 from inspector.station.rules import InstalledFile, Pace, Rules
+from inspector.station.second_opinion import SecondOpinion
 from inspector.station.service import Notifier, ReloadFlag, StopFlag
 
 log = logging.getLogger("weldnet")
@@ -194,27 +195,10 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
-    recorded = settings.of_an_inspection() | {"thresholds": classifier.thresholds}
-    settings_json = json.dumps(recorded, sort_keys=True)
-
-    def register(store: Store) -> InForce:
-        return store.in_force(
-            metadata=about.to_json(),
-            artifact_sha256=opened.sha256,
-            name=about.name,
-            version=about.version,
-            settings_json=settings_json,
-        )
-
     return Rules(
         artifact=ArtifactInUse(about.name, about.version, opened.sha256),
         artifact_file=file,
-        limits=Limits(
-            formats=settings.formats,
-            max_pixels=round(settings.max_megapixels * 1e6),
-            max_bytes=round(settings.max_megabytes * 2**20),
-            bit_depth=about.bit_depth,
-        ),
+        limits=_limits(settings, about.bit_depth),
         classifier=classifier,
         recorder=Recorder(
             describe=lambda name, seen_us: file_names.parse(name, pattern, settings.zone, seen_us),
@@ -228,8 +212,62 @@ def rules(settings: Settings, archive: Archive) -> Rules:
             threads=threads,
             drain_s=settings.drain_s,
         ),
-        register=register,
+        register=_registration(opened, classifier, settings),
     )
+
+
+def second_opinion(settings: Settings, path: Path, *, batch_size: int) -> SecondOpinion:
+    """Open, verify and warm another artifact, to judge archived images by the station's settings.
+
+    Its training verdict does not matter, since it decides nothing.
+
+    Raises:
+        UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
+    """
+    opened = artifact.open(path, others_may_write=settings.others_may_write)
+    try:
+        classifier = Classifier(opened, settings.thresholds)
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error}; it can be tried once 'thresholds' fit it, too") from None
+    opened.warm_up(batch_size)
+    about = opened.metadata
+    judged_by = settings.model_copy(update={"artifact": path, "artifact_sha256": None})
+    return SecondOpinion(
+        artifact=ArtifactInUse(about.name, about.version, opened.sha256),
+        classifier=classifier,
+        limits=_limits(settings, about.bit_depth),
+        archive_folder=settings.archive_folder,
+        register=_registration(opened, classifier, judged_by),
+    )
+
+
+def _limits(settings: Settings, bit_depth: int) -> Limits:
+    return Limits(
+        formats=settings.formats,
+        max_pixels=round(settings.max_megapixels * 1e6),
+        max_bytes=round(settings.max_megabytes * 2**20),
+        bit_depth=bit_depth,
+    )
+
+
+def _registration(
+    opened: artifact.Artifact, classifier: Classifier, settings: Settings
+) -> Callable[[Store], InForce]:
+    """Return what writes the rows of an artifact and of the settings that it judges by."""
+    about = opened.metadata
+    recorded = settings.of_an_inspection() | {"thresholds": classifier.thresholds}
+    settings_json = json.dumps(recorded, sort_keys=True)
+
+    def register(store: Store) -> InForce:
+        return store.in_force(
+            metadata=about.to_json(),
+            artifact_sha256=opened.sha256,
+            name=about.name,
+            version=about.version,
+            settings_json=settings_json,
+        )
+
+    return register
 
 
 def _installed_file(path: Path) -> InstalledFile:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,26 +74,40 @@ def read(arrival: Arrival, limits: Limits, prepare: Prepare, journal: CrashJourn
     try:
         file = read_source(arrival.path, root=arrival.drop_folder, max_bytes=limits.max_bytes)
         with journal.decoding(arrival.source_name):
-            picture = decoder.decode_picture(
-                file.data,
-                formats=limits.formats,
-                max_pixels=limits.max_pixels,
-                bit_depth=limits.bit_depth,
-            )
-            prepared = _prepared(picture.pixels, prepare)
-            flaw = flaws.flaw_of(picture)
+            decoded = decode(file.data, limits, prepare)
     except ImageError as error:
         return _unreadable(arrival, file, error)
     if len(file.data) > _MAX_KEPT_BYTES:
         file.data = b""  # read again if it is needed at all
     return Frame(
         taken=TakenFile(arrival, file.source, file),
-        prepared=prepared,
-        flaw=flaw,
-        unused_bits=picture.unused_bits,
+        prepared=decoded.prepared,
+        flaw=decoded.flaw,
+        unused_bits=decoded.unused_bits,
         wait_ms=(started - arrival.seen_monotonic) * 1000,
         decode_ms=(time.monotonic() - started) * 1000,
     )
+
+
+class Decoded(NamedTuple):
+    """What a file's bytes give to a classifier."""
+
+    prepared: Tensor  # uint8[1, H, W]
+    flaw: str | None
+    unused_bits: int | None  # see inspector.imaging.decoder.Picture
+
+
+def decode(data: bytes, limits: Limits, prepare: Prepare) -> Decoded:
+    """Decode and prepare the bytes of a file, for the station's verdict and for a second opinion alike.
+
+    Raises:
+        ImageError: the file holds no image that can be judged.
+    """
+    picture = decoder.decode_picture(
+        data, formats=limits.formats, max_pixels=limits.max_pixels, bit_depth=limits.bit_depth
+    )
+    prepared = _prepared(picture.pixels, prepare)
+    return Decoded(prepared, flaws.flaw_of(picture), picture.unused_bits)
 
 
 def _prepared(pixels: NDArray[np.uint8], prepare: Prepare) -> Tensor:
