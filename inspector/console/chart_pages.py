@@ -14,8 +14,7 @@ from inspector.console.charts import Asked
 from inspector.console.state import Console, page, person_of, site_of, words_of
 from inspector.errors import SchemaError, UsageError
 from inspector.ledger import database
-from inspector.reports import audit, definitions, query, rendering
-from inspector.reports.page.chart_words import Row
+from inspector.reports import definitions, query, rendering
 from inspector.reports.page.period_reports import flagging_tests
 from inspector.reports.page.words import Words
 from inspector.reports.query import Report
@@ -58,7 +57,7 @@ def chart(request: Request) -> Response:
         default_days=charts.DEFAULT_DAYS,
         counted=result.query.counted if result else None,
         drawings=charts.drawings(result, words) if result else [],
-        proved=proved_by(result, words) if result else None,
+        proved=rendering.words_of(result, words) if result else None,
         columns=[
             name for name in (result.columns if result else ()) if any(row[name] is not None for row in rows)
         ],
@@ -106,12 +105,6 @@ def title_of(report: str, words: Words) -> str:
         except KeyError:
             continue
     return report.replace("_", " ")
-
-
-def proved_by(report: Report, words: Words) -> str | None:
-    """What the rows prove, in the person's language; None for a report that needs no words."""
-    rows: list[Row] = [*charts.rows_of(report)]
-    return audit.in_words(rows, words) if report.query.report == "agreement" else None
 
 
 ROUTES: Final[list[BaseRoute]] = [

@@ -13,12 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from inspector.errors import UsageError
-from inspector.reports import audit
+from inspector.reports import audit, escapes
 from inspector.reports.page.words import Words
 from inspector.reports.query import VERDICTS, Query, Report
 from inspector.spreadsheets.cells import as_cell
 
 BYTE_ORDER_MARK = "\ufeff"
+_IN_WORDS = {"agreement": audit.in_words, "escapes": escapes.in_words}
 _CONSOLE_COLUMNS = 10_000  # wide enough for every row: a table cut to the window would hide figures
 
 
@@ -37,12 +38,11 @@ def render(report: Report, form: str = "table") -> str:
     raise UsageError(f"there is no format '{form}'; use table, csv or json")
 
 
-def words_of(report: Report) -> str | None:
-    """What the rows prove, in English; None for a report that does not need words."""
-    if report.query.report != "agreement":
-        return None
+def words_of(report: Report, words: Words | None = None) -> str | None:
+    """What the rows prove, in a language, by default English; None for a report that does not need words."""
+    in_words = _IN_WORDS.get(report.query.report)
     rows = [dict(zip(report.columns, row, strict=True)) for row in report.rows]
-    return audit.in_words(rows, Words())
+    return in_words(rows, words or Words()) if in_words else None
 
 
 def _json(report: Report) -> str:

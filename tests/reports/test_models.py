@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy as sa
 from histories import BERLIN, CLASSES
 from ledger_samples import SECOND_US, START_US, in_force, inspected, quarantined
+from report_rows import by_column, images, latest, same, table
 from shells import assert_prints
 from sqlalchemy.engine import URL
 
@@ -25,17 +25,19 @@ from inspector.ledger import database, schema
 from inspector.ledger.store import Store
 from inspector.records import Review, Verdict
 from inspector.reports import definitions
-from inspector.reports.query import Query, Report, run
+from inspector.reports.query import Query, run
 from inspector.reports.rendering import render
 from inspector.times import instants, iso
 
 HOUR_US = 3600 * SECOND_US
 OURS = (
     "agreement",
+    "calibration",
     "confidence",
     "confusion",
     "downtime",
     "drift",
+    "escapes",
     "gaps",
     "latency_by_batch",
     "latency_by_hour",
@@ -46,43 +48,6 @@ OURS = (
 )
 # The third day of each history, so that the days before it are a reference.
 SINCE = {1: "2026-01-07", 2: "2026-03-25", 3: "2026-10-22"}
-
-
-def table(url: URL, name: str) -> list[Any]:
-    """All rows of a table, by id, without the heat maps."""
-    known = schema.metadata.tables[name]
-    with database.reading(url) as engine, database.transaction(engine) as connection:
-        return list(connection.execute(sa.select(known).order_by(known.c.id)))
-
-
-def images(url: URL, **selection: Any) -> list[Any]:
-    """The inspections of a period in microseconds, of a station or part."""
-    first, last = selection.get("since_us", -(1 << 62)), selection.get("until_us", 1 << 62)
-    return [
-        row
-        for row in table(url, "inspection")
-        if first <= row.inspected_us < last
-        and selection.get("part") in (None, row.part)
-        and selection.get("station_id") in (None, row.station_id)
-    ]
-
-
-def latest(url: URL) -> dict[int, Any]:
-    """The latest human verdict on each image."""
-    return {row.inspection_id: row for row in table(url, "review")}
-
-
-def by_column(report: Report) -> list[dict[str, Any]]:
-    """The rows of a report as dictionaries from column to value."""
-    return [dict(zip(report.columns, row, strict=True)) for row in report.rows]
-
-
-def same(found: Any, expected: Any) -> None:
-    """Compare values, and numbers to 12 digits."""
-    if isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    else:
-        assert found == expected
 
 
 def wilson(n: int, of_n: int) -> tuple[float, float]:
@@ -535,6 +500,6 @@ def test_one_row_and_an_unreadable_file(url_of: Callable[[str], URL]) -> None:
         one, other = (run(url, Query(name, since="2026-01-05")) for url in urls)
         assert one == other
         # Nothing was reviewed, waits, or paused.
-        assert bool(one.rows) == (name not in ("confusion", "gaps", "review_queue"))
+        assert bool(one.rows) == (name not in ("calibration", "confusion", "gaps", "review_queue"))
         if name == "agreement":
             assert {row["share"] for row in by_column(one)} == {None}

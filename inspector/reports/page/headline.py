@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from inspector.reports import escapes
 from inspector.reports.page.period_reports import PeriodReports, Row, flagging_tests
 from inspector.reports.page.words import NOTHING, Words, printable
 from inspector.reports.query import VERDICTS
@@ -170,9 +171,10 @@ def attention(reports: PeriodReports, words: Words) -> list[Notice]:
         for key in ("crashes", "outages"):
             if row[key]:
                 say("downtime", key, n=words.number(row[key]), station=printable(row["station"]))
-    escapes = [row for row in reports.rows("agreement") if row["measure"] == "escape"]
-    if reports.counting("station").total("summary", "passed") and not any(row["of_n"] for row in escapes):
+    audits = [row for row in reports.rows("agreement") if row["measure"] == "escape"]
+    if reports.counting("station").total("summary", "passed") and not any(row["of_n"] for row in audits):
         say("agreement", "no_sample")
+    found += [Notice("agreement", line) for line in escapes.alarms(reports.rows("escapes"), words)]
     for row in reports.rows("quarantine"):
         say(
             "quarantine",

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inspector.reports import audit, definitions
+from inspector.reports import audit, definitions, escapes
 from inspector.reports.page import pictures, plots
 from inspector.reports.page.period_reports import PeriodReports, Row, flagging_tests
 from inspector.reports.page.pictures import Choice, InspectedImage, LocalArchive, NotShown
@@ -68,7 +68,7 @@ class Section:
     blocks: Sequence[Block]
     values: dict[str, int] = field(default_factory=dict)  # numbers to fill into its definition
     every_part: bool = False
-    words: str | None = None  # what its rows prove
+    words: Sequence[str] = ()  # what its rows prove, in paragraphs
     verdicts: str | None = None  # that it counts, one of query.VERDICTS; None: no production report is in it
 
 
@@ -188,8 +188,13 @@ def _agreement(reports: PeriodReports, before: PeriodReports | None, words: Word
     more = ("estimated", "estimated_low", "estimated_high", "kappa")
     blocks: list[Block] = [plots.agreement(reviewed, words)] if reviewed else []
     blocks += [Table("agreement", (*columns, *more), rows)] if rows else []
-    proved = audit.in_words(rows, words)
-    return Section("agreement", words("n.reviewed"), ("agreement",), blocks, words=proved)
+    by_artifact = reports.rows("escapes")
+    if by_artifact:
+        audits = ("passed", "audited", "escapes", "low_share", "high_share")
+        expected = ("expected", "expected_low", "expected_high", "alarm")
+        blocks.append(Table("escapes", ("model", "version", *audits, *expected), by_artifact, "escapes"))
+    proved = [text for text in (audit.in_words(rows, words), escapes.in_words(by_artifact, words)) if text]
+    return Section("agreement", words("n.reviewed"), ("agreement", "escapes"), blocks, words=proved)
 
 
 def _latency(reports: PeriodReports, before: PeriodReports | None, words: Words) -> Section:

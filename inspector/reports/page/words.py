@@ -117,4 +117,8 @@ def instant(text: str) -> str:
 
 def _digits(column: str) -> int:
     """Digits after the decimal mark."""
-    return 1 if column.endswith("_ms") or "hours" in column or column.startswith("estimated") else 3
+    return (
+        1
+        if column.endswith("_ms") or "hours" in column or column.startswith(("estimated", "expected"))
+        else 3
+    )
