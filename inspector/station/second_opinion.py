@@ -19,6 +19,7 @@ from inspector.records import ArtifactInUse, InForce, Rejudgement
 from inspector.station.reading import Decoded, Limits, decode
 
 VANISHED: Final = "vanished"  # no file is at the recorded path
+ALTERED: Final = "altered"  # its bytes are not those that were judged; nothing is quarantined for that
 # Troubles of this machine or of the moment: the same image may be judged later.
 _PASSING: Final = frozenset({VANISHED, "changing", "unreadable", "no_memory", "not_prepared"})
 
@@ -78,7 +79,7 @@ class SecondOpinion:
         path = self.archive_folder / image.path
         with read_source(path, root=self.archive_folder, max_bytes=self.limits.max_bytes) as source:
             if source.source.sha256 != image.sha256:
-                raise ImageError("altered", "its bytes are not those that were judged")
+                raise ImageError(ALTERED, "its bytes are not those that were judged")
             return decode(source.data, self.limits, self.classifier.prepare)
 
     def _judged(self, frames: Sequence[tuple[Archived, Decoded]]) -> list[Rejudgement]:
