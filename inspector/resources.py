@@ -1,4 +1,4 @@
-"""Paths of ``sql/`` and ``deploy/``, in an installed wheel and in a checkout."""
+"""The installed program: its version, and paths of ``sql/`` and ``deploy/`` in a wheel and in a checkout."""
 
 from __future__ import annotations
 
@@ -15,3 +15,13 @@ def folder(name: str) -> Path:
     package = Path(str(files("inspector")))
     installed = package / "_data" / name
     return installed if installed.is_dir() else package.parent / name
+
+
+def version() -> str:
+    """Return the version of the installed package; a copy that was not installed has none."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - for --help it takes too long
+
+    try:
+        return version("weldnet-station")
+    except PackageNotFoundError:
+        return "without a version"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ from inspector.commands import (
     report,
     review,
 )
+from inspector.commands.help import CARE, QUALITY, STATION, Headings, Version
 from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
 from inspector.errors import StationError
 
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from inspector.monitoring.totals import Totals
 
 app = typer.Typer(
-    add_completion=False,
+    cls=Headings,
     no_args_is_help=True,
     rich_markup_mode=None,  # errors are plain lines, also in a log
     pretty_exceptions_enable=False,
@@ -57,7 +59,11 @@ def _use_utf8() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606
 
 
-@app.command()
+@app.callback()
+def program(version: Version = False) -> None:
+    """Read the options that stand before a command."""
+
+
 def run(config: Config) -> None:
     """Watch the drop folder until SIGTERM or Ctrl-C; files that were taken are finished first.
 
@@ -66,7 +72,6 @@ def run(config: Config) -> None:
     _work(config, only_present=False)
 
 
-@app.command()
 def once(config: Config, as_json: AsJson = False) -> None:
     """Inspect the files that are in the drop folder now, each until ready or given up, and stop."""
     totals = _work(config, only_present=True)
@@ -89,7 +94,6 @@ def once(config: Config, as_json: AsJson = False) -> None:
         )
 
 
-@app.command()
 def check(
     config: Config,
     camera_user: Annotated[
@@ -108,7 +112,6 @@ def check(
         raise typer.Exit(2)
 
 
-@app.command()
 def status(config: Config, verdicts: VerdictsOption = None) -> None:
     """Show the state of the running station on one screen; it only needs the right to read.
 
@@ -125,7 +128,6 @@ def status(config: Config, verdicts: VerdictsOption = None) -> None:
         raise typer.Exit(1)
 
 
-@app.command()
 def migrate(config: Config) -> None:
     """Create the schema of the quality database, or upgrade it to the revision of this program."""
     from inspector.ledger import database, store
@@ -135,7 +137,6 @@ def migrate(config: Config) -> None:
     typer.echo(f"{database.display(settings.url)}: schema is up to date")
 
 
-@app.command()
 def bench(
     artifact: Annotated[Path, typer.Option(help="the artifact to measure", metavar="F")],
     directory: Annotated[
@@ -160,13 +161,14 @@ def _work(config: Path, *, only_present: bool) -> Totals:
         return composition.run(config, settings, stop=stop, reload=reload, only_present=only_present)
 
 
-app.command(cls=report.ReportCommand)(report.report)
-app.add_typer(review.review, name="review")
-app.add_typer(console.console, name="console")
-app.command()(init.init)
-app.command()(install.install_artifact)
-for command in (
-    *(predict.predict, export.export, images.show, images.trace),
-    *(files.reconcile, files.prune, files.requeue, files.summarize, rejudge.rejudge),
-):
-    app.command()(command)
+_COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    STATION: (init.init, check, run, once, status, predict.predict, bench, install.install_artifact),
+    QUALITY: (images.show, images.trace, export.export, rejudge.rejudge),
+    CARE: (migrate, files.reconcile, files.prune, files.requeue, files.summarize),
+}
+app.command(cls=report.ReportCommand, rich_help_panel=QUALITY)(report.report)
+for heading, commands in _COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=heading)(command)
+app.add_typer(review.review, name="review", rich_help_panel=QUALITY)
+app.add_typer(console.console, name="console", rich_help_panel=QUALITY)

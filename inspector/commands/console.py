@@ -8,23 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inspector.commands import console_people
-from inspector.commands.options import load, seam_rule
+from inspector.commands.help import Headings
+from inspector.commands.options import OptionalConfig, found_config, load, seam_rule
 from inspector.errors import UsageError
 
 if TYPE_CHECKING:
     from inspector.console.state import Console
     from inspector.settings import Settings
 
-console = typer.Typer()
+console = typer.Typer(cls=Headings)
 console.add_typer(console_people.user, name="user")
 
 
 @console.callback(invoke_without_command=True)
 def serve(
     context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")
-    ] = None,
+    config: OptionalConfig = None,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65_535, help="port to listen on")] = 8765,
 ) -> None:
@@ -37,7 +36,8 @@ def serve(
         if config is not None:
             raise UsageError(f"give --config after the command: console {context.invoked_subcommand} …")
         return
-    if config is None:
+    config = config or found_config()
+    if not config.exists():
         typer.echo(context.get_help())
         raise typer.Exit(2)
     console_people.require_extra()

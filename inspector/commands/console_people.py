@@ -9,12 +9,15 @@ from typing import Annotated
 
 import typer
 
+from inspector.commands.help import Headings
 from inspector.commands.options import Config, load
 from inspector.errors import UsageError
 
 _NEEDED = ("starlette", "uvicorn", "itsdangerous", "argon2", "python_multipart")
 
-user = typer.Typer(no_args_is_help=True, help="List, add and remove people who may sign in at the console.")
+user = typer.Typer(
+    cls=Headings, no_args_is_help=True, help="List, add and remove people who may sign in at the console."
+)
 
 
 class Roles(StrEnum):

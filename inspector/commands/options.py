@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from inspector.errors import UsageError
+from inspector.errors import SettingsError, UsageError
 
 if TYPE_CHECKING:
     from inspector.ledger.store import Store
@@ -21,7 +22,26 @@ if TYPE_CHECKING:
     from inspector.review.recorder import Recorder
     from inspector.settings import Settings
 
-Config = Annotated[Path, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")]
+CONFIG_HELP = "settings file (YAML); default: $WELD_CONFIG, ./config.yaml or ./station.yaml"
+_STATION_FILES = ("config.yaml", "station.yaml")
+
+
+def found_config() -> Path:
+    """The settings file of a command without ``--config``; one that does not exist if none is found."""
+    from inspector.settings import CONFIG_VARIABLE
+
+    if named := os.environ.get(CONFIG_VARIABLE):
+        return Path(named)
+    return next((Path(name) for name in _STATION_FILES if Path(name).exists()), Path(_STATION_FILES[0]))
+
+
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config", "-c", default_factory=found_config, show_default=False, help=CONFIG_HELP, metavar="F"
+    ),
+]
+OptionalConfig = Annotated[Path | None, typer.Option("--config", "-c", help=CONFIG_HELP, metavar="F")]
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 Since = Annotated[
     str | None,
@@ -63,9 +83,18 @@ VerdictsOption = Annotated[
 
 
 def load(config: Path) -> Settings:
-    """Load the settings, and set up the log as they say."""
+    """Load the settings, and set up the log as they say.
+
+    Raises:
+        SettingsError: they are wrong, or there are none.
+    """
     from inspector import logs, settings
 
+    if str(config) == _STATION_FILES[0] and not config.exists():
+        raise SettingsError(
+            "there is no settings file here: give --config F, set WELD_CONFIG, or go to the station's folder "
+            f"({' or '.join(_STATION_FILES)})"
+        )
     loaded = settings.load(config)
     logs.set_up(loaded.log_format)
     return loaded

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,11 +38,18 @@ Days = Annotated[
     typer.Option(min=1, max=3660, help="instead of both: this many whole days up to the last midnight"),
 ]
 
+OTHER_FORMS = {
+    "html": "The whole quality report as one page to read, print and send: --out FILE",
+    "contact": "A contact sheet of images: --verdict FAIL --out FILE.png",
+}
+
 pages = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 class ReportCommand(TyperCommand):
     """The command ``report NAME``, with the commands of :data:`pages` below it, such as ``report html``."""
+
+    columns: Mapping[str, str] = MappingProxyType({})  # of the report that the help is about
 
     @cached_property
     def _pages(self) -> TyperGroup:
@@ -52,15 +61,51 @@ class ReportCommand(TyperCommand):
         return dict(self._pages.commands)
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """Pass the arguments to the command below that the first one names, if it names one."""
+        """Pass the arguments to the command below that the first one names, if it names one.
+
+        With a report's name ``--help`` is about that report.
+        """
         if args and args[0] in self.commands:
             return self._pages.make_context(info_name, args, parent, **extra)
+        named = [word for word in args if word in _names()] if "--help" in args else []
+        if named:
+            return self._about(named[0]).make_context(f"{info_name} {named[0]}", ["--help"], parent, **extra)
         return super().make_context(info_name, args, parent, **extra)
+
+    def _about(self, name: str) -> TyperCommand:
+        """Return a command that shows this one's options, and a report's question and columns."""
+        from inspector.reports import definitions
+
+        about = definitions.read(name)
+        words = "\n\n".join([about.question, *about.notes])
+        command = ReportCommand(name, help=words, rich_markup_mode=self.rich_markup_mode)
+        command.columns = about.columns
+        command.params = [parameter for parameter in self.params if parameter.name != "name"]
+        return command
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the columns of the report that the help is about, if it is about one."""
+        if self.columns:
+            with formatter.section("Columns"):
+                formatter.write_dl(list(self.columns.items()))
+
+
+def _names(incomplete: str = "") -> list[str]:
+    """The reports whose names begin like this."""
+    from inspector.reports import definitions
+
+    return [name for name in (*definitions.names(), *OTHER_FORMS) if name.startswith(incomplete)]
 
 
 def report(
     config: Config,
-    name: Annotated[str | None, typer.Argument(help="the report; without a name, all are listed")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            autocompletion=_names,
+            help="the report; without a name, all are listed; with --help, its columns",
+        ),
+    ] = None,
     since: Since = None,
     until: Until = None,
     station: Station = None,
@@ -85,13 +130,13 @@ def report(
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Print one report from the quality database; 'report html' and 'report contact' write files."""
+    if name is None:
+        _list_reports()
+        return
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
 
     settings = load(config)
-    if name is None:
-        _list_reports()
-        return
     query = Query(
         name,
         since=since,
@@ -111,10 +156,8 @@ def report(
 def _list_reports() -> None:
     from inspector.reports import definitions
 
-    for name, question in definitions.names().items():
+    for name, question in (definitions.names() | OTHER_FORMS).items():
         typer.echo(f"{name:<18} {question}")
-    typer.echo("html               The whole quality report as one page to read, print and send: --out FILE")
-    typer.echo("contact            A contact sheet of images: --verdict FAIL --out FILE.png")
 
 
 @pages.command()

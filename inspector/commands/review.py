@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inspector.commands.help import Headings
 from inspector.commands.options import (
     AsJson,
     Config,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 MAX_NUMBER = 2**63 - 1  # of a row, on either back end
 
-review = typer.Typer()
+review = typer.Typer(cls=Headings)
 review.callback(invoke_without_command=True)(go_through_queue)
 
 NewClass = Annotated[bool, typer.Option("--new-class", help="allow a class that no artifact has yet")]

@@ -7,12 +7,21 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inspector.commands.options import Part, Reviewer, Station, archive, load, open_recorder, who
+from inspector.commands.options import (
+    OptionalConfig,
+    Part,
+    Reviewer,
+    Station,
+    archive,
+    found_config,
+    load,
+    open_recorder,
+    who,
+)
 from inspector.errors import StationError, UsageError
 
 if TYPE_CHECKING:
@@ -33,9 +42,7 @@ Why = Annotated[
 
 def go_through_queue(
     context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="settings file (YAML)", metavar="F")
-    ] = None,
+    config: OptionalConfig = None,
     why: Why = None,
     station: Station = None,
     part: Part = None,
@@ -50,7 +57,8 @@ def go_through_queue(
         if any(value is not None for value in (config, why, station, part, reviewer)):
             raise UsageError(f"give the options after the command: review {context.invoked_subcommand} …")
         return
-    if config is None:
+    config = config or found_config()
+    if not config.exists():
         typer.echo(context.get_help())
         raise typer.Exit(2)
     if not sys.stdin.isatty():

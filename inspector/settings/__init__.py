@@ -29,6 +29,7 @@ from inspector.settings.places import misplaced
 from inspector.settings.unique_keys import UniqueKeys
 
 ENV_PREFIX = "WELD_"
+CONFIG_VARIABLE = "WELD_CONFIG"  # the settings file itself, for commands without --config
 _PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - a name: the password for a database_url without one
 _URL_FILE_KEYS = frozenset(
     {"sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile"}
@@ -299,7 +300,7 @@ def load(path: Path) -> Settings:
     beside = credentials.all_of_prefix(ENV_PREFIX) + [
         (name.removeprefix(ENV_PREFIX).lower(), value, f"environment {name}")
         for name, value in os.environ.items()
-        if name.startswith(ENV_PREFIX)
+        if name.startswith(ENV_PREFIX) and name != CONFIG_VARIABLE
     ]
     given = in_file + beside
     mistakes = [(source, unknown(key, known)) for key, _, source in given if key not in known]

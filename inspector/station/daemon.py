@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from inspector import resources
 from inspector.errors import ImageError, RowOutdated, RowRefused, StoreRefused, Unavailable
 from inspector.imaging.decoder import unused_bits_warning
 from inspector.imaging.source import TakenFile
@@ -117,7 +118,8 @@ class Daemon:
         self.outages.reconnect = self._reconnect
         self._find_unfinished_moves()
         threads, batch_size = self._pace.threads, self._pace.batch_size
-        self.events.add("start", f"{self.rules.artifact}, {threads} threads, batches of {batch_size}")
+        detail = f"{self.rules.artifact}, {threads} threads, batches of {batch_size}"
+        self.events.add("start", f"{detail}, weldnet-station {resources.version()}")
         self._record_events()
         self.notifier.ready()
         log.info("ready: watching %s", self.intake.folder)

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from inspector import filesystems, locks
+from inspector import filesystems, locks, resources
 from inspector.errors import StationError
 from inspector.ledger import database, schema
 from inspector.monitoring.endpoint import HOST
@@ -46,6 +46,7 @@ def lines(settings: Settings, verdicts: str = reports.DEFAULT_VERDICTS) -> Itera
         verdicts: the verdicts to count, one of :data:`inspector.reports.query.VERDICTS`.
     """
     yield Line("station", settings.station)
+    yield Line("version", resources.version())
     yield from _daemon(settings)
     try:
         if settings.drop_folder.is_dir() and not os.access(settings.drop_folder, os.R_OK | os.X_OK):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trainer.commands import labels
+from trainer.commands.help import DATA, JUDGE, TRAIN, Headings, Version
 from trainer.commands.options import (
     Accelerator,
     AcceleratorName,
@@ -37,14 +38,20 @@ if TYPE_CHECKING:
     from trainer.data.joining import DataSets
 
 app = typer.Typer(
-    add_completion=False,
+    cls=Headings,
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain lines, as those of weld-inspect
     pretty_exceptions_enable=False,
     help="Train an ensemble on labelled frames, distil it into one network, and compile it for a station.",
 )
 
 
-@app.command()
+@app.callback()
+def program(version: Version = False) -> None:
+    """Read the options that stand before a command."""
+
+
+@app.command(rich_help_panel=TRAIN)
 def run(
     recipe: RecipeName,
     data: Data,
@@ -74,7 +81,7 @@ def run(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def teachers(
     recipe: RecipeName,
     data: Data,
@@ -101,7 +108,7 @@ def teachers(
     )
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def distil(
     recipe: RecipeName,
     data: Data,
@@ -129,7 +136,7 @@ def distil(
     )
 
 
-@app.command(name="compile")
+@app.command(name="compile", rich_help_panel=TRAIN)
 def compile_(
     student: Annotated[Path, typer.Argument(metavar="STUDENT", help="student.pt of a run")],
     scheme: Annotated[
@@ -147,7 +154,7 @@ def compile_(
         print_result(result, as_json=as_json)
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def evaluate(
     artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="file that run or compile wrote")],
     data: Data,
@@ -173,7 +180,7 @@ def evaluate(
             console.show_evaluation(result)
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="the artifact in service")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="the artifact that may replace it")],
@@ -195,7 +202,7 @@ def compare(
             console.show_comparison(result)
 
 
-@app.command()
+@app.command(rich_help_panel=TRAIN)
 def sweep(
     recipe: RecipeName,
     data: Data,
@@ -234,7 +241,7 @@ def sweep(
             raise typer.Exit(1)
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def table(
     run_folder: Annotated[Path, typer.Option("--run", help="a run folder, or a folder of them (a sweep)")],
     as_json: AsJson = False,
@@ -252,7 +259,7 @@ def table(
             console.show_tables(result)
 
 
-@app.command()
+@app.command(rich_help_panel=DATA)
 def synth(
     out: Annotated[Path, typer.Option("--out", help="folder to write into")],
     count: Annotated[int, typer.Option(min=1, help="frames")] = 300,
@@ -274,8 +281,8 @@ def synth(
         print_result({"out": str(out), "count": count, "seed": seed, "labels": str(labels)}, as_json=as_json)
 
 
-app.command()(labels.suspects)
-app.command()(labels.learning_curve)
+app.command(rich_help_panel=DATA)(labels.suspects)
+app.command(rich_help_panel=DATA)(labels.learning_curve)
 
 
 def main() -> None:

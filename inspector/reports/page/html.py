@@ -12,6 +12,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from inspector import resources
 from inspector.reports import definitions
 from inspector.reports.page import headline, sections
 from inspector.reports.page.period import Period
@@ -70,6 +71,7 @@ def quality_report(
             before=period_text(period.before, words) if period.before else None,
             reference=period_text(source.reference, words) if source.reference else None,
             zone=str(source.zone),
+            version=resources.version(),
             made=now.astimezone(source.zone),
             models=reports.rows("models"),
             cards=cards,
