@@ -172,6 +172,24 @@ def test_seams_and_signals_are_those_of_their_reports(history: str, shown: html.
     assert set(newest) <= {(row[0], row[2], row[3]) for row in signals}
 
 
+@pytest.mark.parametrize("verdicts", VERDICTS)
+def test_both_verdicts_have_their_p_chart_side_by_side(history: str, verdicts: str):
+    """Whatever the page counts, a station's plot has the centre line of final verdicts and of its own."""
+    section = parsed(page_of(history, verdicts=verdicts).html).find(".//section[@id='p_chart']")
+    labels = [svg.get("aria-label", "") for svg in section.iter("svg")]
+    asked = {"since": SINCE, "until": UNTIL, "by": "shift", "zone": BERLIN}
+    for kind, words in VERDICTS.items():
+        report = run(history, Query("p_chart", verdicts=kind, **asked))
+        columns = [report.columns.index(name) for name in ("station", "center_share")]
+        centers = dict(tuple(row[column] for column in columns) for row in report.rows)
+        for label, (station, center) in zip(labels, centers.items(), strict=True):
+            text = label.partition(f"{words}: ")[2]
+            assert text.startswith(f"p-chart of {station}, ")
+            assert (
+                f"centre line {Words().cell('center_share', center)};" in text.partition(" the station's")[0]
+            )
+
+
 def test_limits_come_from_the_reference(history: str):
     """With a reference period, the limits and signals of the p-chart come from it."""
     which = Period.from_options(SINCE, UNTIL, None, BERLIN, NOW)
@@ -254,10 +272,15 @@ def test_the_headline_has_both_verdicts_and_every_section_names_its_own(history:
 
 
 def test_the_agreement_section_says_what_the_audits_prove(history: str, shown: html.Page):
-    """The sentence of the command is in the section, in the page's language."""
-    report = run(history, Query("agreement", since=SINCE, until=UNTIL, zone=BERLIN))
+    """The sentences of both commands are in the section, in the page's language; an alarm is a notice."""
+    period = {"since": SINCE, "until": UNTIL, "zone": BERLIN}
+    agreement, escapes = (run(history, Query(name, **period)) for name in ("agreement", "escapes"))
     [section] = (s for s in parsed(shown.html).iter("section") if s.get("id") == "agreement")
-    assert str(words_of(report)) in [text_of(paragraph) for paragraph in section.iter("p")]
+    for report in (agreement, escapes):
+        assert str(words_of(report)) in [text_of(paragraph) for paragraph in section.iter("p")]
+    alarms = [row[0] for row in escapes.rows if row[-1] == "more"]
+    notices = [text_of(item) for item in parsed(shown.html).findall(".//div[@class='notices']/ul/li")]
+    assert sum("More defects escape than the confidences of" in each for each in notices) == len(alarms) > 0
     [section] = (s for s in parsed(page_of(history, "de").html).iter("section") if s.get("id") == "agreement")
     assert "audited" not in text_of(section)
 

@@ -95,9 +95,9 @@ def percent_axis(axes: Axes, which: Literal["x", "y"], words: Words, *, low: flo
     axes.set_axisbelow(True)
 
 
-def label_ticks(axes: Axes, labels: Sequence[str]) -> None:
-    """Write about a dozen of the labels below the axis, evenly spaced."""
-    step = -(-len(labels) // 12)
+def label_ticks(axes: Axes, labels: Sequence[str], most: int = 12) -> None:
+    """Write at most so many of the labels below the axis, evenly spaced; a dozen fits the column's width."""
+    step = -(-len(labels) // most)
     places = list(range(0, len(labels), step))
     axes.set_xticks(places, [labels[place].replace(" ", "\n", 1) for place in places])
     axes.set_xlim(-0.7, len(labels) - 0.3)

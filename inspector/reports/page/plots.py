@@ -5,10 +5,11 @@ Different shapes repeat the difference between colours, so that a plot can be re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from inspector.reports.page.chart_words import (
@@ -36,6 +37,8 @@ from inspector.reports.page.plot_style import (
     write_beside,
 )
 from inspector.reports.page.words import Words, printable
+
+_P_CHART_INCHES = 2.75  # width of each of two; the words beside it need 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,55 +111,65 @@ def pareto(rows: Sequence[Row], words: Words) -> Plot:
         return Plot(finish("pareto", alt), alt, half=True)
 
 
-def p_chart(rows: Sequence[Row], by: str, number: int, words: Words) -> Plot:
-    """Plot the p-chart of one station.
+def p_charts(charts: Mapping[str, Sequence[Row]], by: str, number: int, words: Words) -> Plot:
+    """Plot two p-charts of one station side by side, on one scale: final verdicts and the station's.
 
     Args:
-        rows: rows of the report ``p_chart`` of one station, at least one.
+        charts: for each of :data:`inspector.reports.query.VERDICTS`, in the order of the plot, the station's
+            rows of the report ``p_chart``, at least one.
         by: the grouping that makes the subgroups.
-        number: the number of the chart on the page, for unique names in it.
+        number: the number of the plot on the page, for unique names in it.
         words: the language of the page.
     """
-    labels = [label_of(row, by) for row in rows]
+    titles = {verdicts: words(f"verdicts.{verdicts}") for verdicts in charts}
+    alt = " ".join(
+        f"{titles[verdicts]}: {describe_p_chart(rows, by, words)}" for verdicts, rows in charts.items()
+    )
+    top = max(map(_top_of_p_chart, charts.values()))
+    with new_figure(COLUMN_INCHES, 2.3) as (figure, finish):
+        for place, (verdicts, rows) in enumerate(charts.items()):
+            left = 0.6 + place * COLUMN_INCHES / 2
+            axes = add_axes(figure, left, COLUMN_INCHES - left - _P_CHART_INCHES, 1.5, 0.34)
+            axes.set_title(titles[verdicts], loc="left", fontsize=FONT_POINTS, color=COLOURS["ink"])
+            _draw_p_chart(axes, rows, by, top, words)
+        return Plot(finish(f"p_chart-{number}", alt), alt, title=_station_of(charts))
+
+
+def _station_of(charts: Mapping[str, Sequence[Row]]) -> str:
+    return printable(next(iter(charts.values()))[0]["station"])
+
+
+def _top_of_p_chart(rows: Sequence[Row]) -> float:
+    shares: list[float] = [row["fail_share"] for row in rows]
+    limits: list[float] = [row["upper_share"] for row in rows if row["upper_share"] is not None]
+    # The wide limits of a few small subgroups would flatten all other points.
+    return max([0.01, *shares, *([median(limits) * 1.25] if limits else [])])
+
+
+def _draw_p_chart(axes: Axes, rows: Sequence[Row], by: str, top: float, words: Words) -> None:
     outside = [place for place, row in enumerate(rows) if row["test_1"]]
     runs = [place for place, row in enumerate(rows) if flagging_tests(row) and not row["test_1"]]
-    alt = describe_p_chart(rows, by, words)
     shares = [row["fail_share"] for row in rows]
-    steps = {
-        key: [_or_nan(row[key]) for row in rows] for key in ("lower_share", "center_share", "upper_share")
-    }
+    lower, center, upper = (
+        [_or_nan(row[f"{key}_share"]) for row in rows] for key in ("lower", "center", "upper")
+    )
     places = list(range(len(rows)))
-    with new_figure(COLUMN_INCHES, 2.05) as (figure, finish):
-        axes = add_axes(figure, 0.6, 1.1, 1.5, 0.12)
-        axes.fill_between(
-            places, steps["lower_share"], steps["upper_share"], step="mid", color=COLOURS["tint"], linewidth=0
-        )
-        for key, style in (("lower_share", "-"), ("center_share", "--"), ("upper_share", "-")):
-            axes.step(places, steps[key], style, where="mid", color=COLOURS["muted"], linewidth=0.8)
-        axes.plot(places, shares, "-o", color=COLOURS["accent"], markersize=2.4, linewidth=0.9)
-        for some, marker, size in ((outside, "D", 5.5), (runs, "s", 4.5)):
-            axes.plot(
-                some,
-                [shares[place] for place in some],
-                linestyle="none",
-                marker=marker,
-                markersize=size,
-                color=COLOURS["alarm"],
-            )
-        limits = [row["upper_share"] for row in rows if row["upper_share"] is not None]
-        # The wide limits of a few small subgroups would flatten all other points.
-        top = max([0.01, *shares, *([median(limits) * 1.25] if limits else [])])
-        last = rows[-1]
-        limit, center = last["upper_share"], last["center_share"]
-        if center is not None:
-            low, high = spread_apart([center, center if limit is None else min(limit, top)], top * 0.12)
-            write_beside(axes, low, words("plot.center", value=words.share(center)))
-            if limit is not None:
-                write_beside(axes, high, words("plot.limits"))
-        percent_axis(axes, "y", words, low=0, high=top)
-        axes.set_ylabel(words("plot.fail_share"))
-        label_ticks(axes, labels)
-        return Plot(finish(f"p_chart-{number}", alt), alt, title=printable(rows[0]["station"]))
+    axes.fill_between(places, lower, upper, step="mid", color=COLOURS["tint"], linewidth=0)
+    for line, style in ((lower, "-"), (center, "--"), (upper, "-")):
+        axes.step(places, line, style, where="mid", color=COLOURS["muted"], linewidth=0.8)
+    axes.plot(places, shares, "-o", color=COLOURS["accent"], markersize=2.4, linewidth=0.9)
+    for some, marker, size in ((outside, "D", 5.5), (runs, "s", 4.5)):
+        chosen = [shares[place] for place in some]
+        axes.plot(some, chosen, marker, markersize=size, color=COLOURS["alarm"])
+    limit, middle = rows[-1]["upper_share"], rows[-1]["center_share"]
+    if middle is not None:
+        low, high = spread_apart([middle, middle if limit is None else min(limit, top)], top * 0.12)
+        write_beside(axes, low, words("plot.center", value=words.share(middle)))
+        if limit is not None:
+            write_beside(axes, high, words("plot.limits"))
+    percent_axis(axes, "y", words, low=0, high=top)
+    axes.set_ylabel(words("plot.fail_share"))
+    label_ticks(axes, [label_of(row, by) for row in rows], most=6)
 
 
 def agreement(rows: Sequence[Row], words: Words) -> Plot:

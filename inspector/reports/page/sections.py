@@ -16,6 +16,7 @@ from inspector.reports.page.period_reports import PeriodReports, Row, flagging_t
 from inspector.reports.page.pictures import Choice, InspectedImage, LocalArchive, NotShown
 from inspector.reports.page.plots import Plot
 from inspector.reports.page.words import Words, printable
+from inspector.reports.query import VERDICTS
 from inspector.times import iso
 
 _MAX_TABLE_ROWS = 12  # the command that prints the rest is named below the table
@@ -134,8 +135,17 @@ def _p_chart(reports: PeriodReports, before: PeriodReports | None, words: Words)
     rows = reports.rows("p_chart", by)
     images = reports.total("p_chart", "n", by)
     n = words("n.subgroups", n=words.number(images), k=words.number(len(rows)))
+    each = {verdicts: reports.counting(verdicts).rows("p_chart", by) for verdicts in VERDICTS}
     charts = [
-        plots.p_chart([row for row in rows if row["station"] == name], by, number, words)
+        plots.p_charts(
+            {
+                verdicts: [row for row in all_rows if row["station"] == name]
+                for verdicts, all_rows in each.items()
+            },
+            by,
+            number,
+            words,
+        )
         for number, name in enumerate(dict.fromkeys(row["station"] for row in rows))
     ]
     signals = [
