@@ -38,6 +38,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from trainer.evaluation.metrics import balanced_accuracy
 from trainer.run.folder import is_finished, read_results
 
 ROWS: Final = {  # row of results.json → heading
@@ -76,9 +77,16 @@ class Run:
     figures: dict[str, Figure]  # by row of results.json
     seconds: float  # of training, of all networks
 
+    @property
+    def macro_f1(self) -> float:
+        """The macro F1 of the int8 student, or of the ensemble where a recipe makes no student."""
+        return self.figures.get("artifact", self.figures["focal"]).macro_f1
+
 
 def main(
-    data: Annotated[Path, typer.Argument(help="folder with one sub-folder per data set")],
+    data: Annotated[
+        Path, typer.Argument(exists=True, file_okay=False, help="folder with one sub-folder per data set")
+    ],
     out: Annotated[Path, typer.Option(help="folder for splits, runs and tables")],
     recipe: Annotated[str, typer.Option(help="name or file")] = "best",
     only: Annotated[str, typer.Option(help="names of sets, separated by commas; default: all")] = "",
@@ -159,8 +167,8 @@ def _finished(split: Split, out: Path) -> list[Run]:
 
 def _figure(model: dict[str, Any], split: Split) -> Figure:
     recalls = {name: each["recall"] for name, each in model["per_class"].items() if each["n"]}
-    balanced = statistics.mean(recalls.values())
     lost = sum(not recall and split.n_train[name] >= MIN_LEARNT for name, recall in recalls.items())
+    balanced = balanced_accuracy(model["per_class"])
     return Figure(model["accuracy"], model["macro_f1"], balanced, model["cross_entropy"], lost)
 
 
@@ -204,7 +212,7 @@ def _choice_table(runs: Sequence[Run]) -> str:
     """Markdown: the change that all sets choose, and the one that the others choose without each set."""
     worth: dict[str, dict[str, float]] = defaultdict(dict)  # change → set → macro F1 of the int8 student, %
     for (name, change), group in _grouped(runs).items():
-        worth[change][name] = statistics.mean(100 * run.figures["artifact"].macro_f1 for run in group)
+        worth[change][name] = statistics.mean(100 * run.macro_f1 for run in group)
     sets = sorted({run.split.set_name for run in runs})
     complete = {change: by_set for change, by_set in worth.items() if len(by_set) == len(sets)}
     if len(complete) < 2 or len(sets) < 2:

@@ -236,6 +236,7 @@ COMMENT ON COLUMN inspection.total_ms IS 'close, else first sight, to just befor
 COMMENT ON COLUMN inspection.batch_size IS 'frames judged together';
 COMMENT ON COLUMN inspection.archive_path IS 'path in the archive folder';
 CREATE INDEX ix_inspection_duplicate_of ON inspection (duplicate_of) WHERE duplicate_of IS NOT NULL;
+CREATE INDEX ix_inspection_failed ON inspection (inspected_us) WHERE verdict = 'FAIL';
 CREATE INDEX ix_inspection_first_of_bytes ON inspection (station_id, sha256) WHERE duplicate_of IS NULL;
 CREATE INDEX ix_inspection_inspected_us ON inspection (inspected_us);
 CREATE INDEX ix_inspection_seam_pass ON inspection (station_id, part, seam, pass_no) WHERE part IS NOT NULL;

@@ -153,6 +153,7 @@ CREATE TABLE inspection (
     CONSTRAINT fk_inspection_duplicate_of FOREIGN KEY(duplicate_of) REFERENCES inspection (id)
 );
 CREATE INDEX ix_inspection_duplicate_of ON inspection (duplicate_of) WHERE duplicate_of IS NOT NULL;
+CREATE INDEX ix_inspection_failed ON inspection (inspected_us) WHERE verdict = 'FAIL';
 CREATE INDEX ix_inspection_first_of_bytes ON inspection (station_id, sha256) WHERE duplicate_of IS NULL;
 CREATE INDEX ix_inspection_inspected_us ON inspection (inspected_us);
 CREATE INDEX ix_inspection_seam_pass ON inspection (station_id, part, seam, pass_no) WHERE part IS NOT NULL;

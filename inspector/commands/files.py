@@ -166,7 +166,9 @@ def summarize(
     print_figures({"false": len(hours)}, as_json)
     for hour in hours:
         typer.echo(
-            f"{hour}: the summary of this hour is not what its images say; reports of it are wrong", err=True
+            f"{hour}: the summary of this hour differs from its images, so reports on it are wrong; remove"
+            " all summaries as the owner of the tables and make them again (docs/explanation/database.md)",
+            err=True,
         )
     if hours:
         raise typer.Exit(1)

@@ -180,6 +180,10 @@ _AGAIN = inspection.c.duplicate_of.is_not(None)
 sa.Index(  # from an image to those with the same bytes; few images have any
     "ix_inspection_duplicate_of", inspection.c.duplicate_of, sqlite_where=_AGAIN, postgresql_where=_AGAIN
 )
+_FAILED = sa.text("verdict = 'FAIL'")
+sa.Index(  # the few images that failed, for the Pareto chart
+    "ix_inspection_failed", inspection.c.inspected_us, sqlite_where=_FAILED, postgresql_where=_FAILED
+)
 _HAS_PART = inspection.c.part.is_not(None)
 for _suffix, _column in (("taken", inspection.c.taken_us), ("pass", inspection.c.pass_no)):
     sa.Index(  # finds pass_no in one step, however many frames the part has

@@ -51,16 +51,48 @@ decided AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
+hours AS MATERIALIZED (
+    SELECT
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+images AS (
+    SELECT c.verdict, c.n
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE :part = '' OR c.part = :part
+    UNION ALL
+    SELECT i.verdict, 1
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:part = '' OR i.part = :part)
+),
 judged AS (
     SELECT
-        count(*) AS n,
-        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed
-    FROM inspection i
-    JOIN station s ON s.id = i.station_id
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
-      AND (:part = '' OR i.part = :part)
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS BIGINT) AS passed,
+        CAST(sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed
+    FROM images
 ),
 blind AS (
     SELECT r.inspection_id, r.reviewer, max(r.id) AS review_id

@@ -20,22 +20,54 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all.
-WITH judged AS (
+WITH hours AS MATERIALIZED (
     SELECT
-        i.model_id,
-        count(DISTINCT i.station_id) AS stations,
-        min(i.inspected_us) AS first_us,
-        max(i.inspected_us) AS last_us,
-        count(*) AS n,
-        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
-        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review
-    FROM inspection i
-    JOIN station s ON s.id = i.station_id
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+images AS (
+    SELECT k.station_id, c.model_id, c.verdict, c.n, c.first_us, c.last_us
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE :part = '' OR c.part = :part
+    UNION ALL
+    SELECT i.station_id, i.model_id, i.verdict, 1, i.inspected_us, i.inspected_us
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:part = '' OR i.part = :part)
-    GROUP BY i.model_id
+),
+judged AS (
+    SELECT
+        model_id,
+        count(DISTINCT station_id) AS stations,
+        min(first_us) AS first_us,
+        max(last_us) AS last_us,
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS BIGINT) AS passed,
+        CAST(sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN verdict = 'REVIEW' THEN n ELSE 0 END) AS BIGINT) AS review
+    FROM images
+    GROUP BY model_id
 ),
 latest AS (
     SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id

@@ -33,24 +33,75 @@
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period that the limits come from (by
 -- default that of the points); station and part, each '' for all; by, one of 'shift', 'day', 'hour', 'week';
 -- verdicts, 'final' or 'station'.
-WITH counted AS (
+WITH hours AS MATERIALIZED (
     SELECT
         i.station_id,
-        CASE WHEN :by = 'hour' THEN i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000 END AS hour_us,
-        CASE WHEN :by = 'shift' THEN coalesce(i.shift_day, i.local_day) WHEN :by <> 'hour' THEN i.local_day END AS day,
-        CASE WHEN :by = 'shift' THEN i.shift END AS shift,
-        i.inspected_us >= :since_us AND i.inspected_us < :until_us AS charted,
-        i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us AS referred,
-        min(i.seen_us) AS at_us,
-        count(*) AS n,
-        count(CASE WHEN coalesce(d.verdict, i.verdict) = 'FAIL' THEN 1 END) AS failed
-    FROM inspection i
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
+      AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour is not read again if it has no more images than its row in hour_summary, because images are only ever added,
+-- and if it is within or outside each of the two periods.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND (h.hour_us >= :since_us OR h.hour_us + 3600000000 <= :since_us)
+        AND (h.hour_us >= :until_us OR h.hour_us + 3600000000 <= :until_us)
+        AND (h.hour_us >= :reference_since_us OR h.hour_us + 3600000000 <= :reference_since_us)
+        AND (h.hour_us >= :reference_until_us OR h.hour_us + 3600000000 <= :reference_until_us)
+),
+-- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
+images AS (
+    SELECT
+        k.station_id, c.local_day, c.shift, c.shift_day, c.verdict, c.seen_hour_us, c.n, c.first_us, c.first_seen_us
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE :part = '' OR c.part = :part
+    UNION ALL
+    SELECT
+        i.station_id, i.local_day, i.shift, i.shift_day, i.verdict,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, 1, i.inspected_us, i.seen_us
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND (:part = '' OR i.part = :part)
+    UNION ALL
+    SELECT
+        i.station_id, i.local_day, i.shift, i.shift_day, CASE x.n WHEN 1 THEN d.verdict ELSE i.verdict END,
+        i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, x.n, i.inspected_us, i.seen_us
+    FROM v_decision d
+    JOIN inspection i ON i.id = d.inspection_id
     JOIN station s ON s.id = i.station_id
-    LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
-    WHERE i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
+    CROSS JOIN (SELECT 1 AS n UNION ALL SELECT -1) x
+    WHERE :verdicts = 'final'
+      AND d.verdict <> i.verdict
+      AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
+),
+counted AS (
+    SELECT
+        station_id,
+        CASE WHEN :by = 'hour' THEN seen_hour_us END AS hour_us,
+        CASE WHEN :by = 'shift' THEN coalesce(shift_day, local_day) WHEN :by <> 'hour' THEN local_day END AS day,
+        CASE WHEN :by = 'shift' THEN shift END AS shift,
+        first_us >= :since_us AND first_us < :until_us AS charted,
+        first_us >= :reference_since_us AND first_us < :reference_until_us AS referred,
+        min(first_seen_us) AS at_us,
+        sum(n) AS n,
+        sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS failed
+    FROM images
     GROUP BY 1, 2, 3, 4, 5, 6
 ),
 -- Days as Julian day numbers (Fliegel and Van Flandern 1968): Mondays are the multiples of 7.

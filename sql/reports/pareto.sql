@@ -18,16 +18,22 @@
 -- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
 -- 'station'.
 WITH RECURSIVE failed AS (
-    SELECT
-        i.id,
-        i.model_id,
-        CASE WHEN i.verdict = 'FAIL' THEN i.label END AS label,
-        d.label AS human_label
+    SELECT i.id, i.model_id, i.label, d.label AS human_label
     FROM inspection i
     JOIN station s ON s.id = i.station_id
     LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND coalesce(d.verdict, i.verdict) = 'FAIL'
+    WHERE i.verdict = 'FAIL' AND coalesce(d.verdict, 'FAIL') = 'FAIL'
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+    UNION ALL
+    SELECT i.id, i.model_id, NULL, d.label
+    FROM v_decision d
+    JOIN inspection i ON i.id = d.inspection_id
+    JOIN station s ON s.id = i.station_id
+    WHERE :verdicts = 'final'
+      AND d.verdict = 'FAIL' AND i.verdict <> 'FAIL'
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),

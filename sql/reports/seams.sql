@@ -31,46 +31,108 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
 -- frames, as in the settings; verdicts, 'final' or 'station'.
-WITH own AS MATERIALIZED (
+WITH hours AS MATERIALIZED (
     SELECT
-        i.id, i.station_id, i.part, i.seam, i.pass_no, i.camera, i.verdict, i.taken_us,
-        i.inspected_us, i.duplicate_of
-    FROM inspection i
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
+-- are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, y.id AS summary_id
+    FROM hours h
+    LEFT JOIN hour_summary y
+        ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+-- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
+images AS (
+    SELECT
+        k.station_id, c.part, c.seam, c.pass_no, c.verdict, c.is_duplicate, c.n, c.first_us, c.first_taken_us,
+        c.last_taken_us, c.newest_id
+    FROM known k
+    JOIN hour_count c ON c.summary_id = k.summary_id
+    WHERE c.part IS NOT NULL AND (:part = '' OR c.part = :part)
+    UNION ALL
+    SELECT
+        i.station_id, i.part, i.seam, i.pass_no, i.verdict, i.duplicate_of IS NOT NULL, 1, i.inspected_us, i.taken_us,
+        i.taken_us, i.id
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.summary_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND i.part IS NOT NULL
+      AND (:part = '' OR i.part = :part)
+    UNION ALL
+    SELECT
+        i.station_id, i.part, i.seam, i.pass_no, CASE x.n WHEN 1 THEN d.verdict ELSE i.verdict END,
+        i.duplicate_of IS NOT NULL, x.n, i.inspected_us, i.taken_us, i.taken_us, i.id
+    FROM v_decision d
+    JOIN inspection i ON i.id = d.inspection_id
     JOIN station s ON s.id = i.station_id
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    CROSS JOIN (SELECT 1 AS n UNION ALL SELECT -1) x
+    WHERE :verdicts = 'final'
+      AND d.verdict <> i.verdict
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND i.part IS NOT NULL
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
-touched AS (
-    SELECT station_id, part, seam, pass_no, count(*) AS own_n
-    FROM own
+touched AS MATERIALIZED (
+    SELECT
+        station_id,
+        part,
+        seam,
+        pass_no,
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN verdict = 'REVIEW' THEN n ELSE 0 END) AS BIGINT) AS review,
+        max(CASE WHEN is_duplicate THEN 1 ELSE 0 END) AS has_duplicate,
+        min(first_us) AS inspected_us,
+        min(first_taken_us) AS first_us,
+        max(last_taken_us) AS last_us,
+        max(newest_id) AS newest_id
+    FROM images
     GROUP BY station_id, part, seam, pass_no
 ),
--- Few passes have frames outside the period too. has_more is a number that is compared by '=', and the join below is
--- a CROSS JOIN, so that both planners look these few up by the index.
+-- Few passes have frames outside the period too. is_open is a number that is compared by '=', and the join below is
+-- a CROSS JOIN, so that both planners look these few up by the index. The frames of a pass that cannot fail are not
+-- read: its numbers are known.
 counted AS MATERIALIZED (
     SELECT
         t.*,
-        CASE WHEN t.own_n < CASE
-            WHEN t.seam IS NULL THEN (
-                SELECT count(*) FROM inspection i
-                WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no)
-            ELSE (
-                SELECT count(*) FROM inspection i
-                WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no)
-        END THEN 1 ELSE 0 END AS has_more
+        CASE
+            WHEN t.failed >= :seam_k OR t.has_duplicate = 1 THEN 1
+            WHEN NOT EXISTS (SELECT 1 FROM inspection i WHERE i.inspected_us < :since_us)
+                AND NOT EXISTS (SELECT 1 FROM inspection i WHERE i.inspected_us >= :until_us) THEN 0
+            WHEN t.n < CASE
+                WHEN t.seam IS NULL THEN (
+                    SELECT count(*) FROM inspection i
+                    WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no)
+                ELSE (
+                    SELECT count(*) FROM inspection i
+                    WHERE i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no)
+            END THEN 1
+            ELSE 0
+        END AS is_open
     FROM touched t
 ),
 found AS MATERIALIZED (
-    SELECT * FROM own
-    UNION ALL
     SELECT
         i.id, i.station_id, i.part, i.seam, i.pass_no, i.camera, i.verdict, i.taken_us,
         i.inspected_us, i.duplicate_of
     FROM counted t
     CROSS JOIN inspection i
-    WHERE t.has_more = 1 AND (i.inspected_us < :since_us OR i.inspected_us >= :until_us)
+    WHERE t.is_open = 1
       AND i.station_id = t.station_id AND i.part = t.part AND i.seam = t.seam AND i.pass_no = t.pass_no
     UNION ALL
     SELECT
@@ -78,8 +140,7 @@ found AS MATERIALIZED (
         i.inspected_us, i.duplicate_of
     FROM counted t
     CROSS JOIN inspection i
-    WHERE t.has_more = 1 AND (i.inspected_us < :since_us OR i.inspected_us >= :until_us)
-      AND t.seam IS NULL
+    WHERE t.is_open = 1 AND t.seam IS NULL
       AND i.station_id = t.station_id AND i.part = t.part AND i.seam IS NULL AND i.pass_no = t.pass_no
 ),
 once AS MATERIALIZED (
@@ -100,68 +161,63 @@ once AS MATERIALIZED (
         GROUP BY station_id, part, seam, pass_no, duplicate_of
     )
 ),
-pass AS (
-    SELECT
-        station_id,
-        part,
-        seam,
-        pass_no,
-        count(*) AS n,
-        CAST(sum(fails) AS BIGINT) AS failed,
-        count(CASE WHEN verdict = 'REVIEW' THEN 1 END) AS review,
-        min(taken_us) AS first_us,
-        max(taken_us) AS last_us,
-        max(id) AS newest_id
-    FROM once
-    GROUP BY station_id, part, seam, pass_no
-    HAVING min(inspected_us) >= :since_us
-),
--- Only the frames of passes that can fail, because the windows take the most time.
-frame AS (
+-- number counts the frames of the pass, place those of one camera.
+numbered AS MATERIALIZED (
     SELECT
         f.*,
-        row_number() OVER (
-            PARTITION BY f.station_id, f.part, f.seam, f.pass_no ORDER BY f.taken_us, f.id
-        ) AS number
-    FROM pass p
-    JOIN once f
-        ON f.station_id = p.station_id AND f.part = p.part AND coalesce(f.seam, '') = coalesce(p.seam, '')
-        AND f.pass_no = p.pass_no
-    WHERE p.failed >= :seam_k
+        row_number() OVER (PARTITION BY station_id, part, seam, pass_no ORDER BY taken_us, id) AS number,
+        row_number() OVER (PARTITION BY station_id, part, seam, pass_no, camera ORDER BY taken_us, id) AS place
+    FROM once f
 ),
--- For each frame, the failed frames of the window that ends with it, then the most in any window that includes it.
-ending AS (
+-- seam_k of seam_n consecutive frames fail if a failed frame is less than seam_n places before the one that is
+-- seam_k - 1 failed frames later.
+beginning AS (
     SELECT
         f.*,
-        sum(fails) OVER (
-            PARTITION BY station_id, part, seam, pass_no, camera ORDER BY number
-            ROWS BETWEEN :seam_n - 1 PRECEDING AND CURRENT ROW
-        ) AS fails_to_here
-    FROM frame f
+        CASE WHEN lead(place, :seam_k - 1) OVER (
+            PARTITION BY station_id, part, seam, pass_no, camera ORDER BY place
+        ) - place < :seam_n THEN 1 ELSE 0 END AS begins
+    FROM numbered f
+    WHERE fails = 1
 ),
 holding AS (
     SELECT
-        e.*,
-        max(fails_to_here) OVER (
-            PARTITION BY station_id, part, seam, pass_no, camera ORDER BY number
-            ROWS BETWEEN CURRENT ROW AND :seam_n - 1 FOLLOWING
-        ) AS fails_around
-    FROM ending e
+        b.*,
+        max(begins) OVER (
+            PARTITION BY station_id, part, seam, pass_no, camera ORDER BY place
+            ROWS BETWEEN :seam_k - 1 PRECEDING AND CURRENT ROW
+        ) AS is_bad
+    FROM beginning b
+    UNION ALL
+    SELECT n.*, 0, 0 FROM numbered n WHERE fails = 0
 ),
-stretch AS (
+pass AS (
+    SELECT
+        station_id, part, seam, pass_no, n, failed, review, first_us, last_us, newest_id, 0 AS bad_n,
+        CAST(NULL AS BIGINT) AS from_frame, CAST(NULL AS BIGINT) AS to_frame, CAST(NULL AS BIGINT) AS bad_from_us,
+        CAST(NULL AS BIGINT) AS bad_to_us
+    FROM counted
+    WHERE is_open = 0
+    UNION ALL
     SELECT
         station_id,
         part,
         seam,
         pass_no,
-        count(*) AS bad_n,
-        min(number) AS from_frame,
-        max(number) AS to_frame,
-        min(taken_us) AS bad_from_us,
-        max(taken_us) AS bad_to_us
+        count(*),
+        CAST(sum(fails) AS BIGINT),
+        count(CASE WHEN verdict = 'REVIEW' THEN 1 END),
+        min(taken_us),
+        max(taken_us),
+        max(id),
+        CAST(sum(is_bad) AS BIGINT),
+        min(CASE WHEN is_bad = 1 THEN number END),
+        max(CASE WHEN is_bad = 1 THEN number END),
+        min(CASE WHEN is_bad = 1 THEN taken_us END),
+        max(CASE WHEN is_bad = 1 THEN taken_us END)
     FROM holding
-    WHERE fails = 1 AND fails_around >= :seam_k
     GROUP BY station_id, part, seam, pass_no
+    HAVING min(inspected_us) >= :since_us
 ),
 -- The latest verdict of a person on each pass itself.
 said AS (
@@ -180,17 +236,9 @@ said AS (
 decided AS (
     SELECT
         p.*,
-        b.bad_n,
-        b.from_frame,
-        b.to_frame,
-        b.bad_from_us,
-        b.bad_to_us,
         CASE WHEN r.verdict = 'FAIL' OR (r.verdict = 'PASS' AND p.newest_id <= r.newest_id) THEN r.verdict END
             AS human_verdict
     FROM pass p
-    LEFT JOIN stretch b
-        ON b.station_id = p.station_id AND b.part = p.part AND coalesce(b.seam, '') = coalesce(p.seam, '')
-        AND b.pass_no = p.pass_no
     LEFT JOIN said r
         ON r.station_id = p.station_id AND r.part = p.part AND coalesce(r.seam, '') = coalesce(p.seam, '')
         AND r.pass_no = p.pass_no AND r.place = 1
@@ -215,7 +263,7 @@ SELECT
     p.n,
     p.failed,
     p.review,
-    p.bad_n,
+    NULLIF(p.bad_n, 0) AS bad_n,
     p.from_frame,
     p.to_frame,
     p.bad_from_us,

@@ -25,7 +25,7 @@
 -- A signal is a point of p_chart on which a test has fired. Signals without a note come first, then the newest. A note
 -- belongs to a point, whatever verdicts and reference the chart has. If later images move the limits, a point may no
 -- longer be a signal; its notes stay in the table signal_note. To run this file in a SQL client, put the steps of
--- p_chart.sql (from counted to tested) in place of the line that names them.
+-- p_chart.sql (from hours to tested) in place of the line that names them.
 --
 -- Parameters, all required: those of p_chart.
 WITH

@@ -37,6 +37,14 @@ PERIODS: list[dict[str, Any]] = [
     {"station": "cell-2", "since": "2026-01-05T09:00:00", "until": "2026-01-05T11:00:00+00:30"},
     {"part": "P1", "until": "2026-01-05T10:00:00"},
 ]
+REFERENCES: list[dict[str, Any]] = [
+    {"since": "2026-01-05T10:00:00", "reference_since": "2026-01-05T08:30:00"},
+    {
+        "since": "2026-01-05T09:15:00",
+        "reference_since": "2026-01-05",
+        "reference_until": "2026-01-05T11:00:00",
+    },
+]
 
 
 def some(random: np.random.Generator, prefix: str, n: int) -> list[Inspected]:
@@ -67,7 +75,7 @@ def answers(url: URL) -> dict[str, Any]:
             for name in SUMMARIZED
             for by in GROUPINGS.get(name, (None,))[:2]
             for verdicts in (("final", "station") if definitions.takes(name, "verdicts") else (None,))
-            for period in PERIODS
+            for period in PERIODS + (REFERENCES if definitions.takes(name, "reference_since_us") else [])
         }
 
 
@@ -99,6 +107,19 @@ def test_reports_are_the_same_with_summaries(url: URL, url_of: Callable[..., URL
     assert [summarize(url, LATE_US) for _ in range(2)] == [6, 0]
     assert answers(url) == expected
     assert false_hours(url) == []
+
+
+def test_reports_share_the_steps_that_find_summaries() -> None:
+    """The steps that reports share are alike in all: each is a file of its own, to run in any SQL client."""
+    counting = [
+        definitions.sql(name)
+        for name in SUMMARIZED
+        if "hour_count" in definitions.sql(name) and not definitions.takes(name, "reference_since_us")
+    ]
+    assert len(counting) > 5
+    for step in ("hours", "known"):
+        texts = {re.search(rf"\b{step} AS MATERIALIZED \((.*?)\n\)", text, re.DOTALL)[1] for text in counting}
+        assert len(texts) == 1
 
 
 def test_only_hours_that_are_over_are_summarized(store: Store, url: URL) -> None:

@@ -63,7 +63,13 @@ def measure(
     train, valid = listing.part("train"), listing.part("valid")
     if not valid:
         raise DataError(
-            listing.source, [Problem("nothing to hold out", "every class has one run; give a part 'valid'")]
+            listing.source,
+            [
+                Problem(
+                    "nothing to hold out",
+                    "every class has one run, or one group of near-duplicates; give a part 'valid'",
+                )
+            ],
         )
     shares = shares_for(len(train), len(listing.classes), listing.source)
     for share in shares:
