@@ -40,7 +40,7 @@ WITH RECURSIVE described AS (
 roles AS (
     SELECT model_id, class ->> 'name' AS name, class ->> 'role' AS role FROM described WHERE class IS NOT NULL
 ),
-decided AS (
+decided AS MATERIALIZED (
     SELECT
         i.model_id,
         substr(i.local_day, 1, 7) AS month,
@@ -61,7 +61,7 @@ decided AS (
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
 ),
-claimed AS (
+claimed AS MATERIALIZED (
     SELECT
         model_id,
         month,

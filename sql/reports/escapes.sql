@@ -49,8 +49,9 @@ accepted AS (
     FROM described
     WHERE class ->> 'role' = 'accept'
 ),
--- With one accepted class p is the recorded confidence. Rows of older versions may record another class's.
-passed AS (
+-- With one accepted class p is the recorded confidence. Rows of older versions may record another class's. Without
+-- MATERIALIZED, here and in calibration, SQLite would compute p again at every use.
+passed AS MATERIALIZED (
     SELECT
         i.model_id,
         CASE
