@@ -1,9 +1,10 @@
-"""Commands for upkeep: account for all files, remove old ones, inspect some again, summarize the rows."""
+"""Commands for upkeep: account for files, remove or inspect them again, summarize and back up the rows."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -145,6 +146,22 @@ def requeue(
     print_figures({"dry_run": dry_run, "requeued": result.files, "left": len(result.left)}, as_json)
     if result.left:
         raise typer.Exit(1)
+
+
+def backup(
+    file: Annotated[
+        Path, typer.Argument(help="the copy, a new file; a good name has the date", metavar="FILE")
+    ],
+    config: Config,
+) -> None:
+    """Copy the quality database to a file while the station works; it is consistent and never half there.
+
+    SQLite becomes a SQLite file. PostgreSQL becomes a dump for pg_restore, made by pg_dump.
+    """
+    from inspector.upkeep.backup import backup as copy
+
+    copy(load(config).url, file)
+    typer.echo(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
 
 
 def summarize(
