@@ -3,9 +3,9 @@
 The run before it has held frames out, and its figures are an estimate for such a network. Now the same
 recipe, with the same frame size, number of epochs and initial weights, learns from all labelled frames but
 those of a part ``test``. No frame is left that could measure it. So temperature, thresholds and every figure
-are those of the run before, made with other weights, and log, ``results.json`` and metadata say so. Only what
-belongs to the weights is fitted again, on training frames as always: the ranges of the maps, and the mean and
-covariance of the novelty.
+are those of the run before, made with other weights, and log, ``results.json`` and metadata say so. The
+promise about escapes is withdrawn. Only what belongs to the weights is fitted again, on training frames as
+always: the ranges of the maps, and the mean and covariance of the novelty.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from trainer.data.datasets import Listing
 from trainer.data.frames import FrameSet
 from trainer.data.joining import DataSets
 from trainer.errors import RunError, UsageError
+from trainer.evaluation.metrics import wilson
 from trainer.evaluation.report import evaluate_test
 from trainer.learning import pretrained_teacher
 from trainer.learning.networks import Networks, refuse_too_many_processes
@@ -51,6 +52,10 @@ from trainer.run.reading import Reader
 log = logging.getLogger(__name__)
 
 FINAL_FOLDER = "final"  # in the run folder
+NO_PROMISE = {
+    "kept": False,
+    "words": "nothing can be promised: this network has learnt from the frames that could show its escapes",
+}
 
 
 def run(
@@ -121,7 +126,10 @@ def run(
         final = replace(
             final,
             metrics=student.metrics | about,
-            fits={name: replace(fit, metrics=fit.metrics | verdict) for name, fit in final.fits.items()},
+            fits={
+                name: replace(fit, metrics=fit.metrics | verdict | {"promise": NO_PROMISE})
+                for name, fit in final.fits.items()
+            },
             golden=pipeline.golden_frames(recipe, train),
             git_commit=identity.git_commit,
         )
@@ -131,6 +139,7 @@ def run(
             final.compile(recipe.artifact.scheme, artifact)
         result = before | asdict(identity) | {"n": before["n"]} | about
         result.pop(TRAINING_FRAMES, None)
+        result["thresholds"] = before["thresholds"] | {"promise": NO_PROMISE}
         result["learnt"] = {"n": len(known), "right": right}
         result["restarts"] = {name: restarts for name, restarts in networks.restarts.items() if restarts}
         result["artifact"] = _summary(artifact, final.fits, recipe.artifact.scheme)
@@ -224,10 +233,9 @@ def collapse(right: int, n: int, before: Mapping[str, Any]) -> dict[str, Any]:
 
     The verdict of the run before says nothing about these weights: a training can fail once.
     """
-    least = before["models"]["artifact"]["accuracy_interval"][0]
-    if right / n >= least:
-        return {}
     without = before["models"]["artifact"]["accuracy"]
+    if right / n >= wilson(without * n, n)[0]:
+        return {}
     verdict = (
         f"{TrainingVerdict.DO_NOT_DEPLOY}: the final network names {right} of {n} frames that it has learnt "
         f"from, the run before {without:.0%} without; keep its artifact, or train with another seed"

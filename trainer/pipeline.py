@@ -2,7 +2,8 @@
 
 Every stage writes a file to the run folder and starts from the files of the stages before it. So the same
 command resumes a run that was stopped. No network is chosen by the held-out frames. They are used to report
-results, and at the end to fit the temperature and the thresholds, which changes no top class.
+results, and at the end to fit the temperature and the thresholds, which changes no top class; the figures
+that depend on these are of other held-out frames (:mod:`trainer.evaluation.tuning`).
 """
 
 from __future__ import annotations
@@ -33,11 +34,12 @@ from trainer.evaluation.judging import open_network
 from trainer.evaluation.metrics import ModelMetrics
 from trainer.evaluation.report import evaluate_compiled, evaluate_networks, evaluate_test, run_metrics
 from trainer.evaluation.results import Results, StudentFit
+from trainer.evaluation.tuning import tuning_frames
 from trainer.learning.networks import Networks, network_seeds, refuse_too_many_processes
 from trainer.learning.processes import Hardware
 from trainer.network import initial_weights
 from trainer.network.architectures import parameter_count
-from trainer.network.student_file import STUDENT_FILE
+from trainer.network.student_file import STUDENT_FILE, TUNING_FRAMES
 from trainer.network.weldnet import WeldNet
 from trainer.recipe import Recipe
 from trainer.run.folder import RESULTS_FILE, RunFolder
@@ -154,7 +156,9 @@ def run(
                 return StageSummary(until, out, made)
             if not is_artifact(out / ARTIFACT_FILE):
                 student.compile(recipe.artifact.scheme, out / ARTIFACT_FILE)
-            models["artifact"], results.artifact = evaluate_compiled(out / ARTIFACT_FILE, network, valid)
+            models["artifact"], results.artifact = evaluate_compiled(
+                out / ARTIFACT_FILE, network, valid, tuning_frames(valid.labels, valid.runs)
+            )
             results.test = evaluate_test(out / ARTIFACT_FILE, listing, progress)
         write_results(folder, results)
         return results
@@ -271,12 +275,13 @@ def fit_student(
     assert isinstance(network, WeldNet)  # noqa: S101 - no other network becomes a student
     ranges = fit_ranges(network, train.images)
     fits = fit_schemes(network, ranges, train.images, valid, classes=classes, wishes=recipe.thresholds)
+    tuned = fits["none"].tuning.tolist()  # labels and runs decide, so it is the same for each scheme
     verdicts = {name: each.verdict(linear, classes, train, recipe.thresholds) for name, each in fits.items()}
     student = Student(
         network,
         classes,
         golden_frames(recipe, train),
-        about,
+        about | {TUNING_FRAMES: sorted(valid.only(tuned).hashes)},
         recipe.resolved(),
         commit,
         ranges,
@@ -285,11 +290,14 @@ def fit_student(
     scheme = recipe.artifact.scheme if recipe.artifact.scheme in fits else "none"
     fitted = fits[scheme]
     log.info("%s; thresholds %s", fitted.calibration.why, fitted.choice.thresholds.chosen)
+    log.info("promise: %s", fitted.choice.promise.words)
     return student, StudentFit(
         fitted.calibration,
         fitted.thresholds,
         fitted.choice.trade,
-        fitted.choice.escapes,
+        fitted.choice.promise,
+        fitted.reported,
+        int(fitted.tuning.sum()),
         fitted.novelty_threshold.metadata,
         verdicts[scheme],
     )

@@ -236,7 +236,9 @@ class Ensemble(_StrictModel):
 class Thresholds(_StrictModel):
     """Goals of a shop, for which PASS and FAIL thresholds are chosen on the held-out frames."""
 
-    escape: Annotated[float, Field(gt=0, lt=1)] = 0.01  # share of defective frames that may PASS
+    escape: Annotated[float, Field(gt=0, lt=1)] = 0.01  # share of each class's defective frames that may PASS
+    # Of the promise that no more PASS: 95%, as is usual, so one promise in 20 may be broken
+    confidence: Annotated[float, Field(ge=0.8, lt=1)] = 0.95
     review: Annotated[float, Field(gt=0, lt=1)] = 0.1  # share of all frames that people can look at
 
 

@@ -141,6 +141,22 @@ class Metadata(_Strict):
         return None if verdict in (None, TrainingVerdict.READY) else f"its training ended with '{verdict}'"
 
     @property
+    def promise(self) -> str | None:
+        """The trainer's promise about escapes at its thresholds, in words; None if it made none."""
+        words = self._promise.get("words")
+        return None if words is None else str(words)
+
+    @property
+    def keeps_wish(self) -> bool:
+        """Whether the promise is the share of escapes that the recipe wished for."""
+        return self._promise.get("kept") is True
+
+    @property
+    def _promise(self) -> dict[str, Any]:
+        found = self.metrics.get("promise")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def class_names(self) -> list[str]:
         """Class names in the order of the network's outputs."""
         return [c.name for c in self.classes]

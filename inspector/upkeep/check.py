@@ -177,13 +177,20 @@ def _artifact(settings: Settings) -> str:
     )
     Classifier(opened, settings.thresholds)
     about = opened.metadata
+    notes = []
     if caution := about.caution:
-        accepted = "; accept_unfit_artifact lets it judge all the same" if about.is_unfit else ""
-        raise _Note(f"{settings.artifact}: {caution}{accepted}")
-    verdict = about.training_verdict
+        notes.append(caution + ("; accept_unfit_artifact lets it judge all the same" * about.is_unfit))
+    if about.promise and settings.thresholds:
+        notes.append("the setting thresholds replaces those that its promise about escapes is about")
+    elif about.promise and not about.keeps_wish:
+        notes.append(about.promise)
+    if notes:
+        raise _Note(f"{settings.artifact}: {'. '.join(notes)}")
+    said = {"verdict": about.training_verdict, "promise": about.promise}
     return (
         f"{settings.artifact}: {about.name} {about.version}, {len(about.classes)} classes, "
-        f"{about.width}×{about.height}, golden frames agree{f', verdict: {verdict}' if verdict else ''}"
+        f"{about.width}×{about.height}, golden frames agree"
+        + "".join(f", {name}: {words}" for name, words in said.items() if words)
     )
 
 

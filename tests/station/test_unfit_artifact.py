@@ -26,10 +26,10 @@ def station(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]) -> Station
     return with_verdict(tmp_path, tiny, url_of("sqlite"), VERDICT)
 
 
-def with_verdict(folder: Path, artifact: Path, url: URL, verdict: str) -> Station:
+def with_verdict(folder: Path, artifact: Path, url: URL, verdict: str, **metrics: object) -> Station:
     """A station with an artifact of this verdict."""
     installed = folder / "installed.pt"
-    installed.write_bytes(described(artifact, metrics={"training_verdict": verdict}))
+    installed.write_bytes(described(artifact, metrics={"training_verdict": verdict} | metrics))
     return Station(folder, installed, url)
 
 
@@ -75,6 +75,22 @@ def test_check_repeats_a_better_verdict(
     found = finding(with_verdict(tmp_path, tiny, url_of("sqlite"), verdict))
     assert found.level is level
     assert verdict in found.detail
+
+
+@pytest.mark.parametrize(("kept", "level"), [(True, Level.OK), (False, Level.NOTE)])
+def test_check_repeats_the_promise(
+    kept: bool, level: Level, tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]
+):
+    """A promise that keeps the wish is good news, a lesser one a note; other thresholds void it."""
+    promise = {"kept": kept, "words": "at most 1.0% of the frames of each defect class PASS"}
+    station = with_verdict(tmp_path, tiny, url_of("sqlite"), "ready", promise=promise)
+    found = finding(station)
+    assert found.level is level
+    assert promise["words"] in found.detail
+    reconfigure(station, thresholds={"accept": 0.9})
+    found = finding(station)
+    assert found.level is Level.NOTE
+    assert "the setting thresholds replaces those that its promise about escapes is about" in found.detail
 
 
 def test_the_setting_accepts_it_and_a_reload_without_the_setting_is_refused(station: Station):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trainer.evaluation.calibration import MIN_FRAMES, at_temperature, calibrate, least_cross_entropy
+from trainer.evaluation.calibration import MIN_FRAMES, at_temperature, calibrate, cross_fitted_entropy
 from trainer.evaluation.metrics import calibration_error, reliability
 
 
@@ -41,21 +41,34 @@ def test_a_temperature_changes_no_top_class() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0])
-def test_least_cross_entropy_ignores_the_scale_of_the_logits(scale: float) -> None:
-    """The same answers, too sure or too unsure, have the same least cross entropy; worse ones have more."""
+def test_cross_fitted_entropy_ignores_the_scale_of_the_logits(scale: float) -> None:
+    """The same answers, too sure or too unsure, have the same cross entropy; worse ones have more."""
     honest, labels = answers(4000, 1.0)
     scaled, _ = answers(4000, scale)
     wanted = torch.nn.functional.nll_loss(honest.log(), labels).item()
-    assert least_cross_entropy(scaled, labels) == pytest.approx(wanted, rel=0.01)
-    assert least_cross_entropy(scaled.roll(1, 0), labels) > 1.1 * wanted
-    assert least_cross_entropy(torch.eye(3)[labels], labels) == pytest.approx(0, abs=1e-6)
+    assert cross_fitted_entropy(scaled, labels) == pytest.approx(wanted, rel=0.01)
+    assert cross_fitted_entropy(scaled.roll(1, 0), labels) > 1.1 * wanted
+    assert cross_fitted_entropy(torch.eye(3)[labels], labels) < 0.001, "as sure as 2,000 frames allow"
+
+
+def test_cross_fitted_entropy_is_never_of_frames_that_fitted_it() -> None:
+    """One run alone keeps its temperature; two runs that need opposite temperatures get the wrong ones."""
+    sure, labels = answers(300, 3.0)
+    plain = torch.nn.functional.nll_loss(sure.log(), labels).item()
+    assert cross_fitted_entropy(sure, labels, ["monday"] * 300) == pytest.approx(plain)
+    unsure, others = answers(300, 0.3, seed=1)
+    both, truth = torch.cat([sure, unsure]), torch.cat([labels, others])
+    swapped = cross_fitted_entropy(both, truth, ["monday"] * 300 + ["tuesday"] * 300)
+    assert swapped > 1.2 * torch.nn.functional.nll_loss(both.log(), truth).item()
 
 
 def test_too_few_frames_stay_uncalibrated() -> None:
     """With too few frames the temperature is 1, and the reason names both numbers."""
     calibration = calibrate(*answers(MIN_FRAMES - 1, 3.0))
     assert (calibration.temperature, calibration.calibrated, calibration.error_after) == (1.0, False, None)
-    assert f"{MIN_FRAMES - 1} held-out frames are too few, {MIN_FRAMES} are needed" in calibration.why
+    assert (
+        f"{MIN_FRAMES - 1} held-out frames can be spared for it, {MIN_FRAMES} are needed" in calibration.why
+    )
 
 
 def test_a_temperature_that_does_not_help_on_other_frames_is_not_used() -> None:
@@ -73,7 +86,7 @@ def test_right_answers_alone_show_no_temperature() -> None:
     unsure = 0.85 * torch.eye(3).double()[labels] + 0.05
     calibration = calibrate(unsure, labels)
     assert (calibration.temperature, calibration.calibrated) == (1.0, False)
-    assert "no answer to 100 held-out frames is wrong" in calibration.why
+    assert "no answer to 100 tuning frames is wrong" in calibration.why
 
 
 def test_right_answers_that_are_too_sure_are_softened() -> None:

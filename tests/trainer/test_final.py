@@ -73,6 +73,9 @@ def test_its_figures_are_those_of_the_run_before(finished: Finished) -> None:
     assert (written.temperature, written.thresholds) == (first.temperature, first.thresholds)
     for name in ("accuracy", "macro_f1", "per_class", "escapes", "n"):
         assert written.metrics[name] == first.metrics[name]
+    assert (first.keeps_wish, written.keeps_wish) == (False, False)
+    assert written.promise == finished.result["thresholds"]["promise"]["words"]
+    assert written.promise.startswith("nothing can be promised: this network has learnt")
     assert written.metrics["n_train"] == 24
     assert "an estimate, for other weights" in written.metrics["figures"]
     assert finished.result["figures"] == written.metrics["figures"]
@@ -102,7 +105,7 @@ def test_learnt_frames_are_not_judged(finished: Finished) -> None:
 
 def test_a_final_network_that_has_not_learnt_is_named() -> None:
     """A verdict forbids an artifact that is worse on learnt frames than the run before was without."""
-    before = {"models": {"artifact": {"accuracy": 0.95, "accuracy_interval": [0.89, 0.98]}}}
+    before = {"models": {"artifact": {"accuracy": 0.95}}}
     assert final.collapse(95, 100, before) == {}
     verdict = final.collapse(60, 100, before)["training_verdict"]
     assert verdict.startswith(metadata.TrainingVerdict.DO_NOT_DEPLOY)

@@ -64,7 +64,7 @@ def test_agreement_counts_top_classes() -> None:
 
 
 def test_the_bootstrap_resamples_whole_runs() -> None:
-    """If each run is entirely right or wrong, the bootstrap is far wider than Wilson's interval."""
+    """If each run is entirely right or wrong, the interval is far wider, and none is given over frames."""
     labels = torch.zeros(200, dtype=torch.int64)
     answers = torch.zeros(200, 2)
     answers[:100, 0], answers[100:, 1] = 1, 1
@@ -72,7 +72,9 @@ def test_the_bootstrap_resamples_whole_runs() -> None:
     low, high = result["accuracy_interval_runs"]
     assert low == pytest.approx(0.2, abs=0.05)
     assert high == pytest.approx(0.8, abs=0.05)
-    assert result["accuracy_interval"] == pytest.approx((0.431, 0.569), abs=1e-3)
+    assert result["accuracy_interval"] is None
+    by_frames = evaluate(answers, labels, ("good", "bad"))
+    assert by_frames["accuracy_interval"] == pytest.approx((0.431, 0.569), abs=1e-3)
     again = evaluate(answers, labels, ("good", "bad"), [f"run{i // 20}" for i in range(200)])
     assert again["accuracy_interval_runs"] == [low, high]
 

@@ -130,14 +130,14 @@ def test_a_rare_class_that_is_never_found_is_review() -> None:
 def test_the_wishes_of_the_shop_are_compared() -> None:
     """Wrong answers, escapes and reviews beyond the wished shares are reasons for review."""
     ours, linear = [[50, 10, 0], [4, 36, 0], [4, 0, 36]], [[30, 30, 0], [20, 20, 0], [20, 0, 20]]
-    escapes = {"c1": ClassEscapes(40, 40, 4, 0.2), "c2": ClassEscapes(40, 40, 0, 0.1)}
+    escapes = {"c1": ClassEscapes(40, 4, 40, 4, 0.2, 100), "c2": ClassEscapes(40, 0, 40, 0, 0.1, 100)}
     judged = verdict(ours, linear, review=0.34, escapes=escapes)
     assert kinds(judged) == [Kind.OFTEN_WRONG, Kind.ESCAPES, Kind.MANY_REVIEWS]
     assert judged.words == (
         "usable with review: 13% of its answers are wrong; 4 of 40 held-out frames of class 'c1' pass; "
         "34% of frames need a person"
     )
-    one = {"c1": ClassEscapes(40, 40, 1, 0.2)}
+    one = {"c1": ClassEscapes(40, 1, 40, 1, 0.2, 100)}
     assert verdict(PERFECT, linear, review=0.19, escapes=one).level is READY
 
 

@@ -4,6 +4,9 @@ The station runs the compiled network, and its answers differ a little from the 
 thresholds, novelty and the figures of accuracy are those of the compiled answers: the network is compiled
 first, once for each scheme, and fitted afterwards. Then the student's file compiles to any scheme without
 frames.
+
+No figure is of frames that fitted it (:mod:`trainer.evaluation.tuning`). Accuracy is of all held-out frames,
+because nothing that is fitted to them changes a top class.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -20,11 +23,12 @@ from inspector.network.metadata import Thresholds, WeldClass
 from trainer.data.frames import FrameSet
 from trainer.data.resizing import prepare
 from trainer.evaluation.calibration import Calibration, at_temperature, calibrate
-from trainer.evaluation.metrics import ModelMetrics, evaluate
+from trainer.evaluation.metrics import ModelMetrics, calibration_error, evaluate
 from trainer.evaluation.novelty import Novelty, NoveltyThreshold, choose_threshold, fit
 from trainer.evaluation.thresholds import Choice, choose_thresholds
 from trainer.evaluation.training_verdict import Verdict, judge
-from trainer.evaluation.verdicts import station_verdicts
+from trainer.evaluation.tuning import tuning_frames
+from trainer.evaluation.verdicts import share, station_verdicts
 from trainer.int8 import ranges as map_ranges
 from trainer.int8.ranges import CALIBRATION_FRAMES, Ranges
 from trainer.int8.schemes import Compiled, Scheme, compile_network, same_top_class
@@ -50,13 +54,14 @@ class SchemeAnswers:
 class SchemeFit:
     """The values that were fitted to one scheme's answers to held-out frames."""
 
+    tuning: Tensor  # the frames that fitted the temperature and the FAIL threshold, bool[n]
     calibration: Calibration
     choice: Choice  # of thresholds; its ``thresholds`` have the novelty threshold, too
     novelty: Novelty
     novelty_threshold: NoveltyThreshold
-    metrics: ModelMetrics  # at the fitted temperature
+    metrics: ModelMetrics  # at the fitted temperature; the calibration error is of frames that tuned nothing
     same_top_class: int  # frames of ``metrics["n"]`` on which it agrees with the fp32 student, or nearly
-    review: float  # share of the held-out frames that are REVIEW at the thresholds
+    reported: dict[str, dict[str, Any]]  # overkill and reviews; see :func:`_reported`
 
     @property
     def thresholds(self) -> Thresholds:
@@ -74,7 +79,7 @@ class SchemeFit:
             classes,
             trained,
             wishes,
-            review=self.review,
+            review=self.reported["review"]["share"],
             escapes=self.choice.escapes,
         )
 
@@ -101,32 +106,55 @@ def fit_schemes(
         student: in evaluation mode.
         ranges: of its maps.
         train: uint8[N, 1, h, w] of any size, N ≥ 2; novelty is the distance from them.
-        held_out: prepared frames.
+        held_out: prepared frames; some of them tune, the others are for the promise and the figures.
         classes: with their roles.
         wishes: what the thresholds are chosen for.
     """
     fits: dict[str, SchemeFit] = {}
+    labels, runs = held_out.labels, held_out.runs
+    tuning = tuning_frames(labels, runs)
+    tuning_runs = [run for run, tunes in zip(runs, tuning.tolist(), strict=True) if tunes]
     for scheme, answered in scheme_answers(student, ranges, train, held_out.images).items():
         answers, novelty = answered.logits.softmax(dim=1), answered.novelty
-        calibration = calibrate(answers, held_out.labels, held_out.runs)
+        calibration = calibrate(answers[tuning], labels[tuning], tuning_runs)
         probabilities = at_temperature(answers, calibration.temperature)
-        choice = choose_thresholds(
-            probabilities, held_out.labels, classes, held_out.runs, **wishes.model_dump()
-        )
-        distances = torch.tensor([novelty(frame) for frame in answered.pooled])
-        novel_from = choose_threshold(distances)
-        thresholds = choice.thresholds.model_copy(update={"novelty": novel_from.value})
-        passed, failed, _ = station_verdicts(probabilities, distances, classes, thresholds)
+        choice = choose_thresholds(probabilities, labels, classes, runs, tuning, **wishes.model_dump())
+        metrics = evaluate(probabilities, labels, [c.name for c in classes], runs)
+        metrics["calibration_error"] = calibration_error(probabilities[~tuning], labels[~tuning])
         fits[scheme] = SchemeFit(
+            tuning,
             calibration,
             choice,
             novelty,
-            novel_from,
-            evaluate(probabilities, held_out.labels, [c.name for c in classes], held_out.runs),
+            choose_threshold(torch.tensor([novelty(frame) for frame in answered.pooled]), runs),
+            metrics,
             answered.same_top_class,
-            (~passed & ~failed).double().mean().item(),
+            _reported(probabilities, held_out, tuning, classes, choice.thresholds),
         )
     return fits
+
+
+def _reported(
+    probabilities: Tensor,
+    frames: FrameSet,
+    tuning: Tensor,
+    classes: Sequence[WeldClass],
+    thresholds: Thresholds,
+) -> dict[str, dict[str, Any]]:
+    """Overkill and reviews of the good frames that tuned nothing: no threshold was fitted to them.
+
+    Without an accept class they are of all frames that tuned nothing, because PASS has no threshold then.
+    Novel frames are not counted: the novelty threshold states its own false alarms.
+    """
+    _, failed, _ = found = station_verdicts(
+        probabilities, torch.zeros(len(frames)), classes, thresholds.model_copy(update={"novelty": None})
+    )
+    accepts = torch.tensor([c.role == "accept" for c in classes])
+    good = (accepts[frames.labels] | ~accepts.any()) & ~tuning
+    return {
+        "overkill": share(failed, good & accepts[frames.labels], frames.runs),
+        "review": share(~found[0] & ~failed, good, frames.runs),
+    }
 
 
 def scheme_answers(

@@ -10,6 +10,7 @@ part, the bounds take the fraction: they lie between those of the whole numbers 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 from scipy.special import betaincinv
 
@@ -39,9 +40,17 @@ def least_share(n: int, confidence: float = 0.95) -> float:
     return exact_upper(0, n, confidence)
 
 
-def cases_needed(share: float, confidence: float = 0.95) -> int:
-    """Return how many independent cases, none of which counts, promise a share above 0 and below 1.
+def most_cases(share: float, n: int, confidence: float = 0.95) -> int:
+    """Return the largest count of ``n`` independent cases that promises a share, -1 if none does."""
+    return bisect_left(range(n + 1), True, key=lambda count: exact_upper(count, n, confidence) > share) - 1
 
-    At 95% it is about 3 / share (the rule of three).
+
+def cases_needed(share: float, confidence: float = 0.95, count: int = 0) -> int:
+    """Return how many independent cases, of which so many count, promise a share above 0 and below 1.
+
+    Without a case that counts it is about 3 / share at 95% (the rule of three). ``confidence`` is at least
+    0.75.
     """
-    return math.ceil(math.log(1 - confidence) / math.log1p(-share) - 1e-9)
+    clean = math.ceil(math.log(1 - confidence) / math.log1p(-share))
+    enough = range(count, 2 * (count + 1) * clean + 1)  # of 2k blocks most would have to be without a case
+    return enough[bisect_left(enough, True, key=lambda n: exact_upper(count, n, confidence) <= share)]

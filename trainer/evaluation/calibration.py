@@ -1,4 +1,4 @@
-"""Calibrated confidence: one temperature for the logits, fitted on held-out frames (Guo et al. 2017).
+"""Calibrated confidence: one temperature for the logits, fitted on tuning frames (Guo et al. 2017).
 
 The fit is against Platt's targets (1999): of n frames, the right class gets (n + 1) / (n + 2), and the others
 share the rest. So the certainty that a fit gives is one that n frames can show. With plain labels, a hundred
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from trainer.evaluation.metrics import calibration_error, independent_groups
 
-MIN_FRAMES = 100  # held out: with fewer, a handful of mistakes decides the temperature
+MIN_FRAMES = 100  # to tune on: with fewer, a handful of mistakes decides the temperature
 _TEMPERATURES = torch.logspace(-1, 1, 233, dtype=torch.float64)  # 0.1 to 10 in steps of 2%
 
 
@@ -46,20 +46,20 @@ def calibrate(probabilities: Tensor, labels: Tensor, runs: Sequence[str | None] 
     on frames that it was not fitted on.
 
     Args:
-        probabilities: ``[N, C]`` of held-out frames, which sum to one.
+        probabilities: ``[N, C]`` of tuning frames (:mod:`trainer.evaluation.tuning`), which sum to one.
         labels: int64[N].
         runs: the run of each frame. Frames of a run stay in one half.
     """
     n, finite = len(labels), bool(probabilities.isfinite().all())
-    before = calibration_error(probabilities, labels) if finite else None
+    before = calibration_error(probabilities, labels) if finite and n else None
     half = _half(n, runs)
     why: str | None = None
     if not finite:
         why = "the network gave answers that are not numbers"
     elif n < MIN_FRAMES:
-        why = f"{n} held-out frames are too few, {MIN_FRAMES} are needed"
+        why = f"{n} held-out frames can be spared for it, {MIN_FRAMES} are needed"
     elif bool(half.all()):
-        why = "all held-out frames are of one run, so there is no other run to try a temperature on"
+        why = "all tuning frames are of one run, so there is no other run to try a temperature on"
     if why:
         return Calibration(1.0, False, f"uncalibrated: {why}", n, before, None)
 
@@ -77,10 +77,10 @@ def calibrate(probabilities: Tensor, labels: Tensor, runs: Sequence[str | None] 
             f"the best temperature is at an end of the search, {temperature:g}, so it does not fit (n = {n})"
         )
     elif temperature < 1 and bool((probabilities.argmax(dim=1) == labels).all()):
-        why = f"no answer to {n} held-out frames is wrong, so they do not show how high confidence may be"
+        why = f"no answer to {n} tuning frames is wrong, so they do not show how high confidence may be"
     if why:
         return Calibration(1.0, False, f"uncalibrated: {why}", n, before, after)
-    return Calibration(temperature, True, f"fitted on {n} held-out frames", n, before, after)
+    return Calibration(temperature, True, f"fitted on {n} tuning frames", n, before, after)
 
 
 def at_temperature(probabilities: Tensor, temperature: float) -> Tensor:
@@ -88,14 +88,20 @@ def at_temperature(probabilities: Tensor, temperature: float) -> Tensor:
     return (probabilities.clamp_min(1e-12).log() / temperature).softmax(dim=1)
 
 
-def least_cross_entropy(probabilities: Tensor, labels: Tensor) -> float:
-    """Mean cross entropy in nats at the temperature that is best for these frames.
+def cross_fitted_entropy(probabilities: Tensor, labels: Tensor, runs: Sequence[str | None] = ()) -> float:
+    """Mean cross entropy in nats, each half of the frames at the temperature that is best for the other.
 
     It compares networks of equal accuracy by how sure they are of the right class, independently of label
-    smoothing. The temperature is fitted on the same frames, so it makes all networks look a little better.
+    smoothing. Frames of a run are in one half; if there is one run only, the temperature stays at 1. The fit
+    is against Platt's targets, so that a half without a mistake does not allow any certainty.
     """
-    targets = F.one_hot(labels, probabilities.shape[1]).double()
-    return _loss(at_temperature(probabilities, _fit(probabilities, targets)), targets)
+    half, fitted = _half(len(labels), runs), probabilities.double()
+    if not bool(half.all()):
+        fitted = torch.empty_like(fitted)
+        for one, other in ((half, ~half), (~half, half)):
+            temperature = _fit(probabilities[one], _platt_targets(labels[one], probabilities.shape[1]))
+            fitted[other] = at_temperature(probabilities[other], temperature).double()
+    return _loss(fitted, F.one_hot(labels, probabilities.shape[1]).double())
 
 
 def _half(n: int, runs: Sequence[str | None]) -> Tensor:

@@ -45,7 +45,7 @@ class ModelMetrics(TypedDict):
 
     n: int
     accuracy: float  # of the top class
-    accuracy_interval: list[float]  # 95%, Wilson: as if frames were independent
+    accuracy_interval: list[float] | None  # 95%, Wilson, of independent frames; None if a run is known
     accuracy_interval_runs: list[float] | None  # 95%, as wide as so few runs allow; None if no run is known
     calibration_error: float  # expected calibration error
     macro_f1: float  # plain mean over the classes that occur
@@ -90,7 +90,7 @@ def evaluate(
     return {
         "n": len(labels),
         "accuracy": right.double().mean().item(),
-        "accuracy_interval": list(wilson(int(right.sum()), len(labels))),
+        "accuracy_interval": interval_over_frames(right, runs),
         "accuracy_interval_runs": interval_over_runs(right, runs),
         "calibration_error": calibration_error(probabilities, labels),
         "macro_f1": macro_f1(answers, labels, count),
@@ -188,6 +188,12 @@ def independent_groups(n: int, runs: Sequence[str | None]) -> list[int]:
 def agreement(first: Tensor, second: Tensor) -> float:
     """Share of frames with the same top class in both networks' probabilities ``[N, C]``."""
     return (first.argmax(dim=1) == second.argmax(dim=1)).double().mean().item()
+
+
+def interval_over_frames(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:
+    """Wilson's 95% interval of a share of independent frames, bool[N]; None if a run is known."""
+    known = any(run is not None for run in runs)
+    return None if known else list(wilson(int(right.sum()), len(right)))
 
 
 def interval_over_runs(right: Tensor, runs: Sequence[str | None]) -> list[float] | None:

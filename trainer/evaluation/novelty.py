@@ -8,12 +8,14 @@ others share one. That detects as much, and saves 1 MB in a file of 3.5 MB.
 
 # No 'from __future__ import annotations' here: TorchScript reads the attributes' types as objects
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from trainer.evaluation.metrics import independent_groups
 from trainer.network.weldnet import WeldNet
 
 MAX_AXES = 32  # directions with a variance of their own
@@ -93,20 +95,45 @@ class NoveltyThreshold:
     metadata: dict[str, Any]  # for the artifact: number of frames, wanted and expected share of false alarms
 
 
-def choose_threshold(held_out: Tensor) -> NoveltyThreshold:
+def choose_threshold(held_out: Tensor, runs: Sequence[str | None] = ()) -> NoveltyThreshold:
     """Choose the distance that at most ``FALSE_ALARM_SHARE`` of known frames exceed.
 
     If held-out and future frames are exchangeable, the next frame exceeds the j-th largest of n distances
     with probability j / (n + 1), for any distribution. This is the rate to expect. The share on the held-out
     frames themselves is too low. Few frames cannot promise a small rate: with 60, the largest distance gives
-    1.6%.
+    1.6%. Where runs are known, the next frame is of another run: the rate is that of each run at the
+    threshold of all others. It is not known if there is one run.
 
     Args:
         held_out: distances of held-out frames, ``float32[n]``, n ≥ 1.
+        runs: the run of each frame.
     """
     n = len(held_out)
-    rank = max(1, round(FALSE_ALARM_SHARE * (n + 1)))
+    value, expected = _threshold(held_out)
+    rate: float | None = expected
+    if any(run is not None for run in runs):
+        rate = _rate_of_other_runs(held_out, torch.tensor(independent_groups(n, runs)))
     return NoveltyThreshold(
-        float(held_out.sort(descending=True).values[rank - 1]),
-        {"n": n, "wanted_false_alarms": FALSE_ALARM_SHARE, "expected_false_alarms": round(rank / (n + 1), 4)},
+        value,
+        {
+            "n": n,
+            "wanted_false_alarms": FALSE_ALARM_SHARE,
+            "expected_false_alarms": None if rate is None else round(rate, 4),
+        },
     )
+
+
+def _threshold(distances: Tensor) -> tuple[float, float]:
+    """The threshold, and the rate to expect of exchangeable frames."""
+    n = len(distances)
+    rank = max(1, round(FALSE_ALARM_SHARE * (n + 1)))
+    return float(distances.sort(descending=True).values[rank - 1]), rank / (n + 1)
+
+
+def _rate_of_other_runs(distances: Tensor, groups: Tensor) -> float | None:
+    """The share of frames above the threshold of all frames but their run's; None if there is one run."""
+    numbers = sorted(set(groups.tolist()))
+    if len(numbers) == 1:
+        return None
+    above = [(distances[groups == g] > _threshold(distances[groups != g])[0]).sum() for g in numbers]
+    return float(sum(above)) / len(distances)

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from trainer.evaluation.metrics import (
     independent_groups,
+    interval_over_frames,
     interval_over_runs,
     mcnemar,
     sign_flip,
-    wilson,
 )
 
 SIGNIFICANCE_LEVEL = 0.05  # p-values below this count as a difference
@@ -74,6 +74,6 @@ def _accuracy(right: Tensor, runs: Sequence[str | None]) -> dict[str, Any]:
     count, n = int(right.sum()), len(right)
     return {
         "accuracy": count / n,
-        "accuracy_interval": list(wilson(count, n)),
+        "accuracy_interval": interval_over_frames(right, runs),
         "accuracy_interval_runs": interval_over_runs(right, runs),
     }

@@ -119,7 +119,7 @@ def trade_off(thresholds: dict[str, Any], out: Path) -> None:
     points = thresholds["trade"]
     for name, label in (
         ("escape", "defective frames that PASS"),
-        ("escape_at_most", "the worst defect class's, at most (95%)"),
+        ("escape_at_most", "the worst defect class's, at most"),
         ("overkill", "good frames that FAIL"),
         ("review", "frames in REVIEW"),
     ):

@@ -17,7 +17,7 @@ from trainer.data.frames import FrameSet
 from trainer.data.joining import DataSets
 from trainer.errors import DataError, Problem
 from trainer.evaluation import pictures
-from trainer.evaluation.calibration import least_cross_entropy
+from trainer.evaluation.calibration import cross_fitted_entropy
 from trainer.evaluation.judging import (
     Judged,
     artifact_answers,
@@ -29,7 +29,7 @@ from trainer.evaluation.judging import (
 )
 from trainer.evaluation.linear_baseline import ridge
 from trainer.evaluation.linear_probe import linear_probe, sample
-from trainer.evaluation.metrics import ModelMetrics, agreement, evaluate
+from trainer.evaluation.metrics import ModelMetrics, agreement, calibration_error, evaluate
 from trainer.evaluation.results import ArtifactSummary
 from trainer.evaluation.verdicts import verdict_metrics
 from trainer.network import ensemble, lite0
@@ -79,14 +79,18 @@ def _teacher_name(number: int, teacher: nn.Module) -> str:
 
 
 def evaluate_compiled(
-    path: Path, student: nn.Module, frames: FrameSet
+    path: Path, student: nn.Module, frames: FrameSet, tuning: Tensor
 ) -> tuple[ModelMetrics, ArtifactSummary]:
-    """Evaluate the artifact of ``student`` on prepared frames, and draw pictures next to it."""
+    """Evaluate the artifact of ``student`` on prepared frames, and draw pictures next to it.
+
+    Its calibration is that on frames that did not tune it; ``tuning`` are the others, bool[N].
+    """
     artifact = ArtifactFile.read(path, others_may_write=True)  # this run has made it
     metadata = artifact.metadata()
     answers = artifact_answers(open_network(artifact), frames.images)[0]
     metrics = _metrics(answers, frames, metadata.class_names)
-    draw_pictures(answers, frames, metrics, path.parent)
+    metrics["calibration_error"] = calibration_error(answers[~tuning], frames.labels[~tuning])
+    draw_pictures(answers, frames, metrics, path.parent, tuning)
     return metrics, {
         "file": path.name,
         "scheme": metadata.quantization,
@@ -95,17 +99,24 @@ def evaluate_compiled(
     }
 
 
-def draw_pictures(answers: Tensor, frames: FrameSet, metrics: ModelMetrics, folder: Path) -> None:
-    """Draw ``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers."""
+def draw_pictures(
+    answers: Tensor, frames: FrameSet, metrics: ModelMetrics, folder: Path, tuning: Tensor | None = None
+) -> None:
+    """Draw ``confusion.png``, ``reliability.png`` and ``mistakes.png`` of a network's answers.
+
+    ``tuning`` are the frames that fitted the temperature, bool[N]; the reliability is that of the others.
+    """
+    shown = torch.ones(len(answers), dtype=torch.bool) if tuning is None else ~tuning
     folder.mkdir(parents=True, exist_ok=True)
     pictures.confusion(metrics, folder / "confusion.png")
-    pictures.calibration(answers, frames.labels, metrics["calibration_error"], folder / "reliability.png")
+    error = metrics["calibration_error"]
+    pictures.calibration(answers[shown], frames.labels[shown], error, folder / "reliability.png")
     pictures.mistakes(answers, frames, list(metrics["per_class"]), folder / "mistakes.png")
 
 
 def _metrics(probabilities: Tensor, frames: FrameSet, classes: Sequence[str]) -> ModelMetrics:
     metrics = evaluate(probabilities, frames.labels, classes, frames.runs)
-    metrics["cross_entropy"] = least_cross_entropy(probabilities, frames.labels)
+    metrics["cross_entropy"] = cross_fitted_entropy(probabilities, frames.labels, frames.runs)
     return metrics
 
 

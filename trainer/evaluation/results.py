@@ -9,7 +9,8 @@ from typing import Any, TypedDict
 from inspector.network.metadata import Thresholds
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.metrics import ModelMetrics
-from trainer.evaluation.thresholds import ClassEscapes, TradeOff
+from trainer.evaluation.promises import Promise
+from trainer.evaluation.thresholds import TradeOff
 from trainer.evaluation.training_verdict import Verdict
 from trainer.run.identity import Identity
 
@@ -30,7 +31,9 @@ class StudentFit:
     calibration: Calibration
     thresholds: Thresholds
     trade: list[TradeOff]  # for each PASS threshold; empty if there were too few frames
-    escapes: dict[str, ClassEscapes]  # by defect class, at the thresholds
+    promise: Promise  # about escapes at the thresholds
+    reported: dict[str, dict[str, Any]]  # overkill and reviews of good frames that tuned nothing
+    tuned_on: int  # held-out frames
     novelty: dict[str, Any]  # the expected share of known frames that count as novel
     verdict: Verdict  # on the compiled network
 
@@ -61,7 +64,10 @@ class Results:
             content["calibration"] = asdict(self.student.calibration)
             content["thresholds"] = self.student.thresholds.model_dump() | {
                 "trade": trade,
-                "escapes": {name: asdict(each) for name, each in self.student.escapes.items()},
+                "tuned_on": self.student.tuned_on,
+                "promise": self.student.promise.as_json(),
+                "escapes": self.student.promise.escapes(),
+                **self.student.reported,
             }
             content["novelty"] = self.student.novelty
         if self.artifact:

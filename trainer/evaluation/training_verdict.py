@@ -15,8 +15,10 @@ from enum import StrEnum
 from typing import Any
 
 from inspector.network.metadata import TrainingVerdict, WeldClass
+from trainer.evaluation.bounds import exact_lower
 from trainer.evaluation.metrics import ModelMetrics, balanced_accuracy, wilson
-from trainer.evaluation.thresholds import MIN_FRAMES_PER_ROLE, ClassEscapes
+from trainer.evaluation.promises import ClassEscapes
+from trainer.evaluation.thresholds import MIN_FRAMES_PER_ROLE
 from trainer.recipe import Thresholds as Wishes
 
 log = logging.getLogger(__name__)
@@ -118,7 +120,7 @@ def judge(
         classes: with their roles, in label order.
         trained: number of training frames of each class.
         wishes: the shares of escapes and reviews that the shop wants.
-        review: share of held-out frames with the verdict REVIEW; None: not known.
+        review: share of good held-out frames with the verdict REVIEW; None: not known.
         escapes: at the thresholds, by defect class; None: not known.
     """
     of_linear = _behind_linear(answers, linear)
@@ -201,7 +203,7 @@ def _wishes(
     if wrong > wishes.review:
         reasons.append(Reason(Kind.OFTEN_WRONG, f"{wrong:.0%} of its answers are wrong"))
     for name, each in escapes.items():
-        if each.passed and wilson(each.passed, each.frames)[0] > wishes.escape:
+        if exact_lower(each.drawn_passed, each.runs) > wishes.escape:
             text = f"{each.passed} of {each.frames} held-out frames of class '{name}' pass"
             reasons.append(Reason(Kind.ESCAPES, text))
     if review is not None and review > REVIEW_EXCESS * wishes.review:
@@ -280,7 +282,7 @@ def _difference_error(ours: Sequence[tuple[int, int]], theirs: Sequence[tuple[in
 
 def _by_runs(metrics: ModelMetrics) -> float:
     """How many times wider an interval is over welding runs, whose frames are alike, than over frames."""
-    low, high = metrics["accuracy_interval"]
+    low, high = wilson(*_in_all(metrics)[0])
     if metrics["accuracy_interval_runs"] is None:
         return 1.0
     low_runs, high_runs = metrics["accuracy_interval_runs"]

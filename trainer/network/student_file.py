@@ -16,6 +16,7 @@ from trainer.network import archives
 from trainer.network.weldnet import WeldNet, WeldNetConfig
 
 TRAINING_FRAMES = "training_frames"  # in the metrics of both: content hashes of the frames learnt from
+TUNING_FRAMES = "tuning_frames"  # the same of the held-out frames that temperature and FAIL were fitted on
 STUDENT_FILE = "student.pt"  # in a run folder, beside the artifact
 
 # The errors of reading values from a file that is not a student
