@@ -59,6 +59,7 @@ _SLOW_FILES = [
     "reports/test_page_html",
     "reports/test_production",
     "reports/test_query",
+    "reports/test_shadow",
     "review/test_many_images",
     "review/test_one_by_one",
     "review/test_samples",
@@ -71,6 +72,7 @@ _SLOW_FILES = [
     "station/test_results",
     "station/test_results_folder",
     "station/test_reviewed_results",
+    "station/test_shadow",
     "station/test_troubles",
     "station/test_unfit_artifact",
     "station/test_watchdog",
@@ -97,6 +99,7 @@ _SLOW_FILES = [
     "upkeep/test_decided_images",
     "upkeep/test_install_artifact",
     "upkeep/test_prune",
+    "upkeep/test_rejudge",
     "upkeep/test_requeue",
     "upkeep/test_trace",
 ]

@@ -21,6 +21,7 @@ QUARANTINE_REASONS = (
     *("not_a_file", "not_an_image", "not_prepared", "row_refused", "too_large", "too_small", "truncated"),
     *("unreadable", "unsupported", "zero_filled"),
 )
+SHADOW_RESULTS = ("judged", "left_out", "failed")
 
 
 class Metrics:
@@ -57,6 +58,12 @@ class Metrics:
         self._batches = Histogram(
             "weldnet_batch_frames", "Frames judged together", buckets=_BATCH_BUCKETS, registry=registry
         )
+        self._shadow = Counter(
+            "weldnet_shadow",
+            "Images for the candidate: judged, left_out (station busy, or an outage), or failed",
+            ["result"],
+            registry=registry,
+        )
         self._latest = Gauge(
             "weldnet_last_inspection_timestamp_seconds",
             "When an image was last judged; before the first one, when the station started",
@@ -75,6 +82,8 @@ class Metrics:
             self._inspected.labels(verdict.value)
         for reason in QUARANTINE_REASONS:
             self._quarantined.labels(reason)
+        for result in SHADOW_RESULTS:
+            self._shadow.labels(result)
         self.set_artifact(artifact)
 
     def set_artifact(self, artifact: ArtifactInUse) -> None:
@@ -111,6 +120,10 @@ class Metrics:
         self._events.labels(kind).inc()
         if kind == "watch_overflow":
             self._overflows.inc()
+
+    def count_shadow(self, result: str, images: int) -> None:
+        """Count images of the candidate, by one of :data:`SHADOW_RESULTS`."""
+        self._shadow.labels(result).inc(images)
 
     def gauge(self, name: str, text: str, label: str, values: Mapping[str, Callable[[], float]]) -> None:
         """Add a gauge that is read at each scrape, with one value for each value of its label."""

@@ -106,6 +106,9 @@ class Settings(BaseModel):
         2  # GiB on the archive's file system: about 5000 of the paper's PNGs
     )
     log_format: Literal["text", "json"] = "text"  # text for journald, json for a log collector
+    # A candidate that judges images, too, after the commit; its verdicts decide nothing. None: none
+    shadow_artifact: Path | None = None
+    shadow_every: Annotated[int, Field(ge=1, le=1_000_000)] = 1  # every k-th image; 1: all, if time allows
     # The review console. No inspection depends on these, so they are not in the settings that a row records.
     console_people: Path = Path("console-people.yaml")  # who may sign in; 'console user add' writes it
     console_certificate: Path | None = None  # PEM files for TLS, which any other address than loopback needs
@@ -249,9 +252,11 @@ class Settings(BaseModel):
     def of_an_inspection(self) -> dict[str, Any]:
         """Return the settings that each inspection records, as JSON values.
 
-        The URL is not among them, since it may hold a password, and neither are those of the console.
+        The URL is not among them, since it may hold a password, and neither are those of the console and of
+        the candidate, on which no inspection depends.
         """
-        return self.model_dump(mode="json", exclude={"database_url", *CONSOLE_SETTINGS})
+        others = {"database_url", *CONSOLE_SETTINGS, *SHADOW_SETTINGS}
+        return self.model_dump(mode="json", exclude=others)
 
     def url_files(self) -> dict[str, str]:
         """Return the files of the database URL: SQLite's own as ``file``, certificates by their key."""
@@ -268,7 +273,7 @@ class Settings(BaseModel):
             anchored = str(base / Path(file).expanduser())
             url = url.set(database=anchored) if key == "file" else url.update_query_dict({key: anchored})
         paths = ["drop_folder", "archive_folder", "quarantine_folder", "artifact", "console_people"]
-        optional = ("results_folder", "console_certificate", "console_key")
+        optional = ("results_folder", "shadow_artifact", "console_certificate", "console_key")
         paths += [name for name in optional if getattr(self, name)]
         return self.model_copy(
             update={
@@ -279,6 +284,7 @@ class Settings(BaseModel):
 
 
 CONSOLE_SETTINGS = frozenset(key for key in Settings.model_fields if key.startswith("console_"))
+SHADOW_SETTINGS = frozenset(key for key in Settings.model_fields if key.startswith("shadow_"))
 
 
 def load(path: Path) -> Settings:
@@ -320,8 +326,8 @@ def load(path: Path) -> Settings:
     names = ("drop_folder", "archive_folder", "quarantine_folder", "results_folder")
     folders = {name: folder for name in names if (folder := getattr(settings, name))}
     files = {"artifact": settings.artifact, "the settings file": path}
-    console = ("console_people", "console_certificate", "console_key")
-    files |= {f"'{name}'": file for name in console if (file := getattr(settings, name))}
+    others = ("shadow_artifact", "console_people", "console_certificate", "console_key")
+    files |= {f"'{name}'": file for name in others if (file := getattr(settings, name))}
     files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
     refuse((str(path), text) for text in misplaced(folders, files))
     return settings

@@ -25,7 +25,7 @@ from inspector.monitoring.totals import Totals
 from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
-from inspector.settings import CONSOLE_SETTINGS, Settings
+from inspector.settings import CONSOLE_SETTINGS, SHADOW_SETTINGS, Settings
 from inspector.station import open_files
 from inspector.station.archive import Archive
 from inspector.station.crash_journal import CrashJournal
@@ -63,6 +63,7 @@ RELOADABLE_SETTINGS = frozenset(
         "timezone",
         "shifts",
         "name_pattern",
+        *SHADOW_SETTINGS,
         "seam_k",  # from here on: the reports' own, which the daemon never reads
         "seam_n",
         "seam_min_frames",
@@ -139,6 +140,8 @@ def daemon(
         UsageError: artifact, folders or thresholds are wrong.
     """
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
+    if only_present:  # which has no idle time
+        settings = settings.model_copy(update={"shadow_artifact": None})
     progress, events, first = Progress(), Events(), rules(settings, archive)
     notifier = Notifier(progress)
     intake = Intake(
@@ -195,6 +198,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
     opened.warm_up(settings.batch_size)
     about, classifier = opened.metadata, Classifier(opened, settings.thresholds)
     pattern = re.compile(settings.name_pattern) if settings.name_pattern else None
+    shadow, shadow_trouble = _shadow(settings)
     return Rules(
         artifact=ArtifactInUse(about.name, about.version, opened.sha256),
         artifact_file=file,
@@ -211,9 +215,22 @@ def rules(settings: Settings, archive: Archive) -> Rules:
             batch_wait_s=settings.batch_wait_ms / 1000,
             threads=threads,
             drain_s=settings.drain_s,
+            shadow_every=settings.shadow_every,
         ),
         register=_registration(opened, classifier, settings),
+        shadow=shadow,
+        shadow_trouble=shadow_trouble,
     )
+
+
+def _shadow(settings: Settings) -> tuple[SecondOpinion | None, str | None]:
+    """Open the candidate, or say why it cannot judge: the station works without it."""
+    if settings.shadow_artifact is None:
+        return None, None
+    try:
+        return second_opinion(settings, settings.shadow_artifact, batch_size=1), None
+    except (StationError, OSError, RuntimeError) as error:  # RuntimeError: torch's own
+        return None, " ".join(str(error).split())
 
 
 def second_opinion(settings: Settings, path: Path, *, batch_size: int) -> SecondOpinion:

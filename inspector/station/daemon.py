@@ -50,7 +50,9 @@ from inspector.station.reading import Frame, Unreadable, read
 from inspector.station.recording import line_about
 from inspector.station.reload import Reload
 from inspector.station.rules import Pace, Rules
+from inspector.station.second_opinion import Archived
 from inspector.station.service import Notifier, StopFlag
+from inspector.station.shadow import Shadow
 from inspector.station.workers import R, V, Workers
 
 log = logging.getLogger("weldnet")
@@ -91,6 +93,7 @@ class Daemon:
             tuple[str, str | None], Path
         ] = {}  # recorded in this run, and still in the folder
         self._unfinished: dict[tuple[Place, str], RecordedFile | None] = {}  # moves, by their targets
+        self._shadow = Shadow(self.events, self.metrics.count_shadow)
 
     def run(self) -> Totals:
         """Inspect until the stop flag is set or, in a single pass, nothing is left.
@@ -117,6 +120,7 @@ class Daemon:
         self.in_force = self.outages.run(self._register)
         self.outages.reconnect = self._reconnect
         self._find_unfinished_moves()
+        self._put_shadow_in_force()
         threads, batch_size = self._pace.threads, self._pace.batch_size
         detail = f"{self.rules.artifact}, {threads} threads, batches of {batch_size}"
         self.events.add("start", f"{detail}, weldnet-station {resources.version()}")
@@ -127,12 +131,14 @@ class Daemon:
         self.notifier.stopping()
         drain_until = time.monotonic() + self._pace.drain_s
         self._loop(until=lambda: not self._in_flight or time.monotonic() > drain_until, taking=False)
+        self._shadow.finish(self.store)
         self.totals.pending, self.totals.postponed = self._pending, self.intake.postponed()
         self.events.add("stop", self.totals.summary(self.totals.pending))
         self._record_events()
 
     def _reconnect(self) -> None:
-        """Connect again after an outage; a restored ledger may number the rules in force differently."""
+        """Connect again after an outage; a restored ledger may number rules and images differently."""
+        self._shadow.forget()
         self.store.reconnect()
         self.in_force = self._register()
 
@@ -154,6 +160,7 @@ class Daemon:
             self._finish_moves()
             self._record_events()
             self._report()
+            self._shadow.go_on(self.workers, self.store, is_idle=taking and not self._in_flight)
             if not until():  # a single pass ends with its last file
                 self.intake.wait(self._pause_s())
 
@@ -278,21 +285,25 @@ class Daemon:
         moves = [(item.taken, row.place, row.final_path) for item, row in recorded]
         self.outages.run(lambda: self.archive.prepare(moves))  # no row outlives its image
         try:
-            self.outages.run(lambda: self.store.record(rows, self.in_force))
+            ids = self.outages.run(lambda: self.store.record(rows, self.in_force))
         except RowRefused as error:
             self._record_one_by_one(recorded, error)
             return
         self.metrics.count_rows(rows)
         counted: list[Inspected | Duplicate | Quarantined] = []
-        for item, row in recorded:
+        archived: list[Archived] = []
+        for (item, row), number in zip(recorded, ids, strict=True):
             moved = self._move(item.taken, row.place, row.final_path)
             if moved is Moved.FAILED:
                 self._unmoved[item.taken.key] = item.taken.path
+            elif isinstance(row, Inspected):
+                archived.append(Archived(number, str(row.source.sha256), row.final_path))
             if not _is_returned(row.place, moved):
                 counted.append(row)
             if not isinstance(row, Quarantined):  # a warning has already named it
                 self._log_image(row)
         self.totals.count(counted)
+        self._shadow.offer(archived)
 
     def _log_image(self, row: Inspected | Duplicate) -> None:
         """Log an image for people at a terminal; every log has the first one, and the place to look at it."""
@@ -415,7 +426,15 @@ class Daemon:
         except RowRefused as error:
             return f"{error}; {_FIX_IN_FORCE}"
         self.rules = new
+        self._shadow.finish(self.store)
+        self._put_shadow_in_force()
         return new
+
+    def _put_shadow_in_force(self) -> None:
+        """Let the candidate of the rules in force judge, too; without one that works, nothing changes."""
+        if self.rules.shadow_trouble:
+            self.events.add("shadow_refused", self.rules.shadow_trouble)
+        self._shadow.put_in_force(self.rules.shadow, self._pace.shadow_every)
 
     # --- work in progress -----------------------------------------------------------------------------
 

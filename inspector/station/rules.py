@@ -11,6 +11,7 @@ from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce
 from inspector.station.reading import Limits
 from inspector.station.recording import Recorder
+from inspector.station.second_opinion import SecondOpinion
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Pace:
     batch_wait_s: float  # a frame waits this long for others while the network is busy
     threads: int  # workers, which decode and judge; a reload keeps them
     drain_s: float  # to finish the files in work after a request to stop
+    shadow_every: int  # the candidate judges every so many images
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,5 @@ class Rules:
     recorder: Recorder  # calendar and naming pattern
     pace: Pace
     register: Callable[[Store], InForce]  # writes the rows that each inspection refers to
+    shadow: SecondOpinion | None  # a candidate that judges, too, and decides nothing
+    shadow_trouble: str | None  # why there is none, although the settings name one

@@ -27,7 +27,7 @@ from inspector.ledger.store import Store
 from inspector.network import artifact, metadata
 from inspector.network.classifier import Classifier
 from inspector.settings import Settings
-from inspector.station import listing, open_files, watch
+from inspector.station import composition, listing, open_files, watch
 from inspector.station.archive import Archive
 from inspector.upkeep import clock, people, rehearsal
 
@@ -80,6 +80,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         "open files": lambda: _open_files(settings),
         "watch": lambda: _watch(settings),
         "artifact": lambda: _artifact(settings),
+        "shadow": lambda: _shadow(settings),
         "clock": lambda: _clock(settings),
         "database": lambda: _database(settings),
         "names": lambda: _names(settings),
@@ -194,6 +195,16 @@ def _artifact(settings: Settings) -> str:
     )
 
 
+def _shadow(settings: Settings) -> str:
+    if settings.shadow_artifact is None:
+        return "shadow_artifact is not set: no candidate judges beside the artifact"
+    opinion = composition.second_opinion(settings, settings.shadow_artifact, batch_size=1)
+    return (
+        f"{opinion.artifact} judges every {settings.shadow_every}. image, too; golden frames agree, and its "
+        "verdicts decide nothing"
+    )
+
+
 def _clock(settings: Settings) -> str:
     clock.is_not_before(settings.artifact)
     notes = []
@@ -230,7 +241,7 @@ def _database(settings: Settings) -> str:
             )
         if on_sqlite:
             return f"{where} is sound and can be written, schema is up to date"
-        owner = _rights(connection, where)
+        owner = _rights(connection, where, shadow=settings.shadow_artifact is not None)
         public = bool(connection.scalar(sa.select(sa.func.has_schema_privilege("public", "CREATE"))))
     if owner:
         raise _Note(
@@ -245,13 +256,14 @@ def _database(settings: Settings) -> str:
     return f"{where} answers, schema is up to date, this user can add rows and change none"
 
 
-def _rights(connection: sa.Connection, where: str) -> bool:
+def _rights(connection: sa.Connection, where: str, *, shadow: bool) -> bool:
     """Refuse a user without the right to read and add rows; return whether it may also change them."""
 
     def may(table: str, right: str) -> bool:
         return bool(connection.scalar(sa.select(sa.func.has_table_privilege(table, right))))
 
-    tables = ("station", "model", "settings", "inspection", "quarantine", "arrival", "event")
+    tables = ["station", "model", "settings", "inspection", "quarantine", "arrival", "event"]
+    tables += ["rejudgement"] if shadow else []
     missing = [
         f"{right} on {table}" for table in tables for right in ("SELECT", "INSERT") if not may(table, right)
     ]

@@ -44,6 +44,7 @@ OURS = (
     "models",
     "quarantine",
     "review_queue",
+    "shadow",
     "throughput",
 )
 # The third day of each history, so that the days before it are a reference.
@@ -500,6 +501,6 @@ def test_one_row_and_an_unreadable_file(url_of: Callable[[str], URL]) -> None:
         one, other = (run(url, Query(name, since="2026-01-05")) for url in urls)
         assert one == other
         # Nothing was reviewed, waits, or paused.
-        assert bool(one.rows) == (name not in ("calibration", "confusion", "gaps", "review_queue"))
+        assert bool(one.rows) == (name not in ("calibration", "confusion", "gaps", "review_queue", "shadow"))
         if name == "agreement":
             assert {row["share"] for row in by_column(one)} == {None}

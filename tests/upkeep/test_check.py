@@ -77,6 +77,7 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
         "open files",
         "watch",
         "artifact",
+        "shadow",
         "clock",
         "database",
         "names",
