@@ -151,36 +151,34 @@ def attention(reports: PeriodReports, words: Words) -> list[Notice]:
     def say(section: str, key: str, **values: Any) -> None:
         found.append(Notice(section, words(f"attention.{key}", **values)))
 
+    def count(section: str, key: str, n: int, **values: Any) -> None:
+        say(section, f"{key}_one" if n == 1 else key, n=words.number(n), **values)
+
     if not reports.total("summary", "n"):
         say("summary", "no_image")
     for station in reports.silent_stations():
         say("summary", "silent", station=printable(station))
     if backlog := reports.review_backlog():
-        say("agreement", "backlog", n=words.number(backlog))
+        count("agreement", "backlog", backlog)
     signals = [row for row in reports.rows("p_chart", by) if flagging_tests(row)]
     for station, n in Counter(row["station"] for row in signals).items():
         last = [row for row in signals if row["station"] == station][-1]
         at = " ".join(printable(last[key]) for key in ("day", "shift") if last[key]) or words.cell(
             "hour", last["hour"]
         )
-        say("p_chart", "p_chart", n=n, station=printable(station), last=at)
+        count("p_chart", "p_chart", n, station=printable(station), last=at)
     for row in reports.rows("drift"):
         if row["band"] in ("watch", "shifted"):
             say("drift", "drift", **{key: words.cell(key, row[key]) for key in ("measure", "band")})
     for row in reports.rows("downtime"):
         for key in ("crashes", "outages"):
             if row[key]:
-                say("downtime", key, n=words.number(row[key]), station=printable(row["station"]))
+                count("downtime", key, row[key], station=printable(row["station"]))
     audits = [row for row in reports.rows("agreement") if row["measure"] == "escape"]
     if reports.counting("station").total("summary", "passed") and not any(row["of_n"] for row in audits):
         say("agreement", "no_sample")
     found += [Notice("agreement", line) for line in escapes.alarms(reports.rows("escapes"), words)]
     for row in reports.rows("quarantine"):
-        say(
-            "quarantine",
-            "quarantine",
-            n=words.number(row["n"]),
-            station=printable(row["station"]),
-            reason=printable(row["reason"]),
-        )
+        where = printable(row["station"])
+        count("quarantine", "quarantine", row["n"], station=where, reason=printable(row["reason"]))
     return found

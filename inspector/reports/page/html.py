@@ -18,7 +18,7 @@ from inspector.reports.page import headline, sections
 from inspector.reports.page.period import Period
 from inspector.reports.page.period_reports import PeriodReports, Source
 from inspector.reports.page.pictures import LocalArchive
-from inspector.reports.page.plot_style import COLOURS
+from inspector.reports.page.plot_style import COLOURS, DARK_COLOURS
 from inspector.reports.page.plots import Plot
 from inspector.reports.page.sections import Table
 from inspector.reports.page.words import INSTANT_COLUMNS, LANGUAGES, Words, printable
@@ -128,6 +128,7 @@ def _environment(words: Words) -> jinja2.Environment:
     environment.globals |= {
         "words": words,
         "colours": COLOURS,
+        "dark_colours": DARK_COLOURS,
         "instants": INSTANT_COLUMNS,
         "lang": LANGUAGES[words.language],
         "kind": lambda block: type(block).__name__,

@@ -30,6 +30,17 @@ COLOURS = {
     "rule": "#ccd3da",
     "fill": "#b9cbdd",
 }
+# The same on a screen that prefers dark pages. Paper keeps the colours above.
+DARK_COLOURS = {
+    "ink": "#e8eaec",
+    "muted": "#a3abb3",
+    "accent": "#8fc3e8",
+    "alarm": "#ff9d6e",
+    "paper": "#14171a",
+    "tint": "#1f2429",
+    "rule": "#353b41",
+    "fill": "#3d5873",
+}
 TEXT_COLOURS, BACKGROUND_COLOURS = ("ink", "muted", "accent", "alarm"), ("paper", "tint")
 COLUMN_INCHES, HALF_COLUMN_INCHES = 8.6, 4.15  # widths on the page, which scales both alike
 FONT_POINTS = 8.5  # points of text: 7 or more on A4
@@ -54,6 +65,7 @@ _STYLE: Any = {
     "lines.linewidth": 1.2,
     "path.simplify_threshold": 0.2,
 }
+_NAMES = {colour: f"var(--{name})" for name, colour in COLOURS.items()}
 _SVG = "http://www.w3.org/2000/svg"
 _LINK = "{http://www.w3.org/1999/xlink}href"
 
@@ -144,7 +156,7 @@ def shorten(text: str, most: float) -> str:
 
 
 def _svg(figure: Figure, key: str, alt: str) -> str:
-    """The figure as one SVG element: names that are unique in the page, no fonts, no metadata."""
+    """The figure as one SVG element: its names are unique in the page, and colours and fonts are the page's."""
     alt, buffer = printable(alt), io.BytesIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": key}):  # so that the same rows give the same file
@@ -178,4 +190,5 @@ def _tidy(element: ET.Element, key: str, used: set[str]) -> None:
         if attribute == "style":
             tidy = re.sub(r"font-family:[^;]*;?\s*", "", tidy)  # the page sets it
             tidy = re.sub(r"\bfont: ([\d.]+px)[^;]*", r"font-size: \1", tidy)
+            tidy = re.sub(r"#[0-9a-f]{6}", lambda colour: _NAMES.get(colour[0], colour[0]), tidy)
         element.set(attribute, tidy)
