@@ -156,7 +156,7 @@ def shorten(text: str, most: float) -> str:
 
 
 def _svg(figure: Figure, key: str, alt: str) -> str:
-    """The figure as one SVG element: its names are unique in the page, and colours and fonts are the page's."""
+    """The figure as one SVG element: its names are unique in the page; colours and fonts are the page's."""
     alt, buffer = printable(alt), io.BytesIO()
     metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with mpl.rc_context({"svg.hashsalt": key}):  # so that the same rows give the same file
