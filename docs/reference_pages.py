@@ -26,18 +26,11 @@ from inspector.ledger import schema, views
 from inspector.monitoring.metrics import Metrics
 from inspector.records import ArtifactInUse
 from inspector.reports import definitions
-from inspector.settings import ENV_PREFIX, Settings
+from inspector.settings.descriptions import descriptions
 from trainer.commands.cli import app as weld_train
 
 FOLDER = Path(__file__).parent / "reference"
 _NOTICE = "<!-- Written by `make reference`; edit the source that the page names. -->\n"
-_TYPES = {
-    "string": "text",
-    "integer": "whole number",
-    "number": "number",
-    "boolean": "true or false",
-    "null": "null",
-}
 
 
 def main() -> None:
@@ -62,12 +55,11 @@ def pages() -> dict[str, str]:
 
 def settings() -> str:
     """One section per key of the settings file, in the order of the commented example."""
-    schemas = Settings.model_json_schema()["properties"]
     sections = []
-    for key, default, about in _example_settings():
-        section = [f"## `{key}`", "", about, ""]
-        section += [f"- Values: {_values(schemas[key])}", f"- In the example: `{default}`"]
-        section += [f"- In the environment: `{ENV_PREFIX}{key.upper()}`", ""]
+    for key, about in descriptions().items():
+        section = [f"## `{key}`", "", _paragraphs(about.comment), ""]
+        section += [f"- Values: {about.values}", f"- In the example: `{about.example}`"]
+        section += [f"- In the environment: `{about.variable}`", ""]
         sections.append("\n".join(section))
     head = (
         "# Settings\n\n"
@@ -79,49 +71,10 @@ def settings() -> str:
     return "\n".join([_NOTICE, head, *sections])
 
 
-def _example_settings() -> Iterator[tuple[str, str, str]]:
-    """Key, value and description of each setting in the example file."""
-    comment: list[str] = []
-    shared = ""  # keys without a comment of their own share that of the key above
-    for line in (resources.folder("deploy") / "config.example.yaml").read_text(encoding="utf-8").splitlines():
-        if line.startswith("#"):
-            comment.append(line.removeprefix("#").removeprefix(" "))
-        elif match := re.match(r"(\w+): (.*?)(?:\s+# (.*))?$", line):
-            about = _paragraphs([*comment, *([match[3]] if match[3] else [])])
-            shared = about or shared
-            yield match[1], match[2], shared[:1].upper() + shared[1:]
-            comment = []
-        elif not line:
-            comment = []
-
-
 def _paragraphs(lines: list[str]) -> str:
     """Comment lines as Markdown: indented lines are code."""
     text = "\n".join(f"\n    {line.strip()}\n" if line.startswith("  ") else _escaped(line) for line in lines)
     return re.sub(r"\n{3,}", "\n\n", text).strip("\n")
-
-
-def _values(part: dict[str, Any]) -> str:
-    """Allowed values of one setting in words, from its JSON schema."""
-    if "anyOf" in part:
-        return ", or ".join(_values(one) for one in part["anyOf"])
-    if "enum" in part:
-        return " or ".join(f"`{value}`" for value in part["enum"])
-    if part.get("type") == "array":
-        return f"a list of {_values(part['items'])}"
-    if part.get("type") == "object":
-        return f"a mapping from names to {_values(part['additionalProperties'])}"
-    words = {"path": "a path", "time": "a time of day, in quotes"}.get(
-        part.get("format", ""), _TYPES[part["type"]]
-    )
-    limits = [
-        f"{text} {part[key]:g}"
-        for key, text in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"))
-        if key in part
-    ]
-    if "pattern" in part:
-        limits.append(f"that matches `{part['pattern']}`")
-    return " ".join([words, *limits])
 
 
 # --- commands --------------------------------------------------------------------------------------------

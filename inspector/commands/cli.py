@@ -22,6 +22,7 @@ from inspector.commands import (
     rejudge,
     report,
     review,
+    settings,
 )
 from inspector.commands.help import CARE, QUALITY, STATION, Headings, Version
 from inspector.commands.options import AsJson, Config, VerdictsOption, load, print_figures
@@ -172,3 +173,4 @@ for heading, commands in _COMMANDS.items():
         app.command(rich_help_panel=heading)(command)
 app.add_typer(review.review, name="review", rich_help_panel=QUALITY)
 app.add_typer(console.console, name="console", rich_help_panel=QUALITY)
+app.add_typer(settings.config, name="config", rich_help_panel=STATION)

@@ -90,14 +90,23 @@ def load(config: Path) -> Settings:
     """
     from inspector import logs, settings
 
+    require_settings(config)
+    loaded = settings.load(config)
+    logs.set_up(loaded.log_format)
+    return loaded
+
+
+def require_settings(config: Path) -> None:
+    """Say how to name the settings file if there is none.
+
+    Raises:
+        SettingsError: none was found.
+    """
     if str(config) == _STATION_FILES[0] and not config.exists():
         raise SettingsError(
             "there is no settings file here: give --config F, set WELD_CONFIG, or go to the station's folder "
             f"({' or '.join(_STATION_FILES)})"
         )
-    loaded = settings.load(config)
-    logs.set_up(loaded.log_format)
-    return loaded
 
 
 def open_ledger(settings: Settings) -> Store:

@@ -249,6 +249,11 @@ class Settings(BaseModel):
         """The database URL; ``str()`` of it masks the password."""
         return make_url(self.database_url)
 
+    @property
+    def shown_url(self) -> str:
+        """The database URL as it may be shown: without a password, also in its query."""
+        return self.url.difference_update_query(["password"]).render_as_string(hide_password=True)
+
     def of_an_inspection(self) -> dict[str, Any]:
         """Return the settings that each inspection records, as JSON values.
 
@@ -293,6 +298,15 @@ def load(path: Path) -> Settings:
     Raises:
         SettingsError: one line with every mistake, its source, and how to correct it.
     """
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[Settings, dict[str, str]]:
+    """Do as :func:`load`, and return also where each value comes from; one of the defaults has no source.
+
+    Raises:
+        SettingsError: as :func:`load`.
+    """
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
@@ -319,7 +333,7 @@ def load(path: Path) -> Settings:
         mistakes += [(sources.get(key, str(path)), text) for key, text in in_words(error)]
     refuse(mistakes)
     try:
-        settings = _with_password(settings.anchored(path.resolve().parent))
+        settings = settings.anchored(path.resolve().parent)
     except RuntimeError:
         text = "a path begins with ~, and there is no such user or no home folder; write the whole path"
         raise SettingsError(f"{path}: {text}") from None
@@ -330,7 +344,10 @@ def load(path: Path) -> Settings:
     files |= {f"'{name}'": file for name in others if (file := getattr(settings, name))}
     files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
     refuse((str(path), text) for text in misplaced(folders, files))
-    return settings
+    with_password = _with_password(settings)
+    if with_password is not settings:
+        sources["database_url"] += f", password from credential {_PASSWORD_CREDENTIAL}"
+    return with_password, sources
 
 
 def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) -> Any:
