@@ -37,6 +37,7 @@ from inspector.times import iso
 log = logging.getLogger("weldnet")
 
 _IMAGES_PER_PAGE: Final = database.MAX_IDS_PER_QUERY  # a page's transaction takes tens of milliseconds
+_NUMBERS_PER_QUERY: Final = 5000
 _PROGRESS_S: Final = 10  # between two lines on the progress
 
 
@@ -109,13 +110,14 @@ def rejudge(
     """
     began, result = time.monotonic(), Rejudged()
     run, in_force = f"rejudge {iso(time.time_ns() // 1000, UTC)}", opinion.register(store)
-    query = _waiting(places.station, chosen, in_force)
+    query = partial(_waiting, places.station, chosen, in_force)
     with database.reading(url) as readers, ThreadPoolExecutor(workers, "rejudge") as pool:
-        total, last = _extent(readers, query, chosen)
-        if total:
+        count, numbers = _extent(readers, query())
+        if count:
             _require_archive(places.archive_folder)
+        total = min(count, chosen.limit or count)
         progress = _Progress(total, began)
-        for page in _pages(readers, query, last, total):
+        for page in _pages(readers, query(by_number=True), numbers, total):
             images = [Archived(row.id, row.sha256, row.archive_path) for row in page]
             batches = [images[start : start + batch_size] for start in range(0, len(images), batch_size)]
             rows: list[Rejudgement] = []
@@ -156,41 +158,50 @@ def _count(rows: Sequence[Rejudgement], page: Sequence[Any], result: Rejudged) -
 # --- the images ----------------------------------------------------------------------------------------
 
 
-def _waiting(station: str, chosen: Chosen, in_force: InForce) -> sa.Select[Any]:
-    """Return a query for the chosen images without a row of this artifact."""
+def _waiting(station: str, chosen: Chosen, in_force: InForce, *, by_number: bool = False) -> sa.Select[Any]:
+    """Return a query for the chosen images without a row of this artifact.
+
+    With ``by_number`` it uses no index on the station or the time: to read a range of numbers SQLite would
+    go through the whole period.
+    """
     c = inspection.c
     known = sa.exists().where(
         rejudgement.c.inspection_id == c.id, rejudgement.c.model_id == in_force.model_id
     )
     here = sa.select(stations.c.id).where(stations.c.name == station).scalar_subquery()
-    since_us, until_us = chosen.period
+    station_id, at = (column + 0 if by_number else column for column in (c.station_id, c.inspected_us))
     query = sa.select(c.id, c.sha256, c.archive_path, c.source_name, c.verdict).where(
-        c.station_id == here, c.inspected_us >= since_us, c.inspected_us < until_us, ~known
+        station_id == here, at >= chosen.period[0], at < chosen.period[1], ~known
     )
     if chosen.verdict:
         query = query.where(c.verdict == chosen.verdict.value)
     return query.where(c.part == chosen.part) if chosen.part else query
 
 
-def _extent(readers: sa.Engine, query: sa.Select[Any], chosen: Chosen) -> tuple[int, int]:
-    """Return how many images there are to judge, and the number of the last one."""
-    ids = query.with_only_columns(sa.func.count(), sa.func.max(inspection.c.id))
+def _extent(readers: sa.Engine, query: sa.Select[Any]) -> tuple[int, range]:
+    """Return how many images there are, and the numbers among which they are."""
+    number = inspection.c.id
+    counted = query.with_only_columns(sa.func.count(), sa.func.min(number), sa.func.max(number))
     with database.transaction(readers) as connection:
-        count, last = connection.execute(ids).one()
-    return min(count, chosen.limit or count), last or 0
+        count, first, last = connection.execute(counted).one()
+    return count, range(first, last + 1) if count else range(0)
 
 
-def _pages(readers: sa.Engine, query: sa.Select[Any], last: int, total: int) -> Iterator[Sequence[Any]]:
-    """Yield the images in the order of their numbers; one page at a time is in memory."""
-    after, left = 0, total
-    while left > 0:
-        next_ones = query.where(inspection.c.id > after, inspection.c.id <= last).order_by(inspection.c.id)
+def _pages(readers: sa.Engine, query: sa.Select[Any], numbers: range, most: int) -> Iterator[Sequence[Any]]:
+    """Yield at most so many images in the order of their numbers; a few thousand at a time are in memory."""
+    number, rows = inspection.c.id, list[Any]()
+    for start in numbers[::_NUMBERS_PER_QUERY]:
+        some = query.where(number >= start, number < start + _NUMBERS_PER_QUERY, number < numbers.stop)
         with database.transaction(readers) as connection:
-            page = connection.execute(next_ones.limit(min(left, _IMAGES_PER_PAGE))).all()
-        if not page:  # another run has judged them
-            return
-        yield page
-        after, left = page[-1].id, left - len(page)
+            rows += connection.execute(some.order_by(number)).all()[: most - len(rows)]
+        while len(rows) >= _IMAGES_PER_PAGE:
+            yield rows[:_IMAGES_PER_PAGE]
+            most -= _IMAGES_PER_PAGE
+            del rows[:_IMAGES_PER_PAGE]
+        if len(rows) == most:
+            break
+    if rows:
+        yield rows
 
 
 # --- images without a file ------------------------------------------------------------------------------

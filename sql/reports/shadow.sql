@@ -115,13 +115,17 @@ counted AS (
     SELECT model_id, 9, 'less_overkill', NULL, NULL, NULL, NULL, count(CASE WHEN verdict <> 'FAIL' THEN 1 END), count(*)
     FROM decided WHERE human_verdict = 'PASS' AND station_verdict = 'FAIL' GROUP BY model_id
 ),
--- An end is the share p at which at most k of n cases are seen with the given chance; see escapes.sql.
+-- An end is the share p at which at most k of n cases are seen with the given chance; see escapes.sql. If most cases
+-- count, the others are counted: their ends are 1 minus these.
+rarer AS (
+    SELECT model_id, position, of_n, CASE WHEN n > of_n - n THEN of_n - n ELSE n END AS n,
+        CASE WHEN n > of_n - n THEN 1 ELSE 0 END AS mirrored
+    FROM counted WHERE position > 5
+),
 wanted AS (
-    SELECT model_id, position, 'high' AS side, of_n AS n, n AS k, CAST(0.025 AS DOUBLE PRECISION) AS chance
-    FROM counted WHERE position > 5 AND n < of_n
+    SELECT model_id, position, 'high' AS side, of_n AS n, n AS k, CAST(0.025 AS DOUBLE PRECISION) AS chance FROM rarer
     UNION ALL
-    SELECT model_id, position, 'low', of_n, n - 1, CAST(0.975 AS DOUBLE PRECISION)
-    FROM counted WHERE position > 5 AND n > 0
+    SELECT model_id, position, 'low', of_n, n - 1, CAST(0.975 AS DOUBLE PRECISION) FROM rarer WHERE n > 0
 ),
 halved AS (
     SELECT w.*, 0 AS round, CAST(0 AS DOUBLE PRECISION) AS low, CAST(1 AS DOUBLE PRECISION) AS high,
@@ -148,15 +152,24 @@ halved AS (
     FROM halved
     WHERE round < 40
 ),
-bounded AS (
+ended AS (
     SELECT
         model_id,
         position,
-        max(CASE WHEN side = 'low' THEN floor(p * 1e9 + 0.5) / 1e9 END) AS low_share,
-        max(CASE WHEN side = 'high' THEN floor(p * 1e9 + 0.5) / 1e9 END) AS high_share
+        coalesce(max(CASE WHEN side = 'low' THEN floor(p * 1e9 + 0.5) / 1e9 END), 0.0) AS low,
+        max(CASE WHEN side = 'high' THEN floor(p * 1e9 + 0.5) / 1e9 END) AS high
     FROM halved
     WHERE round = 40
     GROUP BY model_id, position
+),
+bounded AS (
+    SELECT
+        r.model_id,
+        r.position,
+        CASE WHEN r.mirrored = 1 THEN 1 - e.high ELSE e.low END AS low_share,
+        CASE WHEN r.mirrored = 1 THEN 1 - e.low ELSE e.high END AS high_share
+    FROM rarer r
+    JOIN ended e ON e.model_id = r.model_id AND e.position = r.position
 )
 SELECT
     m.name AS model,
@@ -170,8 +183,8 @@ SELECT
     c.n,
     c.of_n,
     CAST(c.n AS DOUBLE PRECISION) / c.of_n AS share,
-    CASE WHEN c.position > 5 THEN coalesce(b.low_share, 0.0) END AS low_share,
-    CASE WHEN c.position > 5 THEN coalesce(b.high_share, 1.0) END AS high_share,
+    b.low_share,
+    b.high_share,
     CASE
         WHEN c.position NOT IN (4, 5) THEN NULL
         WHEN t.log_p >= 0 THEN 1.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,7 @@ def test_a_run_goes_on_where_it_was(
 ) -> None:
     """Pages, a limit and a later run add up to the rows of one run; the log estimates what is left."""
     monkeypatch.setattr(work, "_IMAGES_PER_PAGE", 2)
+    monkeypatch.setattr(work, "_NUMBERS_PER_QUERY", 3)
     with caplog.at_level(logging.INFO):
         assert again(station, other, Chosen(EVER, limit=5)).judged == 5
     assert "rejudge: 2 of 5 images" in caplog.text
@@ -156,6 +159,16 @@ def test_a_damaged_image_has_the_decoders_reason(station: Station, other: Path) 
     station.config.write_text(f"{station.config.read_text()}max_megapixels: 0.001\n")
     assert settings.max_megapixels > 0.001
     assert dict(again(station, other).skipped) == {"too_large": 11}
+
+
+def test_beside_a_daemon_only_idle_time_is_used(station: Station, other: Path) -> None:
+    """A thread that judges beside a daemon has the lowest priority; the one that writes keeps its own."""
+    opinion = composition.second_opinion(settings_file.load(station.config), other, batch_size=1)
+    with ThreadPoolExecutor(1) as pool:
+        for beside_daemon, policy in ((False, os.SCHED_OTHER), (True, os.SCHED_IDLE)):
+            pool.submit(work._judge, opinion, beside_daemon, []).result()
+            assert pool.submit(os.sched_getscheduler, 0).result() == policy
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
 
 def command(station: Station, artifact: Path, *words: str) -> subprocess.CompletedProcess[str]:
