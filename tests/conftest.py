@@ -36,6 +36,7 @@ _SLOW_FILES = [
     "test_demo",
     "test_legacy",
     "test_proofs",
+    "commands/test_help",
     "commands/test_init",
     "commands/test_predict",
     "console/test_grid_page",

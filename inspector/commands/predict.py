@@ -22,7 +22,7 @@ FIELDS = ("file", "verdict", "label", "confidence", "probabilities", "novelty", 
 
 def predict(
     artifact: Annotated[Path, typer.Argument(help="the network, made by weld-train", metavar="ARTIFACT")],
-    images: Annotated[list[Path], typer.Argument(help="image files, or folders of them", metavar="IMAGE...")],
+    images: Annotated[list[Path], typer.Argument(help="image files, or folders of them", metavar="IMAGE")],
     heat: Annotated[
         Path | None,
         typer.Option(

@@ -215,7 +215,7 @@ class ArtifactFile:
             raise ArtifactError(str(error)) from None
         except FileNotFoundError:
             raise ArtifactError(
-                f"{path}: no such file; set 'artifact' to a file made by weld-train"
+                f"{path}: no such file; name one made by weld-train (in the settings: 'artifact')"
             ) from None
         except OSError as error:
             raise ArtifactError(
@@ -253,7 +253,7 @@ def _extra(source: Path | io.BytesIO, artifact: Path, name: str) -> bytes:
                     return archive.read(entry)
     except FileNotFoundError:
         raise ArtifactError(
-            f"{artifact}: no such file; set 'artifact' to a file made by weld-train"
+            f"{artifact}: no such file; name one made by weld-train (in the settings: 'artifact')"
         ) from None
     except ARCHIVE_ERRORS as error:
         raise ArtifactError(f"{artifact}: is not an artifact ({error}); make one with weld-train") from None
