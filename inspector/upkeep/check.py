@@ -166,7 +166,7 @@ def _watch(settings: Settings) -> str:
             f"not enough for {len(folders)} folders, so in some of them only a scan every "
             f"{settings.scan_s:g} s (scan_s) finds new files: {watch.why_not(error)}"
         ) from None
-    return f"{len(folders)} folders can be watched"
+    return f"{len(folders)} folder{'s' * (len(folders) != 1)} can be watched"
 
 
 def _artifact(settings: Settings) -> str:
