@@ -59,7 +59,8 @@ def test_people_find_an_image_and_read_its_life(
 ) -> None:
     """A part leads to its images, one of them to its life and its seam; a hostile name is text."""
     with person_at(browser, console, "dora", "/find") as page:
-        page.keyboard.type("P1")  # the field has the focus
+        expect(page.locator("[name=q]")).to_be_focused()  # before: a letter would be lost
+        page.keyboard.type("P1")
         page.keyboard.press("Enter")
         expect(page.locator(".tile")).to_have_count(12)
         number = shop.rows("SELECT max(id) FROM inspection WHERE verdict = 'FAIL' AND part = 'P1'")[0][0]

@@ -25,6 +25,7 @@ from trainer.errors import ProcessFailed
 _MARK = "WELD_TRAIN_FOLLOWER"  # in a follower's environment
 _CHECK_S = 0.5  # s between two looks at the followers: short beside an epoch
 GRACE_S = 10.0  # s: the first process may report and end by itself before a follower's failure ends it
+LOST_PEER_S = 60.0  # s: a process whose connection has ended is ending itself, slowly on a loaded host
 _EXIT_S = 300.0  # s for a follower to end after the last common step: far more than a loaded host needs
 
 

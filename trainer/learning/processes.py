@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from trainer.errors import UsageError
-from trainer.learning.followers import GRACE_S, Followers, follow
+from trainer.learning.followers import GRACE_S, LOST_PEER_S, Followers, follow
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -64,8 +64,9 @@ def launch(accelerator: Accelerator = "auto", devices: int = 1, nodes: int = 1) 
         yield Hardware(fabric)
         fabric.barrier()  # so that no process waits for one that has left
     except BaseException as error:
-        # A process that waits for one that is lost gets a RuntimeError.
-        failed = followers.failure(GRACE_S) if isinstance(error, RuntimeError) else None
+        # A process that waits for one that is lost gets a RuntimeError, mostly before that one has ended.
+        patience_s = LOST_PEER_S if "by peer" in str(error) else GRACE_S
+        failed = followers.failure(patience_s) if isinstance(error, RuntimeError) else None
         followers.end()
         _release_networks(error)
         _destroy_group(abort=True)
