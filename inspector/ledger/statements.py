@@ -35,6 +35,7 @@ from inspector.records import (
     Review,
     SeamReview,
     SignalNote,
+    Verdict,
 )
 
 _MAX_ARRIVALS_PER_KEY = (
@@ -50,7 +51,7 @@ Row = dict[str, Any]
 def inspection_row(item: Inspected, *, station_id: int, in_force: InForce) -> Row:
     """Return the columns of ``inspection``, except those that :func:`inspection_insert` looks up."""
     name, judgement, timings = item.name, item.judgement, item.timings
-    heat = judgement.heat
+    heat = None if judgement.verdict is Verdict.PASS else judgement.heat  # nobody looks at the many PASS
     camera_time = name.camera_time_us
     return {
         "station_id": station_id,

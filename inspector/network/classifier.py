@@ -76,7 +76,7 @@ class Classifier:
             confidence=shares[label],
             probabilities=shares,
             novelty=float(novelty),
-            heat=None if verdict is Verdict.PASS else np.round(np.nan_to_num(heat) * 255).astype(np.uint8),
+            heat=np.round(np.nan_to_num(heat) * 255).astype(np.uint8),
             reason=reason,
         )
 

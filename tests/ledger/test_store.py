@@ -64,6 +64,14 @@ def test_an_inspection_is_stored_as_it_was_judged(store: Store, url: URL) -> Non
     assert row.archive_path == item.final_path
 
 
+def test_the_heat_map_of_a_pass_is_not_stored(store: Store, url: URL) -> None:
+    """A PASS has no heat map in its row: nobody looks at it, and PASS images are the many."""
+    store.record([inspected(verdict=Verdict.PASS)], in_force(store))
+    assert [tuple(row) for row in rows(url, "inspection", "heat, heat_height, heat_width")] == [
+        (None, None, None)
+    ]
+
+
 def test_a_path_tells_the_file_that_was_recorded_there(store: Store) -> None:
     """Name, hash and inode are found by place and path; the same path in the other folder is another."""
     good, bad = inspected("left/a.png"), quarantined()

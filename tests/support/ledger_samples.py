@@ -61,7 +61,6 @@ def inspected(
     **others: Any,
 ) -> Inspected:
     """Return a judged image; images of different names differ in their bytes unless ``content`` is given."""
-    heat = None if verdict is Verdict.PASS else np.arange(6, dtype=np.uint8).reshape(2, 3)
     return Inspected(
         arrival=arrival(name, seen_us),
         source=source(name if content is None else content, inode=inode),
@@ -72,7 +71,7 @@ def inspected(
             confidence=confidence,
             probabilities={label: confidence, "another class": 1 - confidence},
             novelty=0.25,
-            heat=heat,
+            heat=np.arange(6, dtype=np.uint8).reshape(2, 3),
             reason="uncertain" if verdict is Verdict.REVIEW else None,
         ),
         timings=Timings(*milliseconds, batch_size=batch_size),
