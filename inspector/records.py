@@ -116,8 +116,8 @@ class Judgement:
     """The classifier's answer on one frame (classify → record).
 
     ``label`` is the class that decided, ``confidence`` its probability. ``probabilities`` are in class order
-    and sum to 1. ``heat`` is uint8[h, w], or None if an answer is not a number. ``reason`` says why the verdict is REVIEW
-    (``uncertain``, ``novel``, ``blank``, ``saturated``), else None.
+    and sum to 1. ``heat`` is uint8[h, w], or None if an answer is not a number. ``reason`` says why the
+    verdict is REVIEW (``uncertain``, ``novel``, ``blank``, ``saturated``), else None.
     """
 
     verdict: Verdict
