@@ -69,6 +69,33 @@ def test_both_programs_tell_their_version(app: Any, headings: tuple[str, ...]):
     assert done.stdout.split()[1:] == [resources.version()]
 
 
+@pytest.mark.parametrize(
+    ("app", "words", "said"),
+    [
+        (weld_inspect, "rnu", "no such command 'rnu'"),
+        (weld_inspect, "run --cofig x", "no such option: --cofig"),
+        (weld_inspect, "once --config", "'--config' requires an argument"),
+        (weld_inspect, "bench", "missing option '--artifact'"),
+        (weld_inspect, "predict", "missing argument"),
+        (weld_inspect, "init a b", "got unexpected extra argument"),
+        (weld_inspect, "show abc", "invalid value for 'INSPECTION'"),
+        (weld_inspect, "report latency --format pdf", "invalid value for '--format': 'pdf' is not one of"),
+        (weld_inspect, "review sett", "no such command 'sett'"),
+        (weld_inspect, "rejudge --artifact a.pt --workers 0", "invalid value for '--workers'"),
+        (weld_train, "rnu", "no such command 'rnu'"),
+        (weld_train, "run", "missing argument 'RECIPE'"),
+        (weld_train, "synth --count many --out x", "invalid value for '--count'"),
+        (weld_train, "compile student.pt --scheme int4 --out x", "invalid value for '--scheme'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(app: Any, words: str, said: str):
+    """It says what is wrong and, where a command is known, which help to read; the exit status is 2."""
+    done = _invoke(app, *words.split())
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert re.fullmatch(r"weld-(inspect|train): .+\n", done.stderr)
+    assert said in done.stderr
+
+
 @pytest.mark.parametrize("program", ["inspector", "trainer"])
 def test_no_help_loads_anything_heavy(program: str):
     """The help of every command is instant: none imports torch, SQLAlchemy, numpy, PIL, rich or YAML."""
