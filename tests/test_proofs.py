@@ -33,6 +33,6 @@ def test_damaged_files_are_accounted_for_and_never_judged_in_part(tiny: Path):
 
 
 def test_a_daemon_at_rest_holds_no_more_than_before(tiny: Path, tmp_path: Path):
-    """Handles and threads at rest are the same after each tenth of the way."""
+    """Handles and threads at rest are no more in the second half of the way than in the first."""
     picture = str(tmp_path / "soak.png")
     run("soak.py", "--frames", "200", "--artifact", str(tiny), "--plot", picture, "--no-timed")

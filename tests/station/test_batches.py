@@ -14,7 +14,7 @@ from inspector.station.batches import WaitingFrames
 from inspector.station.reading import Frame
 from inspector.station.rules import Pace
 
-PACE = Pace(batch_size=4, batch_wait_s=0.05, threads=2, drain_s=1)
+PACE = Pace(batch_size=4, batch_wait_s=0.05, threads=2, drain_s=1, shadow_every=1)
 
 
 @pytest.fixture
