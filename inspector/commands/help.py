@@ -1,8 +1,9 @@
-"""The look of ``--help``: plain text, commands under headings in a sensible order, whole sentences."""
+"""The look of both programs: plain help with commands under headings, one line for a wrong command line."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -16,30 +17,38 @@ STATION, QUALITY, CARE = "Station", "Quality", "Care"  # headings, in this order
 class Headings(TyperGroup):
     """A group whose help shows each command's first paragraph whole, below the heading of its panel.
 
-    A wrong command line is one line on stderr, as every other mistake.
+    A wrong command line is one line on stderr, as every other mistake. ``program`` and ``headings``, in their
+    order, are those of ``weld-inspect``; another program has its own.
     """
+
+    program = "weld-inspect"
+    headings: tuple[str, ...] = (STATION, QUALITY, CARE)
 
     def main(self, *args: Any, **named: Any) -> Any:
         """Run the command of the arguments, and end the process with its status."""
         try:
             status = super().main(*args, **named | {"standalone_mode": False})
-        except typer.Abort:  # no answer to a question
+        except typer.Abort:
+            typer.echo(f"{self.program}: stopped, because a question got no answer", err=True)
             sys.exit(1)
         except Exception as error:
             if not (hasattr(error, "format_message") and hasattr(error, "exit_code")):
                 raise  # no error of the command line
-            text, where = error.format_message(), getattr(error, "ctx", None)
+            text = error.format_message()
             if not text.startswith("Usage: "):  # the help of a command without arguments
-                hint = f"; see '{where.command_path} --help'" if where else ""
-                text = f"weld-inspect: {text[:1].lower()}{' '.join(text[1:].split()).rstrip('.')}{hint}"
-                text = text.replace("Value error, ", "")
+                text = self._line(text, getattr(error, "ctx", None))
             typer.echo(text, err=True)
             sys.exit(error.exit_code)
         sys.exit(status if isinstance(status, int) else 0)
 
+    def _line(self, text: str, where: Any) -> str:
+        said = " ".join(text.split()).rstrip(".").replace("Value error, ", "")
+        hint = f"; see '{where.command_path} --help'" if where else ""
+        return f"{self.program}: {said[:1].lower()}{said[1:]}{hint}"
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the commands, in the order of their registration below each heading."""
-        panels: dict[str, list[tuple[str, str]]] = {STATION: [], QUALITY: [], CARE: []}
+        panels: dict[str, list[tuple[str, str]]] = {heading: [] for heading in self.headings}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)
             if command is not None and not command.hidden:
@@ -52,12 +61,20 @@ class Headings(TyperGroup):
                     formatter.write_dl(rows)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"weld-inspect {resources.version()}")
-        raise typer.Exit
+def print_version(program: str) -> Callable[[bool], None]:
+    """Return the callback of a program's ``--version``."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{program} {resources.version()}")
+            raise typer.Exit
+
+    return show
 
 
 Version = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    bool,
+    typer.Option(
+        "--version", callback=print_version(Headings.program), is_eager=True, help="print the version"
+    ),
 ]

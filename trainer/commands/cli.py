@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from trainer.commands import labels
-from trainer.commands.help import DATA, JUDGE, TRAIN, Headings, Version
+from trainer.commands.help import DATA, JUDGE, TRAIN, TrainHeadings, Version
 from trainer.commands.options import (
     Accelerator,
     AcceleratorName,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from trainer.data.joining import DataSets
 
 app = typer.Typer(
-    cls=Headings,
+    cls=TrainHeadings,
     no_args_is_help=True,
     rich_markup_mode=None,  # plain lines, as those of weld-inspect
     pretty_exceptions_enable=False,
