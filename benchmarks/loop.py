@@ -189,10 +189,10 @@ def _put_in_force(rig: Rig, frames: Sequence[tuple[str, Path]], first: Path, sec
     camera.start()
     try:
         rig.wait_for(lambda: _judged(rig) >= before + 30, "the camera's first images were judged")
-        install = ["install-artifact", str(second), "--reason", "learnt from people"]
+        install = ["install-artifact", str(second), "--note", "learnt from people"]
         console.print(_ask(rig, *install))
         rig.wait_for(lambda: _models(rig)[-1:] == [_hash(second)], "the new artifact judged an image")
-        console.print(_ask(rig, "install-artifact", "--back", "--reason", "only a trial"))
+        console.print(_ask(rig, "install-artifact", "--back", "--note", "only a trial"))
         rig.wait_for(lambda: _models(rig)[-1:] == [_hash(first)], "the old artifact judged an image again")
     finally:
         stop.set()

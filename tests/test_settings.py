@@ -79,7 +79,7 @@ def test_environment_wins(write, monkeypatch):
         ("station: a\nformats: [GIF]", "formats"),
         ("station: a\nseam_k: 4\nseam_n: 3", "'seam_n' must be at least seam_k"),
         ("station: a\narchive_folder: drop/archive", "must not be inside drop_folder"),
-        ("station: a\nquarantine_folder: drop", "must not be inside"),
+        ("station: a\nquarantine_folder: drop", "are the same folder"),
         ("station: a\nshifts: {early: 6.00}", "'early' begins at 6.0"),
         ('station: a\nshifts: {early: "06:00Z"}', "'early' begins at '06:00Z'"),
         ('station: a\nshifts: {early: "06:00+01:00"}', "'early' begins at '06:00+01:00'"),

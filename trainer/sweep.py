@@ -43,7 +43,7 @@ def sweep(
     *,
     overrides: Sequence[str] = (),
     vary: Sequence[str] = (),
-    seeds: Sequence[str] = ("0", "1", "2"),
+    seeds: Sequence[int] = (0, 1, 2),
     hardware: Hardware | None = None,
 ) -> dict[str, Any]:
     """Run the recipe unchanged and with each change, once per seed, in folders of ``out``.

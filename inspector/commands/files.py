@@ -55,6 +55,9 @@ def prune(
     delete: Annotated[
         bool, typer.Option("--delete", help="remove the images; without this option they are only counted")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only count the images, as without --delete")
+    ] = False,
     trust_clock: Annotated[
         bool, typer.Option("--trust-clock", help="also if no file was recorded for more than 30 days")
     ] = False,
@@ -67,6 +70,8 @@ def prune(
     from inspector.upkeep.prune import REASONS_TO_KEEP, Policy, require_plausible_clock
     from inspector.upkeep.prune import prune as work
 
+    if delete and dry_run:
+        raise UsageError("--delete removes and --dry-run only counts: give one of them")
     settings = load(config)
     now_us = time.time_ns() // 1000
     policy = Policy(

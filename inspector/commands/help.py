@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,10 @@ class Headings(TyperGroup):
 
     program = "weld-inspect"
     headings: tuple[str, ...] = (STATION, QUALITY, CARE)
+    # Deprecated names of options, by command, with those of today
+    renamed: Mapping[str, Mapping[str, str]] = MappingProxyType(
+        {"review": {"--why": "--reason"}, "install-artifact": {"--reason": "--note"}}
+    )
 
     def main(self, *args: Any, **named: Any) -> Any:
         """Run the command of the arguments, and end the process with its status."""
@@ -40,6 +45,16 @@ class Headings(TyperGroup):
             typer.echo(text, err=True)
             sys.exit(error.exit_code)
         sys.exit(status if isinstance(status, int) else 0)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; a deprecated name of an option works with one warning."""
+        of_today = self.renamed.get(args[0], {}) if args and ctx.parent is None else {}
+        for place, word in enumerate(args):
+            old, equals, value = word.partition("=")
+            if new := of_today.get(old):
+                args[place] = f"{new}{equals}{value}"
+                typer.echo(f"{self.program}: {old} is now {new}; version 1.0.0 removes {old}", err=True)
+        return super().parse_args(ctx, args)
 
     def _line(self, text: str, where: Any) -> str:
         said = " ".join(text.split()).rstrip(".").replace("Value error, ", "")

@@ -27,7 +27,7 @@ def install_artifact(
     new: Annotated[
         Path | None, typer.Argument(help="the new artifact, made by weld-train", metavar="NEW")
     ] = None,
-    reason: Annotated[str | None, typer.Option(help="why, for the event in the database")] = None,
+    note: Annotated[str | None, typer.Option(help="why, as free text for the event in the database")] = None,
     back: Annotated[
         bool, typer.Option("--back", help="put the artifact in force that was in force before")
     ] = False,
@@ -62,6 +62,7 @@ def install_artifact(
         if not as_json:
             _print_proof(candidate.name, figures["differences"])
         compared = None if back else _comparison(settings, old, candidate, images)
+        figures["dry_run"] = dry_run
         figures["comparison"] = dataclasses.asdict(compared) if compared else None
         if compared and not as_json:
             _print_comparison(compared)
@@ -69,7 +70,7 @@ def install_artifact(
             figures["daemon"] = None
         else:
             kind = work.RESTORED if back else work.INSTALLED
-            change = work.Change(kind, old, candidate, f"by {_account()}: {_one_line(reason)}")
+            change = work.Change(kind, old, candidate, f"by {_account()}: {_one_line(note)}")
             with open_ledger(settings) as store:
                 figures["daemon"] = work.put_in_force(change, settings, store.record_event).value
     if as_json:
@@ -119,8 +120,8 @@ def _account() -> str:
     return name if caller == name else f"{caller} as {name}"
 
 
-def _one_line(reason: str | None) -> str:
-    return " ".join((reason or "").split()) or "no reason given"
+def _one_line(note: str | None) -> str:
+    return " ".join((note or "").split()) or "no reason given"
 
 
 def _figures(new: ArtifactInUse, old: ArtifactFile | None) -> dict[str, Any]:

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 UntilNow = Annotated[str | None, typer.Option(help="end of the period, exclusive; default: now")]
 Days = Annotated[
     int | None,
-    typer.Option(min=1, max=3660, help="instead of both: this many whole days up to the last midnight"),
+    typer.Option(
+        min=1, max=3660, help="instead of --since and --until: this many whole days up to the last midnight"
+    ),
 ]
 
 OTHER_FORMS = {
@@ -108,6 +110,7 @@ def report(
     ] = None,
     since: Since = None,
     until: Until = None,
+    days: Days = None,
     station: Station = None,
     part: Part = None,
     reference_since: Annotated[
@@ -133,10 +136,15 @@ def report(
     if name is None:
         _list_reports()
         return
+    from inspector import resources
+    from inspector.reports.page.period import Period
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
 
     settings = load(config)
+    if days is not None:
+        asked = Period.from_options(since, until, days, settings.zone, datetime.now(UTC))
+        since, until = f"{asked.since:%Y-%m-%d}", f"{asked.until:%Y-%m-%d}"
     query = Query(
         name,
         since=since,
@@ -151,6 +159,8 @@ def report(
         zone=settings.zone,
     )
     typer.echo(render(run(settings.url, query), form.value))
+    if form is Format.TABLE:
+        typer.echo(f"\nweldnet-station {resources.version()}")
 
 
 def _list_reports() -> None:

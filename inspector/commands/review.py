@@ -184,6 +184,9 @@ def import_(
         said = {line: said for line, said in read if not isinstance(said, str)}
         found = mistakes(settings.url, list(said.values()), new_class=new_class)
         wrong |= {line: mistake for line, mistake in zip(said, found, strict=True) if mistake is not None}
+        if len(wrong) == 1:
+            [(line, mistake)] = wrong.items()
+            raise UsageError(f"{table}: line {line}: {mistake}; nothing was imported")
         for line, mistake in sorted(wrong.items()):
             typer.echo(f"{table}: line {line}: {mistake}", err=True)
         if wrong:

@@ -36,7 +36,8 @@ KINDS = ("review", "audit", "fail", "undecided")
 _CONTROL_D = b"\x04"
 
 Why = Annotated[
-    str | None, typer.Option(help="only images that wait for this reason: review, audit, fail or undecided")
+    str | None,
+    typer.Option("--reason", help="only images that wait for this reason: review, audit, fail or undecided"),
 ]
 
 
@@ -71,13 +72,13 @@ def go_through_queue(
 
 
 def require_kind(why: str | None) -> str | None:
-    """Return ``--why`` if the queue has such images.
+    """Return ``--reason`` if the queue has such images.
 
     Raises:
         UsageError: it has not.
     """
     if why is not None and why not in KINDS:
-        raise UsageError(f"--why {why!r}: there is {', '.join(KINDS)}")
+        raise UsageError(f"--reason {why!r}: there is {', '.join(KINDS)}")
     return why
 
 

@@ -175,8 +175,8 @@ def roles(path: Path) -> dict[str, Role]:
 
 def _known(people: dict[str, Entry], name: str, path: Path) -> Entry:
     if name not in people:
-        known = ", ".join(sorted(people)) or "nobody"
-        raise UsageError(f"{name!r} is not in {path}; in it are: {known}")
+        known = ", ".join(sorted(people)) or "nobody yet ('console user add')"
+        raise UsageError(f"{name!r} is not in {path}; there is {known}")
     return people[name]
 
 

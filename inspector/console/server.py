@@ -85,7 +85,9 @@ def _resolved(console: Console) -> str:
     try:
         found = socket.getaddrinfo(console.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
-        raise UsageError(f"--host {console.host}: this machine knows no such address") from None
+        raise UsageError(
+            f"--host {console.host}: this machine knows no such address; give an IP address of its own"
+        ) from None
     return str(found[0][4][0])
 
 

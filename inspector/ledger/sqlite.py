@@ -128,10 +128,8 @@ def _refuse_unusable(file: Path, *, read_only: bool, create: bool) -> None:
             f"{file} is on {kind}: SQLite loses data on network file systems; "
             "put it on a local disk, or use PostgreSQL"
         )
-    if create and not file.parent.is_dir():
-        raise UsageError(
-            f"{file}: cannot be created, its folder is missing; create it or change database_url"
-        )
+    if not file.parent.is_dir():
+        raise UsageError(f"{file}: its folder is missing; create it or change database_url")
     if not os.access(file.parent, os.X_OK if read_only else os.W_OK | os.X_OK):
         raise UsageError(f"{file}: this user may not use its folder; change the owner or database_url")
     if not create and not file.exists():

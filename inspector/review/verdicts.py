@@ -75,7 +75,7 @@ def mistakes(
     return [
         _mistake(review, known, new_class=new_class)
         if review.inspection in existing
-        else f"there is no inspection {review.inspection}"
+        else f"there is no inspection {review.inspection}; 'review next' and 'trace' show the numbers"
         for review in reviews
     ]
 
@@ -131,9 +131,8 @@ def read_csv(path: Path, reviewer: str, account: str | None = None) -> list[tupl
 def _require_columns(path: Path, columns: Sequence[str]) -> None:
     missing = [name for name in ("id", "human_verdict") if name not in columns]
     if missing:
-        raise UsageError(
-            f"{path}: lacks the column {' and '.join(missing)}; it has {', '.join(map(repr, columns))}"
-        )
+        has = ", ".join(map(repr, columns)) or "none"
+        raise UsageError(f"{path}: lacks the column {' and '.join(missing)}; it has {has}")
     allowed = {"id", *ANSWER_COLUMNS, *_QUEUE_COLUMNS.split()}
     unknown = [name for name in columns if name not in allowed]
     if unknown:

@@ -310,7 +310,12 @@ def read(path: Path) -> tuple[Settings, dict[str, str]]:
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), UniqueKeys)  # noqa: S506 - a SafeLoader
     except OSError as error:
-        raise SettingsError(f"{path}: cannot read the settings: {error.strerror}") from None
+        raise SettingsError(
+            f"{path}: cannot read the settings: {error.strerror}; name a station's settings file, or make a "
+            "station with 'weld-inspect init DIR'"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # such as 2026-02-30, which is no date
         raise SettingsError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 
 _MAX_LINKS = 40  # on one path, as for the kernel
@@ -17,9 +18,12 @@ def misplaced(folders: Mapping[str, Path], files: Mapping[str, Path]) -> Iterato
         files: what is no image, by what a message calls it.
     """
     real = {name: Path(os.path.realpath(folder)) for name, folder in folders.items()}
+    for name, other_name in combinations(folders, 2):
+        if real[name] == real[other_name]:
+            yield f"'{name}' and '{other_name}' are the same folder ({real[name]}); give each its own"
     for name, folder in folders.items():
         for other_name, other in real.items():
-            if name != other_name and any(place.is_relative_to(other) for place in _way(folder)):
+            if real[name] != other and any(place.is_relative_to(other) for place in _way(folder)):
                 yield f"'{name}' must not be inside {other_name} ({other}); give it its own folder"
     for name, file in files.items():
         for folder_name, folder in real.items():

@@ -366,7 +366,7 @@ def _prepare_folder(key: str, folder: Path, drop: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FolderError(f"{key} {folder}: cannot be created: {error.strerror}") from None
+        raise FolderError(f"{key} {folder}: cannot be created: {error.strerror}; name another") from None
     refused = renames.try_rename(folder, drop)
     if refused is None or refused.errno in _DISK_FULL_ERRNOS:  # a full disk is an outage, not a wrong setting
         return

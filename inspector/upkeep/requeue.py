@@ -86,7 +86,8 @@ def requeue(
             wanted = connection.execute(_quarantined(store.station, chosen)).all()
     if unknown := set(chosen.rows or ()) - {row.quarantine_id for row in wanted}:
         raise UsageError(
-            f"no file of quarantine row {min(unknown)} is in station {store.station}'s quarantine"
+            f"no file of quarantine row {min(unknown)} is in station {store.station}'s quarantine; "
+            "'report quarantine' lists them"
         )
     taken_targets: set[Path] = set()
     free = [

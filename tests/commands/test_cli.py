@@ -10,6 +10,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from sqlalchemy.engine import URL
 from stations import Station
 from waiting import HANG_S
 
+from inspector import resources
 from inspector.commands.cli import main
 from inspector.network.metadata import METADATA_FILE
 
@@ -140,6 +142,27 @@ def test_options_may_come_before_a_reports_name(station: Station, weld_inspect):
     assert weld_inspect("report", "--config", station.config, "--format", "csv")[0] == 0
 
 
+def test_a_table_ends_with_the_version(station: Station, weld_inspect):
+    """A table for people names the program's version in its last line; CSV and JSON are for programs."""
+    station.once()
+    last = f"weldnet-station {resources.version()}"
+    for form, has_it in (("table", True), ("csv", False), ("json", False)):
+        _, out, _ = weld_inspect("report", "summary", "--format", form, "--config", station.config)
+        assert (out.splitlines()[-1] == last) is has_it
+
+
+def test_days_are_whole_ones_up_to_the_last_midnight(station: Station, weld_inspect):
+    """``report NAME --days`` is the period of ``report html --days``: today's images are not in it."""
+    station.once()
+    words = ("report", "summary", "--format", "json", "--config", station.config)
+    report = json.loads(weld_inspect(*words, "--days", "2")[1])
+    since, until = (date.fromisoformat(report["period"][end]) for end in ("since", "until"))
+    assert (until - since).days == 2
+    assert (datetime.now(UTC).date() - until).days in (0, 1)  # midnight may come between
+    assert not any(row["n"] for row in report["rows"])
+    assert "leave it or them out" in refused(weld_inspect(*words, "--days", "2", "--since", "2026-01-01"))
+
+
 @pytest.mark.parametrize("page", ["html", "contact"])
 def test_report_html_and_contact_are_commands_of_their_own(weld_inspect, page: str):
     """Their help and their errors name the whole command, with its own options."""
@@ -234,22 +257,6 @@ def test_folders_that_cannot_be_used_are_refused(station: Station, weld_inspect)
     station.archive.unlink()
     station.drop.rename(station.folder / "elsewhere")
     assert "drop_folder" in refused(weld_inspect("once", "--config", station.config))
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["report", "sumary"], "did you mean 'summary'"),
-        (["report", "summary", "--since", "yesterday"], "yesterday"),
-        (["report", "summary", "--since", "2026-02-01", "--until", "2026-01-01"], "period"),
-        (["report", "summary", "--station", "cell-9"], "cell-9"),
-    ],
-)
-def test_a_question_that_makes_no_sense_is_refused(
-    station: Station, weld_inspect, words: list[str], says: str
-):
-    """An unknown report, date, period or station is one line that says what exists."""
-    assert says in refused(weld_inspect(*words, "--config", station.config))
 
 
 def test_a_threshold_for_an_unknown_class_is_refused(tmp_path: Path, tiny: Path, url_of, weld_inspect):

@@ -72,28 +72,24 @@ def test_both_programs_tell_their_version(app: Any, headings: tuple[str, ...]):
 @pytest.mark.parametrize(
     ("app", "words", "said"),
     [
-        (weld_inspect, "rnu", "no such command 'rnu'"),
-        (weld_inspect, "run --cofig x", "no such option: --cofig"),
-        (weld_inspect, "once --config", "'--config' requires an argument"),
-        (weld_inspect, "bench", "missing option '--artifact'"),
-        (weld_inspect, "predict", "missing argument"),
-        (weld_inspect, "init a b", "got unexpected extra argument"),
-        (weld_inspect, "show abc", "invalid value for 'INSPECTION'"),
-        (weld_inspect, "report latency --format pdf", "invalid value for '--format': 'pdf' is not one of"),
-        (weld_inspect, "review sett", "no such command 'sett'"),
-        (weld_inspect, "rejudge --artifact a.pt --workers 0", "invalid value for '--workers'"),
-        (weld_train, "rnu", "no such command 'rnu'"),
-        (weld_train, "run", "missing argument 'RECIPE'"),
-        (weld_train, "synth --count many --out x", "invalid value for '--count'"),
-        (weld_train, "compile student.pt --scheme int4 --out x", "invalid value for '--scheme'"),
+        (weld_inspect, "review next --why fail", "--why is now --reason"),
+        (weld_inspect, "review --why=fail", "--why is now --reason"),
+        (weld_inspect, "install-artifact none.pt --reason trial", "--reason is now --note"),
+        (weld_train, "evaluate none.pt --data none --part test", "--part is now --split"),
+        (weld_train, "compare none.pt none.pt --data none --part test", "--part is now --split"),
     ],
 )
-def test_a_wrong_command_line_is_one_line(app: Any, words: str, said: str):
-    """It says what is wrong and, where a command is known, which help to read; the exit status is 2."""
+def test_a_deprecated_option_works_with_one_warning(
+    app: Any, words: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The old name is taken, and one line names the new one and the version that removes the old one."""
+    monkeypatch.chdir(tmp_path)
     done = _invoke(app, *words.split())
-    assert (done.exit_code, done.stdout) == (2, "")
-    assert re.fullmatch(r"weld-(inspect|train): .+\n", done.stderr)
-    assert said in done.stderr
+    assert "no such option" not in done.stderr
+    warnings = [line for line in done.stderr.splitlines() if " is now " in line]
+    assert len(warnings) == 1
+    assert said in warnings[0]
+    assert "version 1.0.0 removes" in warnings[0]
 
 
 @pytest.mark.parametrize("program", ["inspector", "trainer"])

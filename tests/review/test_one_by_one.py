@@ -237,7 +237,7 @@ def on_terminal(tmp_path: Path, url: URL, store: Store) -> Iterator[Callable[...
 
 def test_the_queue_on_a_terminal(on_terminal: Callable[..., Terminal], url: URL) -> None:
     """Each image comes with its weld, reason and thresholds; keys write verdicts under the person's name."""
-    terminal = on_terminal("--reviewer", "ann", "--why", "review")
+    terminal = on_terminal("--reviewer", "ann", "--reason", "review")
     for number, key, said in ((3, "p", "PASS"), (6, "2", 'FAIL a "hole"; or two'), (9, " ", "later")):
         shown = terminal.until("\n> ")
         assert f"inspection {number} · part P" in shown
@@ -287,7 +287,7 @@ def test_somebody_elses_verdict_while_the_queue_is_open(
     on_terminal: Callable[..., Terminal], url: URL, store: Store
 ) -> None:
     """An image that another person has decided since the list was read is named and passed over."""
-    terminal = on_terminal("--reviewer", "ann", "--why", "fail")
+    terminal = on_terminal("--reviewer", "ann", "--reason", "fail")
     terminal.until("\n> ")
     store.record_reviews([Review(5, "bob", PASS)])
     terminal.press("p")
@@ -300,7 +300,7 @@ def test_somebody_elses_verdict_while_the_queue_is_open(
 
 def test_an_empty_queue_is_one_line(on_terminal: Callable[..., Terminal]) -> None:
     """If no image waits for this reason, the command says so and ends."""
-    terminal = on_terminal("--why", "audit")
+    terminal = on_terminal("--reason", "audit")
     assert "no image waits for a verdict" in terminal.until("no verdict\n")
     assert terminal.end() == 0
 

@@ -103,11 +103,11 @@ def test_next_shows_what_waits(weld_inspect: Callable[..., str]) -> None:
     weld_inspect("review", "set", 3, "--verdict", "PASS")
     weld_inspect("review", "set", 2, "--verdict", "REVIEW")
     assert waiting() == [*reviews[1:], *fails[1:], ("undecided", 2)]
-    assert waiting("--why", "fail") == fails[1:]
-    assert waiting("--why", "fail", "--limit", "1") == fails[1:2]
+    assert waiting("--reason", "fail") == fails[1:]
+    assert waiting("--reason", "fail", "--limit", "1") == fails[1:2]
     assert waiting("--part", "P1") == [("review", 6), ("review", 12), ("fail", 8), ("undecided", 2)]
-    with pytest.raises(UsageError, match="--why 'new': there is review, audit, fail, undecided"):
-        waiting("--why", "new")
+    with pytest.raises(UsageError, match="--reason 'new': there is review, audit, fail, undecided"):
+        waiting("--reason", "new")
 
 
 def test_next_explains_why_an_image_waits(weld_inspect: Callable[..., str]) -> None:
@@ -164,7 +164,7 @@ def test_one_wrong_line_and_nothing_is_imported(
     assert "8 mistakes, so nothing was imported" in str(done.exception)
     lines = [line.removeprefix(f"{path}: ") for line in done.stderr.splitlines()]
     assert lines == [
-        "line 3: there is no inspection 99",
+        "line 3: there is no inspection 99; 'review next' and 'trace' show the numbers",
         "line 4: 'OK' is not a verdict; use PASS, FAIL or REVIEW",
         "line 5: FAIL contradicts 'good weld', an accepted class",
         "line 6: 'x' is not the number of an inspection",
@@ -247,7 +247,8 @@ def test_a_thousand_verdicts_are_checked_and_written(store: Store, url: URL) -> 
     store.record([inspected(f"{n}.png") for n in range(1001)], force(store))
     reviews = [Review(n + 1, "ann", Verdict.PASS) for n in range(1001)]
     assert mistakes(url, reviews) == [None] * 1001
-    assert mistakes(url, [*reviews, Review(2000, "ann", Verdict.PASS)])[-1] == "there is no inspection 2000"
+    last = mistakes(url, [*reviews, Review(2000, "ann", Verdict.PASS)])[-1]
+    assert str(last).startswith("there is no inspection 2000; ")
     assert store.record_reviews(reviews) == 1001
     assert rows(url, "SELECT count(*) FROM review") == [(1001,)]
 

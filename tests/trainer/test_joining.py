@@ -226,7 +226,7 @@ def test_artifacts_are_measured_on_each_sets_own_part(joined: Path, tmp_path: Pa
     assert (result["part"], result["n"] + result["learnt_from"]) == ("test and all", 2 + 7)
     compared = only_json(weld_train("compare", artifact, artifact, *sets)[1])
     assert (compared["n"], compared["learnt_from"]) == (result["n"], result["learnt_from"])
-    status, stdout, stderr = weld_train("evaluate", artifact, *sets, "--part", "valid")
+    status, stdout, stderr = weld_train("evaluate", artifact, *sets, "--split", "valid")
     assert (status, stderr.splitlines()[-1].endswith("1 × no such part: 'valid'")) == (2, True)
 
 

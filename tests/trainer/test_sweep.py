@@ -76,7 +76,7 @@ def test_finished_runs_are_skipped(swept: Swept) -> None:
         assert words in stderr
     status, stdout, stderr = weld_train(*swept.command("--seeds", "one"))
     assert (status, stdout) == (2, "")
-    assert "'seed' Input should be a valid integer" in stderr
+    assert "give whole numbers, as 0,1,2" in stderr
 
 
 def test_a_finished_run_of_another_recipe_is_not_taken_for_done(swept: Swept, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_no_frame_is_lost_and_each_row_names_its_judge(station: Station, tiny: P
         feeding = pool.submit(feed)
         try:
             wait_until(lambda: bool(station.rows("SELECT 1 FROM inspection")), daemon)
-            done = say(station, "install-artifact", str(second), "--reason", "new  seam\n7")
+            done = say(station, "install-artifact", str(second), "--note", "new  seam\n7")
             assert done.exit_code == 0, done.output
             name = f"tiny 2 ({sha256(second)[:8]})"
             assert f"the daemon judges by it: each later row names {name}" in done.stdout

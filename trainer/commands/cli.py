@@ -28,8 +28,10 @@ from trainer.commands.options import (
     RecipeName,
     RunOut,
     Scheme,
+    Seeds,
     Start,
     Unlabelled,
+    whole_numbers,
 )
 from trainer.commands.processes import launch
 from trainer.commands.terminal import print_result, session
@@ -213,7 +215,7 @@ def sweep(
         list[str] | None,
         typer.Option(help="one change at a time: network.architecture=[resnet18, mobilenet_v3_small]"),
     ] = None,
-    seeds: Annotated[str, typer.Option(help="one run per seed, separated by commas")] = "0,1,2",
+    seeds: Seeds = "0,1,2",
     accelerator: AcceleratorName = Accelerator.AUTO,
     devices: Devices = 1,
     nodes: Nodes = 1,
@@ -231,7 +233,7 @@ def sweep(
                 progress,
                 overrides=overrides or [],
                 vary=vary or [],
-                seeds=[seed.strip() for seed in seeds.split(",")],
+                seeds=whole_numbers(seeds),
                 hardware=hardware,
             )
         if not hardware.leader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ class TrainHeadings(Headings):
 
     program = "weld-train"
     headings = (TRAIN, JUDGE, DATA)
+    renamed = MappingProxyType({"evaluate": {"--part": "--split"}, "compare": {"--part": "--split"}})
 
 
 Version = Annotated[

@@ -18,6 +18,8 @@ from trainer.commands.options import (
     OnConflict,
     Overrides,
     Processes,
+    Seeds,
+    whole_numbers,
 )
 from trainer.commands.processes import launch
 from trainer.commands.terminal import print_result, session
@@ -58,7 +60,7 @@ def learning_curve(
         str | None, typer.Option(help="train this recipe, which takes hours; default: a linear probe")
     ] = None,
     overrides: Overrides = None,
-    seeds: Annotated[str, typer.Option(help="each size once per seed, separated by commas")] = "0,1,2",
+    seeds: Seeds = "0,1,2",
     more: Annotated[int, typer.Option(min=1, help="further frames to predict the accuracy for")] = 200,
     bit_depth: BitDepth = 8,
     accelerator: AcceleratorName = Accelerator.AUTO,
@@ -78,7 +80,7 @@ def learning_curve(
                 progress,
                 recipe=recipe,
                 overrides=overrides or [],
-                seeds=_whole_numbers(seeds),
+                seeds=whole_numbers(seeds),
                 more=more,
                 bit_depth=bit_depth,
                 hardware=hardware,
@@ -91,17 +93,3 @@ def learning_curve(
             from trainer.commands import console
 
             console.show_learning_curve(result)
-
-
-def _whole_numbers(text: str) -> list[int]:
-    """Return the seeds.
-
-    Raises:
-        UsageError: one is no whole number.
-    """
-    from trainer.errors import UsageError
-
-    seeds = list(dict.fromkeys(word.strip() for word in text.split(",")))
-    if not all(seed.isdecimal() for seed in seeds):
-        raise UsageError(f"--seeds {text}: give whole numbers, as 0,1,2")
-    return [int(seed) for seed in seeds]

@@ -62,6 +62,25 @@ Nodes = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="print exactly one JSON object on stdout")]
 
 
+Seeds = Annotated[
+    str, typer.Option("--seeds", help="each run or size once per seed; whole numbers, separated by commas")
+]
+
+
+def whole_numbers(seeds: str) -> list[int]:
+    """Return the seeds of :data:`Seeds`, each once.
+
+    Raises:
+        UsageError: one is no whole number.
+    """
+    from trainer.errors import UsageError
+
+    words = list(dict.fromkeys(word.strip() for word in seeds.split(",")))
+    if not all(word.isdecimal() for word in words):
+        raise UsageError(f"--seeds {seeds!r}: give whole numbers, as 0,1,2")
+    return [int(word) for word in words]
+
+
 class Accelerator(StrEnum):
     """The kind of device on which networks learn."""
 
@@ -98,4 +117,7 @@ class Part(StrEnum):
     TEST = "test"
 
 
-PartName = Annotated[Part | None, typer.Option("--part", help="default: test, else valid, else everything")]
+PartName = Annotated[
+    Part | None,
+    typer.Option("--split", help="the part of the data; default: test, else valid, else everything"),
+]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
-from trainer.errors import DataError, MissingExtra, ProcessFailed, TrainerError
+from trainer.errors import DataError, MissingExtra, ProcessFailed, TrainerError, UsageError
 
 if TYPE_CHECKING:
     from trainer.run.progress import Progress
@@ -54,6 +54,8 @@ def session(out: Path | None = None) -> Iterator[Progress]:
         if error.name not in TRAIN_EXTRA_MODULES:
             raise
         _fail(f"training needs {error.name}: pip install 'weldnet-station[train]'", MissingExtra.exit_status)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        _fail(f"{error.filename}: {error.strerror}; name another folder or file", UsageError.exit_status)
     except OSError as error:
         _fail(f"{error.filename or 'input/output'}: {error.strerror or error}", 1)
     except KeyboardInterrupt:

@@ -105,7 +105,7 @@ def read(data: Path, classes: Sequence[str] = (), *, to_train: bool = False) -> 
     listing.frames.sort(key=lambda frame: frame.name)
     _report_duplicates(listing)
     report_similar_classes(listing)
-    if to_train:
+    if to_train and listing.frames:
         report_empty_classes(listing)
     for note in listing.notes:
         log.warning("%s", note)

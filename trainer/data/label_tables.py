@@ -137,6 +137,8 @@ def _csv_rows(path: Path) -> Iterator[LabelRow]:
     if set(COLUMNS[:2]) <= set(first):
         header = first
         del rows[0]
+    elif rows and not Path(rows[0][1][0]).suffix and existing_file(path.parent, rows[0][1][0]) is None:
+        raise DataError(path, [Problem("unknown columns", f"{', '.join(first)}; name them path,label[,run]")])
     needed = max(header.index(name) for name in COLUMNS[:2]) + 1
     short = [line for line, cells in rows if len(cells) < needed]
     if short:

@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from trainer.data.joining import DataSets
-from trainer.errors import TrainerError
+from trainer.errors import UsageError
 from trainer.labels import power_law, probe_curve, recipe_curve
 from trainer.labels.curve import Curve
 from trainer.labels.power_law import LEVEL, MAX_TIMES_MEASURED, PowerLaw
@@ -80,7 +80,7 @@ def learning_curve(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainerError(f"{out}: cannot be used ({error.strerror}); give another --out") from None
+        raise UsageError(f"{out}: cannot be used ({error.strerror}); give another --out") from None
     curve: Curve | None
     if recipe is None:
         curve = probe_curve.measure(data, out, progress, seeds=seeds, bit_depth=bit_depth)

@@ -80,7 +80,7 @@ def measure(
             hardware.wait()
             result = sweep(
                 recipe, folder, out / "runs" / share, progress,
-                overrides=overrides, seeds=[str(seed)], hardware=hardware,
+                overrides=overrides, seeds=[seed], hardware=hardware,
             )  # fmt: skip
             for error in result["failed"].values():
                 raise TrainingError(f"{name}: {error}")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.joining import DataSets
-from trainer.errors import TrainerError
+from trainer.errors import UsageError
 from trainer.labels import features, suspects_page
 from trainer.labels.confident_learning import Opinion, judge_labels
 from trainer.labels.features import Sample
@@ -55,7 +55,7 @@ def suspects(data: DataSets, out: Path, progress: Progress, *, bit_depth: int = 
 
     Raises:
         DataError: there are problems with the labels or the images; it lists all of them.
-        TrainerError: a file cannot be written.
+        UsageError: the folder cannot be made.
     """
     _make(out)
     with progress:
@@ -116,4 +116,4 @@ def _make(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainerError(f"{out}: cannot be used ({error.strerror}); give another --out") from None
+        raise UsageError(f"{out}: cannot be used ({error.strerror}); give another --out") from None

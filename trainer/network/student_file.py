@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
     if path.is_file() and not archives.is_whole(path):
         raise not_a_student(path)  # torch would read it as a bare pickle, or as other weights
     try:
-        content = torch.load(path, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of an artifact torch says that it is TorchScript
+            content = torch.load(path, weights_only=True)
         network = WeldNet(WeldNetConfig(**content["network"]))
         network.load_state_dict(content["weights"])
     except FileNotFoundError:
@@ -44,7 +46,7 @@ def read(path: Path) -> tuple[WeldNet, dict[str, Any]]:
 
 def not_a_student(path: Path) -> UsageError:
     """Build the error for a file that this trainer did not write as a student."""
-    return UsageError(f"{path}: is not a student.pt of this program's trainer")
+    return UsageError(f"{path}: is not a student.pt of this program's trainer; a run writes it")
 
 
 def read_weights(path: Path) -> tuple[WeldNet, dict[str, Any]]:

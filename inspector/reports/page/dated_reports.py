@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from inspector.errors import StationError
+from inspector.errors import StationError, UsageError
 from inspector.reports.page import html
 from inspector.reports.page.html import Page
 from inspector.reports.page.output import write_page
@@ -44,7 +44,7 @@ def add(folder: Path, page: Page, period: Period, keep: int, language: str) -> P
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise StationError(f"--out {folder}: cannot be made: {error.strerror}") from None
+        raise UsageError(f"--out {folder}: cannot be made: {error.strerror}; name another folder") from None
     whole_days = f"{period.until:%H%M}" == "0000"
     end = f"{period.last_day}" if whole_days else f"{period.until:%Y-%m-%dT%H%M}"
     file = folder / f"quality-{end}.html"

@@ -13,11 +13,13 @@ def replace_file(out: Path, write: Callable[[Path], object]) -> None:
     """Replace ``out`` by a file that ``write`` makes; a reader sees the old file or the new one.
 
     Raises:
-        UsageError: the folder is missing.
+        UsageError: the folder is missing, or ``out`` is one.
         StationError: the file cannot be written.
     """
     if not out.parent.is_dir():
         raise UsageError(f"{out}: there is no folder {out.parent}; make it or name another")
+    if out.is_dir():
+        raise UsageError(f"{out}: is a folder; name a file in it, such as {out / 'report.html'}")
     unfinished = out.with_name(f".{out.name}.unfinished-{os.getpid()}")
     try:
         write(unfinished)
