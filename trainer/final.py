@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from trainer.data.datasets import Listing
 from trainer.data.frames import FrameSet
 from trainer.data.joining import DataSets
 from trainer.errors import RunError, UsageError
+from trainer.evaluation import run_page
 from trainer.evaluation.metrics import wilson
 from trainer.evaluation.report import evaluate_test
 from trainer.learning import pretrained_teacher
@@ -145,6 +147,7 @@ def run(
         result["artifact"] = _summary(artifact, final.fits, recipe.artifact.scheme)
         if test := evaluate_test(artifact, listing, progress):
             result["test"] = test
+        folder.write(run_page.PAGE_FILE, run_page.render(result, folder.path, datetime.now().astimezone()))
         folder.write_json(RESULTS_FILE, result)
         if words := result.get("training_verdict"):  # a run of an earlier version has none
             log.info("verdict of the run before: %s" if not verdict else "verdict: %s", words)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from trainer.data import datasets, duplicates, joining, splits
 from trainer.data.frames import FrameSet
 from trainer.data.joining import DataSets
 from trainer.errors import RecipeError
-from trainer.evaluation import pictures, training_verdict
+from trainer.evaluation import pictures, run_page, training_verdict
 from trainer.evaluation.judging import open_network
 from trainer.evaluation.metrics import ModelMetrics
 from trainer.evaluation.report import evaluate_compiled, evaluate_networks, evaluate_test, run_metrics
@@ -336,7 +337,7 @@ def _middle(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def write_results(folder: RunFolder, results: Results) -> None:
-    """Write the curves, the picture of the thresholds and ``results.json``; log the verdict."""
+    """Write the curves, the picture of the thresholds, the page and ``results.json``; log the verdict."""
     if not results.artifact:
         log.info("no student, so no artifact: this run is for comparison with others")
     logs = [folder.log(name) for name in results.identity.seeds if name != "recipe"]
@@ -344,5 +345,6 @@ def write_results(folder: RunFolder, results: Results) -> None:
     content = results.as_json()
     if results.student and results.student.trade:
         pictures.trade_off(content["thresholds"], folder.path / "thresholds.png")
+    folder.write(run_page.PAGE_FILE, run_page.render(content, folder.path, datetime.now().astimezone()))
     folder.write_json(RESULTS_FILE, content)  # last, because a sweep takes a run with this file as done
     results.verdict.log()

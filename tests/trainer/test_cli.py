@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import html5lib
+import matplotlib as mpl
 import pytest
 from PIL import Image
 from tiny_runs import epochs, only_json, weld_train, write_recipe
 from trainer_samples import class_folders
+
+from inspector.network.metadata import TrainingVerdict
+from inspector.reports.page.plot_style import COLOURS, DARK_COLOURS
+from trainer.evaluation import pictures as draw
+from trainer.evaluation import wording
+from trainer.run.folder import read_results
 
 COMMAND = [sys.executable, "-m", "trainer.commands.cli"]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -49,11 +58,84 @@ def test_run_prints_one_object_and_logs_to_stderr(first_run: tuple[Path, tuple[i
 
 
 def test_run_prints_tables_for_people(folder: Path) -> None:
-    """Without --json, networks, intervals and welding runs are printed as tables."""
+    """Without --json, networks, intervals and welding runs are printed as tables, with names in words."""
     status, stdout, _ = weld_train(*run_arguments(folder))
     assert status == 0
-    for word in ("teacher-1", "focal", "student", "artifact", "95% interval", "good-run", "agrees with"):
+    for word in ("teacher 1", "focal", "linear", "student", "95% interval", "good-run", "agrees with"):
         assert word in stdout
+    assert "ridge" not in stdout
+
+
+def test_a_run_ends_with_its_files_its_verdict_and_the_next_command(folder: Path) -> None:
+    """The last lines name each file, say the verdict in words, and give the command that follows from it."""
+    _, stdout, _ = weld_train(*run_arguments(folder))
+    results = read_results(folder / "out")
+    rest = stdout[stdout.index("files in ") :]
+    named = {line.split()[0] for line in rest[: rest.index("verdict:")].splitlines()[1:] if line.strip()}
+    assert named == {path.name for path in (folder / "out").iterdir() if path.is_file()}
+    verdict, following = rest[rest.index("verdict:") :].split("next:")
+    level = wording.level_of(results)
+    assert level is not None
+    assert verdict.splitlines()[0] == f"verdict: {results['training_verdict']}"
+    assert wording.MEANING[level] in verdict
+    commands = wording.next_commands(results, folder / "out")
+    assert commands
+    assert all(command in following for command in commands)
+
+
+@pytest.mark.parametrize("level", TrainingVerdict)
+def test_the_next_command_follows_from_the_verdict(level: TrainingVerdict, tmp_path: Path) -> None:
+    """A network that must not be deployed leads to its labels, another one to a station; paths are quoted."""
+    results = {"training_verdict": f"{level}: why", "artifact": {"file": "weldnet.pt"}, "data": ["my frames"]}
+    commands = " ".join(wording.next_commands(results, tmp_path))
+    refused = level is TrainingVerdict.DO_NOT_DEPLOY
+    assert ("weld-train suspects --data 'my frames'" in commands) == refused
+    assert ("install-artifact" in commands) != refused
+
+
+def test_the_page_of_a_run_can_be_sent(folder: Path) -> None:
+    """The run's page is one strict HTML file with all figures and pictures, and refers to no other file."""
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    html = html5lib.HTMLParser(strict=True, namespaceHTMLElements=False).parse(page)
+    assert all(image.get("src", "").startswith("data:image/png") for image in html.iter("img"))
+    pictures = list((folder / "out").glob("*.png"))
+    assert len(list(html.iter("img"))) == len(pictures) >= 4
+    assert not [element for element in html.iter() if element.get("href")]
+    text = " ".join(" ".join(html.itertext()).split())
+    results = read_results(folder / "out")
+    for reason in results["training_verdict_reasons"]:
+        assert reason["text"] in text
+    for key, model in results["models"].items():
+        assert f"{wording.network_name(key)} {model['accuracy']:.1%}" in text
+    assert results["thresholds"]["promise"]["words"][1:] in text
+    assert "bad 6 3 good 6 3" in text, "frames to learn from and held out, by class"
+    assert results["split_fingerprint"] in text
+    assert "milestones" in text, "the recipe"
+    assert results["environment"]["torch"] in text
+
+
+def test_the_page_of_a_run_looks_like_the_quality_report(folder: Path) -> None:
+    """It has the report's colours, on light and on dark screens."""
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    light, dark = page.split("prefers-color-scheme: dark", 1)
+    for colours, style in ((COLOURS, light), (DARK_COLOURS, dark)):
+        used = [name for name in colours if f"--{name}:" in style]
+        assert {"ink", "paper", "accent", "alarm"} <= set(used)
+        assert all(f"--{name}: {colours[name]};" in style for name in used)
+
+
+def test_curves_count_whole_epochs_and_confusion_has_shares(folder: Path, tmp_path: Path) -> None:
+    """The axis of a short run names no half epoch; each cell of the confusion has frames and their share."""
+    with mpl.rc_context({"svg.fonttype": "none"}):  # letters stay letters
+        draw.curves([folder / "out" / "logs" / "teacher-1.csv"], tmp_path / "curves.svg")
+        metrics = read_results(folder / "out")["models"]["artifact"] | {"confusion": [[2, 1], [0, 3]]}
+        draw.confusion(metrics, tmp_path / "confusion.svg")
+    texts = {
+        path.stem: re.findall("<text[^>]*>([^<]+)</text>", path.read_text()) for path in tmp_path.iterdir()
+    }
+    assert texts["curves"][: texts["curves"].index("epoch")] == ["1", "2"]
+    cells = [text for text in texts["confusion"] if text and text[0].isdigit()][:6]
+    assert cells == ["2", "67%", "1", "33%", "3", "100%"]
 
 
 def test_stage_commands_share_the_run_folder(folder: Path, tmp_path: Path) -> None:

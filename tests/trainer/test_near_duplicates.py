@@ -20,7 +20,7 @@ from trainer.data.datasets import Frame, Listing
 from trainer.learning.processes import Hardware
 from trainer.pipeline import identify, list_frames
 from trainer.recipe import Recipe
-from trainer.run.folder import RunFolder
+from trainer.run.folder import RunFolder, read_split
 from trainer.run.progress import Progress
 
 SIDE = 80  # pixels; larger than a thumbnail, so that it is resized
@@ -144,6 +144,24 @@ def test_a_run_holds_copies_out_together(folder_with_copies: Path, caplog: pytes
     for name, part in parts.items():
         assert part == parts[name.replace("/copy-", "/")], name
     assert set(parts.values()) == {"train", "valid"}
+
+
+def test_the_run_folder_records_the_groups_of_near_duplicates(
+    folder_with_copies: Path, tmp_path: Path
+) -> None:
+    """Each frame of ``split.csv`` names the first of its group, and a run with this split knows it, too."""
+    recipe = Recipe(**RECIPE)
+    found = list_frames(recipe, folder_with_copies)
+    assert len({frame.alike for frame in found.frames}) == 10
+    group = {frame.name: frame.alike for frame in found.frames}
+    assert all(group[name] == group[name.replace("/copy-", "/")] for name in group)
+    with RunFolder(tmp_path / "out") as folder:
+        identity = identify(recipe, folder_with_copies, found, None, Hardware())
+        folder.write_identity(recipe, identity, found.frames, found.classes)
+    assert {row["path"]: row["alike"] for row in read_split(tmp_path / "out")} == {
+        frame.name: frame.alike for frame in found.frames
+    }
+    assert list_frames(recipe, folder_with_copies, split_from=[tmp_path / "out"]).frames == found.frames
 
 
 def test_a_run_of_an_older_version_keeps_its_split(folder_with_copies: Path, tmp_path: Path) -> None:

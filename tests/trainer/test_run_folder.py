@@ -18,7 +18,7 @@ def test_names_that_begin_like_formulas_are_shown_and_read_again(tmp_path: Path)
     with RunFolder(tmp_path / "run") as folder:
         folder.write_identity(load("best"), identity, frames, ["@good"])
     text = (tmp_path / "run" / "split.csv").read_text(encoding="utf-8-sig", errors="surrogateescape")
-    assert text.splitlines()[1:3] == ["'=1+1.png,'@good,'-3,train", "a;'=1.png,'@good,'-3,train"]
+    assert text.splitlines()[1:3] == ["'=1+1.png,'@good,'-3,train,", "a;'=1.png,'@good,'-3,train,"]
     rows = read_split(tmp_path / "run")
     assert [row["path"] for row in rows] == names
     assert {(row["label"], row["run"], row["part"]) for row in rows} == {("@good", "-3", "train")}

@@ -9,19 +9,32 @@ from typing import Any
 from rich.console import Console
 from rich.table import Column, Table
 
+from trainer.evaluation import wording
 from trainer.evaluation.metrics import balanced_accuracy
 
 INTERVAL, NETWORK = "95% interval", "network"  # headings of cells that stay on one line
 SHARE = "share"  # heading of the verdicts and mistakes
-MIN_WIDTHS = {NETWORK: len("teacher-1"), SHARE: len("overkill"), "p": len("1.000")}  # on a terminal of 80
+MIN_WIDTHS = {NETWORK: len("teacher 1"), SHARE: len("overkill"), "p": len("1.000")}  # on a terminal of 80
 
 
 def show_run(result: dict[str, Any], out: Path) -> None:
-    """Show the networks of a run, the artifact by welding run, and its calibration and thresholds."""
-    _show_models(result["models"], f"{result['n']} held-out frames, {result['n_train']} to train on")
-    if "artifact" not in result:
-        _show_line(f"no student, so no artifact; the ensemble: {result['training_verdict']}")
-        return
+    """Show a run's networks, then its files, the verdict on its network in words, and what comes next."""
+    named = {wording.network_name(key): each for key, each in result["models"].items()}
+    _show_models(named, f"{result['n']} held-out frames, {result['n_train']} to train on")
+    if "artifact" in result:
+        _show_artifact(result, out)
+    else:
+        _show_line("no student, so no artifact; the verdict is on the ensemble")
+    width = max(map(len, wording.FILES))
+    files = [f"  {name:{width}}  {content}" for name, content in wording.files(out).items()]
+    _show_line("\n".join([f"\nfiles in {out}:", *files]))
+    if level := wording.level_of(result):  # a run of an older version has none
+        _show_line(f"\nverdict: {result['training_verdict']}\n  {wording.MEANING[level]}")
+    steps = [f"  {command}\n      {why}" for command, why in wording.next_commands(result, out).items()]
+    _show_line("\n".join(["\nnext:", *steps]))
+
+
+def _show_artifact(result: dict[str, Any], out: Path) -> None:
     _show_runs(result["models"])
     if "test" in result:
         _show_models(
@@ -35,8 +48,7 @@ def show_run(result: dict[str, Any], out: Path) -> None:
         f"{out / artifact['file']}: {artifact['scheme']}, {artifact['bytes'] / 1e6:.1f} MB; "
         f"agrees with the student on {artifact['agreement_with_student']:.1%} of {result['n']} frames\n"
         f"temperature {result['calibration']['temperature']:.2f}: {result['calibration']['why']}\n"
-        f"thresholds: {result['thresholds']['chosen']}\n"
-        f"verdict: {result['training_verdict']}"
+        f"thresholds: {result['thresholds']['chosen']}"
     )
 
 
@@ -140,13 +152,15 @@ def show_learning_curve(result: dict[str, Any]) -> None:
 
 def _show_models(models: dict[str, Any], title: str) -> None:
     rows = []
+    if any(result["accuracy_interval_runs"] for result in models.values()):
+        title += "; intervals over welding runs"
     for name, result in models.items():
         low, high = result["accuracy_interval_runs"] or result["accuracy_interval"]
         rows.append(
             [
                 name,
                 f"{result['accuracy']:.1%}",
-                f"{100 * low:.1f} to {high:.1%}" + (" (runs)" if result["accuracy_interval_runs"] else ""),
+                f"{100 * low:.1f} to {high:.1%}",
                 f"{result['macro_f1']:.1%}",
                 f"{balanced_accuracy(result['per_class']):.1%}",
                 f"{result['calibration_error']:.3f}",

@@ -51,6 +51,7 @@ class Frame:
 
     ``sha256`` is of the file (:mod:`trainer.data.duplicates`), ``decided`` is when a person gave the label,
     ``pixels`` is the content hash (:func:`trainer.data.frames.content_hash`); None if it is not known.
+    ``alike`` is the name of the first frame of its group of near-duplicates; None if it is in no group.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Frame:
     sha256: str | None = None
     decided: datetime | None = None
     pixels: str | None = None
+    alike: str | None = None
 
 
 @dataclass

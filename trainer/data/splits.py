@@ -70,8 +70,13 @@ def hold_out(
         log.info("%d frames that the start learnt from stay in 'train', with their runs", len(learnt))
     taught = {run_of[frame.name] for frame in pool if frame.name in learnt}
     held_runs = _choose_runs(pool, run_of, share, random.Random(seed), taught)
+    groups = _groups(run_of)
     split = [
-        replace(frame, part="valid" if run_of[frame.name] in held_runs else "train")
+        replace(
+            frame,
+            part="valid" if run_of[frame.name] in held_runs else "train",
+            alike=groups.get(frame.name),
+        )
         if frame.part in (None, "train")
         else frame
         for frame in frames
@@ -141,6 +146,13 @@ def _runs(pool: Sequence[Frame], alike: Mapping[str, str]) -> dict[str, Hashable
         frame.name: frame.run if frame.run is not None else (alike.get(first, first),)
         for frame, first in ((frame, firsts[frame.name]) for frame in pool)
     }
+
+
+def _groups(run_of: Mapping[str, Hashable]) -> dict[str, str]:
+    """Return the first frame of the group of each frame without a run that has copies or near-duplicates."""
+    firsts = {name: run[0] for name, run in run_of.items() if isinstance(run, tuple)}
+    sizes = Counter(firsts.values())
+    return {name: first for name, first in firsts.items() if sizes[first] > 1}
 
 
 def _choose_runs(

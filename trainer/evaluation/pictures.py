@@ -10,6 +10,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from trainer.data.frames import FrameSet
@@ -43,6 +44,7 @@ def curves(logs: Sequence[Path], out: Path) -> None:
                 label = log.stem if part == "train" else None
                 axis.plot([row["epoch"] for row in history], values, style, color=f"C{number}", label=label)
             axis.set(xlabel="epoch", ylabel=name)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 2.5
     axes["loss"].set_yscale("log")  # on a linear axis a diverging epoch would flatten all others
     axes["accuracy"].set_ylim(0, 1)
     axes["accuracy"].legend(title="solid: training, dashed: held out")
@@ -61,9 +63,9 @@ def _history(log: Path) -> list[dict[str, float]]:
 
 
 def confusion(metrics: ModelMetrics, out: Path) -> None:
-    """Draw the confusion matrix: rows true, columns answered."""
+    """Draw the confusion matrix: rows true, columns answered; frames, and their share of the true class."""
     names, counts = list(metrics["per_class"]), metrics["confusion"]
-    side = 2.5 + 0.55 * len(names)
+    side = 2.5 + 0.6 * len(names)
     figure = Figure(figsize=(side, side), layout="constrained")
     axis = figure.subplots()
     shares = [[count / max(sum(row), 1) for count in row] for row in counts]
@@ -71,7 +73,11 @@ def confusion(metrics: ModelMetrics, out: Path) -> None:
     for y, row in enumerate(counts):
         for x, count in enumerate(row):
             if count:
-                axis.text(x, y, str(count), ha="center", va="center", color="wk"[shares[y][x] < 0.5])
+                color = "wk"[shares[y][x] < 0.5]
+                axis.text(x, y - 0.13, str(count), ha="center", va="center", color=color)
+                axis.text(
+                    x, y + 0.2, f"{shares[y][x]:.0%}", ha="center", va="center", color=color, fontsize=7
+                )
     axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel="answered", ylabel="true", title=f"{metrics['accuracy']:.1%} of {metrics['n']} frames")

@@ -3,7 +3,7 @@
 =====================  ========================================================================
 ``recipe.yaml``        the recipe, with the defaults and ``--set``
 ``run.json``           seeds, git commit, split fingerprint, versions, processor, threads
-``split.csv``          path, label, run and part of every frame
+``split.csv``          path, label, run and part of every frame, and the first of its near-duplicates
 ``unlabelled.json``    fingerprint of the frames without labels that the student learns from, if any
 ``logs/*.csv``         one file per network, one line per epoch; ``logs/tensorboard/`` has the same curves
 ``checkpoints/*.pt``   each network after its last finished epoch
@@ -12,6 +12,7 @@
 ``confusion.png``      the artifact on the held-out frames; so are ``reliability.png`` and ``mistakes.png``
 ``thresholds.png``     effect of each PASS threshold on the held-out frames, if thresholds could be chosen
 ``results.json``       accuracy of every network, with n, intervals, confusion and runs
+``report.html``        all of this as one page, with the pictures inside, to send to a colleague
 ``<name>.pt``          the artifact
 ``final/``             the run of ``--final``, with its own ``student.pt``, artifact and ``results.json``
 =====================  ========================================================================
@@ -157,8 +158,8 @@ class RunFolder:
         if _read_identity(self.path):
             return
         self.write(RECIPE_FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
-        rows = [(frame.name, classes[frame.label], frame.run or "", frame.part) for frame in frames]
-        self._write_csv(SPLIT_FILE, ("path", "label", "run", "part"), rows)
+        rows = [(f.name, classes[f.label], f.run or "", f.part, f.alike or "") for f in frames]
+        self._write_csv(SPLIT_FILE, ("path", "label", "run", "part", "alike"), rows)
         self.write_json(IDENTITY_FILE, asdict(identity))  # last, so that a marked folder is complete
 
     def record_unlabelled(self, fingerprint: str | None) -> None:

@@ -39,11 +39,12 @@ def with_recorded_parts(
         try:
             theirs, rows = read_recipe(run), read_split(run)
             parts = {row["path"]: row["part"] for row in rows}
+            alike = {row["path"]: row.get("alike") or None for row in rows}  # older runs have no such column
             there = sorted((row["path"], row["label"], row["run"]) for row in rows)
         except (RunError, RecipeError, OSError, ValueError, KeyError):
             continue  # the run's own checks name what is damaged
         if _keys_of_the_split(theirs) == wanted and there == names:
-            return [replace(frame, part=parts[frame.name]) for frame in frames]
+            return [replace(f, part=parts[f.name], alike=alike[f.name]) for f in frames]
     return None
 
 
