@@ -21,7 +21,7 @@ WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-r
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.installed ## inspect synthetic frames and print a report, in half a minute
+demo: $(VENV)/.installed ## inspect two weeks of synthetic frames and open a report, within a minute
 	$(BIN)/python deploy/demo/demo.py
 
 test: lint ## everything that CI runs: static checks and all tests (10 to 15 minutes on 2 cores)

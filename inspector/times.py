@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from time import time_ns
 from typing import Literal, NamedTuple
 
 from inspector.errors import UsageError
@@ -11,6 +12,11 @@ from inspector.errors import UsageError
 DAY_US = 86_400_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _END_OF_TIME_US = 1 << 62  # beyond every instant that a clock can show, within BIGINT
+
+
+def now_us() -> int:
+    """Return UTC epoch microseconds by the machine's clock."""
+    return time_ns() // 1000
 
 
 class DayAndShift(NamedTuple):

@@ -73,13 +73,28 @@ RELOADABLE_SETTINGS = frozenset(
 
 
 def run(
-    config: Path, settings: Settings, *, stop: StopFlag, reload: ReloadFlag, only_present: bool
+    config: Path,
+    settings: Settings,
+    *,
+    stop: StopFlag,
+    reload: ReloadFlag,
+    only_present: bool,
+    wall_us: Callable[[], int] = times.now_us,
 ) -> Totals:
-    """Build the station and let it work, with its results folder and its metrics port if they are set."""
+    """Build the station and let it work, with its results folder and its metrics port if they are set.
+
+    ``wall_us`` is the clock that gives arrivals and verdicts their times and shifts; see :func:`daemon`.
+    """
     permissions.require_protected_settings(config)
     recorded = threading.Event()
     station = daemon(
-        config, settings, stop=stop, reload=reload, only_present=only_present, recorded=recorded.set
+        config,
+        settings,
+        stop=stop,
+        reload=reload,
+        only_present=only_present,
+        recorded=recorded.set,
+        wall_us=wall_us,
     )
     with ExitStack() as open_while_it_works:
         open_while_it_works.enter_context(locks.daemon_lock(settings.quarantine_folder))
@@ -125,6 +140,7 @@ def daemon(
     reload: ReloadFlag,
     only_present: bool,
     recorded: Callable[[], None] | None = None,
+    wall_us: Callable[[], int] = times.now_us,
 ) -> Daemon:
     """Build the station that the settings describe, with its network verified and warm.
 
@@ -135,6 +151,8 @@ def daemon(
         reload: set by a signal.
         only_present: a single pass over the present files, which waits for no database.
         recorded: called after each commit.
+        wall_us: UTC epoch microseconds, for the times of files and verdicts. The demonstration sets it to the
+            shifts of two weeks.
 
     Raises:
         UsageError: artifact, folders or thresholds are wrong.
@@ -142,7 +160,7 @@ def daemon(
     archive = Archive(settings.drop_folder, settings.archive_folder, settings.quarantine_folder)
     if only_present:  # which has no idle time
         settings = settings.model_copy(update={"shadow_artifact": None})
-    progress, events, first = Progress(), Events(), rules(settings, archive)
+    progress, events, first = Progress(), Events(), rules(settings, archive, wall_us)
     notifier = Notifier(progress)
     intake = Intake(
         settings.drop_folder,
@@ -153,6 +171,7 @@ def daemon(
         subfolders=settings.subfolders,
         ignore=settings.ignore,
         only_first_scan=only_present,
+        wall_us=wall_us,
     )
     return Daemon(
         intake=intake,
@@ -166,7 +185,7 @@ def daemon(
             wait=not only_present, stop=stop, notifier=notifier, pending=intake.pending, events=events
         ),
         stop=stop,
-        reload=Reload(reload, _reload(config, settings, archive), notifier),
+        reload=Reload(reload, _reload(config, settings, archive, wall_us), notifier),
         progress=progress,
         metrics=Metrics(first.artifact),
         events=events,
@@ -174,7 +193,7 @@ def daemon(
     )
 
 
-def rules(settings: Settings, archive: Archive) -> Rules:
+def rules(settings: Settings, archive: Archive, wall_us: Callable[[], int]) -> Rules:
     """Open, verify and warm the artifact, and build all that a reload may change.
 
     Raises:
@@ -209,6 +228,7 @@ def rules(settings: Settings, archive: Archive) -> Rules:
             calendar=lambda instant_us: times.local_day_and_shift(instant_us, settings.zone, settings.shifts),
             archive=archive,
             zone=settings.zone,
+            wall_us=wall_us,
         ),
         pace=Pace(
             batch_size=settings.batch_size,
@@ -294,7 +314,9 @@ def _installed_file(path: Path) -> InstalledFile:
         raise ArtifactError(f"{path}: {error.strerror}; copy it there, or correct the setting") from None
 
 
-def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rules]:
+def _reload(
+    config: Path, first: Settings, archive: Archive, wall_us: Callable[[], int]
+) -> Callable[[], Rules]:
     """Return what loads new rules: it reads the file again, and refuses changes that need a restart."""
 
     def load() -> Rules:
@@ -307,7 +329,7 @@ def _reload(config: Path, first: Settings, archive: Archive) -> Callable[[], Rul
         )
         if changed:
             raise SettingsError(f"{config}: {', '.join(changed)} changed; restart the service for that")
-        return rules(settings, archive)
+        return rules(settings, archive, wall_us)
 
     return load
 

@@ -30,6 +30,7 @@ from inspector.station.listing import has_intake_name, is_image_name
 from inspector.station.readiness import State, WaitingFile
 from inspector.station.ready_queue import ReadyQueue
 from inspector.station.watch import Close
+from inspector.times import now_us
 
 _SCAN_PAUSE_FACTOR: Final = 20  # the pause after a scan is at least this many times as long as the scan
 _READS_BEFORE_GIVING_UP: Final = 4  # tries within give_up_s, also for a file that does not change
@@ -70,7 +71,7 @@ class Intake:
         ignore: Sequence[str] = (),
         only_first_scan: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
-        wall_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        wall_us: Callable[[], int] = now_us,
     ) -> None:
         self.folder = folder
         self.events = events

@@ -10,7 +10,7 @@ from datetime import tzinfo
 from inspector.records import Duplicate, Inspected, Judgement, NameParts, Place, Quarantined, Timings
 from inspector.station.archive import Archive
 from inspector.station.reading import Frame, Unreadable
-from inspector.times import DayAndShift
+from inspector.times import DayAndShift, now_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Recorder:
     calendar: Callable[[int], DayAndShift]  # of an instant in UTC epoch microseconds
     archive: Archive
     zone: tzinfo  # of the calendar, and of the times in results
+    wall_us: Callable[[], int] = now_us  # UTC epoch microseconds
 
     def inspected(self, frame: Frame, judgement: Judgement, infer_ms: float, batch_size: int) -> Inspected:
         """Make the record of a judged image; its total time ends now, just before the commit."""
@@ -43,7 +44,7 @@ class Recorder:
             local_day=day,
             shift=shift,
             shift_day=shift_day,
-            inspected_us=_now_us(),
+            inspected_us=self.wall_us(),
             final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/{judgement.verdict}"),
         )
 
@@ -54,7 +55,7 @@ class Recorder:
             arrival=frame.taken.arrival,
             source=frame.taken.source,
             inspection=inspection,
-            recorded_us=_now_us(),
+            recorded_us=self.wall_us(),
             final_path=self.archive.free_path(frame.taken, Place.ARCHIVE, f"{day}/duplicate"),
         )
 
@@ -68,7 +69,7 @@ class Recorder:
             detail=item.error.detail,
             shift=shift,
             shift_day=shift_day,
-            recorded_us=_now_us(),
+            recorded_us=self.wall_us(),
             final_path=self.archive.free_path(item.taken, Place.QUARANTINE, f"{day}/{item.error.reason}"),
         )
 
@@ -81,7 +82,3 @@ def line_about(row: Inspected | Duplicate) -> str:
     judgement = row.judgement
     reason = f" ({judgement.reason})" if judgement.reason else ""
     return f"{name}: {judgement.verdict}{reason}, {judgement.label} {judgement.confidence:.2f}"
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1000

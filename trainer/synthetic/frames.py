@@ -61,11 +61,23 @@ def frames(count: int, seed: int, *, runs_per_class: int | None = None) -> Itera
         shots = _share(_share(count, len(CLASSES), label), runs_per_class, turn)
         if not shots:
             continue
-        rng = np.random.default_rng([seed, number])
-        scene = Scene(_weld(CLASSES[label], rng), _view(rng), rng)
-        for index in range(shots):
-            run, name = _names(number, index)
-            yield SyntheticFrame(draw(scene, index), label, run, index, name)
+        yield from run_frames(label, number, shots, seed)
+
+
+def run_frames(label: int, number: int, shots: int, seed: int) -> Iterator[SyntheticFrame]:
+    """Yield the frames of one welding run, in the order of time.
+
+    Args:
+        label: index in CLASSES.
+        number: of the run; with the seed it decides weld, camera place and light, and it is in the names.
+        shots: number of frames.
+        seed: see ``number``.
+    """
+    rng = np.random.default_rng([seed, number])
+    scene = Scene(_weld(CLASSES[label], rng), _view(rng), rng)
+    for index in range(shots):
+        run, name = _names(number, index)
+        yield SyntheticFrame(draw(scene, index), label, run, index, name)
 
 
 def write(
