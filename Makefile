@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb release sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,35 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 	cd $(BUNDLE) && find . -type f ! -name SHA256SUMS | sort | xargs sha256sum > SHA256SUMS
 	tar --create --file $(BUNDLE).tar --directory dist weldnet-bundle
 	@du -sh $(BUNDLE).tar
+
+# For the Debian of this machine and its /usr/bin/python3, from the wheels of the bundle. Needs the package debhelper, and
+# no compiler, which dpkg-buildpackage would ask for.
+deb: bundle ## pack the station as a Debian package, into dist/
+	$(PIP) install --editable ".[release]"
+	rm -rf build/deb && mkdir -p build/deb
+	cp -r $(BUNDLE)/. build/deb
+	cp -r deploy/debian build/deb/debian
+	printf 'weldnet-station (%s) stable; urgency=medium\n\n  * See CHANGELOG.md.\n\n -- %s  %s\n' \
+	  "$$($(BIN)/weld-inspect --version | cut -d' ' -f2)" \
+	  "$$(sed -n 's/^Maintainer: //p' deploy/debian/control)" "$$(date -R)" >build/deb/debian/changelog
+	cd build/deb && UV=$(abspath $(BIN)/uv) dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+	mv build/weldnet-station_*.deb dist/
+	@ls -sh dist/*.deb
+
+# What a release is made of, checked and tried. It is signed if gpg has a secret key here; nothing is published.
+release: $(VENV)/.installed ## build, check and try sdist and wheel, with checksums, into dist/release
+	$(PIP) install --editable ".[release]"
+	rm -rf dist/release && mkdir -p dist/release dist/torch
+	$(BIN)/python -m build --outdir dist/release
+	$(BIN)/twine check --strict dist/release/*
+	$(PIP) download --no-deps --dest dist/torch "torch==$(TORCH)+cpu" 2>/dev/null \
+	  || $(PIP) download --no-deps --dest dist/torch "torch==$(TORCH)" --index-url $(TORCH_CPU_INDEX)
+	$(BIN)/python deploy/try_wheel.py dist/release/*.whl --torch dist/torch
+	cd dist/release && sha256sum * >SHA256SUMS
+	@if gpg --list-secret-keys 2>/dev/null | grep -q .; \
+	then gpg --armor --detach-sign dist/release/SHA256SUMS; \
+	else echo "Not signed: gpg has no secret key here; gpg --armor --detach-sign dist/release/SHA256SUMS"; fi
+	@ls -sh dist/release
 
 sigterm-loop: $(VENV)/.installed ## SIGTERM to a loaded station, 50 times: exit 0 within 10 s, nothing lost
 	$(BIN)/python benchmarks/sigterm_loop.py

@@ -13,10 +13,15 @@ _PACKAGES = {
     "pgbouncer": "pgbouncer",
     "pdftotext": "poppler-utils",
     "promtool": "prometheus",
+    "sftp": "openssh-client",
+    "smbclient": "smbclient",
+    "smbd": "samba",
     "sqlite3": "sqlite3",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
     "systemd-analyze": "systemd",
+    "systemd-sysusers": "systemd",
+    "systemd-tmpfiles": "systemd",
     "testparm": "samba-common-bin",
 }
 
