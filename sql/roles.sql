@@ -7,6 +7,8 @@
 --   weldnet_console   reads what reports read, and adds human verdicts and notes on signals: for the review
 --                     console, which signs each verdict with the name of the person at the browser
 --   weldnet_reporter  only reads: for reports, SQL clients, dashboards
+--   weldnet_forwarder adds the rows of stations to a central database, and reads what is there: for 'weld-inspect
+--                     forward'. It adds rows of any station and verdicts of any person, as they were at the station
 --
 -- Only the owner of the tables (the user who runs 'weld-inspect migrate') has the right to change or delete rows, and
 -- triggers stop even the owner. Run this file as the owner, who needs CREATEROLE, after each migrate:
@@ -19,6 +21,7 @@
 --   CREATE USER anna PASSWORD '...' IN ROLE weldnet_reviewer, weldnet_reporter;    -- reviews, and runs reports
 --   CREATE USER quality_manager PASSWORD '...' IN ROLE weldnet_reporter;
 --   CREATE USER cell3_console PASSWORD '...' IN ROLE weldnet_console;
+--   CREATE USER cell3_forward PASSWORD '...' IN ROLE weldnet_forwarder;            -- at the centre
 
 DO $$
 BEGIN
@@ -34,6 +37,9 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_console') THEN
         CREATE ROLE weldnet_console NOLOGIN;
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'weldnet_forwarder') THEN
+        CREATE ROLE weldnet_forwarder NOLOGIN;
+    END IF;
 END
 $$;
 
@@ -46,14 +52,21 @@ BEGIN
     );
 END
 $$;
-REVOKE CREATE ON SCHEMA public FROM PUBLIC, weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon;
+REVOKE CREATE ON SCHEMA public
+    FROM PUBLIC, weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon, weldnet_forwarder;
 
 REVOKE ALL ON ALL TABLES IN SCHEMA public
-    FROM PUBLIC, weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon;
-GRANT USAGE ON SCHEMA public TO weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon;
-GRANT SELECT ON ALL TABLES IN SCHEMA public TO weldnet_reporter, weldnet_console, weldnet_daemon;
+    FROM PUBLIC, weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon, weldnet_forwarder;
+GRANT USAGE ON SCHEMA public
+    TO weldnet_reporter, weldnet_console, weldnet_reviewer, weldnet_daemon, weldnet_forwarder;
+GRANT SELECT ON ALL TABLES IN SCHEMA public
+    TO weldnet_reporter, weldnet_console, weldnet_daemon, weldnet_forwarder;
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,
-    signal_note, event, hour_summary, hour_count, hour_latency, rejudgement TO weldnet_daemon;
+    signal_note, event, hour_summary, hour_count, hour_latency, rejudgement, forwarded TO weldnet_daemon;
+-- A forwarder takes the numbers of images and quarantined files before it adds them, for the rows that refer to them.
+GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,
+    signal_note, event, rejudgement, forwarded TO weldnet_forwarder;
+GRANT USAGE ON SEQUENCE inspection_id_seq, quarantine_id_seq TO weldnet_forwarder;
 GRANT SELECT ON alembic_version, station, model, settings, inspection, review, seam_review, audit_sample
     TO weldnet_reviewer;
 -- Without the column id: the latest verdict is the one with the highest number, so nobody may choose a number.

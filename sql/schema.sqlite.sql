@@ -85,10 +85,26 @@ CREATE TABLE event (
     kind TEXT NOT NULL, -- start, stop, outage, overflow, reload and others
     detail TEXT NOT NULL, -- one line for people
     at_us BIGINT NOT NULL, -- time of the event; UTC epoch microseconds
+    origin_row BIGINT, -- number of the row in the database that it was forwarded from; null if it was made in this one
     CONSTRAINT pk_event PRIMARY KEY (id),
     CONSTRAINT fk_event_station_id FOREIGN KEY(station_id) REFERENCES station (id)
 );
+CREATE UNIQUE INDEX ix_event_origin ON event (station_id, at_us, origin_row);
 CREATE INDEX ix_event_station_id_at_us ON event (station_id, at_us);
+
+-- batches of rows that stations forwarded to a central database; the latest one counts
+CREATE TABLE forwarded (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- station whose rows were forwarded
+    positions JSON NOT NULL, -- table name to the number and the time of the station's last row that was forwarded
+    returned JSON NOT NULL, -- table name to the last row of the central database that the station has
+    sent BIGINT NOT NULL, -- rows that this batch forwarded
+    behind BIGINT NOT NULL, -- rows that were still to be forwarded
+    at_us BIGINT NOT NULL, -- time of the batch, by the central database's clock; UTC epoch microseconds
+    CONSTRAINT pk_forwarded PRIMARY KEY (id),
+    CONSTRAINT fk_forwarded_station_id FOREIGN KEY(station_id) REFERENCES station (id)
+);
+CREATE INDEX ix_forwarded_station_id ON forwarded (station_id, id);
 
 -- hours of a station whose images hour_count counts, derived from inspection
 CREATE TABLE hour_summary (
@@ -284,6 +300,7 @@ CREATE TABLE review (
     reviewed_us BIGINT NOT NULL, -- time of the review; UTC epoch microseconds
     request_key TEXT, -- of the request that added the row; sent again, it adds none
     is_blind BOOLEAN, -- true: the person did not see the station's verdict before; null: not known
+    origin_row BIGINT, -- number of the row in the database that it was forwarded from; null if it was made in this one
     CONSTRAINT pk_review PRIMARY KEY (id),
     CONSTRAINT ck_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
     CONSTRAINT fk_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
@@ -300,6 +317,7 @@ CREATE TABLE seam_review (
     note TEXT, -- free text
     reviewed_us BIGINT NOT NULL, -- time of the review; UTC epoch microseconds
     request_key TEXT, -- of the request that added the row; sent again, it adds none
+    origin_row BIGINT, -- number of the row in the database that it was forwarded from; null if it was made in this one
     CONSTRAINT pk_seam_review PRIMARY KEY (id),
     CONSTRAINT ck_seam_review_verdict CHECK (verdict IN ('PASS', 'FAIL', 'REVIEW')),
     CONSTRAINT fk_seam_review_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
@@ -497,6 +515,8 @@ CREATE TRIGGER audit_sample_no_update BEFORE UPDATE ON audit_sample BEGIN SELECT
 CREATE TRIGGER audit_sample_no_delete BEFORE DELETE ON audit_sample BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER forwarded_no_update BEFORE UPDATE ON forwarded BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER forwarded_no_delete BEFORE DELETE ON forwarded BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_count_no_update BEFORE UPDATE ON hour_count BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_count_no_delete BEFORE DELETE ON hour_count BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_latency_no_update BEFORE UPDATE ON hour_latency BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -524,7 +544,8 @@ CREATE TRIGGER station_no_delete BEFORE DELETE ON station BEGIN SELECT RAISE(ABO
 CREATE TABLE append_only (no_row INTEGER, CONSTRAINT "history is append-only: add a row instead" CHECK (0));
 CREATE TRIGGER arrival_no_replace BEFORE INSERT ON arrival WHEN EXISTS (SELECT 1 FROM arrival WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM arrival WHERE station_id = NEW.station_id AND path = NEW.path AND outcome = NEW.outcome AND recorded_us = NEW.recorded_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER audit_sample_no_replace BEFORE INSERT ON audit_sample WHEN EXISTS (SELECT 1 FROM audit_sample WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM audit_sample WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
-CREATE TRIGGER event_no_replace BEFORE INSERT ON event WHEN EXISTS (SELECT 1 FROM event WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER event_no_replace BEFORE INSERT ON event WHEN EXISTS (SELECT 1 FROM event WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM event WHERE station_id = NEW.station_id AND at_us = NEW.at_us AND origin_row = NEW.origin_row) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER forwarded_no_replace BEFORE INSERT ON forwarded WHEN EXISTS (SELECT 1 FROM forwarded WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER hour_count_no_replace BEFORE INSERT ON hour_count WHEN EXISTS (SELECT 1 FROM hour_count WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER hour_latency_no_replace BEFORE INSERT ON hour_latency WHEN EXISTS (SELECT 1 FROM hour_latency WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_latency WHERE of_station = NEW.of_station AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER hour_summary_no_replace BEFORE INSERT ON hour_summary WHEN EXISTS (SELECT 1 FROM hour_summary WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_summary WHERE station_id = NEW.station_id AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

@@ -55,6 +55,8 @@ _SLOW_FILES = [
     "deploy/test_container",
     "deploy/test_people",
     "deploy/test_wheel",
+    "forwarding/test_forward",
+    "forwarding/test_forward_interrupted",
     "imaging/test_tiff",
     "ledger/test_pgbouncer",
     "ledger/test_postgresql",

@@ -15,6 +15,7 @@ from inspector.commands import (
     console,
     export,
     files,
+    forward,
     images,
     init,
     install,
@@ -165,7 +166,15 @@ def _work(config: Path, *, only_present: bool) -> Totals:
 _COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     STATION: (init.init, check, run, once, status, predict.predict, bench, install.install_artifact),
     QUALITY: (images.show, images.trace, export.export, rejudge.rejudge),
-    CARE: (migrate, files.backup, files.reconcile, files.prune, files.requeue, files.summarize),
+    CARE: (
+        migrate,
+        forward.forward,
+        files.backup,
+        files.reconcile,
+        files.prune,
+        files.requeue,
+        files.summarize,
+    ),
 }
 app.command(cls=report.ReportCommand, rich_help_panel=QUALITY)(report.report)
 for heading, commands in _COMMANDS.items():

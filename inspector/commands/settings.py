@@ -18,14 +18,13 @@ config = typer.Typer(cls=Headings, no_args_is_help=True, help="Show and explain 
 def show(config: Config, as_json: AsJson = False) -> None:
     """Show every setting in force, and where its value comes from: file, environment, credential or default.
 
-    A password in database_url is never shown.
+    A password in database_url or central_url is never shown.
     """
     from inspector import settings
 
     require_settings(config)
     loaded, sources = settings.read(config)
-    values: dict[str, Any] = loaded.model_dump(mode="json")
-    values["database_url"] = loaded.shown_url
+    values: dict[str, Any] = loaded.model_dump(mode="json") | loaded.shown_urls()
     rows = {key: {"value": value, "from": sources.get(key, "default")} for key, value in values.items()}
     if as_json:
         typer.echo(json.dumps({"settings": rows}, ensure_ascii=False))

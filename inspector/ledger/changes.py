@@ -1,29 +1,71 @@
-"""Verdicts of people that changed the final verdict on an image, in the order of their numbers.
+"""New rows in the order of their numbers, among them verdicts that changed the final verdict on an image.
 
-On PostgreSQL a verdict can appear after one with a higher number, if two people write at the same time. So a
+On PostgreSQL a row can appear after one with a higher number, if two programs write at the same time. So a
 reader that remembers how far it has read may go on to a number only if no transaction that began before can
-still add a lower one: see :func:`are_being_written`.
+still add a lower one: see :func:`writers`. SQLite has one writer at a time, so rows appear in their order.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
+from inspector.errors import StoreUnavailable
+from inspector.ledger import database
 from inspector.ledger.final import final_verdict
 from inspector.ledger.schema import arrival, inspection, review
 from inspector.ledger.schema import station as stations
 from inspector.records import Verdict
 
+_MAX_SETTLE_S = 30  # as long as a batch may take; a transaction that is open for longer is an outage
+_POLL_S = 0.02  # a batch takes milliseconds
 # pg_locks shows this moment in any transaction. Tables of other databases may have the same number.
-_WRITERS = """
-    SELECT EXISTS (
-        SELECT 1 FROM pg_locks
-        WHERE relation = to_regclass('review') AND mode = 'RowExclusiveLock'
-          AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-    )
-"""
+_WRITERS = sa.text("""
+    SELECT virtualtransaction FROM pg_locks
+    WHERE relation IN (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) name)
+      AND mode = 'RowExclusiveLock'
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+""")
+
+
+def writers(connection: sa.Connection, tables: Sequence[sa.Table]) -> set[str]:
+    """Return the open transactions that have added rows to one of the tables, or may add some.
+
+    A transaction takes its lock before it takes a number. So without writers all rows up to the newest one of
+    an earlier query are there for the next query.
+    """
+    if connection.dialect.name != "postgresql":
+        return set()
+    return set(connection.scalars(_WRITERS, {"names": [table.name for table in tables]}))
+
+
+def settled(engine: sa.Engine, tables: Sequence[sa.Table]) -> dict[str, int]:
+    """Return the number of each table's newest row, when all rows before it are there for the next query.
+
+    Raises:
+        StoreUnavailable: an outage, or a transaction that does not end.
+    """
+    numbers = [sa.select(sa.func.max(table.c.id)).scalar_subquery().label(table.name) for table in tables]
+    with database.transaction(engine) as connection:
+        newest = {
+            name: number or 0
+            for name, number in connection.execute(sa.select(*numbers)).mappings().one().items()
+        }
+        left = writers(connection, tables)
+    until = time.monotonic() + _MAX_SETTLE_S
+    while left:
+        if time.monotonic() > until:
+            raise StoreUnavailable(
+                f"{database.display(engine.url)}: a transaction that adds rows has not ended for "
+                f"{_MAX_SETTLE_S} s; end it (pg_stat_activity)"
+            )
+        time.sleep(_POLL_S)
+        with database.transaction(engine) as connection:
+            left &= writers(connection, tables)
+    return newest
 
 
 def newest(connection: sa.Connection) -> tuple[int, int]:
@@ -40,12 +82,8 @@ def time_of(connection: sa.Connection, number: int) -> int | None:
 
 
 def are_being_written(connection: sa.Connection) -> bool:
-    """Return whether a transaction is open that has added verdicts, or may add some.
-
-    If not, all verdicts up to the :func:`newest` one of an earlier transaction are there for the next one.
-    SQLite has one writer at a time, so its verdicts appear in the order of their numbers.
-    """
-    return connection.dialect.name == "postgresql" and bool(connection.scalar(sa.text(_WRITERS)))
+    """Return whether a transaction is open that has added verdicts, or may add some; see :func:`writers`."""
+    return bool(writers(connection, [review]))
 
 
 def next_rows(after: int, station: str, limit: int, *, since_us: int) -> sa.Select[Any]:

@@ -226,6 +226,27 @@ def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> No
         raise SchemaError(f"{where}: {found}; {sqlite.RUN_MIGRATE}")
 
 
+def require_neighbour(connection: sa.Connection, *, first: str) -> None:
+    """Refuse a central database whose schema is more than one revision away from this program's.
+
+    Args:
+        connection: an open transaction.
+        first: the oldest revision that is accepted.
+
+    Raises:
+        SchemaError: the schema is missing, or too old or too new.
+    """
+    where = display(connection.engine.url)
+    current, known = _revision(connection), revisions()
+    if current is None or current < first or current in known[:-2]:
+        found = "has no schema" if current is None else f"has schema revision {current}, which is too old"
+        raise SchemaError(f"{where}: {found}; {sqlite.RUN_MIGRATE} there, with this as its database_url")
+    if current not in known and int(current) != int(known[-1]) + 1:
+        raise SchemaError(
+            f"{where}: schema revision {current} is from a much newer program; update weldnet-station here"
+        )
+
+
 def revisions() -> list[str]:
     """Return this program's revisions, the oldest first, from the names of the migrations' files."""
     return sorted(file.name.split("_")[0] for file in (_migrations() / "versions").glob("[0-9]*_*.py"))

@@ -60,6 +60,11 @@ def _request_key(*, optional: bool = False) -> sa.Column[str]:
     return _name("request_key", comment, optional=optional)
 
 
+def _origin_row() -> sa.Column[int]:
+    comment = "number of the row in the database that it was forwarded from; null if it was made in this one"
+    return sa.Column("origin_row", sa.BigInteger, nullable=True, comment=comment)
+
+
 def signed(inode: int) -> int:
     """Return an inode as the signed number that BIGINT needs; some network file systems use all 64 bits."""
     return inode - (1 << 64) if inode >> 63 else inode
@@ -271,6 +276,7 @@ review = sa.Table(
         nullable=True,
         comment="true: the person did not see the station's verdict before; null: not known",
     ),
+    _origin_row(),
     sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
     comment="human verdicts, append-only: the latest row of an image counts",
 )
@@ -290,6 +296,7 @@ seam_review = sa.Table(
     sa.Column("note", sa.Text, nullable=True, comment="free text"),
     _instant("reviewed_us", "time of the review"),
     _request_key(optional=True),
+    _origin_row(),
     sa.CheckConstraint("verdict IN ('PASS', 'FAIL', 'REVIEW')", name="verdict"),
     comment="human verdicts on passes over a seam, append-only: the latest row of a pass counts",
 )
@@ -374,9 +381,39 @@ event = sa.Table(
     _name("kind", "start, stop, outage, overflow, reload and others"),
     sa.Column("detail", sa.Text, nullable=False, comment="one line for people"),
     _instant("at_us", "time of the event"),
+    _origin_row(),
     comment="events of the station, such as start, stop and outage",
 )
 sa.Index("ix_event_station_id_at_us", event.c.station_id, event.c.at_us)
+# A forwarded event is known by its number and its time: a station that was restored uses its numbers again.
+sa.Index("ix_event_origin", event.c.station_id, event.c.at_us, event.c.origin_row, unique=True)
+
+# How far a station's own database has been forwarded: in the central database in the transaction that adds
+# the rows, and afterwards in the station's own. Like all others, the table only grows, by a row for each
+# batch. So the account that forwards needs no right to change a row, and past outages can be looked up.
+forwarded = sa.Table(
+    "forwarded",
+    metadata,
+    _id(),
+    _refers("station_id", "station", "station whose rows were forwarded"),
+    sa.Column(
+        "positions",
+        sa.JSON,
+        nullable=False,
+        comment="table name to the number and the time of the station's last row that was forwarded",
+    ),
+    sa.Column(
+        "returned",
+        sa.JSON,
+        nullable=False,
+        comment="table name to the last row of the central database that the station has",
+    ),
+    sa.Column("sent", sa.BigInteger, nullable=False, comment="rows that this batch forwarded"),
+    sa.Column("behind", sa.BigInteger, nullable=False, comment="rows that were still to be forwarded"),
+    _instant("at_us", "time of the batch, by the central database's clock"),
+    comment="batches of rows that stations forwarded to a central database; the latest one counts",
+)
+sa.Index("ix_forwarded_station_id", forwarded.c.station_id, forwarded.c.id)
 
 
 # Summaries of hours that are over, from which reports count millions of images in seconds. Images are only

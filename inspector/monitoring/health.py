@@ -26,9 +26,21 @@ _MAX_SILENCE_S = 6.0  # a server that has not answered for so long counts as han
 
 
 class DatabaseProbe:
-    """Asks the database every 2 s, in its own thread, so that a hanging one does not hang the health page."""
+    """Asks the database every 2 s, in its own thread, so that a hanging one does not hang the health page.
 
-    def __init__(self, url: URL, monotonic: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        url: the database.
+        monotonic: seconds.
+        also: further questions, asked in the same transaction.
+    """
+
+    def __init__(
+        self,
+        url: URL,
+        monotonic: Callable[[], float] = time.monotonic,
+        also: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
+        self._also = also
         self._engine = database.engine(url, read_only=True)
         self._monotonic = monotonic
         self._answered = monotonic()
@@ -59,6 +71,8 @@ class DatabaseProbe:
             try:
                 with database.transaction(self._engine) as connection:
                     connection.execute(sa.select(schema.station.c.id).limit(1)).all()
+                    if self._also:
+                        self._also(connection)
                 self._error = None
             except StationError as error:
                 self._error = str(error)

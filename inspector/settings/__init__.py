@@ -57,6 +57,8 @@ class Settings(BaseModel):
     quarantine_folder: Path = Path("quarantine")
     results_folder: Path | None = None  # one JSON file for each image, for a PLC or MES; None: none
     database_url: str = Field("sqlite:///quality.db", repr=False)  # may hold a password
+    # a central PostgreSQL that 'forward' sends this station's rows to; may hold a password; None: none
+    central_url: str | None = Field(None, repr=False)
     artifact: Path = Path("weldnet.pt")
     # True: accept an artifact that other users can write; for the settings file only the environment counts
     others_may_write: bool = False
@@ -223,10 +225,7 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _url_is_known(cls, value: str) -> str:
-        try:
-            url = make_url(value)
-        except (ArgumentError, ValueError):  # not shown: the text in the port's place may be a password
-            raise ValueError("is not a database URL such as sqlite:///quality.db") from None
+        url = _url(value)
         if url.drivername not in ("sqlite", "postgresql+psycopg"):
             raise ValueError(
                 f"speaks '{url.drivername}'; use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE"
@@ -235,8 +234,19 @@ class Settings(BaseModel):
             raise ValueError("names no file; write one, such as sqlite:///quality.db")
         if url.drivername == "sqlite" and (url.host or url.query):
             raise ValueError("has a host or options, which a SQLite file does not take; use sqlite:///FILE")
-        if "@" in (url.host or ""):
-            raise ValueError("has two @: write one that is part of the password as %40")
+        return value
+
+    @field_validator("central_url")
+    @classmethod
+    def _centre_is_another_server(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None:
+            return None
+        url = _url(value)
+        if url.drivername != "postgresql+psycopg":
+            raise ValueError(f"speaks '{url.drivername}'; use postgresql+psycopg://USER@HOST/DATABASE")
+        own = make_url(info.data.get("database_url", "sqlite:///"))
+        if all(getattr(url, part) == getattr(own, part) for part in ("host", "port", "database", "query")):
+            raise ValueError("is the station's own database_url; leave it out, since the rows are there")
         return value
 
     @property
@@ -249,23 +259,29 @@ class Settings(BaseModel):
         """The database URL; ``str()`` of it masks the password."""
         return make_url(self.database_url)
 
-    @property
-    def shown_url(self) -> str:
-        """The database URL as it may be shown: without a password, also in its query."""
-        return self.url.difference_update_query(["password"]).render_as_string(hide_password=True)
+    def shown_urls(self) -> dict[str, str]:
+        """Return the URLs that are set, as they may be shown: without a password, also in the query."""
+        return {
+            key: url.difference_update_query(["password"]).render_as_string(hide_password=True)
+            for key, url in self.urls().items()
+        }
+
+    def urls(self) -> dict[str, URL]:
+        """Return each of :data:`URL_SETTINGS` that is set."""
+        return {key: make_url(value) for key in URL_SETTINGS if (value := getattr(self, key)) is not None}
 
     def of_an_inspection(self) -> dict[str, Any]:
         """Return the settings that each inspection records, as JSON values.
 
-        The URL is not among them, since it may hold a password, and neither are those of the console and of
-        the candidate, on which no inspection depends.
+        The URLs are not among them, since they may hold a password, and neither are those of the console and
+        of the candidate, on which no inspection depends.
         """
-        others = {"database_url", *CONSOLE_SETTINGS, *SHADOW_SETTINGS}
+        others = {*URL_SETTINGS, *CONSOLE_SETTINGS, *SHADOW_SETTINGS}
         return self.model_dump(mode="json", exclude=others)
 
-    def url_files(self) -> dict[str, str]:
-        """Return the files of the database URL: SQLite's own as ``file``, certificates by their key."""
-        url = self.url
+    def url_files(self, key: str) -> dict[str, str]:
+        """Return the files of one of the URLs: SQLite's own as ``file``, certificates by their key."""
+        url = self.urls()[key]
         files = {key: str(url.query[key]) for key in url.query.keys() & _URL_FILE_KEYS}
         if url.drivername == "sqlite":
             files["file"] = str(url.database)
@@ -273,21 +289,26 @@ class Settings(BaseModel):
 
     def anchored(self, base: Path) -> Self:
         """Return a copy whose relative paths, SQLite's too, count from ``base``."""
-        url = self.url
-        for key, file in self.url_files().items():
-            anchored = str(base / Path(file).expanduser())
-            url = url.set(database=anchored) if key == "file" else url.update_query_dict({key: anchored})
+        urls = {key: self._anchored_url(key, base) for key in self.urls()}
         paths = ["drop_folder", "archive_folder", "quarantine_folder", "artifact", "console_people"]
         optional = ("results_folder", "shadow_artifact", "console_certificate", "console_key")
         paths += [name for name in optional if getattr(self, name)]
         return self.model_copy(
             update={
-                "database_url": url.render_as_string(hide_password=False),
+                **urls,
                 **{name: base / getattr(self, name).expanduser() for name in paths},
             }
         )
 
+    def _anchored_url(self, setting: str, base: Path) -> str:
+        url = self.urls()[setting]
+        for key, file in self.url_files(setting).items():
+            anchored = str(base / Path(file).expanduser())
+            url = url.set(database=anchored) if key == "file" else url.update_query_dict({key: anchored})
+        return url.render_as_string(hide_password=False)
 
+
+URL_SETTINGS = ("database_url", "central_url")  # they may hold a password
 CONSOLE_SETTINGS = frozenset(key for key in Settings.model_fields if key.startswith("console_"))
 SHADOW_SETTINGS = frozenset(key for key in Settings.model_fields if key.startswith("shadow_"))
 
@@ -347,12 +368,26 @@ def read(path: Path) -> tuple[Settings, dict[str, str]]:
     files = {"artifact": settings.artifact, "the settings file": path}
     others = ("shadow_artifact", "console_people", "console_certificate", "console_key")
     files |= {f"'{name}'": file for name in others if (file := getattr(settings, name))}
-    files |= {f"{key} of 'database_url'": Path(file) for key, file in settings.url_files().items()}
+    files |= {
+        f"{key} of '{setting}'": Path(file)
+        for setting in settings.urls()
+        for key, file in settings.url_files(setting).items()
+    }
     refuse((str(path), text) for text in misplaced(folders, files))
     with_password = _with_password(settings)
     if with_password is not settings:
         sources["database_url"] += f", password from credential {_PASSWORD_CREDENTIAL}"
     return with_password, sources
+
+
+def _url(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):  # not shown: the text in the port's place may be a password
+        raise ValueError("is not a database URL such as sqlite:///quality.db") from None
+    if "@" in (url.host or ""):
+        raise ValueError("has two @: write one that is part of the password as %40")
+    return url
 
 
 def _parsed(key: str, value: Any, source: str, mistakes: list[tuple[str, str]]) -> Any:

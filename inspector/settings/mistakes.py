@@ -36,7 +36,7 @@ _PATTERNS = {  # of text fields
     "artifact_sha256": "must be 64 hex digits in lower case, as sha256sum prints them",
     "console_proxy_header": "must be the name of an HTTP header, such as X-Forwarded-User",
 }
-_SECRET = "database_url"  # noqa: S105 - the setting that may hold a password: its value is never shown
+_SECRETS = ("database_url", "central_url")  # they may hold a password: their value is never shown
 
 
 def unknown(key: str, known: Collection[str]) -> str:
@@ -76,6 +76,6 @@ def _in_words(one: Mapping[str, Any]) -> str:
         text = _MUST_BE[kind].format(key=key, **context)
     else:
         text = one["msg"]
-    if kind == "missing" or key == _SECRET:
+    if kind == "missing" or key in _SECRETS:
         return f"'{key}' {text}"
     return f"'{key}' {text} (it is {one['input']!r})"

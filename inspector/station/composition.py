@@ -22,6 +22,7 @@ from inspector.monitoring.health import FAULTS, DatabaseProbe, Health
 from inspector.monitoring.metrics import Metrics
 from inspector.monitoring.progress import Progress
 from inspector.monitoring.totals import Totals
+from inspector.monitoring.waiting_rows import ROWS_GAUGE, SECONDS_GAUGE, WaitingRows
 from inspector.network import artifact
 from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
@@ -103,7 +104,9 @@ def run(
             results = open_while_it_works.enter_context(_results(folder, settings, station, recorded))
             station.connect = partial(_connect_with_results, station.connect, results)
         if settings.metrics_port is not None and not only_present:
-            probe = open_while_it_works.enter_context(DatabaseProbe(settings.url))
+            waiting = _waiting_rows(settings, station.metrics)
+            probe = DatabaseProbe(settings.url, also=waiting.look if waiting else None)
+            open_while_it_works.enter_context(probe)
             about = _health(settings, station, probe, results.fault if results else lambda: None)
             open_while_it_works.enter_context(serving(settings.metrics_port, station.metrics.registry, about))
         totals = station.run()
@@ -384,6 +387,16 @@ def _health(
         }
 
     return about
+
+
+def _waiting_rows(settings: Settings, metrics: Metrics) -> WaitingRows | None:
+    """Add gauges for the rows that wait for the forwarder, if there is a central database."""
+    if settings.central_url is None:
+        return None
+    waiting = WaitingRows(settings.station)
+    metrics.gauge(*ROWS_GAUGE, {"centre": waiting.rows})
+    metrics.gauge(*SECONDS_GAUGE, {"centre": waiting.seconds})
+    return waiting
 
 
 def _is_faulty(health: Health, fault: str) -> float:

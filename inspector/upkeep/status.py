@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from inspector import filesystems, locks, resources
 from inspector.errors import StationError
-from inspector.ledger import database, schema
+from inspector.ledger import database, forwarded, schema
 from inspector.monitoring.endpoint import HOST
 from inspector.reports import query as reports
 from inspector.settings import Settings
@@ -202,6 +202,8 @@ def _from_database(connection: sa.Connection, settings: Settings, verdicts: str)
     ).all()
     yield Line("quarantined", ", ".join(f"{count} {reason}" for reason, count in bad) or "none in 24 h")
     yield Line("review", _review_backlog(settings))
+    if settings.central_url is not None:
+        yield Line("centre", _to_the_centre(connection, station, settings))
     latest = connection.execute(
         sa.select(event.at_us, event.kind, event.detail)
         .where(event.station_id == station)
@@ -210,6 +212,14 @@ def _from_database(connection: sa.Connection, settings: Settings, verdicts: str)
     )
     for at_us, kind, detail in latest:
         yield Line("event", f"{_instant(at_us, settings)} {kind}: {detail}")
+
+
+def _to_the_centre(connection: sa.Connection, station: int, settings: Settings) -> str:
+    latest = forwarded.latest(connection, station)
+    rows, oldest_us = forwarded.waiting(connection, station, latest.positions)
+    heard = _instant(latest.at_us, settings) if latest.at_us else "never"
+    since = f" since {_instant(oldest_us, settings)}" if oldest_us else ""
+    return f"{rows} rows wait{since}; last batch: {heard}"
 
 
 def _instant(us: int, settings: Settings) -> str:

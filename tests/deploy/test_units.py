@@ -25,7 +25,8 @@ REPORT, TIMER = DEPLOY / "weldnet-report.service", DEPLOY / "weldnet-report.time
 REVIEW, REVIEW_SOCKET = DEPLOY / "weldnet-review@.service", DEPLOY / "weldnet-review.socket"
 PRUNE, PRUNE_TIMER = DEPLOY / "weld-inspect-prune.service", DEPLOY / "weld-inspect-prune.timer"
 CONSOLE = DEPLOY / "weldnet-console.service"
-UNITS = [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER, REVIEW, REVIEW_SOCKET, CONSOLE]
+FORWARD = DEPLOY / "weldnet-forward.service"
+UNITS = [UNIT, REPORT, TIMER, PRUNE, PRUNE_TIMER, REVIEW, REVIEW_SOCKET, CONSOLE, FORWARD]
 _STAYED_OFF = ("MemoryDenyWriteExecute", "ProcSubset", "PrivateNetwork", "DynamicUser", "RootDirectory")
 
 
@@ -35,7 +36,7 @@ def tool(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
 
 
-@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE, REVIEW, CONSOLE], ids=lambda unit: unit.name)
+@pytest.mark.parametrize("unit", [UNIT, REPORT, PRUNE, REVIEW, CONSOLE, FORWARD], ids=lambda unit: unit.name)
 def test_the_unit_is_hardened(unit: Path):
     """systemd-analyze rates the exposure of the unit at 1.5 or less."""
     done = tool("systemd-analyze", "security", "--offline=true", "--no-pager", unit)
@@ -168,6 +169,7 @@ _SERIES = {  # for each alert a series that must raise it, in promtool's notatio
     "WeldnetDisk": ('weldnet_fault{fault="disk"}', "0x10 1x110", "30m"),
     "WeldnetFault": ('weldnet_fault{fault="stuck"}', "0x10 1x110", "20m"),
     "WeldnetResults": ('weldnet_fault{fault="results"}', "0x10 1x110", "20m"),
+    "WeldnetForwardBehind": ("weldnet_forward_waiting_seconds", "0x10 0+60x110", "90m"),
     "WeldnetDown": ("up", "1x10 0x110", "20m"),
 }
 
@@ -178,12 +180,15 @@ def _metric_names() -> set[str]:
     from prometheus_client.parser import text_string_to_metric_families
 
     from inspector.monitoring.metrics import Metrics
+    from inspector.monitoring.waiting_rows import ROWS_GAUGE, SECONDS_GAUGE
     from inspector.records import ArtifactInUse
     from inspector.station.composition import DISK_FREE_GAUGE, FAULT_GAUGE
 
     metrics = Metrics(ArtifactInUse("a", "1", "0"))
     metrics.gauge(*FAULT_GAUGE, {"disk": lambda: 0})
     metrics.gauge(*DISK_FREE_GAUGE, {"archive": lambda: 0})
+    for gauge in (ROWS_GAUGE, SECONDS_GAUGE):
+        metrics.gauge(*gauge, {"centre": lambda: 0})
     families = text_string_to_metric_families(generate_latest(metrics.registry).decode())
     suffixes = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "info": ("_info",)}
     return {

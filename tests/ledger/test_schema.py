@@ -148,15 +148,17 @@ def test_alembic_sees_no_difference(url: URL) -> None:
     assert differences == []
 
 
-def add_peoples_rows(url: URL) -> None:
-    """Add a row to each table that people write to, about the first image."""
+def add_others_rows(url: URL) -> None:
+    """Add a row to each table that others than the station write to, about the first image."""
     said = {"inspection_id": 1, "reviewer": "ann", "verdict": "PASS", "reviewed_us": START_US + SECOND_US}
     drawn = {"inspection_id": 1, "seed": 7, "population": 1, "drawn_us": START_US}
+    forwarded = {"positions": {}, "returned": {}, "sent": 0, "behind": 0, "at_us": START_US}
     noted = {"report": "p_chart", "signal": "1", "person": "ann", "cause": "gas", "action": "new bottle"}
     rows = {
         schema.review: said | {"request_key": "key"},
         schema.seam_review: said | {"request_key": "key"},
         schema.audit_sample: drawn,
+        schema.forwarded: forwarded | {"station_id": 1},
         schema.signal_note: noted | {"noted_us": START_US, "request_key": "key"},
     }
     for table, row in rows.items():
@@ -174,7 +176,7 @@ def test_history_cannot_be_changed(store: Store, url: URL) -> None:
     """The database itself refuses UPDATE and DELETE of any row of any table, with the reason."""
     store.record([inspected(), quarantined()], in_force(store))
     store.record_event("start", "")
-    add_peoples_rows(url)
+    add_others_rows(url)
     add_a_second_opinion(store)
     summarize(url, START_US + 24 * HOUR_US)
     engine = database.immediate(database.engine(url))
@@ -194,6 +196,7 @@ _OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another 
     "arrival": {"path": "other"},
     "audit_sample": {"inspection_id": 2},
     "event": {},
+    "forwarded": {},
     "hour_count": {},
     "hour_latency": {"of_station": 9},
     "hour_summary": {"n": 9},
@@ -231,7 +234,7 @@ def test_no_insert_replaces_a_row(store: Store, url: URL, table: str) -> None:
     """A row with a key that is there is ignored or refused, as its statement asks for; the old row stays."""
     store.record([inspected(), inspected("b.png"), quarantined()], in_force(store))
     store.record_event("start", "")
-    add_peoples_rows(url)
+    add_others_rows(url)
     add_a_second_opinion(store)
     summarize(url, START_US + 24 * HOUR_US)
     others = {name: repr(value) for name, value in _OTHER_KEY[table].items()}  # as SQL writes them, too
@@ -341,7 +344,7 @@ def test_every_view_answers(store: Store, url: URL) -> None:
     """Each view of the schema shows the row that belongs to it."""
     store.record([inspected(part="P"), quarantined()], in_force(store))
     store.record_event("start", "")
-    add_peoples_rows(url)
+    add_others_rows(url)
     add_a_second_opinion(store)
     summarize(url, START_US + 24 * HOUR_US)
     with database.reading(url) as engine, engine.begin() as connection:

@@ -42,13 +42,15 @@ def test_rows_from_before_the_migration_get_their_shift_day(
     """Down and up again, images get the calendar's shift day, unreadable files the shift of a near image."""
     url = url_of(backend, history=seed)
     newer = {"seam_review", "signal_note", "hour_summary", "hour_count", "hour_latency", "rejudgement"}
+    newer |= {"forwarded"}
     old_tables = [name for name in schema.metadata.tables if name not in newer]
     written = {name: table_rows(url, name) for name in old_tables}
     downgrade(url)
     new = {
         "inspection": {"shift_day"},
         "quarantine": {"shift", "shift_day"},
-        "review": {"request_key", "is_blind"},
+        "review": {"request_key", "is_blind", "origin_row"},
+        "event": {"origin_row"},
     }
     for name, rows in written.items():
         assert table_rows(url, name) == [without(row, new.get(name, set())) for row in rows], name
