@@ -38,6 +38,7 @@ OURS = (
     "downtime",
     "drift",
     "escapes",
+    "fleet",
     "gaps",
     "latency_by_batch",
     "latency_by_hour",
