@@ -43,7 +43,7 @@ def step(
     context = autocast(precision, device)
 
     def once() -> None:
-        with context():
+        with context(size):
             logits = network(views)
         optimizer.zero_grad()
         F.cross_entropy(logits.float(), labels).backward()

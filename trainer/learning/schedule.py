@@ -14,6 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from trainer.recipe import Training
 
 _CPU = torch.device("cpu")
+# Pixels of width at which WeldNet's last block gets maps of two columns. For these oneDNN (torch 2.13) leaves
+# values of a strided bf16 convolution unset: losses are not numbers, or wrong.
+MAX_NARROW = 64
 MIN_FRAMES_PER_BATCH = 8  # with fewer, batch norm's statistics are mostly noise
 
 
@@ -99,14 +102,16 @@ def moving_average(network: nn.Module, steps: float) -> AveragedModel:
 
 def autocast(
     precision: Literal["fp32", "bf16", "auto"], device: torch.device = _CPU
-) -> Callable[[], torch.autocast]:
-    """Return a function that opens the context in which networks compute on a device.
+) -> Callable[[int], torch.autocast]:
+    """Return a function that opens the context in which networks compute frames of a width on a device.
 
     ``auto`` is bf16 if that is faster with WeldNet (benchmarks/training_step.py). On processors with AMX or
     AVX-512 BF16, a step took 0.64 and 0.57 of fp32's time. On a GPU ``auto`` is fp32, with TF32 in
-    convolutions: with bf16, a step took 1.04 to 1.16 times as long on an H200.
+    convolutions: with bf16, a step took 1.04 to 1.16 times as long on an H200. Frames of up to
+    MAX_NARROW pixels' width are always fp32 on a CPU.
     """
     able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     quick = bool(able.get("amx_bf16") or able.get("avx512_bf16"))
     bf16 = precision == "bf16" or (precision == "auto" and quick)
-    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+    narrow = MAX_NARROW if device.type == "cpu" else 0
+    return lambda width: torch.autocast(device.type, torch.bfloat16, enabled=bf16 and width > narrow)

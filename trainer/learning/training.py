@@ -274,7 +274,7 @@ class Learner:
         """
         views, partners, share = mix(views, self._hyperparameters.mixup)
         with rounded_weights(self._network) if rounds_weights else nullcontext():
-            with self._autocast():
+            with self._autocast(views.shape[-1]):
                 logits = self._shared_network(views)
                 truth = class_shares(labels, logits.shape[1], self._hyperparameters.label_smoothing)
                 targets = self._targets(views, share * truth + (1 - share) * truth[partners])
@@ -294,7 +294,7 @@ class Learner:
 
     def _assess(self, frames: FrameSet) -> tuple[float, float]:
         """Return cross entropy and accuracy on prepared frames."""
-        with self._autocast():
+        with self._autocast(frames.images.shape[-1]):
             probabilities = predict(self.learnt, frames.images)
         loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), frames.labels).item()  # log of 0 is infinite
         return loss, float((probabilities.argmax(dim=1) == frames.labels).double().mean())
