@@ -54,6 +54,12 @@ class Headings(TyperGroup):
             if new := of_today.get(old):
                 args[place] = f"{new}{equals}{value}"
                 typer.echo(f"{self.program}: {old} is now {new}; version 1.0.0 removes {old}", err=True)
+        if "--help" in args and not args[0].startswith("-"):
+            # Ends with the command's help. To read this group's own options first, typer would load pydantic,
+            # which takes longer than all the rest.
+            name, command, rest = self.resolve_command(ctx, list(args))
+            if command is not None:
+                command.make_context(name, rest, parent=ctx)
         return super().parse_args(ctx, args)
 
     def _line(self, text: str, where: Any) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from inspector.commands.help import Headings
 from inspector.commands.options import (
     Config,
     Format,
@@ -45,7 +46,7 @@ OTHER_FORMS = {
     "contact": "A contact sheet of images: --verdict FAIL --out FILE.png",
 }
 
-pages = typer.Typer(add_completion=False, rich_markup_mode=None)
+pages = typer.Typer(cls=Headings, add_completion=False, rich_markup_mode=None)
 
 
 class ReportCommand(TyperCommand):
