@@ -96,6 +96,7 @@ deb: bundle ## pack the station as a Debian package, into dist/
 	  "$$($(BIN)/weld-inspect --version | cut -d' ' -f2)" \
 	  "$$(sed -n 's/^Maintainer: //p' deploy/debian/control)" "$$(date -R)" >build/deb/debian/changelog
 	cd build/deb && UV=$(abspath $(BIN)/uv) dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
+	dpkg-deb --info build/weldnet-station_*.deb postinst | grep --quiet weldnet-inspector.service # debhelper saw the units
 	mv build/weldnet-station_*.deb dist/
 	@ls -sh dist/*.deb
 

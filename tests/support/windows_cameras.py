@@ -40,10 +40,10 @@ CLIENT = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"
 
 def own_folders() -> None:
     """Mount other folders than the machine's where the servers keep their state."""
-    for place in ("/var/lib/samba", "/var/cache/samba", "/var/log/samba", "/run/samba", "/run/sshd"):
-        Path(place).mkdir(parents=True, exist_ok=True)
+    for place in ("/run", "/var/lib/samba", "/var/cache/samba", "/var/log/samba"):
         run("mount", "-t", "tmpfs", "-o", "mode=0755", "tmpfs", place)
-    Path("/var/lib/samba/private").mkdir(mode=0o700)
+    for place in ("/run/samba", "/run/sshd", "/var/lib/samba/private"):
+        Path(place).mkdir(mode=0o700 if place.endswith("private") else 0o755)
 
 
 def serve_share(port: int) -> subprocess.Popen[bytes]:
