@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from accounts import require_root
 from PIL import Image
 from stations import frame
 from waiting import wait_for
@@ -91,6 +92,7 @@ def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     words = ["docker", "info", "--format", "{{.ServerErrors}}"]
     if not shutil.which("docker") or subprocess.run(words, capture_output=True, check=False).returncode:
         pytest.skip("no Docker daemon answers here; hadolint has linted the Dockerfile")
+    require_root()  # the volume belongs to the user of the image
     folder = tmp_path_factory.mktemp("container")
     (folder / "pgpassword").write_text("only for this test")
     (folder / "pgpassword").chmod(0o644)
