@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from inspector.errors import RowOutdated, RowRefused, StoreRefused, StoreUnavailable
-from inspector.ledger import database, schema, statements
+from inspector.ledger import bulk, database, schema, statements
 from inspector.records import (
     Duplicate,
     InForce,
@@ -353,7 +353,7 @@ class Store:
         now = {"judged_us": _now_us()}
         rows = [statements.rejudgement_row(item, run=run, in_force=in_force) | now for item in batch]
         with self._transaction(self._writers, in_force) as connection:
-            connection.execute(statements.insert_new(connection.dialect.name, schema.rejudgement), rows)
+            bulk.add_new(connection, schema.rejudgement, rows)
 
     def record_signal_note(self, note: SignalNote) -> int:
         """Write a person's note on a signal; one whose key is in the ledger adds no row.

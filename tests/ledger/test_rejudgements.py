@@ -50,6 +50,37 @@ def test_a_second_opinion_is_one_row(store: Store, url: URL) -> None:
     assert rows_of(url, "SELECT * FROM inspection") == before, "the station's verdict stays"
 
 
+def test_a_page_of_second_opinions_is_like_single_ones(store: Store, url: URL) -> None:
+    """Many rows at once say the same as one by one, to the last digit; those that are there stay."""
+    images = judged(store, *[(Verdict.PASS, "good")] * 120)
+    one, many = in_force(store, artifact="a"), in_force(store, artifact="b")
+    said = [
+        Rejudgement(number, judgement(Verdict.REVIEW, "crack", 1 / (3 + number)))
+        if number % 3
+        else Rejudgement(number, None, "missing")
+        for number in images
+    ]
+    for item in said:
+        store.record_rejudgements([item], "rejudge 1", one)
+    store.record_rejudgements(said[:7], "rejudge 1", many)
+    store.record_rejudgements([*said, *said], "rejudge 2", many)
+    columns = "verdict, label, confidence, CAST(probabilities AS TEXT), novelty, reason"
+    query = f"SELECT inspection_id, {columns} FROM rejudgement WHERE model_id = {{}} ORDER BY inspection_id"
+    assert rows_of(url, query.format(many.model_id)) == rows_of(url, query.format(one.model_id))
+    runs = "SELECT run, count(*) AS n FROM rejudgement WHERE model_id = {} GROUP BY run ORDER BY run"
+    found = rows_of(url, runs.format(many.model_id))
+    assert [tuple(row) for row in found] == [("rejudge 1", 7), ("rejudge 2", 113)]
+
+
+def test_a_page_with_a_refused_row_is_refused(store: Store, url: URL) -> None:
+    """If a constraint refuses one of many rows, none is written, and the error is the one of a single row."""
+    images = judged(store, *[(Verdict.PASS, "good")] * 60)
+    said = [Rejudgement(number, judgement(Verdict.PASS)) for number in [*images, images[-1] + 1]]
+    with pytest.raises(RowRefused, match=r"(?i)foreign key"):
+        store.record_rejudgements(said, "rejudge", in_force(store))
+    assert rows_of(url, "SELECT * FROM rejudgement") == []
+
+
 def test_an_image_without_a_second_opinion_has_a_row_with_the_reason(store: Store, url: URL) -> None:
     """A row has a verdict with all that belongs to it, or none of it and a reason; all else is refused."""
     images = judged(store, (Verdict.PASS, "good"), (Verdict.PASS, "good"))
