@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb release sigterm-loop processes-loop chaos care-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb release sigterm-loop processes-loop chaos care-loop rejudge-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -128,6 +128,12 @@ chaos: $(VENV)/.installed ## kill -9, database restarts, full disks, lost mounts
 care-loop: $(VENV)/.installed ## kill -9 to prune and requeue 200 times per back end, beside a daemon at work
 	$(BIN)/python benchmarks/care_loop.py --backend sqlite
 	$(BIN)/python benchmarks/care_loop.py --backend postgresql
+
+# Installs Ray (350 MB on disk), which no other target needs.
+rejudge-loop: $(VENV)/.installed ## rejudge 20,000 images, killed 20 times on each engine; its speed and its memory
+	$(PIP) install --editable ".[ray]"
+	$(BIN)/python -m pytest -q tests/upkeep/test_rejudge_ray.py
+	$(BIN)/python benchmarks/rejudge.py
 
 console-keys: $(VENV)/.installed ## review 500 images by keys alone: time from a key to the next image, and every row counted
 	$(BIN)/python benchmarks/console_keys.py

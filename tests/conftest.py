@@ -112,6 +112,7 @@ _SLOW_FILES = [
     "upkeep/test_install_artifact",
     "upkeep/test_prune",
     "upkeep/test_rejudge",
+    "upkeep/test_rejudge_ray",
     "upkeep/test_requeue",
     "upkeep/test_trace",
 ]

@@ -13,9 +13,9 @@ Read ``daemon`` first: it is the story of an image. In its order:
 Beside that: ``rules`` holds all that a ``reload`` may change. ``outages`` waits while the database or the
 disk is away. ``events`` collects what happens for the log and the ledger. ``results`` writes each result and
 each changed verdict as a file (``result_file``) for a PLC, and keeps how far it has got
-(``result_position``). ``shadow`` lets a candidate judge archived images in idle time, by ``second_opinion``,
-which ``weld-inspect rejudge`` uses, too. ``service`` talks to systemd. ``composition`` builds a daemon from
-the settings.
+(``result_position``). ``shadow`` lets a candidate judge archived images in idle time, by
+``second_opinion``, which ``weld-inspect rejudge`` uses, too, also on a copy of the archive
+(``archive_places``). ``service`` talks to systemd. ``composition`` builds a daemon from the settings.
 
 Import the modules: loading all of them loads torch.
 """

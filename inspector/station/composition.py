@@ -29,6 +29,7 @@ from inspector.records import ArtifactInUse, FileStamp, InForce, NameParts
 from inspector.settings import CONSOLE_SETTINGS, SHADOW_SETTINGS, Settings
 from inspector.station import open_files
 from inspector.station.archive import Archive
+from inspector.station.archive_places import ArchiveFolder, ArchivePlace
 from inspector.station.crash_journal import CrashJournal
 from inspector.station.daemon import Daemon
 from inspector.station.events import Events
@@ -256,10 +257,13 @@ def _shadow(settings: Settings) -> tuple[SecondOpinion | None, str | None]:
         return None, " ".join(str(error).split())
 
 
-def second_opinion(settings: Settings, path: Path, *, batch_size: int) -> SecondOpinion:
+def second_opinion(
+    settings: Settings, path: Path, *, batch_size: int, archive: ArchivePlace | None = None
+) -> SecondOpinion:
     """Open, verify and warm another artifact, to judge archived images by the station's settings.
 
-    Its training verdict does not matter, since it decides nothing.
+    The archive is the station's folder if no other place is given. The artifact's training verdict does not
+    matter, since it decides nothing.
 
     Raises:
         UsageError: the artifact fails its golden frames, or the thresholds name no class of it.
@@ -276,7 +280,7 @@ def second_opinion(settings: Settings, path: Path, *, batch_size: int) -> Second
         artifact=ArtifactInUse(about.name, about.version, opened.sha256),
         classifier=classifier,
         limits=_limits(settings, about.bit_depth),
-        archive_folder=settings.archive_folder,
+        archive=archive or ArchiveFolder(settings.archive_folder),
         register=_registration(opened, classifier, judged_by),
     )
 

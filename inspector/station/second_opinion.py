@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from inspector.errors import ImageError, StationError
-from inspector.imaging.source import read_source
 from inspector.ledger.store import Store
 from inspector.network.classifier import Classifier
 from inspector.records import ArtifactInUse, InForce, Rejudgement
+from inspector.station.archive_places import ArchivePlace
 from inspector.station.reading import Decoded, Limits, decode
 
 VANISHED: Final = "vanished"  # no file is at the recorded path
@@ -42,14 +41,13 @@ class Unread:
 
 
 @dataclass(frozen=True, slots=True)
-class SecondOpinion:
+class Judge:
     """A proved artifact with the station's thresholds; safe for several threads."""
 
     artifact: ArtifactInUse
     classifier: Classifier
     limits: Limits
-    archive_folder: Path
-    register: Callable[[Store], InForce]  # writes the rows that each rejudgement refers to
+    archive: ArchivePlace
 
     def on(self, images: Sequence[Archived]) -> tuple[list[Rejudgement], list[Unread]]:
         """Read and judge images as one batch; return the rows, and the images that have none for now.
@@ -72,15 +70,14 @@ class SecondOpinion:
                 else:
                     rows.append(Rejudgement(image.inspection, None, error.reason))
             except OSError as error:
-                raise StationError(f"{self.archive_folder / image.path}: {error.strerror}") from None
+                raise StationError(f"{self.archive}/{image.path}: {error.strerror or error}") from None
         return rows + self._judged(frames), unread
 
     def _read(self, image: Archived) -> Decoded:
-        path = self.archive_folder / image.path
-        with read_source(path, root=self.archive_folder, max_bytes=self.limits.max_bytes) as source:
-            if source.source.sha256 != image.sha256:
-                raise ImageError(ALTERED, "its bytes are not those that were judged")
-            return decode(source.data, self.limits, self.classifier.prepare)
+        data, sha256 = self.archive.read(image.path, self.limits.max_bytes)
+        if sha256 != image.sha256:
+            raise ImageError(ALTERED, "its bytes are not those that were judged")
+        return decode(data, self.limits, self.classifier.prepare)
 
     def _judged(self, frames: Sequence[tuple[Archived, Decoded]]) -> list[Rejudgement]:
         if not frames:
@@ -96,3 +93,10 @@ class SecondOpinion:
             Rejudgement(image.inspection, judgement)
             for (image, _), judgement in zip(frames, judgements, strict=True)
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class SecondOpinion(Judge):
+    """A judge whose answers the station's ledger records."""
+
+    register: Callable[[Store], InForce]  # writes the rows that each rejudgement refers to

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import logging
 import os
@@ -11,23 +10,26 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
+import fsspec
 import pytest
+from archives import assert_alike, full_archive, verdicts
 from artifact_samples import compiled, student
-from ledger_samples import in_force, inspected
 from sqlalchemy.engine import URL
 from stations import Station
 from waiting import wait_for
 
 from inspector import settings as settings_file
-from inspector.errors import FolderError, SettingsError
+from inspector.errors import FolderError, SettingsError, UsageError
 from inspector.ledger.store import Store
-from inspector.records import Outcome, SourceFile, Verdict
+from inspector.records import Outcome, Verdict
 from inspector.station import composition
+from inspector.station.archive_places import ArchivePlace, place_of
 from inspector.times import instants
-from inspector.upkeep import rejudge as work
-from inspector.upkeep.rejudge import Chosen, Places, Rejudged, rejudge
+from inspector.upkeep import chosen_images, rejudge_engines
+from inspector.upkeep.chosen_images import Chosen
+from inspector.upkeep.rejudge import Places, Rejudged, rejudge
+from inspector.upkeep.rejudge_engines import local
 
 EVER = instants(None, None, settings_file.Settings(station="s").zone)
 
@@ -50,34 +52,33 @@ def station(tmp_path: Path, tiny: Path, url: URL) -> Station:
     return station
 
 
-def again(station: Station, artifact: Path, chosen: Chosen | None = None) -> Rejudged:
+def again(
+    station: Station, artifact: Path, chosen: Chosen | None = None, archive: ArchivePlace | None = None
+) -> Rejudged:
     """Judge again in this process; the thread of a pool ends with it."""
     settings = settings_file.load(station.config)
-    opinion = composition.second_opinion(settings, artifact, batch_size=3)
+    opinion = composition.second_opinion(settings, artifact, batch_size=3, archive=archive)
     with Store.open(settings.url, settings.station, seam_gap_s=300) as store:
-        places = Places("cell-1", station.drop, station.archive, station.quarantine)
-        return rejudge(store, settings.url, opinion, chosen or Chosen(EVER), places, workers=2, batch_size=3)
-
-
-def rows(station: Station, table: str = "rejudgement", key: str = "inspection_id") -> list[tuple[Any, ...]]:
-    """What a table says of each image."""
-    said = "verdict, label, confidence, CAST(probabilities AS TEXT) AS probabilities, novelty, reason"
-    return [tuple(row) for row in station.rows(f"SELECT {key}, {said} FROM {table} ORDER BY {key}")]
+        places = Places("cell-1", station.drop, opinion.archive)
+        engine = local(opinion, workers=2, batch_size=3, beside_daemon=lambda: False)
+        return rejudge(
+            store, settings.url, opinion.register(store), engine, chosen=chosen or Chosen(EVER), places=places
+        )
 
 
 def test_the_same_artifact_gives_the_same_answers(station: Station, tiny: Path) -> None:
     """Judged again, in batches of another size, each image has the daemon's answer to the last bit."""
     result = again(station, tiny)
     assert (result.judged, result.changed, result.failed, result.skipped.total()) == (11, 0, 0, 0)
-    assert rows(station) == rows(station, "inspection", "id")
+    assert verdicts(station) == verdicts(station, "inspection", "id")
 
 
 def test_another_artifact_is_recorded_beside_the_station(station: Station, tiny: Path, other: Path) -> None:
     """Its verdicts are rows of their own, with its name; 'changed' counts those that differ."""
-    before = rows(station, "inspection", "id")
+    before = verdicts(station, "inspection", "id")
     result = again(station, other)
-    assert rows(station, "inspection", "id") == before
-    mine, theirs = rows(station), before
+    assert verdicts(station, "inspection", "id") == before
+    mine, theirs = verdicts(station), before
     changed = sum(one[1] != two[1] for one, two in zip(mine, theirs, strict=True))
     assert (result.judged, result.changed) == (11, changed)
     names = "SELECT DISTINCT model, model_version, substr(run, 1, 10) AS run FROM v_rejudgement"
@@ -90,14 +91,14 @@ def test_a_run_goes_on_where_it_was(
     station: Station, other: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Pages, a limit and a later run add up to the rows of one run; the log estimates what is left."""
-    monkeypatch.setattr(work, "_IMAGES_PER_PAGE", 2)
-    monkeypatch.setattr(work, "_NUMBERS_PER_QUERY", 3)
+    monkeypatch.setattr(chosen_images, "_IMAGES_PER_PAGE", 2)
+    monkeypatch.setattr(chosen_images, "_NUMBERS_PER_QUERY", 3)
     with caplog.at_level(logging.INFO):
         assert again(station, other, Chosen(EVER, limit=5)).judged == 5
     assert "rejudge: 2 of 5 images" in caplog.text
-    assert [row[0] for row in rows(station)] == [1, 2, 3, 4, 5]
+    assert [row[0] for row in verdicts(station)] == [1, 2, 3, 4, 5]
     assert again(station, other).judged == 6
-    assert [row[0] for row in rows(station)] == list(range(1, 12))
+    assert [row[0] for row in verdicts(station)] == list(range(1, 12))
 
 
 def test_images_are_chosen_by_verdict_part_and_period(tmp_path: Path, tiny: Path, url: URL) -> None:
@@ -150,7 +151,29 @@ def test_an_archive_that_is_not_there_is_no_missing_image(station: Station, othe
         with pytest.raises(FolderError, match=match):
             again(station, other)
         station.archive.mkdir(exist_ok=True)
-    assert rows(station) == []
+    assert verdicts(station) == []
+
+
+def test_the_archive_may_be_a_mount_or_a_url(station: Station, tiny: Path, other: Path) -> None:
+    """A copy of the archive elsewhere gives the same answers; its missing and altered files are noticed."""
+    mounted = station.folder / "mount"
+    shutil.copytree(station.archive, mounted)
+    before = verdicts(station, "inspection", "id")
+    assert again(station, tiny, archive=place_of(str(mounted))).judged == 11
+    assert verdicts(station) == before
+    name = station.folder.name  # files in memory outlive a test
+    url = place_of(f"memory://{name}/")
+    with pytest.raises(FolderError, match=f"memory://{name}: .*correct --images"):
+        again(station, other, archive=url)
+    files = fsspec.filesystem("memory")
+    paths = [row[0] for row in station.rows("SELECT archive_path FROM inspection ORDER BY id")]
+    for path in paths[2:]:
+        files.pipe(f"/{name}/{path}", (station.archive / path).read_bytes())
+    files.pipe(f"/{name}/{paths[1]}", b"another image")
+    result = again(station, other, archive=url)
+    assert (result.judged, dict(result.skipped)) == (9, {"missing": 1, "altered": 1})
+    with pytest.raises(UsageError, match="nowhere://archive: "):
+        place_of("nowhere://archive")
 
 
 def test_a_damaged_image_has_the_decoders_reason(station: Station, other: Path) -> None:
@@ -166,7 +189,7 @@ def test_beside_a_daemon_only_idle_time_is_used(station: Station, other: Path) -
     opinion = composition.second_opinion(settings_file.load(station.config), other, batch_size=1)
     with ThreadPoolExecutor(1) as pool:
         for beside_daemon, policy in ((False, os.SCHED_OTHER), (True, os.SCHED_IDLE)):
-            pool.submit(work._judge, opinion, beside_daemon, []).result()
+            pool.submit(rejudge_engines._judge, opinion, beside_daemon, []).result()
             assert pool.submit(os.sched_getscheduler, 0).result() == policy
     assert os.sched_getscheduler(0) == os.SCHED_OTHER
 
@@ -186,7 +209,8 @@ def test_the_command_prints_one_object(tmp_path: Path, tiny: Path, url_of: Calla
     figures = json.loads(done.stdout)
     assert list(figures) == ["judged", "skipped", "failed", "changed", "seconds", "images_per_second"]
     for words, line in {
-        ("--engine", "ray"): "--engine 'ray': there is local",
+        ("--engine", "spark"): "--engine 'spark': there is local and ray",
+        ("--work", "w"): "--work needs --engine ray",
         ("--verdict", "good"): "--verdict 'good' is not a verdict; use PASS, FAIL or REVIEW",
         ("--since", "yesterday"): "--since 'yesterday' is not a date",
     }.items():
@@ -215,33 +239,15 @@ def test_thresholds_that_fit_only_the_station_are_refused(station: Station, tmp_
 
 def test_killed_runs_add_up_to_the_rows_of_one_run(tmp_path: Path, tiny: Path, other: Path, url: URL) -> None:
     """Kill -9 after any page loses nothing and repeats nothing: the next run goes on with the rest."""
-    station = Station(tmp_path, tiny, url, batch_size=4)
-    for seed in range(4):
-        station.put(f"{seed}.png", seed)
-    station.once()
-    judged = station.rows("SELECT source_name, sha256, archive_path FROM inspection ORDER BY id")
-    (station.archive / "many").mkdir()
-    with Store.open(url, "cell-1", seam_gap_s=300) as store:
-        many = []
-        for number in range(1300):
-            like = judged[number % 4]
-            path = f"many/{number}.png"
-            (station.archive / path).hardlink_to(station.archive / like.archive_path)
-            image = inspected(path, path=path)
-            many.append(dataclasses.replace(image, source=SourceFile(image.source.stamp, like.sha256)))
-        store.record(many, in_force(store))
+    station = full_archive(tmp_path, tiny, url, 1304)
     program = [*station._program(), "rejudge", "--artifact", str(other)]
     for recorded in (0, 1, 501):  # before the first page, within the second, within the third
         with subprocess.Popen([*program, "--config", str(station.config)], stderr=subprocess.DEVNULL) as run:
-            wait_for(lambda n=recorded, run=run: run.poll() is not None or len(rows(station)) >= n)
+            wait_for(lambda n=recorded, run=run: run.poll() is not None or len(verdicts(station)) >= n)
             run.kill()
     done = command(station, other, "--json")
     assert done.returncode == 0, done.stderr
-    found = {row[0]: row[1:] for row in rows(station)}
+    found = {row[0]: row[1:] for row in verdicts(station)}
     assert list(found) == list(range(1, 1305))
     assert [row.n for row in station.rows("SELECT count(*) AS n FROM rejudgement")] == [1304]
-    sources = station.rows(
-        "SELECT i.id, s.id AS first FROM inspection i JOIN inspection s"
-        " ON s.sha256 = i.sha256 AND s.duplicate_of IS NULL"
-    )
-    assert all(found[row.id] == found[row.first] for row in sources), "the same bytes, the same answer"
+    assert_alike(station, found)
