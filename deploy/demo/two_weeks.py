@@ -1,7 +1,7 @@
 """Two weeks of a made-up welding cell: the plan, its frames, its camera, and the clock.
 
 Nobody waits two weeks for a first report, so the *times* are made up: the station's daemon runs with a clock
-that stands at each weld's time while the camera delivers its frames. Files, verdicts and rows are real.
+that is set to each weld's time while the camera delivers its frames. Files, verdicts and rows are real.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ from trainer.synthetic.frames import CLASSES, SyntheticFrame, run_frames
 
 SHIFTS = {"early": 6, "late": 14}  # name and first hour (UTC), as in the station's default settings
 WORKING_DAYS = (0, 1, 2, 3, 4, 7, 8, 9, 10, 11)  # from the first Monday
-WELDS, SHOTS = (
-    6,
-    2,
-)  # welds in a shift, frames of a weld: 240 frames in all, drawn and inspected in half a minute
+WELDS, SHOTS = 6, 2  # welds in a shift, frames of a weld: 240 frames in all, inspected in half a minute
 # From Tuesday's late shift to Thursday's early one in the second week the wire feed stutters.
 FAULT = ((8, "late"), (9, "early"), (9, "late"), (10, "early"))
 FAULTY_WELDS, FAULT_LABEL = 5, CLASSES.index("lack_of_fusion")  # of six: clear in a shift of twelve frames

@@ -32,7 +32,7 @@ class Headings(TyperGroup):
     def main(self, *args: Any, **named: Any) -> Any:
         """Run the command of the arguments, and end the process with its status."""
         try:
-            status = super().main(*args, **named | {"standalone_mode": False})
+            status = super().main(*args, **named | {"standalone_mode": False, "prog_name": self.program})
         except typer.Abort:
             typer.echo(f"{self.program}: stopped, because a question got no answer", err=True)
             sys.exit(1)
