@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb release sigterm-loop processes-loop chaos care-loop rejudge-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb release sigterm-loop processes-loop chaos care-loop fleet rejudge-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -134,6 +134,9 @@ rejudge-loop: $(VENV)/.installed ## rejudge 20,000 images, killed 20 times on ea
 	$(PIP) install --editable ".[ray]"
 	$(BIN)/python -m pytest -q tests/upkeep/test_rejudge_ray.py
 	$(BIN)/python benchmarks/rejudge.py
+
+fleet: $(VENV)/.installed ## many stations forward to one PostgreSQL: backlog, kills, crashes; every row there once (minutes)
+	$(BIN)/python benchmarks/fleet.py
 
 console-keys: $(VENV)/.installed ## review 500 images by keys alone: time from a key to the next image, and every row counted
 	$(BIN)/python benchmarks/console_keys.py

@@ -19,15 +19,16 @@ _PORT = 6432  # names the socket's file; no TCP port is opened
 
 
 @contextmanager
-def pgbouncer(server: URL, mode: str) -> Iterator[URL]:
-    """A pooler with ``pool_mode`` ``session`` or ``transaction``; two connections to the server at most."""
+def pgbouncer(server: URL, mode: str, *, connections: int = 2, clients: int = 100) -> Iterator[URL]:
+    """A pooler with ``pool_mode`` ``session`` or ``transaction``, and so many connections to the server."""
     path = program("pgbouncer")
     folder = Path(tempfile.mkdtemp(prefix="weldnet-pgbouncer-"))
     config = folder / "pgbouncer.ini"
     config.write_text(
         f"[databases]\n* = host={server.query['host']} port=5432 user={server.username}\n"
         f"[pgbouncer]\nlisten_addr =\nlisten_port = {_PORT}\nunix_socket_dir = {folder}\n"
-        f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = 2\nlogfile = {folder}/log\n"
+        f"auth_type = any\npool_mode = {mode}\ndefault_pool_size = {connections}\n"
+        f"max_client_conn = {clients}\nlogfile = {folder}/log\n"
     )
     folder.chmod(0o777)
     config.chmod(0o644)

@@ -75,7 +75,7 @@ def stop_postgresql(server: Any, mode: str) -> None:
 def start_postgresql(server: Any) -> None:
     """Start a stopped server; on a crowded machine recovery may outlast the wheel's own patience of 10 s."""
     for _ in range(6):
-        with contextlib.suppress(subprocess.SubprocessError):
+        with contextlib.suppress(subprocess.SubprocessError, AssertionError):  # the latter: not ready yet
             return server.ensure_postgres_running()
     raise TimeoutError("PostgreSQL did not start within a minute")
 
