@@ -28,6 +28,22 @@ def test_convolution_matches_float_with_the_same_weights(c_in, c_out, kernel, st
     assert relative_error(layer(levels, scale)[0], reference) < 0.01
 
 
+@pytest.mark.parametrize("separate", [True, False])
+@pytest.mark.parametrize("size", [(6, 2), (3, 1), (2, 6), (2, 2)])
+def test_narrow_maps_have_right_sums(size, separate):
+    """Maps of one or two columns, as frames of 64 pixels' width leave them, give the sums of a float layer."""
+    torch.manual_seed(2)
+    layer = Int8Conv2d(torch.randn(512, 256, 3, 3) * 0.05, torch.randn(512), 2, 1, size=size, pool=1.0)
+    layer.pack(separate)
+    levels = random_levels(2, 256, *size)
+    products = F.conv2d(levels.float(), layer.weight.float(), stride=2, padding=1)
+    expected = (products * layer.scale.view(-1, 1, 1) + layer.bias.view(-1, 1, 1)).relu()
+    for _ in range(4):
+        full = [torch.full_like(expected, 1e6) for _ in range(20)]  # unset memory would show these values
+        del full
+        torch.testing.assert_close(torch.cat(layer(levels, 1.0), 1)[:, :512], expected)
+
+
 def test_a_layer_gives_the_nearest_level():
     """A convolution's levels are its result after the ReLU, rounded, up to 255 until they are cut."""
     torch.manual_seed(1)

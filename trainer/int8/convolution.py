@@ -51,6 +51,7 @@ class Int8Conv2d(nn.Module):
     has_bf16: bool
     whole: bool  # this processor's sums hold the input, pixels up to 255 included
     apart: bool  # the pool is a separate product, not rows of the convolution's
+    turned: bool  # rows and columns are exchanged before the product, and back after it
     pooling: Tensor  # the separate pool's packed weights, or empty
     pool_scale: Tensor
     pool_zero: Tensor
@@ -93,6 +94,8 @@ class Int8Conv2d(nn.Module):
         self.has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.whole = not self.pixels or sums_hold_bytes()
         self.apart = separate_pool and self.pool > 0
+        # With strides oneDNN (torch 2.13) computes wrong values from maps of one or two columns and more rows
+        self.turned = self.stride[0] > 1 and self.size[1] <= 2 and self.size[0] > 2
         channels, height, width = self.weight.size(1), self.weight.size(2), self.weight.size(3)
         mean = torch.full([channels if self.pool > 0 else 0, 1, height, width], 127, dtype=torch.int8)
         self.pool_scale = torch.full([1], self.pool / (127.0 * height * width))
@@ -109,9 +112,12 @@ class Int8Conv2d(nn.Module):
         self.packed = self._packed(weight, self.scales, 1)
 
     def _packed(self, weight: Tensor, scales: Tensor, groups: int) -> Tensor:
+        height, width = self.size[0], self.size[1]
+        if self.turned:
+            weight, height, width = weight.transpose(2, 3).contiguous(), width, height
         packed: Tensor = torch.ops.onednn.qconv_prepack(
             weight, scales, 1.0, 0, self.stride, self.padding, [1, 1], groups,
-            [1, weight.size(1) * groups, self.size[0], self.size[1]],
+            [1, weight.size(1) * groups, height, width],
         )  # fmt: skip
         return packed
 
@@ -155,6 +161,8 @@ class Int8Conv2d(nn.Module):
     def _products(self, levels: Tensor, scale: float, *, dtype: torch.dtype, post: str) -> list[Tensor]:
         if not self.whole:
             return [self._product_of_floats(levels, scale, dtype)]
+        if self.turned:
+            levels = levels.transpose(2, 3).contiguous(memory_format=torch.channels_last)
         maps = [torch.ops.onednn.qconv2d_pointwise(
             levels, scale, 0, self.packed, self.scales, self.zero, self.biases, self.stride, self.padding,
             [1, 1], 1, 1.0, 0, dtype, post, [], "",
@@ -164,6 +172,8 @@ class Int8Conv2d(nn.Module):
                 levels, scale, 0, self.pooling, self.pool_scale, self.pool_zero, None, self.stride,
                 self.padding, [1, 1], levels.size(1), 1.0, 0, dtype, post, [], "",
             ))  # fmt: skip
+        if self.turned:
+            maps = [each.transpose(2, 3).contiguous(memory_format=torch.channels_last) for each in maps]
         return maps
 
     def _product_of_floats(self, levels: Tensor, scale: float, dtype: torch.dtype) -> Tensor:
