@@ -31,7 +31,7 @@ def test_convolution_matches_float_with_the_same_weights(c_in, c_out, kernel, st
 @pytest.mark.parametrize("separate", [True, False])
 @pytest.mark.parametrize("size", [(6, 2), (3, 1), (2, 6), (2, 2)])
 def test_narrow_maps_have_right_sums(size, separate):
-    """Maps of one or two columns, as frames of 64 pixels' width leave them, give the sums of a float layer."""
+    """Maps of one or two columns, which frames of 64 pixels' width lead to, give a float layer's sums."""
     torch.manual_seed(2)
     layer = Int8Conv2d(torch.randn(512, 256, 3, 3) * 0.05, torch.randn(512), 2, 1, size=size, pool=1.0)
     layer.pack(separate)
