@@ -4,6 +4,7 @@ The pages are plain Markdown and read the same on a code host. The site adds two
 table of contents to the start page, and the installation notes to the page that links to them.
 """
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -41,5 +42,7 @@ def complete(_app: Sphinx, page: str, text: list[str]) -> None:
             )
     if page == "how-to/install":
         notes = (DOCS.parent / "deploy" / "INSTALL.md").read_text(encoding="utf-8")
-        text[0] = text[0].replace("in [deploy/INSTALL.md](../../deploy/INSTALL.md)", "below")
         text[0] += "\n" + notes.partition("\n")[2]  # without the title
+    # Both files are outside the site: the notes are on the page above, and the changelog stays with the code.
+    text[0] = text[0].replace("(../../deploy/INSTALL.md", "(../how-to/install.md")
+    text[0] = re.sub(r"\[(\w+)\]\(\.\./\.\./CHANGELOG\.md\)", r"\1", text[0])

@@ -1,0 +1,226 @@
+"""Weights to start from: WeldNet learns the features of EfficientNet-Lite0 (*feature distillation*).
+
+    python benchmarks/feature_distillation.py PICTURES --out start.pt
+
+Lite0 has learnt a million photographs, and its features tell many surfaces apart. WeldNet learns to predict
+them on views that need no label: crops of a few photographs (Asano and Saeed 2023: one picture is nearly
+enough), of synthetic textures and of synthetic weld pools. It begins with the weights that ship now.
+``trainer/network/weights/README.md`` names the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import torch
+import typer
+from numpy.typing import NDArray
+from PIL import Image
+from rich.progress import track
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trainer.artifact.student import Student
+from trainer.network import lite0
+from trainer.network.initial_weights import SHIPPED_STUDENT
+from trainer.network.weldnet import WeldNet
+from trainer.synthetic import frames as weld_pools
+from trainer.synthetic import textures
+
+Grey = NDArray[np.float32]  # [h, w], from 0 to 1
+
+SIDE: Final = 128  # pixels of a view: WeldNet's last map then has 2×2 cells
+LITE0_SIDE: Final = 192  # pixels at which Lite0 sees it
+SHARES: Final = (0.65, 0.25, 0.10)  # of views from pictures, textures and weld pools
+TEXTURES, WELD_POOLS = 4_000, 200  # frames to cut views from
+LEAST_AREA: Final = 0.02  # of a picture that a view shows
+CELLS: Final = 2  # per side of the maps that are learnt
+MAP_NUMBERS: Final = lite0.POOLED[1:]  # 112 and 1,280 channels
+BATCH, LEARNING_RATE, WEIGHT_DECAY = 64, 2e-3, 0.02  # of AdamW, one cycle
+LARGEST: Final = 5.0  # standard deviations of a feature; a rare peak must not decide a step
+HELD_OUT: Final = 1_000  # views that show how much has been learnt
+
+
+class Views:
+    """Endless views ``uint8[SIDE, SIDE]``: crops that are turned, blended, pasted over and lit anew."""
+
+    def __init__(self, pictures: list[Grey], seed: int) -> None:
+        self._rng = np.random.default_rng(seed)
+        self._sources = (
+            pictures,
+            [_grey(frame.pixels) for frame in textures.frames(TEXTURES, seed=101)],
+            [_grey(frame.pixels) for frame in weld_pools.frames(WELD_POOLS, seed=202)],
+        )
+        sizes = np.sqrt([picture.size for picture in pictures])
+        self._weights = sizes / sizes.sum()  # larger pictures have more to show
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield one view after the other."""
+        while True:
+            yield (np.clip(self._lit(self._mixed()), 0, 1) * 255).astype(np.uint8)
+
+    def _mixed(self) -> Grey:
+        rng, view, chance = self._rng, self._crop(), self._rng.random()
+        if chance < 0.15:
+            share = np.float32(rng.uniform(0.5, 0.9))
+            view = share * view + (1 - share) * self._crop()
+        elif chance < 0.3:
+            height, width = rng.integers(8, 90, 2)
+            top, left = rng.integers(SIDE - height), rng.integers(SIDE - width)
+            box = (slice(top, top + height), slice(left, left + width))
+            view[box] = self._crop()[box]
+        return view
+
+    def _crop(self) -> Grey:
+        rng = self._rng
+        number = int(rng.choice(len(self._sources), p=SHARES))
+        source = self._sources[number]
+        picture = source[rng.choice(len(source), p=self._weights if number == 0 else None)]
+        area = picture.size * np.exp(rng.uniform(np.log(LEAST_AREA), 0))
+        ratio = np.exp(rng.uniform(-0.4, 0.4))
+        height, width = (
+            int(np.clip(np.sqrt(side), 24, limit))
+            for side, limit in zip((area * ratio, area / ratio), picture.shape, strict=True)
+        )
+        top = rng.integers(picture.shape[0] - height + 1)
+        left = rng.integers(picture.shape[1] - width + 1)
+        cut = torch.from_numpy(picture[top : top + height, left : left + width].copy())
+        view: Grey = _resize(cut[None, None], SIDE)[0, 0].numpy()
+        for flip in (lambda v: v[:, ::-1], lambda v: v[::-1], lambda v: v.T):
+            view = flip(view) if rng.random() < 0.5 else view
+        return view.copy()
+
+    def _lit(self, view: Grey) -> Grey:
+        rng = self._rng
+        if rng.random() < 0.15:
+            view = 1 - view
+        if rng.random() < 0.3:
+            view = np.clip(view, 0, 1) ** np.exp(rng.normal(0, 0.4))
+        view = (view - view.mean()) * np.exp(rng.normal(0, 0.3)) + view.mean() + rng.normal(0, 0.12)
+        if rng.random() < 0.3:
+            view = view + rng.normal(0, rng.uniform(0, 0.06), view.shape)
+        return view.astype(np.float32)
+
+
+@dataclass
+class Lessons:
+    """Views, and what Lite0 sees in them."""
+
+    views: Tensor  # uint8[N, SIDE, SIDE]
+    pooled: Tensor  # float16[N, FEATURES], means and maxima of maps
+    maps: Tensor  # float16[N, D, CELLS, CELLS], means of parts of the maps
+
+    @classmethod
+    @torch.inference_mode()
+    def draw(cls, views: Iterator[NDArray[np.uint8]], count: int) -> Lessons:
+        """Draw ``count`` views and look at each."""
+        network = lite0.pretrained().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        for _ in track(range(0, count, 32), "Lite0 looks at the views"):
+            batch = torch.from_numpy(np.stack([next(views) for _ in range(32)]))
+            with torch.autocast("cpu", torch.bfloat16):
+                every = network.maps(_resize(_as_input(batch), LITE0_SIDE))
+            chosen = [every[number].float() for number in lite0.POOLED]
+            pooled = [m.mean(dim=(2, 3)) for m in chosen] + [m.amax(dim=(2, 3)) for m in chosen]
+            cells = [F.adaptive_avg_pool2d(every[number].float(), CELLS) for number in MAP_NUMBERS]
+            seen.append((batch, torch.cat(pooled, 1).half(), torch.cat(cells, 1).half()))
+        return cls(*(torch.cat(part) for part in zip(*seen, strict=True)))
+
+
+class Regression(nn.Module):
+    """WeldNet, with linear layers from its last map to Lite0's features, which have unit variance here."""
+
+    def __init__(self, network: WeldNet, lessons: Lessons) -> None:
+        super().__init__()
+        self.network, channels = network, network.head.in_features
+        self.to_pooled = nn.Linear(channels, lessons.pooled.shape[1])
+        self.to_maps = nn.Conv2d(channels, lessons.maps.shape[1], 1)
+        self._pooled = _moments(lessons.pooled, (0,))
+        self._maps = _moments(lessons.maps, (0, 2, 3))
+
+    def loss(self, views: Tensor, pooled: Tensor, maps: Tensor) -> Tensor:
+        """Mean squared error of both kinds of features, each in its own variance."""
+        with torch.autocast("cpu", torch.bfloat16):
+            features = self.network.features(_as_input(views))
+            said = self.to_pooled(features.mean(dim=(2, 3))), self.to_maps(features)
+        wanted = _standard(pooled, *self._pooled), _standard(maps, *self._maps)
+        return torch.stack([F.mse_loss(a.float(), b) for a, b in zip(said, wanted, strict=True)]).sum()
+
+
+def main(
+    pictures: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a folder of photographs")],
+    out: Annotated[Path, typer.Option(help="student file to write")],
+    views: Annotated[int, typer.Option(help="views to draw, a multiple of 32")] = 32_000,
+    epochs: Annotated[int, typer.Option(min=1)] = 4,
+    seed: Annotated[int, typer.Option()] = 1,
+) -> None:
+    """Draw views, let Lite0 look at them, and let WeldNet learn its features."""
+    torch.manual_seed(seed)
+    found = [_grey(np.asarray(Image.open(path).convert("L"))) for path in sorted(pictures.rglob("*.*g"))]
+    if not found:
+        raise SystemExit(f"{pictures}: holds no .png or .jpg picture")
+    lessons = Lessons.draw(iter(Views(found, seed)), views)
+    student = Student.load(SHIPPED_STUDENT)
+    _learn(Regression(student.network.float(), lessons), lessons, epochs)
+    replace(student, network=student.network.half(), golden=[], ranges=None, metrics={}).save(out)
+
+
+def _learn(model: Regression, lessons: Lessons, epochs: int) -> None:
+    held_out, rows = torch.arange(HELD_OUT), torch.arange(HELD_OUT, len(lessons.views))
+    steps = epochs * (len(rows) // BATCH)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+
+    def look(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return lessons.views[batch], lessons.pooled[batch], lessons.maps[batch]
+
+    for epoch in range(epochs):
+        model.train()
+        order = rows[torch.randperm(len(rows))][: steps // epochs * BATCH]
+        for batch in track(order.split(BATCH), f"epoch {epoch + 1} of {epochs}"):
+            views, pooled, maps = look(batch)
+            for side in (
+                1,
+                2,
+            ):  # Lite0's means and maxima hardly change in a mirror, and its maps change sides
+                if torch.rand(()) < 0.5:
+                    views, maps = views.flip(side), maps.flip(side + 1)
+            optimizer.zero_grad()
+            model.loss(views, pooled, maps).backward()
+            optimizer.step()
+            schedule.step()
+        model.eval()
+        with torch.inference_mode():
+            losses = [model.loss(*look(batch)).item() for batch in held_out.split(50)]
+        typer.echo(
+            f"epoch {epoch + 1}: {np.mean(losses):.3f} on {HELD_OUT} other views; 2 is knowing nothing"
+        )
+
+
+def _grey(pixels: NDArray[np.uint8]) -> Grey:
+    return pixels.astype(np.float32) / 255
+
+
+def _as_input(views: Tensor) -> Tensor:
+    return views.float().div(255).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+
+
+def _resize(frames: Tensor, side: int) -> Tensor:
+    return F.interpolate(frames, size=[side, side], mode="bilinear", antialias=True, align_corners=False)
+
+
+def _moments(values: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    some = values[:8_000].float()  # enough for means and deviations
+    return some.mean(dims, keepdim=True), some.std(dims, keepdim=True).clamp_min(1e-3)
+
+
+def _standard(values: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    return ((values.float() - mean) / deviation).clamp(-LARGEST, LARGEST)
+
+
+if __name__ == "__main__":
+    typer.run(main)
