@@ -272,6 +272,7 @@ def test_an_image_that_is_gone_or_changed_says_so(browser, console, inspected):
         page.keyboard.press("p")
         assert page.get_attribute("#review", "data-inspection") == str(numbers[1])
         page.keyboard.press("u")
-        assert on_screen(page) != numbers[1]
+        # The next image may be one of those that cannot be shown.
+        page.wait_for_selector(f"#review:not([data-inspection='{numbers[1]}'])", state="attached")
         wait_until_sent(page)
     assert said(inspected, f"inspection_id = {numbers[1]}")[-1] == (numbers[1], "anna", "REVIEW", None)

@@ -82,7 +82,7 @@ def test_both_back_ends_give_identical_rows(shop: tuple[int, URL, URL], name: st
     ]
     if name in ("confidence", "drift"):
         selections.append({"since": SINCE[seed], "reference_since": "2026-01-01"})
-    if name not in ("downtime", "gaps", "quarantine"):
+    if definitions.takes(name, "part"):
         selections.append({"part": 'O\'Brien "7"'})
     for selection in selections:
         one, other = (run(url, Query(name, **selection, zone=BERLIN)) for url in (sqlite, postgresql))

@@ -248,7 +248,7 @@ def test_an_image_that_cannot_be_shown_is_one_line(shop: Shop, tmp_path: Path):
         (["report", "contact", "--verdict", "pass", "--out", nowhere], "there is no folder"),
         (["report", "html", "--out", nowhere], "there is no folder"),
         (["report", "html", "--out", nowhere, "--days", 3, "--since", "2026-01-01"], "--days is instead of"),
-        (["report", "html", "--out", tmp_path], "cannot be written"),
+        (["report", "html", "--out", tmp_path], "is a folder; name a file in it"),
     ):
         status, line = run(shop, *words)
         assert status in (1, 2)

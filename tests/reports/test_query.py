@@ -84,7 +84,8 @@ def test_both_back_ends_give_the_same_rows(url_of: Callable[[str], URL], seed: i
         for selection in [*selections, *([{"part": "P2"}] if definitions.takes(name, "part") else [])]:
             one, other = (run(url, Query(name, **selection, zone=BERLIN)) for url in urls)
             assert one == other, f"{name} {selection}"
-            assert not (one.rows and "2030-01-01" in selection.values())
+            if name != "fleet":  # which lists every station, with or without an image
+                assert not (one.rows and "2030-01-01" in selection.values())
 
 
 def test_latency_percentiles_are_those_of_numpy(url: URL) -> None:

@@ -7,6 +7,7 @@ the files beside it, so a part that the run does not have is left out.
 from __future__ import annotations
 
 import base64
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,8 +16,11 @@ from typing import Any
 
 import jinja2
 
+from trainer.errors import RunError
 from trainer.evaluation import wording
 from trainer.run.folder import RECIPE_FILE, read_split
+
+log = logging.getLogger(__name__)
 
 PAGE_FILE = "report.html"  # in the run folder
 PARTS = ("train", "valid", "test")
@@ -66,9 +70,16 @@ def _judged(results: Mapping[str, Any]) -> str:
     return "artifact" if "artifact" in results["models"] else "focal"
 
 
-def _census(folder: Path) -> dict[str, Any]:
-    """Frames by class and part, runs, and frames that are in groups of near-duplicates."""
-    rows = read_split(folder)
+def _census(folder: Path) -> dict[str, Any] | None:
+    """Frames by class and part, runs, and frames that are in groups of near-duplicates.
+
+    None if a power cut has torn the list: the networks and their figures need it no more.
+    """
+    try:
+        rows = read_split(folder)
+    except RunError as error:
+        log.warning("%s leaves out the frames: %s", PAGE_FILE, error)
+        return None
     counts = Counter((row["label"], row["part"]) for row in rows)
     parts = [part for part in PARTS if any(row["part"] == part for row in rows)]
     alike = [row["alike"] for row in rows if row.get("alike")]

@@ -251,9 +251,20 @@ def is_finished(run: Path) -> bool:
 
 
 def read_split(run: Path) -> list[dict[str, str]]:
-    """Return the rows of a run's ``split.csv``: path, label, run and part of every frame."""
-    with (run / SPLIT_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-        return [{name: from_cell(text) for name, text in row.items()} for row in csv.DictReader(stream)]
+    """Return the rows of a run's ``split.csv``: path, label, run and part of every frame.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    path = run / SPLIT_FILE
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, csv.Error):
+        rows = []
+    if not rows or any(None in row.values() or not row.keys() >= {"path", "label", "part"} for row in rows):
+        raise _damaged(path)
+    return [{name: from_cell(text) for name, text in row.items()} for row in rows]
 
 
 def read_recipe(run: Path) -> Recipe:
