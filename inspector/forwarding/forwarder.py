@@ -30,9 +30,8 @@ _ASK_S = 15.0  # between two looks for verdicts at the centre: a person there do
 _SIGN_OF_LIFE_S = 600.0  # a station without new rows says so this often; 'report fleet' shows who is silent
 _MAX_PAUSE_S = 60.0  # between two tries during an outage: the centre's return is noticed within this time
 _NOTE_S = 30.0  # between two notes in the own ledger, which are rows, too; its status may be so old
-_RIVAL_S = (
-    600.0  # a ledger that does not fit the position waits until the one that fits is silent for so long
-)
+# A ledger that does not fit the position waits until the one that fits is silent for so long
+_RIVAL_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from inspector.forwarding.copying import Row
 from inspector.ledger import changes, database, forwarded, schema
 from inspector.ledger.forwarded import INSTANTS, Latest, Positions
 
-_ROWS = (
-    database.MAX_IDS_PER_QUERY
-)  # of each table in a batch: milliseconds of a transaction, some MB of memory
+# Of each table in a batch: milliseconds of a transaction, some MB of memory
+_ROWS = database.MAX_IDS_PER_QUERY
 
 
 @dataclass(frozen=True, slots=True)

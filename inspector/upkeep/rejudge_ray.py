@@ -43,9 +43,8 @@ _LOCAL_ENVIRONMENT: Final = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's only switch to listen on the loopback address alone
 }
 _MAX_ANSWER_S: Final = 10  # seconds for a connection in one's own network
-_STORE_BYTES: Final = (
-    100 * 2**20
-)  # shared memory for numbers and paths, 120 MB a million; the rest is on disk
+# Shared memory for numbers and paths, 120 MB a million; the rest is on disk
+_STORE_BYTES: Final = 100 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
