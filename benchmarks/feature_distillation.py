@@ -46,7 +46,7 @@ HELD_OUT: Final = 1_000  # views that show how much has been learnt
 
 
 class Views:
-    """Endless views ``uint8[SIDE, SIDE]``: crops that are turned, blended, pasted over and lit anew."""
+    """Endless views ``uint8[SIDE, SIDE]``: crops that are turned, blended, pasted over, and lit."""
 
     def __init__(self, pictures: list[Grey], seed: int) -> None:
         self._rng = np.random.default_rng(seed)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inspector.settings import Settings
     from inspector.station.archive_places import ArchivePlace
     from inspector.station.second_opinion import SecondOpinion
+    from inspector.upkeep.rejudge import Rejudged
     from inspector.upkeep.rejudge_engines import Engine
 
 _ENGINES = ("local", "ray")
@@ -109,6 +110,12 @@ def rejudge(
             else _local(settings, opinion, workers)
         )
         result = work_through(store, settings.url, in_force, judging, chosen=chosen, places=places)
+    _print(result, as_json)
+    if result.failed:
+        raise typer.Exit(1)
+
+
+def _print(result: Rejudged, as_json: bool) -> None:
     for reason, count in sorted(result.skipped.items()):
         typer.echo(f"skipped, {reason}: {count}", err=True)
     print_figures(
@@ -122,8 +129,6 @@ def rejudge(
         },
         as_json,
     )
-    if result.failed:
-        raise typer.Exit(1)
 
 
 def _require_engine(engine: str, options: RayOptions) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -138,14 +138,12 @@ def report(
         _list_reports()
         return
     from inspector import resources
-    from inspector.reports.page.period import Period
     from inspector.reports.query import Query, run
     from inspector.reports.rendering import render
 
     settings = load(config)
     if days is not None:
-        asked = Period.from_options(since, until, days, settings.zone, datetime.now(UTC))
-        since, until = f"{asked.since:%Y-%m-%d}", f"{asked.until:%Y-%m-%d}"
+        since, until = _whole_days(since, until, days, settings.zone)
     query = Query(
         name,
         since=since,
@@ -162,6 +160,13 @@ def report(
     typer.echo(render(run(settings.url, query), form.value))
     if form is Format.TABLE:
         typer.echo(f"\nweldnet-station {resources.version()}")
+
+
+def _whole_days(since: str | None, until: str | None, days: int, zone: tzinfo) -> tuple[str, str]:
+    from inspector.reports.page.period import Period
+
+    period = Period.from_options(since, until, days, zone, datetime.now(UTC))
+    return f"{period.since:%Y-%m-%d}", f"{period.until:%Y-%m-%d}"
 
 
 def _list_reports() -> None:

@@ -117,8 +117,6 @@ def _json(rows: list[Row]) -> str:
 def _json_value(value: Any) -> Any:
     if isinstance(value, bytes):
         return rf"\x{value.hex()}"
-    if isinstance(value, float) and not math.isfinite(
-        value
-    ):  # JSON has no such numbers, PostgreSQL reads text
-        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no such numbers, and PostgreSQL reads text
     return value

@@ -147,7 +147,7 @@ class Forwarder:
         if not self._own.has_station():  # it has never run: there is nothing to send
             return
         while not self._own.has(self.latest.positions):
-            self._begin_anew()
+            self._start_again()
         if time.monotonic() >= self._next_question:
             self._fetch_verdicts()
             self._next_question = time.monotonic() + _ASK_S
@@ -177,7 +177,7 @@ class Forwarder:
         self.sent += sent
         return True
 
-    def _begin_anew(self) -> None:
+    def _start_again(self) -> None:
         """Begin at the first row: the own ledger was restored or replaced, and lacks the positions' rows.
 
         Raises:
@@ -191,8 +191,8 @@ class Forwarder:
             if silent_s < _RIVAL_S:
                 raise StoreUnavailable(
                     f"another database sends as station {self._own.station}, last {silent_s:.0f} s ago: "
-                    "give each station its own name; a database that was restored begins anew after "
-                    f"{_RIVAL_S:.0f} s"
+                    "give each station its own name; a database that was restored is sent again after "
+                    f"{_RIVAL_S:.0f} s of silence"
                 )
             latest = Latest(behind=self._own.waiting({}), at_us=turn.now_us)
             self._centre.note(turn, latest)
@@ -232,6 +232,8 @@ class Forwarder:
 
 def _stuck(batch: Batch) -> str:
     table = next(name for name, rows in batch.rows.items() if rows)
+    number = batch.rows[table][0]["id"]
     return (
-        f"row {batch.rows[table][0]['id']} of {table} refers to a row that the central database does not have"
+        f"row {number} of {table} refers to a row that the central database does not have; nothing is "
+        "lost here: ask who removed rows there"
     )

@@ -47,7 +47,7 @@ _COLUMNS = pa.schema(
 class AnswerFiles:
     """The files of one artifact with its settings, below a place that every worker can write to.
 
-    Whoever can write there decides which verdicts are recorded.
+    Anyone who can write there decides which verdicts are recorded.
     """
 
     place: str

@@ -33,7 +33,7 @@ from inspector.upkeep.rejudge_engines import Answers, Engine, Page, judge_page, 
 
 # Ray reads these when it is loaded.
 _ENVIRONMENT: Final = {
-    "RAY_AUTH_MODE": "token",  # else whoever reaches a port of Ray runs programs here
+    "RAY_AUTH_MODE": "token",  # else anyone who reaches a port of Ray runs programs here
     "RAY_USAGE_STATS_ENABLED": "0",  # else it reports to its makers
     "RAY_worker_niceness": "0",  # else 15, and beside any other work an actor gets next to nothing
     "RAY_BACKEND_LOG_LEVEL": "fatal",  # its own log files have the rest

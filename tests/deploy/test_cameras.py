@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import windows_cameras
-from accounts import require_root
+from accounts import run_in_own_mounts
 from PIL import Image
 from programs import program
 from stations import frame
-from waiting import HANG_S
 
 
 @pytest.fixture(scope="module")
 def delivered(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> dict[str, Any]:
     """Return what the clients could do, and what the station made of it."""
-    require_root()
     for tool in ("smbd", "smbclient", "sshd", "sftp", "useradd", "systemd-sysusers", "systemd-tmpfiles"):
         program(tool)
-    unshare = [program("unshare"), "--mount"]
-    if subprocess.run(
-        [*unshare, "mount", "--make-rprivate", "/"], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("needs the right to mount folders, so that no account of this machine changes")
     image = tmp_path_factory.mktemp("cameras") / "weld.png"
     Image.fromarray(frame(1)).save(image)
-    command = [*unshare, sys.executable, windows_cameras.__file__, str(tiny), str(image)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return run_in_own_mounts(windows_cameras.__file__, tiny, image)
 
 
 @pytest.mark.parametrize("way", ["smb", "smb, renamed", "sftp", "sftp, renamed"])

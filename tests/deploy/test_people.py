@@ -2,40 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import installation
 import pytest
-from accounts import require_root
+from accounts import run_in_own_mounts
 from PIL import Image
 from programs import program
 from stations import frame
-from waiting import HANG_S
 
 
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> dict[str, Any]:
     """What each account of an installation by INSTALL.md could do."""
-    require_root()
     for tool in ("useradd", "systemd-sysusers", "systemd-tmpfiles", "runuser"):
         program(tool)
-    unshare = [program("unshare"), "--mount"]
-    if subprocess.run(
-        [*unshare, "mount", "--make-rprivate", "/"], check=False, capture_output=True
-    ).returncode:
-        pytest.skip("needs the right to mount folders, so that no account of this machine changes")
     image = tmp_path_factory.mktemp("people") / "weld.png"
     Image.fromarray(frame(1)).save(image)
-    command = [*unshare, sys.executable, installation.__file__, str(tiny), str(image)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return run_in_own_mounts(installation.__file__, tiny, image)
 
 
 def test_the_accounts_can_do_what_the_notes_say_and_nothing_else(tried: dict[str, Any]) -> None:

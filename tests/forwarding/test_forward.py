@@ -165,7 +165,7 @@ def test_the_command_says_what_is_wrong(url_of: Callable[..., URL], tmp_path: Pa
     add_images(own, "cell-1", 3)
     config = tmp_path / "config.yaml"
 
-    def told(central_url: str | None, *words: str) -> tuple[int, str]:
+    def answer_to(central_url: str | None, *words: str) -> tuple[int, str]:
         settings = {"station": "cell-1", "database_url": str(own), "central_url": central_url}
         config.write_text(yaml.safe_dump(settings))
         done = CliRunner().invoke(app, ["forward", "--once", *words, "--config", str(config)])
@@ -174,16 +174,19 @@ def test_the_command_says_what_is_wrong(url_of: Callable[..., URL], tmp_path: Pa
 
     known = centre.render_as_string(hide_password=False)
     nowhere = f"postgresql+psycopg:///quality?host={tmp_path}"
-    assert told(None) == (2, f"{config}: 'central_url' is not set, so there is nowhere to forward to; set it")
-    assert told(str(own))[0] == 2
-    status, text = told(known)
+    assert answer_to(None) == (
+        2,
+        f"{config}: 'central_url' is not set, so there is nowhere to forward to; set it",
+    )
+    assert answer_to(str(own))[0] == 2
+    status, text = answer_to(known)
     assert (status, "has no schema; run 'weld-inspect migrate" in text) == (2, True)
-    status, text = told(nowhere)
+    status, text = answer_to(nowhere)
     assert (status, "database outage" in text, "\n" in text) == (1, True, False)
     from inspector.ledger.store import migrate
 
     migrate(centre)
-    status, text = told(known, "--json")
+    status, text = answer_to(known, "--json")
     figures = json.loads(text)
     assert (status, set(figures)) == (0, {"sent", "behind", "seconds"})
     assert (figures["sent"], figures["behind"]) == (6, 0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from programs import program
+from waiting import HANG_S
 
 from inspector import resources
 
@@ -47,6 +51,23 @@ def require_root() -> None:
     """Skip the test unless this user may start processes of other accounts."""
     if os.geteuid() != 0:
         pytest.skip("needs root: it starts processes of two other accounts")
+
+
+def run_in_own_mounts(script: str, *arguments: Path) -> dict[str, Any]:
+    """Run a script as root in its own mount namespace, so that no account of this machine changes.
+
+    Return the JSON object that it prints. Skip the test if this user may not mount folders.
+    """
+    require_root()
+    unshare = [program("unshare"), "--mount"]
+    private = [*unshare, "mount", "--make-rprivate", "/"]
+    if subprocess.run(private, check=False, capture_output=True).returncode:
+        pytest.skip("needs the right to mount folders, so that no account of this machine changes")
+    command = [*unshare, sys.executable, script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANG_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 @contextmanager
