@@ -118,6 +118,24 @@ CREATE TABLE hour_summary (
     CONSTRAINT fk_hour_summary_station_id FOREIGN KEY(station_id) REFERENCES station (id)
 );
 
+-- work of a station in an hour, derived from inspection
+CREATE TABLE hour_work (
+    id INTEGER NOT NULL,
+    station_id INTEGER NOT NULL, -- station of the images
+    hour_us BIGINT NOT NULL, -- start of the hour of judgement in UTC; UTC epoch microseconds
+    n INTEGER NOT NULL, -- images; the row holds while there are no more
+    first_us BIGINT NOT NULL, -- earliest inspected_us; UTC epoch microseconds
+    last_us BIGINT NOT NULL, -- latest inspected_us; UTC epoch microseconds
+    longest_pause_us BIGINT NOT NULL, -- between two images; microseconds
+    busiest_minute INTEGER NOT NULL, -- largest number of images in a minute
+    frames BIGINT NOT NULL, -- sum of batch_size
+    infer_ms DOUBLE NOT NULL, -- sum of infer_ms; milliseconds
+    CONSTRAINT pk_hour_work PRIMARY KEY (id),
+    CONSTRAINT uq_hour_work_station_id_hour_us_n UNIQUE (station_id, hour_us, n),
+    CONSTRAINT ck_hour_work_n CHECK (n >= 1),
+    CONSTRAINT fk_hour_work_station_id FOREIGN KEY(station_id) REFERENCES station (id)
+);
+
 -- one row per judged image; the station's verdict never changes
 CREATE TABLE inspection (
     id INTEGER NOT NULL,
@@ -174,6 +192,7 @@ CREATE INDEX ix_inspection_first_of_bytes ON inspection (station_id, sha256) WHE
 CREATE INDEX ix_inspection_inspected_us ON inspection (inspected_us);
 CREATE INDEX ix_inspection_seam_pass ON inspection (station_id, part, seam, pass_no) WHERE part IS NOT NULL;
 CREATE INDEX ix_inspection_seam_taken ON inspection (station_id, part, seam, taken_us) WHERE part IS NOT NULL;
+CREATE INDEX ix_inspection_sixteenth ON inspection (inspected_us, station_id, part, id, verdict, label, confidence, novelty, batch_size, wait_ms, decode_ms, infer_ms, total_ms) WHERE verdict <> 'PASS' OR id * 2654435761 % 4294967296 < 268435456;
 CREATE INDEX ix_inspection_station_id_inspected_us ON inspection (station_id, inspected_us);
 
 -- files that could not be inspected, with the reason
@@ -235,6 +254,35 @@ CREATE TABLE audit_sample (
     CONSTRAINT ck_audit_sample_population CHECK (population >= 1),
     CONSTRAINT fk_audit_sample_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
 );
+
+-- longest durations in an hour of a station by the size of the batch, derived from inspection
+CREATE TABLE hour_batch (
+    id INTEGER NOT NULL,
+    work_id INTEGER NOT NULL, -- the station and the hour
+    batch_size INTEGER NOT NULL, -- frames judged together
+    n INTEGER NOT NULL, -- images judged in batches of this size
+    wait_max_ms DOUBLE NOT NULL, -- wait_ms: the slowest image; milliseconds
+    decode_max_ms DOUBLE NOT NULL, -- decode_ms: the slowest image; milliseconds
+    infer_max_ms DOUBLE NOT NULL, -- infer_ms: the slowest image; milliseconds
+    total_max_ms DOUBLE NOT NULL, -- total_ms: the slowest image; milliseconds
+    CONSTRAINT pk_hour_batch PRIMARY KEY (id),
+    CONSTRAINT fk_hour_batch_work_id FOREIGN KEY(work_id) REFERENCES hour_work (id)
+);
+CREATE INDEX ix_hour_batch_work_id ON hour_batch (work_id);
+
+-- numbers of images in an hour of a station by class and confidence, derived from inspection
+CREATE TABLE hour_class (
+    id INTEGER NOT NULL,
+    work_id INTEGER NOT NULL, -- the station and the hour
+    label TEXT NOT NULL, -- class that decided, as in inspection
+    verdict TEXT NOT NULL, -- the station's verdict
+    confidence_from DOUBLE NOT NULL, -- lower end of a bin of the report 'confidence'
+    n INTEGER NOT NULL, -- images with the values of these columns
+    confidence_min DOUBLE NOT NULL, -- lowest confidence, 0 to 1
+    CONSTRAINT pk_hour_class PRIMARY KEY (id),
+    CONSTRAINT fk_hour_class_work_id FOREIGN KEY(work_id) REFERENCES hour_work (id)
+);
+CREATE INDEX ix_hour_class_work_id ON hour_class (work_id);
 
 -- numbers of images in an hour of a station, derived from inspection
 CREATE TABLE hour_count (
@@ -517,12 +565,18 @@ CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER forwarded_no_update BEFORE UPDATE ON forwarded BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER forwarded_no_delete BEFORE DELETE ON forwarded BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_batch_no_update BEFORE UPDATE ON hour_batch BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_batch_no_delete BEFORE DELETE ON hour_batch BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_class_no_update BEFORE UPDATE ON hour_class BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_class_no_delete BEFORE DELETE ON hour_class BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_count_no_update BEFORE UPDATE ON hour_count BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_count_no_delete BEFORE DELETE ON hour_count BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_latency_no_update BEFORE UPDATE ON hour_latency BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_latency_no_delete BEFORE DELETE ON hour_latency BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_summary_no_update BEFORE UPDATE ON hour_summary BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER hour_summary_no_delete BEFORE DELETE ON hour_summary BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_work_no_update BEFORE UPDATE ON hour_work BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER hour_work_no_delete BEFORE DELETE ON hour_work BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER inspection_no_update BEFORE UPDATE ON inspection BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER inspection_no_delete BEFORE DELETE ON inspection BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER model_no_update BEFORE UPDATE ON model BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -546,9 +600,12 @@ CREATE TRIGGER arrival_no_replace BEFORE INSERT ON arrival WHEN EXISTS (SELECT 1
 CREATE TRIGGER audit_sample_no_replace BEFORE INSERT ON audit_sample WHEN EXISTS (SELECT 1 FROM audit_sample WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM audit_sample WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER event_no_replace BEFORE INSERT ON event WHEN EXISTS (SELECT 1 FROM event WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM event WHERE station_id = NEW.station_id AND at_us = NEW.at_us AND origin_row = NEW.origin_row) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER forwarded_no_replace BEFORE INSERT ON forwarded WHEN EXISTS (SELECT 1 FROM forwarded WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER hour_batch_no_replace BEFORE INSERT ON hour_batch WHEN EXISTS (SELECT 1 FROM hour_batch WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER hour_class_no_replace BEFORE INSERT ON hour_class WHEN EXISTS (SELECT 1 FROM hour_class WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER hour_count_no_replace BEFORE INSERT ON hour_count WHEN EXISTS (SELECT 1 FROM hour_count WHERE id = NEW.id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER hour_latency_no_replace BEFORE INSERT ON hour_latency WHEN EXISTS (SELECT 1 FROM hour_latency WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_latency WHERE of_station = NEW.of_station AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER hour_summary_no_replace BEFORE INSERT ON hour_summary WHEN EXISTS (SELECT 1 FROM hour_summary WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_summary WHERE station_id = NEW.station_id AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER hour_work_no_replace BEFORE INSERT ON hour_work WHEN EXISTS (SELECT 1 FROM hour_work WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM hour_work WHERE station_id = NEW.station_id AND hour_us = NEW.hour_us AND n = NEW.n) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER inspection_no_replace BEFORE INSERT ON inspection WHEN EXISTS (SELECT 1 FROM inspection WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM inspection WHERE station_id = NEW.station_id AND source_name = NEW.source_name AND sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER model_no_replace BEFORE INSERT ON model WHEN EXISTS (SELECT 1 FROM model WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM model WHERE artifact_sha256 = NEW.artifact_sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER quarantine_no_replace BEFORE INSERT ON quarantine WHEN EXISTS (SELECT 1 FROM quarantine WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM quarantine WHERE station_id = NEW.station_id AND path = NEW.path AND quarantined_us = NEW.quarantined_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

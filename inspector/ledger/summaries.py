@@ -12,25 +12,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector.ledger import database, statements
-from inspector.ledger.schema import STEPS, hour_count, hour_latency, hour_summary, inspection
+from inspector.ledger import database, statements, summary_rows
+from inspector.ledger.schema import hour_latency, hour_summary, hour_work, inspection
+from inspector.ledger.summary_rows import HOUR_US, KINDS, Images, Kind
 
-HOUR_US = 3_600_000_000
 SETTLED_AFTER_US = HOUR_US  # images that come later than this are rare; before, most summaries are in vain
-_PERCENTS = (50, 95, 99)
-# Images with the same values of these are one row of hour_count.
-_KEY = (
-    *("model_id", "camera", "part", "seam", "pass_no", "local_day", "shift", "shift_day", "verdict"),
-    "reason",
-)
-_INSTANTS = ("inspected_us", "seen_us", "taken_us")
-_Image = sa.Row[Any]
 
 
 def summarize(url: URL | str, now_us: int | None = None) -> int:
@@ -76,8 +67,8 @@ def false_hours(url: URL | str) -> list[int]:
     """
     with database.reading(url) as readers, database.transaction(readers) as connection:
         database.require_schema(connection)
-        both = sa.union(sa.select(hour_summary.c.hour_us), sa.select(hour_latency.c.hour_us))
-        hours = sorted(connection.scalars(both))
+        every = sa.union(*(sa.select(it.c.hour_us) for it in (hour_summary, hour_latency, hour_work)))
+        hours = sorted(connection.scalars(every))
         return [hour_us for hour_us in hours if _is_false(connection, hour_us)]
 
 
@@ -86,7 +77,7 @@ def false_hours(url: URL | str) -> list[int]:
 
 def _hours_without_summary(before_us: int) -> sa.Select[Any]:
     """Return a query for the starts of hours, up to ``before_us``, in which a station has more images."""
-    i, y = inspection.c, hour_summary.c
+    i, y = inspection.c, hour_work.c  # the newest kind: an hour that has it has the others, too
     hour = sa.literal_column(str(HOUR_US), sa.BigInteger)
     hour_us = i.inspected_us - (i.inspected_us % hour + hour) % hour  # before 1970, too
     counted = (
@@ -103,93 +94,81 @@ def _hours_without_summary(before_us: int) -> sa.Select[Any]:
 
 
 def _images(hour_us: int) -> sa.Select[Any]:
-    names = (*_KEY, "id", "station_id", "duplicate_of", *_INSTANTS, *(f"{step}_ms" for step in STEPS))
+    columns = (inspection.c[name] for name in summary_rows.COLUMNS)
     at = inspection.c.inspected_us
-    return sa.select(*(inspection.c[name] for name in names)).where(at >= hour_us, at < hour_us + HOUR_US)
+    return sa.select(*columns).where(at >= hour_us, at < hour_us + HOUR_US)
 
 
-def _by_station(images: Sequence[_Image]) -> dict[int, list[_Image]]:
+def _by_station(images: Images) -> dict[int, Images]:
     found = defaultdict(list)
     for image in images:
         found[image.station_id].append(image)
-    return found
+    return dict(found)
 
 
-def _write(connection: sa.Connection, hour_us: int, images: Sequence[_Image]) -> None:
+def _durations(images: Images) -> list[statements.Row]:
+    """Return the rows of ``hour_latency``: of all stations together, and of each."""
+    stations = {0: images} | _by_station(images)
+    return [summary_rows.durations(number, own) for number, own in stations.items()]
+
+
+def _write(connection: sa.Connection, hour_us: int, images: Images) -> None:
     """Add the rows of an hour, except for a station whose images in it have a summary already."""
-    new = statements.insert_new(connection.dialect.name, hour_summary).returning(hour_summary.c.id)
-    stations = _by_station(images)
-    counts: list[statements.Row] = []
-    for station_id, own in stations.items():
-        row = {"station_id": station_id, "hour_us": hour_us, "n": len(own)}
-        summary_id = connection.scalar(new, row)
-        if summary_id is not None:
-            counts += ({"summary_id": summary_id} | count for count in _counts(own))
-    if counts:
-        connection.execute(hour_count.insert(), counts)
-    durations = [_durations(0, images), *(_durations(number, own) for number, own in stations.items())]
-    rows = [{"hour_us": hour_us} | row for row in durations]
-    connection.execute(statements.insert_new(connection.dialect.name, hour_latency), rows)
+    dialect = connection.dialect.name
+    for kind in KINDS:
+        new = statements.insert_new(dialect, kind.table).returning(kind.table.c.id)
+        rows: dict[sa.Table, list[statements.Row]] = defaultdict(list)
+        for station_id, own in _by_station(images).items():
+            row = {"station_id": station_id, "hour_us": hour_us, "n": len(own)}
+            number = connection.scalar(new, row | kind.measured(hour_us, own))
+            if number is not None:
+                for table, counted in kind.counted.items():
+                    rows[table] += ({kind.reference(table): number} | count for count in counted(own))
+        for table, counts in rows.items():
+            connection.execute(table.insert(), counts)
+    latency = statements.insert_new(dialect, hour_latency)
+    connection.execute(latency, [{"hour_us": hour_us} | row for row in _durations(images)])
+
+
+# --- the proof -------------------------------------------------------------------------------------------
 
 
 def _is_false(connection: sa.Connection, hour_us: int) -> bool:
     """Return whether a summary of this hour that holds has other rows than the images give."""
     images = connection.execute(_images(hour_us)).all()
-    stations = _by_station(images)
-    columns = [column for column in hour_count.c if column.name not in ("id", "summary_id")]
-    y = hour_summary.c
-    rows = sa.select(y.station_id, y.n.label("of_n"), *columns).where(y.hour_us == hour_us)
-    found: dict[tuple[int, int], Counter[Any]] = defaultdict(Counter)
-    for row in connection.execute(rows.select_from(sa.outerjoin(hour_summary, hour_count))):
-        found[row.station_id, row.of_n][tuple(row)[2:]] += 1
-    for station_id, own in stations.items():
-        wanted = Counter(tuple(count[column.name] for column in columns) for count in _counts(own))
-        if found.get((station_id, len(own)), wanted) != wanted:
-            return True
-    groups: dict[int, Sequence[_Image]] = {0: images, **stations}
+    right = {(row["of_station"], row["n"]): row for row in _durations(images)}
     return any(
-        row["n"] == len(group) and row != _durations(row["of_station"], group)
-        for row in _stored_durations(connection, hour_us)
-        if (group := groups.get(row["of_station"]))
+        right.get((row["of_station"], row["n"]), row) != row
+        for row in _stored(connection, hour_latency, hour_us)
+    ) or any(
+        _is_false_kind(connection, kind, hour_us, station_id, own)
+        for station_id, own in _by_station(images).items()
+        for kind in KINDS
     )
 
 
-def _stored_durations(connection: sa.Connection, hour_us: int) -> list[statements.Row]:
-    columns = [column for column in hour_latency.c if column.name not in ("id", "hour_us")]
-    found = connection.execute(sa.select(*columns).where(hour_latency.c.hour_us == hour_us))
+def _is_false_kind(
+    connection: sa.Connection, kind: Kind, hour_us: int, station_id: int, images: Images
+) -> bool:
+    """Return whether this kind of summary of a station's hour holds, and differs from these images."""
+    key = {"station_id": station_id, "n": len(images)}
+    right = key | kind.measured(hour_us, images)
+    summaries = [row for row in _stored(connection, kind.table, hour_us) if key.items() <= row.items()]
+    if any({name: row[name] for name in right} != right for row in summaries):
+        return True
+    t = kind.table.c
+    holds = (t.hour_us == hour_us, t.station_id == station_id, t.n == len(images))
+    for table, counted in kind.counted.items():
+        names = kind.names(table)
+        columns = [table.c[name] for name in names]
+        stored = connection.execute(sa.select(*columns).join_from(table, kind.table).where(*holds))
+        expected = [tuple(row[name] for name in names) for row in counted(images)] if summaries else []
+        if Counter(map(tuple, stored)) != Counter(expected):
+            return True
+    return False
+
+
+def _stored(connection: sa.Connection, table: sa.Table, hour_us: int) -> list[statements.Row]:
+    columns = [column for column in table.c if column.name not in ("id", "hour_us")]
+    found = connection.execute(sa.select(*columns).where(table.c.hour_us == hour_us))
     return [dict(row) for row in found.mappings()]
-
-
-def _counts(images: Sequence[_Image]) -> list[statements.Row]:
-    """Return the rows of ``hour_count`` for images of a station in an hour, without ``summary_id``."""
-    groups = defaultdict(list)
-    for image in images:
-        key = (*image[: len(_KEY)], image.duplicate_of is not None, image.seen_us // HOUR_US * HOUR_US)
-        groups[key].append(image)
-    names = (*_KEY, "is_duplicate", "seen_hour_us")
-    return [dict(zip(names, key, strict=True)) | _of_group(group) for key, group in groups.items()]
-
-
-def _of_group(images: Sequence[_Image]) -> statements.Row:
-    inspected_us = [image.inspected_us for image in images]
-    taken_us = [image.taken_us for image in images]
-    return {
-        "n": len(images),
-        "first_us": min(inspected_us),
-        "last_us": max(inspected_us),
-        "first_seen_us": min(image.seen_us for image in images),
-        "first_taken_us": min(taken_us),
-        "last_taken_us": max(taken_us),
-        "newest_id": max(image.id for image in images),
-    }
-
-
-def _durations(of_station: int, images: Sequence[_Image]) -> statements.Row:
-    """Return the row of ``hour_latency`` without ``hour_us``: nearest ranks, as in the reports."""
-    row: statements.Row = {"of_station": of_station, "n": len(images)}
-    for step in STEPS:
-        sorted_ms = sorted(getattr(image, f"{step}_ms") for image in images)
-        for percent in _PERCENTS:
-            row[f"{step}_p{percent}_ms"] = sorted_ms[(len(images) * percent + 99) // 100 - 1]
-        row[f"{step}_max_ms"] = sorted_ms[-1]
-    return row

@@ -9,37 +9,93 @@
 -- failed          of n, verdict FAIL
 -- review          of n, verdict REVIEW
 -- confidence_p50  median probability of the class over its images, 0 to 1 (nearest rank). Of more than
---                 50,000 images, about 50,000 that are spread evenly over them count
+--                 50,000 images, about 50,000 that are spread evenly over them count. Of more than 320,000 images of
+--                 all classes, at most one in 16 of an accepted class counts; empty if it has too few for that
 -- confidence_min  its lowest probability
 --
 -- Counts the station's verdicts, because the question is about the model.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all.
-WITH counted AS (
+WITH hours AS MATERIALIZED (
     SELECT
-        i.label,
-        count(*) AS n,
-        count(CASE WHEN i.verdict = 'PASS' THEN 1 END) AS passed,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
-        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review,
-        min(i.confidence) AS confidence_min
-    FROM inspection i
-    JOIN station s ON s.id = i.station_id
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
-      AND (:part = '' OR i.part = :part)
-    GROUP BY i.label
+      AND :part = ''
+    GROUP BY 1, 2
 ),
--- Fibonacci hashing spreads consecutive numbers evenly, so that every hour is in the choice.
+-- An hour within the period is not read again if it has no more images than its row in hour_work, because images are
+-- only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, w.id AS work_id
+    FROM hours h
+    LEFT JOIN hour_work w
+        ON w.station_id = h.station_id AND w.hour_us = h.hour_us AND w.n = h.n
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+-- The images of these times are read.
+stretch AS MATERIALIZED (
+    SELECT station_id, hour_us AS from_us, hour_us + 3600000000 AS to_us FROM known WHERE work_id IS NULL
+    UNION ALL
+    SELECT id, CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT)
+    FROM station
+    WHERE :part <> '' AND (:station = '' OR name = :station)
+),
+counted AS MATERIALIZED (
+    SELECT
+        label,
+        CAST(sum(n) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN verdict = 'PASS' THEN n ELSE 0 END) AS BIGINT) AS passed,
+        CAST(sum(CASE WHEN verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN verdict = 'REVIEW' THEN n ELSE 0 END) AS BIGINT) AS review,
+        min(confidence_min) AS confidence_min
+    FROM (
+        SELECT c.label, c.verdict, c.n, c.confidence_min
+        FROM known k
+        JOIN hour_class c ON c.work_id = k.work_id
+        UNION ALL
+        SELECT i.label, i.verdict, 1, i.confidence
+        FROM stretch t
+        CROSS JOIN inspection i
+        WHERE i.station_id = t.station_id
+          AND i.inspected_us >= t.from_us AND i.inspected_us < t.to_us
+          AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+          AND (:part = '' OR i.part = :part)
+    ) hourly
+    GROUP BY label
+),
+total AS MATERIALIZED (SELECT CAST(sum(n) AS BIGINT) AS n FROM counted),
+-- Fibonacci hashing spreads consecutive numbers evenly, so that every hour is in the choice. From 320,000 images on, it
+-- is made from those that ix_inspection_sixteenth holds: all that did not pass, and a sixteenth of the others.
 chosen AS MATERIALIZED (
     SELECT i.label, i.confidence
-    FROM inspection i
+    FROM total t
+    CROSS JOIN inspection i
     JOIN station s ON s.id = i.station_id
     JOIN counted c ON c.label = i.label
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    WHERE t.n < 320000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
+      AND i.id * 2654435761 % 4294967296 * c.n < CAST(4294967296 AS BIGINT) * 50000
+    UNION ALL
+    SELECT i.label, i.confidence
+    FROM total t
+    CROSS JOIN inspection i
+    JOIN station s ON s.id = i.station_id
+    JOIN counted c ON c.label = i.label
+    WHERE t.n >= 320000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+      AND (i.verdict <> 'PASS' OR i.id * 2654435761 % 4294967296 < 268435456)
+      AND (c.passed = 0 OR i.id * 2654435761 % 4294967296 < 268435456)
       AND i.id * 2654435761 % 4294967296 * c.n < CAST(4294967296 AS BIGINT) * 50000
 ),
 size AS (SELECT label, count(*) AS m FROM chosen GROUP BY label),
@@ -63,6 +119,6 @@ SELECT
     m.confidence AS confidence_p50,
     c.confidence_min
 FROM counted c
-JOIN median m ON m.label = c.label
-CROSS JOIN (SELECT CAST(sum(n) AS BIGINT) AS n FROM counted) t
+LEFT JOIN median m ON m.label = c.label
+CROSS JOIN total t
 ORDER BY c.n DESC, c.label;

@@ -14,7 +14,44 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
 -- and part, each '' for all.
-WITH bin AS (
+WITH hours AS MATERIALIZED (
+    SELECT
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
+      AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
+      AND (:station = '' OR s.name = :station)
+      AND :part = ''
+    GROUP BY 1, 2
+),
+-- An hour is not read again if it has no more images than its row in hour_work, because images are only ever added, and
+-- if it is within or outside each of the two periods.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, w.id AS work_id
+    FROM hours h
+    LEFT JOIN hour_work w
+        ON w.station_id = h.station_id AND w.hour_us = h.hour_us AND w.n = h.n
+        AND (h.hour_us >= :since_us OR h.hour_us + 3600000000 <= :since_us)
+        AND (h.hour_us >= :until_us OR h.hour_us + 3600000000 <= :until_us)
+        AND (h.hour_us >= :reference_since_us OR h.hour_us + 3600000000 <= :reference_since_us)
+        AND (h.hour_us >= :reference_until_us OR h.hour_us + 3600000000 <= :reference_until_us)
+),
+-- The images of these times are read.
+stretch AS MATERIALIZED (
+    SELECT station_id, hour_us AS from_us, hour_us + 3600000000 AS to_us FROM known WHERE work_id IS NULL
+    UNION ALL
+    SELECT
+        id,
+        CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END,
+        CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
+    FROM station
+    WHERE :part <> '' AND (:station = '' OR name = :station)
+),
+bin AS (
     SELECT CAST(0 AS DOUBLE PRECISION) AS confidence_from, CAST(0.5 AS DOUBLE PRECISION) AS confidence_to
     UNION ALL SELECT 0.5, 0.6
     UNION ALL SELECT 0.6, 0.7
@@ -24,36 +61,44 @@ WITH bin AS (
     UNION ALL SELECT 0.95, 0.99
     UNION ALL SELECT 0.99, 1.0
 ),
-chosen AS MATERIALIZED (
+images AS (
+    SELECT k.hour_us AS at_us, c.confidence_from, c.verdict, c.n
+    FROM known k
+    JOIN hour_class c ON c.work_id = k.work_id
+    UNION ALL
     SELECT
+        i.inspected_us,
+        CASE
+            WHEN i.confidence >= 0.99 THEN 0.99 WHEN i.confidence >= 0.95 THEN 0.95 WHEN i.confidence >= 0.9 THEN 0.9
+            WHEN i.confidence >= 0.8 THEN 0.8 WHEN i.confidence >= 0.7 THEN 0.7 WHEN i.confidence >= 0.6 THEN 0.6
+            WHEN i.confidence >= 0.5 THEN 0.5 ELSE 0
+        END,
         i.verdict,
-        i.confidence,
-        CASE WHEN i.inspected_us >= :since_us AND i.inspected_us < :until_us THEN 1 END AS now,
-        CASE WHEN i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us
-            THEN 1 END AS before
-    FROM inspection i
-    JOIN station s ON s.id = i.station_id
-    WHERE (i.inspected_us >= :since_us AND i.inspected_us < :until_us
-           OR i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us)
-      AND (:station = '' OR s.name = :station)
+        1
+    FROM stretch t
+    CROSS JOIN inspection i
+    WHERE i.station_id = t.station_id
+      AND i.inspected_us >= t.from_us AND i.inspected_us < t.to_us
       AND (:part = '' OR i.part = :part)
 ),
-total AS (SELECT count(now) AS n, count(before) AS reference_n FROM chosen),
 binned AS (
     SELECT
-        CASE
-            WHEN confidence >= 0.99 THEN 0.99 WHEN confidence >= 0.95 THEN 0.95 WHEN confidence >= 0.9 THEN 0.9
-            WHEN confidence >= 0.8 THEN 0.8 WHEN confidence >= 0.7 THEN 0.7 WHEN confidence >= 0.6 THEN 0.6
-            WHEN confidence >= 0.5 THEN 0.5 ELSE 0
-        END AS confidence_from,
-        count(now) AS n,
-        count(CASE WHEN verdict = 'PASS' THEN now END) AS passed,
-        count(CASE WHEN verdict = 'FAIL' THEN now END) AS failed,
-        count(CASE WHEN verdict = 'REVIEW' THEN now END) AS review,
-        count(before) AS reference_n
-    FROM chosen
-    GROUP BY 1
+        confidence_from,
+        CAST(sum(CASE WHEN now THEN n ELSE 0 END) AS BIGINT) AS n,
+        CAST(sum(CASE WHEN now AND verdict = 'PASS' THEN n ELSE 0 END) AS BIGINT) AS passed,
+        CAST(sum(CASE WHEN now AND verdict = 'FAIL' THEN n ELSE 0 END) AS BIGINT) AS failed,
+        CAST(sum(CASE WHEN now AND verdict = 'REVIEW' THEN n ELSE 0 END) AS BIGINT) AS review,
+        CAST(sum(CASE WHEN before THEN n ELSE 0 END) AS BIGINT) AS reference_n
+    FROM (
+        SELECT
+            images.*,
+            at_us >= :since_us AND at_us < :until_us AS now,
+            at_us >= :reference_since_us AND at_us < :reference_until_us AS before
+        FROM images
+    ) i
+    GROUP BY confidence_from
 ),
+total AS (SELECT CAST(sum(n) AS BIGINT) AS n, CAST(sum(reference_n) AS BIGINT) AS reference_n FROM binned),
 counted AS (
     SELECT
         b.confidence_from,

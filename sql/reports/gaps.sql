@@ -11,25 +11,57 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station, '' for all. There is no part, because a station stops for all parts.
-WITH judged AS (
-    SELECT i.station_id, i.inspected_us
-    FROM inspection i
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-    UNION ALL
-    SELECT s.id, (
-        SELECT i.inspected_us FROM inspection i
-        WHERE i.station_id = s.id AND i.inspected_us < :since_us
-        ORDER BY i.inspected_us DESC LIMIT 1
-    )
+WITH hours AS MATERIALIZED (
+    SELECT
+        i.station_id,
+        i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
+        count(*) AS n
     FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+    GROUP BY 1, 2
+),
+-- An hour within the period without a gap is not read again if it has no more images than its row in hour_work, because
+-- images are only ever added.
+known AS MATERIALIZED (
+    SELECT h.station_id, h.hour_us, w.id AS work_id
+    FROM hours h
+    LEFT JOIN hour_work w
+        ON w.station_id = h.station_id AND w.hour_us = h.hour_us AND w.n = h.n AND w.longest_pause_us < 900000000
+        AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+judged AS (
+    SELECT k.station_id, w.first_us, w.last_us
+    FROM known k
+    JOIN hour_work w ON w.id = k.work_id
+    UNION ALL
+    SELECT i.station_id, i.inspected_us, i.inspected_us
+    FROM known k
+    CROSS JOIN inspection i
+    WHERE k.work_id IS NULL
+      AND i.station_id = k.station_id
+      AND i.inspected_us >= k.hour_us AND i.inspected_us < k.hour_us + 3600000000
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    UNION ALL
+    SELECT station_id, before_us, before_us
+    FROM (
+        SELECT s.id AS station_id, (
+            SELECT i.inspected_us FROM inspection i
+            WHERE i.station_id = s.id AND i.inspected_us < :since_us
+            ORDER BY i.inspected_us DESC LIMIT 1
+        ) AS before_us
+        FROM station s
+    ) last
+    WHERE before_us IS NOT NULL
 ),
 following AS (
     SELECT
         station_id,
-        lag(inspected_us) OVER (PARTITION BY station_id ORDER BY inspected_us) AS from_us,
-        inspected_us AS until_us
+        lag(last_us) OVER (PARTITION BY station_id ORDER BY first_us) AS from_us,
+        first_us AS until_us
     FROM judged
-    WHERE inspected_us IS NOT NULL
 ),
 gap AS (
     SELECT station_id, from_us, until_us FROM following WHERE until_us - from_us >= 900000000

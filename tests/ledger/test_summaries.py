@@ -29,7 +29,7 @@ LATE_US = START_US + 100 * HOUR_US
 SUMMARIZED = [
     name
     for name in definitions.names()
-    if {"hour_summary", "hour_latency"} & set(re.findall(r"\w+", definitions.sql(name)))
+    if {"hour_summary", "hour_latency", "hour_work"} & set(re.findall(r"\w+", definitions.sql(name)))
 ]
 PERIODS: list[dict[str, Any]] = [
     {},
@@ -76,6 +76,7 @@ def answers(url: URL) -> dict[str, Any]:
             for by in GROUPINGS.get(name, (None,))[:2]
             for verdicts in (("final", "station") if definitions.takes(name, "verdicts") else (None,))
             for period in PERIODS + (REFERENCES if definitions.takes(name, "reference_since_us") else [])
+            if "part" not in period or definitions.takes(name, "part")
         }
 
 
@@ -160,7 +161,9 @@ def test_an_image_that_is_committed_later_is_counted(url_of: Callable[..., URL])
         assert summarize(url, LATE_US) == hours
 
 
-@pytest.mark.parametrize("table", ["hour_summary", "hour_count", "hour_latency"])
+@pytest.mark.parametrize(
+    "table", ["hour_summary", "hour_count", "hour_latency", "hour_work", "hour_class", "hour_batch"]
+)
 def test_a_false_summary_is_found(store: Store, url: URL, table: str) -> None:
     """A summary that an account has invented is named by the start of its hour as soon as reports use it."""
     store.record([inspected("a.png")], in_force(store))
@@ -170,7 +173,7 @@ def test_a_false_summary_is_found(store: Store, url: URL, table: str) -> None:
     values = ", ".join("n + 1" if name == "n" else name for name in names)
     lie = f"INSERT INTO {table} ({', '.join(names)}) SELECT {values} FROM {table}"
     change(url, lambda connection: connection.exec_driver_sql(lie))
-    if table != "hour_count":
+    if table in ("hour_summary", "hour_latency", "hour_work"):
         assert false_hours(url) == []
         store.record([inspected("b.png", milliseconds=(9.0, 9.0, 9.0, 9.0))], in_force(store))
     assert false_hours(url) == [START_US // HOUR_US * HOUR_US]
