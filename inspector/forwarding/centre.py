@@ -79,6 +79,14 @@ class Centre:
         if hasattr(self, "_engine"):
             self._engine.dispose()
 
+    def missing_rights(self) -> list[str]:
+        """Return the tables to which this account may not add rows, though it forwards to them."""
+        others = (schema.station, schema.model, schema.settings, schema.forwarded)
+        names = [table.name for table in (*others, *INSTANTS)]
+        with database.transaction(self._engine) as connection:
+            may = connection.execute(sa.select(*(sa.func.has_table_privilege(it, "INSERT") for it in names)))
+            return [name for name, has in zip(names, may.one(), strict=True) if not has]
+
     def latest(self) -> Latest:
         """Return how far the station is."""
         with database.transaction(self._engine) as connection:

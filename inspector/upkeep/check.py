@@ -20,7 +20,16 @@ from typing import Final
 import sqlalchemy as sa
 
 from inspector import file_names, filesystems, locks, permissions
-from inspector.errors import FolderError, ImageError, SettingsError, StationError, UsageError
+from inspector.errors import (
+    FolderError,
+    ImageError,
+    SettingsError,
+    StationError,
+    StoreRefused,
+    StoreUnavailable,
+    UsageError,
+)
+from inspector.forwarding.centre import Centre
 from inspector.imaging import decoder
 from inspector.ledger import database, schema, views
 from inspector.ledger.store import Store
@@ -87,6 +96,7 @@ def findings(config: Path, settings: Settings, camera_user: str | None = None) -
         "pixels": lambda: _pixels(settings),
         "results": lambda: _results(settings),
         "people": lambda: _people(config, settings),
+        "centre": lambda: _centre(settings),
     }
     for what, trial in trials.items():
         try:
@@ -270,6 +280,30 @@ def _rights(connection: sa.Connection, where: str, *, shadow: bool) -> bool:
     if missing:
         raise UsageError(f"{where}: this user lacks {', '.join(missing)}; run roles.sql as the tables' owner")
     return may(schema.inspection.name, "UPDATE")
+
+
+def _centre(settings: Settings) -> str:
+    url = settings.urls().get("central_url")
+    if url is None:
+        return "central_url is not set: the rows of this station are in its own database only"
+    where = database.display(url)
+    centre = Centre(url, settings.station)
+    try:
+        centre.open()
+        if missing := centre.missing_rights():
+            raise UsageError(
+                f"{where}: this user may not add rows to {', '.join(missing)}; give it the role "
+                "weldnet_forwarder (roles.sql)"
+            )
+    except StoreRefused:
+        raise
+    except StoreUnavailable as error:
+        raise _Note(
+            f"{error}; 'weld-inspect forward' tries again, and the station inspects meanwhile"
+        ) from None
+    finally:
+        centre.close()
+    return f"{where} answers, its schema fits, and this user can add rows there"
 
 
 def _names(settings: Settings) -> str:

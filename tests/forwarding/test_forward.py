@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from inspector import resources
 from inspector.commands.cli import app
 from inspector.errors import SchemaError, SettingsError, StoreRefused, StoreUnavailable
+from inspector.forwarding.centre import Centre
 from inspector.ledger import changes, database, forwarded, schema
 from inspector.ledger.store import Store
 from inspector.monitoring.waiting_rows import WaitingRows
@@ -209,6 +210,12 @@ def test_a_forwarder_may_only_add(url_of: Callable[..., URL], centre: URL) -> No
     try:
         assert send(own, user).behind == 0
         assert content(centre, "cell-1") == content(own, "cell-1")
+        at_centre = Centre(user, "cell-1")
+        at_centre.open()
+        assert at_centre.missing_rights() == []
+        change(centre, lambda it: it.exec_driver_sql("REVOKE INSERT ON review FROM weldnet_forwarder"))
+        assert at_centre.missing_rights() == ["review"]
+        at_centre.close()
         verbs = ("DELETE FROM {}", "UPDATE {} SET id = id", "TRUNCATE {} CASCADE", "DROP TABLE {}")
         for statement in (verb.format(table) for verb in verbs for table in schema.metadata.tables):
             with pytest.raises(StoreRefused):
