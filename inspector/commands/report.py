@@ -41,6 +41,8 @@ Days = Annotated[
     ),
 ]
 
+TABLE_ROWS = 1000  # more than anybody reads; a table of 50,000 seams takes half a minute to draw
+
 OTHER_FORMS = {
     "html": "The whole quality report as one page to read, print and send: --out FILE",
     "contact": "A contact sheet of images: --verdict FAIL --out FILE.png",
@@ -131,6 +133,10 @@ def report(
         ),
     ] = None,
     verdicts: VerdictsOption = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="the largest number of rows; default: 1,000 in a table, else all"),
+    ] = None,
     form: FormatOption = Format.TABLE,
 ) -> None:
     """Print one report from the quality database; 'report html' and 'report contact' write files."""
@@ -154,6 +160,7 @@ def report(
         reference_until=reference_until,
         by=by,
         verdicts=verdicts,
+        limit=TABLE_ROWS if limit is None and form is Format.TABLE else limit,
         seam_rule=seam_rule(settings),
         zone=settings.zone,
     )

@@ -34,6 +34,11 @@ GROUPINGS = {
 # the latest of a person if it is PASS or FAIL, else the station's.
 VERDICTS = {"final": "final verdicts", "station": "the station's verdicts"}
 DEFAULT_VERDICTS = "final"  # the shop's own decision is what its yield and its parts go by
+# Reports in the order of time, of which people want the last rows; all others begin with what matters most.
+_NEWEST_LAST = frozenset(
+    {"first_pass_yield", "gaps", "latency_by_hour", "p_chart", "seams", "throughput", "trend"}
+)
+_ALL = 1 << 62  # more passes than any database has
 # A seam fails if at least seam_k of any seam_n consecutive frames fail; a pass of fewer than
 # seam_min_frames is for review. The defaults are those of inspector.settings, which gives the reasons.
 SEAM_RULE = {"seam_k": 3, "seam_n": 5, "seam_min_frames": 5}
@@ -54,6 +59,8 @@ class Query:
             either, the p-chart takes its limits from the period itself.
         by: how the rows are grouped, one of :data:`GROUPINGS`. None: the first of them.
         verdicts: the verdicts to count, one of :data:`VERDICTS`. None: :data:`DEFAULT_VERDICTS`.
+        limit: at most this many rows: the newest of a report in the order of time, the first of others. None:
+            all.
         seam_rule: when a seam fails, see :data:`SEAM_RULE`.
         zone: the station's time zone.
 
@@ -70,6 +77,7 @@ class Query:
     reference_until: str | None = None
     by: str | None = None
     verdicts: str | None = None
+    limit: int | None = None
     seam_rule: Mapping[str, int] = field(default_factory=lambda: SEAM_RULE)
     zone: tzinfo = UTC
 
@@ -99,6 +107,11 @@ class Query:
         return self.verdicts or DEFAULT_VERDICTS
 
     @property
+    def newest_last(self) -> bool:
+        """Whether the rows are in the order of time, so that the last ones are shown if there are many."""
+        return self.report in _NEWEST_LAST
+
+    @property
     def _has_reference(self) -> bool:
         return bool(self.reference_since or self.reference_until)
 
@@ -115,6 +128,7 @@ class Query:
             "part": self.part or "",
             "by": self.by or next(iter(GROUPINGS.get(self.report, ())), ""),
             "verdicts": self.counted,
+            "newest": _ALL if self.limit is None else self.limit + 1,
             **self.seam_rule,
         }
         return {name: value for name, value in values.items() if definitions.takes(self.report, name)}
@@ -130,11 +144,19 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows of a report; instants are ISO 8601 text in the time zone of the query."""
+    """The rows of a report; instants are ISO 8601 text in the time zone of the query.
+
+    Attributes:
+        query: what was asked for.
+        columns: their names.
+        rows: the rows.
+        is_cut: whether there are more rows than the query's limit.
+    """
 
     query: Query
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
+    is_cut: bool = False
 
 
 def run(url: URL | str, query: Query) -> Report:
@@ -149,8 +171,11 @@ def run(url: URL | str, query: Query) -> Report:
         database.require_schema(connection)
         if query.station:
             _require_station(connection, query.station)
-        result = connection.execute(sa.text(definitions.sql(query.report)), query.parameters())
-        columns, rows = tuple(result.keys()), [tuple(row) for row in result]
+        result = connection.execute(_text(query), query.parameters())
+        columns, found = tuple(result.keys()), [tuple(row) for row in result]
+    rows = found
+    if query.limit is not None:
+        rows = found[-query.limit :] if query.newest_last else found[: query.limit]
     are_instants = [column.endswith("_us") for column in columns]
     return Report(
         query=query,
@@ -159,7 +184,16 @@ def run(url: URL | str, query: Query) -> Report:
             tuple(iso(cell, query.zone) if at else cell for cell, at in zip(row, are_instants, strict=True))
             for row in rows
         ],
+        is_cut=len(rows) < len(found),
     )
+
+
+def _text(query: Query) -> sa.TextClause:
+    """The report's SQL; of one that begins with what matters most, a row more than the limit at most."""
+    sql = definitions.sql(query.report)
+    if query.limit is None or query.newest_last:
+        return sa.text(sql)
+    return sa.text(f"{sql.rstrip().removesuffix(';')}\nLIMIT {query.limit + 1}")
 
 
 def stations_opened(url: URL | str, before: datetime) -> list[str]:

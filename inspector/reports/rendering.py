@@ -88,7 +88,15 @@ def _table(report: Report) -> str:
         console.print(table)
     lines = "\n".join(line.rstrip() for line in capture.get().splitlines()).strip("\n")
     words = words_of(report)
-    return lines if words is None else f"{lines}\n\n{words}"
+    return "\n\n".join(text for text in (lines, words, _rest(report)) if text is not None)
+
+
+def _rest(report: Report) -> str | None:
+    """A line that says that there are more rows than these."""
+    if not report.is_cut:
+        return None
+    which = "newest" if report.query.newest_last else "first"
+    return f"These are the {which} {len(report.rows):,} rows. --limit N shows more, and --format csv has all."
 
 
 def _title(query: Query) -> str:

@@ -284,6 +284,24 @@ def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
 # --- how it is shown -------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "which"), [("seams", "newest"), ("throughput", "newest"), ("by_part", "first")]
+)
+def test_a_limit_keeps_the_rows_that_matter_most(store: Store, url: URL, name: str, which: str) -> None:
+    """By time the newest rows stay, of other reports the first; a line says that there are more."""
+    hour_us = 3600 * SECOND_US
+    for number, part in enumerate(["P3", "P1", "P5", "P2"]):
+        image = inspected(f"{part}.png", seen_us=START_US + number * hour_us, part=part)
+        store.record([image], in_force(store))
+    rows = run(url, Query(name)).rows
+    assert len(rows) == 4
+    for limit in (1, 3, 4, 5):
+        report = run(url, Query(name, limit=limit))
+        assert report.rows == (rows[-limit:] if which == "newest" else rows[:limit])
+        assert report.is_cut is (limit < 4)
+        assert (f"These are the {which} {limit:,} rows." in render(report)) is (limit < 4)
+
+
 def test_an_empty_report_says_so(url: URL) -> None:
     """Without rows the table is one line with the selection, CSV is its header and JSON has no rows."""
     report = run(url, Query("by_class", since="2026-01-01", part="P"))
