@@ -49,37 +49,64 @@ accepted AS (
     FROM described
     WHERE class ->> 'role' = 'accept'
 ),
--- With one accepted class p is the recorded confidence. Rows of older versions may record another class's. Without
--- MATERIALIZED, here and in calibration, SQLite would compute p again at every use.
-passed AS MATERIALIZED (
+-- Added as integers of 1e-9: a sum of integers does not depend on the order of adding. By class first, because
+-- PostgreSQL shares out such a plain sum among its workers.
+by_class AS MATERIALIZED (
     SELECT
         i.model_id,
-        CASE
-            WHEN own.classes = 1 THEN i.confidence
-            ELSE coalesce((
-                SELECT sum(CAST(CAST(p.value AS TEXT) AS DOUBLE PRECISION))
-                FROM json_each(i.probabilities) p
-                JOIN accepted a ON a.model_id = i.model_id AND a.name = p.key
-            ), i.confidence)
-        END AS p
+        i.label,
+        count(*) AS passed,
+        sum(CAST(floor(CASE WHEN i.confidence < 1 THEN 1 - i.confidence ELSE 0 END * 1e9 + 0.5) AS BIGINT)) AS expected,
+        sum(CAST(floor(CASE WHEN i.confidence < 1 THEN i.confidence * (1 - i.confidence) ELSE 0 END * 1e9 + 0.5)
+            AS BIGINT)) AS variance
     FROM inspection i
     JOIN station s ON s.id = i.station_id
-    LEFT JOIN accepted own ON own.model_id = i.model_id AND own.name = i.label
     WHERE i.verdict = 'PASS'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND (:part = '' OR i.part = :part)
+    GROUP BY i.model_id, i.label
 ),
--- Added as integers of 1e-9: a sum of integers does not depend on the order of adding.
+-- With one accepted class p is the recorded confidence. Rows of older versions may record another class's.
+is_p AS MATERIALIZED (
+    SELECT c.*, CASE WHEN own.classes = 1 THEN 1 ELSE 0 END AS is_p
+    FROM by_class c
+    LEFT JOIN accepted own ON own.model_id = c.model_id AND own.name = c.label
+),
+-- Without MATERIALIZED, here and in calibration, SQLite would compute p again at every use.
+added AS MATERIALIZED (
+    SELECT
+        i.model_id,
+        coalesce((
+            SELECT sum(CAST(CAST(p.value AS TEXT) AS DOUBLE PRECISION))
+            FROM json_each(i.probabilities) p
+            JOIN accepted a ON a.model_id = i.model_id AND a.name = p.key
+        ), i.confidence) AS p
+    FROM is_p c
+    CROSS JOIN inspection i
+    JOIN station s ON s.id = i.station_id
+    WHERE c.is_p = 0 AND i.model_id = c.model_id AND i.label = c.label
+      AND i.verdict = 'PASS'
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+      AND (:station = '' OR s.name = :station)
+      AND (:part = '' OR i.part = :part)
+),
 expectation AS (
     SELECT
         model_id,
-        count(*) AS passed,
-        CAST(sum(CAST(floor(CASE WHEN p < 1 THEN 1 - p ELSE 0 END * 1e9 + 0.5) AS BIGINT)) AS DOUBLE PRECISION) / 1e9
-            AS expected,
-        sqrt(CAST(sum(CAST(floor(CASE WHEN p < 1 THEN p * (1 - p) ELSE 0 END * 1e9 + 0.5) AS BIGINT))
-            AS DOUBLE PRECISION) / 1e9) AS sigma
-    FROM passed
+        CAST(sum(passed) AS BIGINT) AS passed,
+        CAST(sum(expected) AS DOUBLE PRECISION) / 1e9 AS expected,
+        sqrt(CAST(sum(variance) AS DOUBLE PRECISION) / 1e9) AS sigma
+    FROM (
+        SELECT model_id, passed, expected, variance FROM is_p WHERE is_p = 1
+        UNION ALL
+        SELECT
+            model_id,
+            1,
+            CAST(floor(CASE WHEN p < 1 THEN 1 - p ELSE 0 END * 1e9 + 0.5) AS BIGINT),
+            CAST(floor(CASE WHEN p < 1 THEN p * (1 - p) ELSE 0 END * 1e9 + 0.5) AS BIGINT)
+        FROM added
+    ) all_passed
     GROUP BY model_id
 ),
 audit AS (

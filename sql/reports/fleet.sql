@@ -54,42 +54,89 @@ counted AS MATERIALIZED (
         CASE WHEN i.inspected_us >= :since_us AND i.inspected_us < :until_us THEN 1 ELSE 0 END AS now,
         CASE WHEN i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us
             THEN 1 ELSE 0 END AS before,
-        count(*) AS n,
-        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
-        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review,
-        sum(i.novelty) AS novelty,
-        sum(i.novelty * i.novelty) AS novelty_2,
-        sum(i.confidence) AS confidence,
-        sum(i.confidence * i.confidence) AS confidence_2
-    FROM inspection i
-    WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-       OR i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us
+        count(*) AS n
+    FROM station s
+    CROSS JOIN inspection i
+    WHERE i.station_id = s.id
+      AND (i.inspected_us >= :since_us AND i.inspected_us < :until_us
+           OR i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us)
     GROUP BY 1, 2, 3
 ),
--- The period and its reference may overlap, so a group may count in both.
+-- The few images that did not pass are all in ix_inspection_sixteenth.
+rejected AS MATERIALIZED (
+    SELECT
+        i.station_id,
+        count(CASE WHEN i.verdict = 'FAIL' THEN 1 END) AS failed,
+        count(CASE WHEN i.verdict = 'REVIEW' THEN 1 END) AS review
+    FROM inspection i
+    WHERE i.verdict <> 'PASS'
+      AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
+    GROUP BY i.station_id
+),
+size AS MATERIALIZED (SELECT station_id, sum(n) AS n FROM counted GROUP BY station_id),
+-- Novelty and confidence of a station with 320,000 images or more are those of the sixteenth that the index holds:
+-- Fibonacci hashing spreads consecutive numbers evenly, so that every hour is in the choice.
+measured AS MATERIALIZED (
+    SELECT
+        i.station_id,
+        CASE WHEN i.inspected_us >= :since_us AND i.inspected_us < :until_us THEN 1 ELSE 0 END AS now,
+        CASE WHEN i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us
+            THEN 1 ELSE 0 END AS before,
+        i.novelty,
+        i.confidence
+    FROM size z
+    CROSS JOIN inspection i
+    WHERE z.n < 320000
+      AND i.station_id = z.station_id
+      AND (i.inspected_us >= :since_us AND i.inspected_us < :until_us
+           OR i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us)
+    UNION ALL
+    SELECT
+        i.station_id,
+        CASE WHEN i.inspected_us >= :since_us AND i.inspected_us < :until_us THEN 1 ELSE 0 END,
+        CASE WHEN i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us
+            THEN 1 ELSE 0 END,
+        i.novelty,
+        i.confidence
+    FROM inspection i
+    JOIN size z ON z.station_id = i.station_id
+    WHERE z.n >= 320000
+      AND i.id * 2654435761 % 4294967296 < 268435456
+      AND (i.inspected_us >= :since_us AND i.inspected_us < :until_us
+           OR i.inspected_us >= :reference_since_us AND i.inspected_us < :reference_until_us)
+),
+-- The period and its reference may overlap, so an image may count in both.
 present AS MATERIALIZED (
     SELECT
         c.station_id,
-        CAST(sum(c.n) AS DOUBLE PRECISION) AS n,
-        CAST(sum(c.failed) AS DOUBLE PRECISION) AS failed,
-        CAST(sum(c.review) AS DOUBLE PRECISION) AS review,
-        sum(c.novelty) / sum(c.n) AS novelty,
-        sum(c.confidence) / sum(c.n) AS confidence
-    FROM counted c
-    WHERE c.now = 1
-    GROUP BY c.station_id
+        CAST(c.n AS DOUBLE PRECISION) AS n,
+        CAST(coalesce(r.failed, 0) AS DOUBLE PRECISION) AS failed,
+        CAST(coalesce(r.review, 0) AS DOUBLE PRECISION) AS review,
+        m.novelty,
+        m.confidence
+    FROM (SELECT station_id, sum(n) AS n FROM counted WHERE now = 1 GROUP BY station_id) c
+    LEFT JOIN rejected r ON r.station_id = c.station_id
+    LEFT JOIN (
+        SELECT station_id, avg(novelty) AS novelty, avg(confidence) AS confidence
+        FROM measured
+        WHERE now = 1
+        GROUP BY station_id
+    ) m ON m.station_id = c.station_id
 ),
 reference AS (
-    SELECT
-        c.station_id,
-        CAST(sum(c.n) AS BIGINT) AS n,
-        sum(c.novelty) / sum(c.n) AS novelty,
-        sum(c.novelty_2) / sum(c.n) AS novelty_2,
-        sum(c.confidence) / sum(c.n) AS confidence,
-        sum(c.confidence_2) / sum(c.n) AS confidence_2
-    FROM counted c
-    WHERE c.before = 1
-    GROUP BY c.station_id
+    SELECT c.station_id, CAST(c.n AS BIGINT) AS n, m.novelty, m.novelty_2, m.confidence, m.confidence_2
+    FROM (SELECT station_id, sum(n) AS n FROM counted WHERE before = 1 GROUP BY station_id) c
+    LEFT JOIN (
+        SELECT
+            station_id,
+            avg(novelty) AS novelty,
+            avg(novelty * novelty) AS novelty_2,
+            avg(confidence) AS confidence,
+            avg(confidence * confidence) AS confidence_2
+        FROM measured
+        WHERE before = 1
+        GROUP BY station_id
+    ) m ON m.station_id = c.station_id
 ),
 -- A variance below the rounding of its sums is none: all values are the same.
 spread AS (
