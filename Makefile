@@ -87,7 +87,14 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 
 # For the Debian of this machine and its /usr/bin/python3, from the wheels of the bundle. Needs the package debhelper, and
 # no compiler, which dpkg-buildpackage would ask for.
-deb: bundle ## pack the station as a Debian package, into dist/
+MINOR := -c 'import sys; print(sys.version_info[1])'
+.PHONY: deb-tools
+deb-tools: $(VENV)/.installed
+	@command -v dh dpkg-buildpackage >/dev/null || { echo "make deb: apt install debhelper dpkg-dev" >&2; exit 2; }
+	@test "$$($(BIN)/python $(MINOR))" = "$$(/usr/bin/python3 $(MINOR))" \
+	  || { echo "make deb: $(VENV) is not of /usr/bin/python3: make clean, then make deb PYTHON=/usr/bin/python3" >&2; exit 2; }
+
+deb: deb-tools bundle ## pack the station as a Debian package, into dist/
 	$(PIP) install --editable ".[release]"
 	rm -rf build/deb && mkdir -p build/deb
 	cp -r $(BUNDLE)/. build/deb
