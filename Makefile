@@ -16,7 +16,7 @@ BUNDLE := dist/weldnet-bundle
 WORKERS := --numprocesses auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb release sigterm-loop processes-loop chaos care-loop fleet rejudge-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
+.PHONY: help demo test test-fast lint bench bigdb schema reference docs bundle deb deb-tools deb-try release sigterm-loop processes-loop chaos care-loop fleet rejudge-loop fuzz soak week loop latency recipes console-keys console-load console-kills console-axe clean
 
 help: ## list the targets
 	@awk -F ":.*## " '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,9 +88,8 @@ bundle: $(VENV)/.installed ## pack all that a station without a network needs in
 # For the Debian of this machine and its /usr/bin/python3, from the wheels of the bundle. Needs the package debhelper, and
 # no compiler, which dpkg-buildpackage would ask for.
 MINOR := -c 'import sys; print(sys.version_info[1])'
-.PHONY: deb-tools
 deb-tools: $(VENV)/.installed
-	@command -v dh dpkg-buildpackage >/dev/null || { echo "make deb: apt install debhelper dpkg-dev" >&2; exit 2; }
+	@command -v dh >/dev/null || { echo "make deb: apt install debhelper" >&2; exit 2; }
 	@test "$$($(BIN)/python $(MINOR))" = "$$(/usr/bin/python3 $(MINOR))" \
 	  || { echo "make deb: $(VENV) is not of /usr/bin/python3: make clean, then make deb PYTHON=/usr/bin/python3" >&2; exit 2; }
 
@@ -104,8 +103,19 @@ deb: deb-tools bundle ## pack the station as a Debian package, into dist/
 	  "$$(sed -n 's/^Maintainer: //p' deploy/debian/control)" "$$(date -R)" >build/deb/debian/changelog
 	cd build/deb && UV=$(abspath $(BIN)/uv) dpkg-buildpackage --build=binary --no-sign --no-check-builddeps
 	dpkg-deb --info build/weldnet-station_*.deb postinst | grep --quiet weldnet-inspector.service # debhelper saw the units
+	rm -f dist/weldnet-station_*.deb
 	mv build/weldnet-station_*.deb dist/
 	@ls -sh dist/*.deb
+
+# Needs root and the package mmdebstrap. The root is in TMPDIR: in memory (/dev/shm) it takes half the time and 2 GB.
+deb-try: $(VENV)/.installed ## install, upgrade, remove and purge the package of dist/ in a clean Debian
+	@command -v mmdebstrap >/dev/null || { echo "make deb-try: apt install mmdebstrap" >&2; exit 2; }
+	@ls dist/weldnet-station_*.deb || $(MAKE) deb
+	rm -rf build/try && mkdir -p build/try
+	cp dist/weldnet-station_*.deb deploy/debian/walk.sh build/try
+	$(BIN)/weld-train synth --out build/try/frames --count 12
+	mmdebstrap --variant=apt --customize-hook='mkdir "$$1/try"' --customize-hook='sync-in build/try /try' \
+	  --customize-hook='timeout 1800 chroot "$$1" sh /try/walk.sh' "$$(. /etc/os-release && echo $$VERSION_CODENAME)" /dev/null
 
 # What a release is made of, checked and tried. It is signed if gpg has a secret key here; nothing is published.
 release: $(VENV)/.installed ## build, check and try sdist and wheel, with checksums, into dist/release

@@ -88,10 +88,13 @@ def test_the_services_settings_are_settings(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.fixture(scope="module")
 def compose(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Return a function that runs ``docker compose`` on its own folder; without Docker the test skips."""
-    words = ["docker", "info", "--format", "{{.ServerErrors}}"]
-    if not shutil.which("docker") or subprocess.run(words, capture_output=True, check=False).returncode:
-        pytest.skip("no Docker daemon answers here; hadolint has linted the Dockerfile")
+    """Return a function that runs ``docker compose`` on its own folder; without Docker the test skips.
+
+    Podman with its own ``docker`` command will do, too.
+    """
+    for words in (["docker", "info"], ["docker", "compose", "version"]):
+        if not shutil.which("docker") or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip(f"'{' '.join(words)}' does not work here; hadolint has linted the Dockerfile")
     require_root()  # the volume belongs to the user of the image
     folder = tmp_path_factory.mktemp("container")
     (folder / "pgpassword").write_text("only for this test")

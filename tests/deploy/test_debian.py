@@ -49,6 +49,22 @@ def test_the_scripts_are_sound(script: str):
     assert "\n#DEBHELPER#\n" in text
 
 
+def test_the_walk_is_sound():
+    """A shell parses the walk of ``make deb-try``; it stops at the first line that fails."""
+    file = DEBIAN / "walk.sh"
+    assert subprocess.run(["sh", "-n", file], check=False).returncode == 0
+    assert "\nset -eu\n" in file.read_text()
+
+
+def test_each_unit_that_can_be_enabled_is_stopped_by_an_upgrade():
+    """debhelper gets every service and socket with an [Install] section by its name, and all timers."""
+    enabled = {path.name for path in DEPLOY.glob("*.s*") if "\n[Install]\n" in path.read_text()}
+    assert len(enabled) == 4
+    part = RULES[RULES.index("\noverride_dh_installsystemd:") :].split("\n\n")[0]
+    assert enabled == set(re.findall(r"\bweld\S+\.(?:service|socket)\b", part))
+    assert "$(wildcard *.timer)" in part
+
+
 def test_the_settings_of_the_package_are_the_example_s(tmp_path: Path):
     """Only the paths differ: each is below /srv or /etc, and the file loads."""
     example = DEPLOY / "config.example.yaml"
