@@ -53,7 +53,8 @@ same "$(wrong)" people
 
 line "the unit's command, as its user without any right, inspects what the camera's account delivers"
 for frame in frames/*/*/*.png; do install -o camera -g camera -m 0640 "$frame" /srv/weldnet/drop; done
-as_service $(sed -n 's/^ExecStart=//p' /lib/systemd/system/weldnet-inspector.service) &
+command=$(sed -n 's/^ExecStart=//p' /lib/systemd/system/weldnet-inspector.service)
+(umask 027 && exec $AS_SERVICE $command) &
 until [ -z "$(ls /srv/weldnet/drop)" ]; do
     kill -0 $!
     sleep 1
@@ -78,7 +79,7 @@ from inspector.ledger import database
 with database.transaction(database.immediate(database.engine("sqlite:///$STATION/quality.db"))) as ledger:
     command.downgrade(database.alembic_config(ledger), "-1")
 PYTHON
-same "$(wrong)" database
+same "$(wrong)" "database people"
 apt install ./next.deb
 same "$(version)" "$(weld-inspect --version | cut -d' ' -f2)+next"
 grep -q '^station: cell-7' /etc/weldnet/config.yaml
