@@ -57,7 +57,7 @@ def test_the_walk_is_sound():
 
 
 def test_each_unit_that_can_be_enabled_is_stopped_by_an_upgrade():
-    """debhelper gets every service and socket with an [Install] section by its name, and all timers."""
+    """The rules name each service and socket with an [Install] section to debhelper, and all timers."""
     enabled = {path.name for path in DEPLOY.glob("*.s*") if "\n[Install]\n" in path.read_text()}
     assert len(enabled) == 4
     part = RULES[RULES.index("\noverride_dh_installsystemd:") :].split("\n\n")[0]
