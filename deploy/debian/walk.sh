@@ -8,8 +8,9 @@ export DEBIAN_FRONTEND=noninteractive TERM=dumb
 STATION=/srv/weldnet/station
 CONFIG=$STATION/config.yaml
 AS_SERVICE="setpriv --reuid weldnet --regid weldnet --init-groups --no-new-privs --bounding-set=-all --inh-caps=-all"
+START=$(date +%s)
 
-line() { echo "== $(cut -d. -f1 /proc/uptime) s: $*"; }
+line() { echo "== $(($(date +%s) - START)) s: $*"; }
 same() { [ "$1" = "$2" ] || { echo "expected: $2"; echo "found:    $1"; exit 1; }; }
 absent() { for path in "$@"; do [ ! -e "$path" ] || { echo "is still there: $path"; exit 1; }; done; }
 apt() { apt-get -qq -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold "$@" </dev/null; }
