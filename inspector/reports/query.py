@@ -5,6 +5,7 @@ The text of a report runs unchanged on SQLite and PostgreSQL. People with a SQL 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -38,7 +39,8 @@ DEFAULT_VERDICTS = "final"  # the shop's own decision is what its yield and its 
 _NEWEST_LAST = frozenset(
     {"first_pass_yield", "gaps", "latency_by_hour", "p_chart", "seams", "throughput", "trend"}
 )
-_ALL = 1 << 62  # more passes than any database has
+# A line in a SQL file at which a limit saves most of the work; it names the order in which rows are kept.
+_LIMITED = re.compile(r"^( +)-- limited by (.+)$", re.MULTILINE)
 # A seam fails if at least seam_k of any seam_n consecutive frames fail; a pass of fewer than
 # seam_min_frames is for review. The defaults are those of inspector.settings, which gives the reasons.
 SEAM_RULE = {"seam_k": 3, "seam_n": 5, "seam_min_frames": 5}
@@ -128,7 +130,6 @@ class Query:
             "part": self.part or "",
             "by": self.by or next(iter(GROUPINGS.get(self.report, ())), ""),
             "verdicts": self.counted,
-            "newest": _ALL if self.limit is None else self.limit + 1,
             **self.seam_rule,
         }
         return {name: value for name, value in values.items() if definitions.takes(self.report, name)}
@@ -189,11 +190,14 @@ def run(url: URL | str, query: Query) -> Report:
 
 
 def _text(query: Query) -> sa.TextClause:
-    """The report's SQL; of one that begins with what matters most, a row more than the limit at most."""
+    """The report's SQL, which with a limit gives no more than one row above it, where that saves work."""
     sql = definitions.sql(query.report)
-    if query.limit is None or query.newest_last:
+    if query.limit is None:
         return sa.text(sql)
-    return sa.text(f"{sql.rstrip().removesuffix(';')}\nLIMIT {query.limit + 1}")
+    most = f"LIMIT {query.limit + 1}"
+    if query.newest_last:
+        return sa.text(_LIMITED.sub(rf"\1ORDER BY \2 {most}", sql))
+    return sa.text(f"{sql.rstrip().removesuffix(';')}\n{most}")
 
 
 def stations_opened(url: URL | str, before: datetime) -> list[str]:

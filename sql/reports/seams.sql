@@ -30,7 +30,7 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; seam_k, seam_n and seam_min_frames,
--- frames, as in the settings; verdicts, 'final' or 'station'; newest, at most this many passes, those that began last.
+-- frames, as in the settings; verdicts, 'final' or 'station'.
 WITH hours AS MATERIALIZED (
     SELECT
         i.station_id,
@@ -103,8 +103,7 @@ touched AS MATERIALIZED (
         max(newest_id) AS newest_id
     FROM images
     GROUP BY station_id, part, seam, pass_no
-    ORDER BY first_us DESC, station_id, part, seam, pass_no
-    LIMIT :newest
+    -- limited by first_us DESC, station_id, part, seam, pass_no
 ),
 -- Few passes have frames outside the period too. is_open is a number that is compared by '=', and the join below is
 -- a CROSS JOIN, so that both planners look these few up by the index. The frames of a pass that cannot fail are not

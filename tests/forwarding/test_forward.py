@@ -150,12 +150,14 @@ def test_the_centre_may_be_a_version_ahead(url: URL, centre: URL) -> None:
     work_a_shift(url, "cell-1")
     next_one = "ALTER TABLE inspection ADD COLUMN more TEXT; ALTER TABLE review DROP COLUMN is_blind CASCADE"
     change(centre, lambda connection: connection.exec_driver_sql(next_one))
-    for revision, says in (("0013", "much newer program"), ("0010", "too old; run 'weld-inspect migrate")):
+    [(own,)] = rows_of(centre, "SELECT version_num FROM alembic_version")
+    ahead, far_ahead = (f"{int(own) + steps:04}" for steps in (1, 2))
+    for revision, says in ((far_ahead, "much newer program"), ("0010", "too old; run 'weld-inspect migrate")):
         stamp = f"UPDATE alembic_version SET version_num = '{revision}'"
         change(centre, lambda connection, stamp=stamp: connection.exec_driver_sql(stamp))
         with pytest.raises(SchemaError, match=says):
             send(url, centre)
-    change(centre, lambda c: c.exec_driver_sql("UPDATE alembic_version SET version_num = '0012'"))
+    change(centre, lambda c: c.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{ahead}'"))
     assert send(url, centre).behind == 0
     assert rows_at(centre) == rows_at(url)
 
