@@ -47,10 +47,11 @@ def test_figures_agree_with_each_other(result):
         "efficiency",
     }
     stages = result["decode_ms"] + result["prepare_ms"] + result["batch8_ms"]
-    assert result["ideal_images_per_second"] == pytest.approx(result["threads"] * 1000 / stages, rel=0.02)
-    assert result["efficiency"] == pytest.approx(
-        result["images_per_second"] / result["ideal_images_per_second"], rel=0.02
-    )
+    ideal = result["threads"] * 1000 / stages
+    # Figures are rounded to 0.1 and 0.001: much of a small frame's stage, and of a busy machine's efficiency.
+    assert result["ideal_images_per_second"] == pytest.approx(ideal, abs=0.05 + 0.02 * ideal)
+    efficiency = result["images_per_second"] / ideal
+    assert result["efficiency"] == pytest.approx(efficiency, abs=0.0005 + 0.02 * efficiency)
     assert result["memory_mb"] > 50  # torch alone takes so much
     for name, (low, high) in result["spread"].items():
         assert 0 < low <= high, name
