@@ -56,6 +56,8 @@ by_class AS MATERIALIZED (
         i.model_id,
         i.label,
         count(*) AS passed,
+        min(i.inspected_us) AS first_us,
+        max(i.inspected_us) AS last_us,
         sum(CAST(floor(CASE WHEN i.confidence < 1 THEN 1 - i.confidence ELSE 0 END * 1e9 + 0.5) AS BIGINT)) AS expected,
         sum(CAST(floor(CASE WHEN i.confidence < 1 THEN i.confidence * (1 - i.confidence) ELSE 0 END * 1e9 + 0.5)
             AS BIGINT)) AS variance
@@ -86,6 +88,7 @@ added AS MATERIALIZED (
     CROSS JOIN inspection i
     JOIN station s ON s.id = i.station_id
     WHERE c.is_p = 0 AND i.model_id = c.model_id AND i.label = c.label
+      AND i.inspected_us >= c.first_us AND i.inspected_us <= c.last_us
       AND i.verdict = 'PASS'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
