@@ -110,17 +110,29 @@ def test_reports_are_the_same_with_summaries(url: URL, url_of: Callable[..., URL
     assert false_hours(url) == []
 
 
-def test_reports_share_the_steps_that_find_summaries() -> None:
+@pytest.mark.parametrize(
+    ("table", "steps", "at_least"),
+    [
+        ("hour_count", ("hours", "known"), 6),
+        ("hour_work", ("hours", "known", "stretch"), 3),
+        ("hour_latency", ("hours", "known", "stretch"), 2),
+    ],
+)
+def test_reports_share_the_steps_that_find_summaries(
+    table: str, steps: tuple[str, ...], at_least: int
+) -> None:
     """The steps that reports share are alike in all: each is a file of its own, to run in any SQL client."""
-    counting = [
+    texts = [
         definitions.sql(name)
         for name in SUMMARIZED
-        if "hour_count" in definitions.sql(name) and not definitions.takes(name, "reference_since_us")
+        if re.search(rf"\b{table}\b", definitions.sql(name))
+        and not definitions.takes(name, "reference_since_us")
+        and name != "gaps"  # has no part, and leaves out hours with a gap
     ]
-    assert len(counting) > 5
-    for step in ("hours", "known"):
-        texts = {re.search(rf"\b{step} AS MATERIALIZED \((.*?)\n\)", text, re.DOTALL)[1] for text in counting}
-        assert len(texts) == 1
+    assert len(texts) >= at_least
+    for step in steps:
+        pattern = rf"\b{step} AS (?:MATERIALIZED )?\((.*?)\n\)"
+        assert len({re.search(pattern, text, re.DOTALL)[1] for text in texts}) == 1, step
 
 
 def test_only_hours_that_are_over_are_summarized(store: Store, url: URL) -> None:
