@@ -99,6 +99,7 @@ def test_no_frame_is_lost_and_each_row_names_its_judge(station: Station, tiny: P
         finally:
             ended.set()
             sent = feeding.result(HANG_S)
+        wait_until(station.is_idle, daemon)  # threads decode, so a frame may overtake the one before it
         station.put("last.png", seed=sent)
         wait_until(station.is_idle, daemon)
         daemon.send_signal(signal.SIGTERM)
