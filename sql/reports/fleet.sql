@@ -18,7 +18,8 @@
 --                      chance alone would show that once in 370 stations
 -- reference_n          images of the reference period
 -- novelty_shift        mean novelty of the period less that of the reference period, in standard deviations of the
---                      reference: 0.2 is small, 0.5 medium, 0.8 large (Cohen). 'drift --station' shows more
+--                      reference: 0.2 is small, 0.5 medium, 0.8 large (Cohen). 'drift --station' shows more. Of a
+--                      station with 320,000 images or more, a sixteenth that is spread evenly over them counts
 -- confidence_shift     the same for the confidence
 --
 -- In the database of one station the report shows that station. It counts the station's verdicts: they show camera and
