@@ -35,7 +35,8 @@ GROUPINGS = {
 # the latest of a person if it is PASS or FAIL, else the station's.
 VERDICTS = {"final": "final verdicts", "station": "the station's verdicts"}
 DEFAULT_VERDICTS = "final"  # the shop's own decision is what its yield and its parts go by
-# Reports in the order of time, of which people want the last rows; all others begin with what matters most.
+# Reports of which people want the newest rows; all others begin with what matters most. Their rows are in the
+# order of time; the p-chart has one station after the other.
 _NEWEST_LAST = frozenset(
     {"first_pass_yield", "gaps", "latency_by_hour", "p_chart", "seams", "throughput", "trend"}
 )
@@ -110,7 +111,7 @@ class Query:
 
     @property
     def newest_last(self) -> bool:
-        """Whether the rows are in the order of time, so that the last ones are shown if there are many."""
+        """Whether the newest rows are shown if there are too many, and not the first."""
         return self.report in _NEWEST_LAST
 
     @property
@@ -174,9 +175,7 @@ def run(url: URL | str, query: Query) -> Report:
             _require_station(connection, query.station)
         result = connection.execute(_text(query), query.parameters())
         columns, found = tuple(result.keys()), [tuple(row) for row in result]
-    rows = found
-    if query.limit is not None:
-        rows = found[-query.limit :] if query.newest_last else found[: query.limit]
+    rows = _shown(query, found)
     are_instants = [column.endswith("_us") for column in columns]
     return Report(
         query=query,
@@ -187,6 +186,18 @@ def run(url: URL | str, query: Query) -> Report:
         ],
         is_cut=len(rows) < len(found),
     )
+
+
+def _shown(query: Query, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return as many rows as the query wants, in their order."""
+    if query.limit is None:
+        return rows
+    if not query.newest_last:
+        return rows[: query.limit]
+    places = list(range(len(rows)))
+    if query.report == "p_chart":  # station, hour, day, …: a point has an hour or a day
+        places = sorted(places, key=lambda place: (rows[place][1] or 0, rows[place][2] or ""))
+    return [rows[place] for place in sorted(places[-query.limit :])]
 
 
 def _text(query: Query) -> sa.TextClause:
