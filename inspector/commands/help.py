@@ -53,7 +53,7 @@ class Headings(TyperGroup):
             old, equals, value = word.partition("=")
             if new := of_today.get(old):
                 args[place] = f"{new}{equals}{value}"
-                typer.echo(f"{self.program}: {old} is now {new}; version 1.0.0 removes {old}", err=True)
+                typer.echo(f"{self.program}: {old} is now {new}; version 2.0.0 removes {old}", err=True)
         if "--help" in args and not args[0].startswith("-"):
             # Ends with the command's help. To read this group's own options first, typer would load pydantic,
             # which takes longer than all the rest.

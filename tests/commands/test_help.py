@@ -89,7 +89,7 @@ def test_a_deprecated_option_works_with_one_warning(
     warnings = [line for line in done.stderr.splitlines() if " is now " in line]
     assert len(warnings) == 1
     assert said in warnings[0]
-    assert "version 1.0.0 removes" in warnings[0]
+    assert "version 2.0.0 removes" in warnings[0]
 
 
 @pytest.mark.parametrize("program", ["inspector", "trainer"])
