@@ -31,10 +31,10 @@ from rig import Rig, databases, work_folder
 
 PARTS: Final = 3  # learnt first, inspected and decided, held out for the comparison
 STARVED_FRAMES: Final = 3  # of the starved class in the first part
-MAX_FRAMES_PER_CLASS: Final = 60
+MAX_FRAMES_PER_CLASS: Final = 30  # a network then learns within two minutes
 MAX_P: Final = 0.05  # McNemar's exact test
 MIN_MISLABELLED_SHARE: Final = 0.3  # of the starved class among the inspected frames
-# Long enough for an artifact that a station takes, and small enough for two minutes a network
+# Long enough for an artifact that a station takes
 QUICK: Final = (
     *("training.epochs=12", "distillation.epochs=12", "ensemble.teachers=1"),
     *("network.height=128", "network.width=128"),
