@@ -57,8 +57,9 @@ bigdb: $(VENV)/.installed ## time every report on a year of inspections (10 GB, 
 week: $(VENV)/.installed ## a scripted week on both back ends: people decide, and every final figure is counted again (5 minutes)
 	$(BIN)/python benchmarks/week.py
 
-loop: $(VENV)/.installed ## inspect, decide, learn, compare, put in force under load, go back (10 minutes)
-	$(BIN)/python benchmarks/loop.py
+loop: $(VENV)/.installed ## inspect, decide, learn, compare, put in force, go back: make loop DATA= ACCEPT= STARVED= (10 minutes)
+	@test -n "$(DATA)$(ACCEPT)$(STARVED)" || { echo "make loop DATA=FOLDER ACCEPT=CLASS STARVED=CLASS: folders of real frames" >&2; exit 2; }
+	$(BIN)/python benchmarks/loop.py --data "$(DATA)" --accept "$(ACCEPT)" --starved "$(STARVED)"
 
 recipes: $(VENV)/.installed ## best over every set in a folder, make recipes DATA=folder, into runs/recipes (a night on 2 cores)
 	@test -n "$(DATA)" || { echo "make recipes DATA=FOLDER: a folder with one sub-folder per data set" >&2; exit 2; }

@@ -1,13 +1,13 @@
 """The whole loop: train, inspect, decide, export, train again, compare, put in force under load, go back.
 
-    python benchmarks/loop.py                          synthetic frames
-    python benchmarks/loop.py --data DIR               class folders, for instance of real welds
+    python benchmarks/loop.py --data DIR --accept CLASS --starved CLASS
 
-One class is starved in the first training, so that the network mislabels many of its frames. A station
-inspects a second part of the frames, a person decides each in a CSV file, and the next network learns from
-both parts, starting from the first. ``compare`` judges both on a third part. Then the better artifact is put
-in force while a camera delivers, and the first one comes back. No frame may be lost, and each row must name
-the artifact that was in force.
+The frames are real ones in class folders: the shipped weights were made from synthetic frames, so a network
+that starts from them mislabels none of those. One class is starved in the first training, so that the network
+mislabels many of its frames. A station inspects a second part of the frames, a person decides each in a CSV
+file, and the next network learns from both parts, starting from the first. ``compare`` judges both on a third
+part. Then the better artifact is put in force while a camera delivers, and the first one comes back. No frame
+may be lost, and each row must name the artifact that was in force.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ console = Console()
 
 
 def main(
-    data: Annotated[Path | None, typer.Option(help="class folders; default: synthetic frames")] = None,
-    accept: Annotated[str, typer.Option(help="the class that the shop accepts")] = "good_weld",
-    starved: Annotated[str, typer.Option(help="the class with few frames at first")] = "burn_through",
+    data: Annotated[Path, typer.Option(help="class folders of real frames")],
+    accept: Annotated[str, typer.Option(help="the class that the shop accepts")],
+    starved: Annotated[str, typer.Option(help="the class with few frames at first")],
     folder: Annotated[Path | None, typer.Option(help="parent of the work folder")] = None,
 ) -> None:
     """Go through the loop once, and require that it makes the network better."""
     with work_folder("loop", folder) as place, databases("sqlite", place) as url:
-        parts = _parts(data or _synthetic(place), starved)
+        parts = _parts(data, starved)
         for number, frames in enumerate(parts):
             _write(place / f"part{number}", frames)
         chosen = (f"accept=[{accept}]", *QUICK)
@@ -86,11 +86,6 @@ def main(
 
 
 # --- data -------------------------------------------------------------------------------------------------
-
-
-def _synthetic(place: Path) -> Path:
-    _train("synth", "--out", place / "synthetic", "--count", 900, "--seed", 31)
-    return place / "synthetic"
 
 
 def _parts(data: Path, starved: str) -> list[list[tuple[str, Path]]]:
