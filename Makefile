@@ -58,7 +58,7 @@ week: $(VENV)/.installed ## a scripted week on both back ends: people decide, an
 	$(BIN)/python benchmarks/week.py
 
 loop: $(VENV)/.installed ## inspect, decide, learn, compare, put in force, go back: make loop DATA= ACCEPT= STARVED= (10 minutes)
-	@test -n "$(DATA)$(ACCEPT)$(STARVED)" || { echo "make loop DATA=FOLDER ACCEPT=CLASS STARVED=CLASS: folders of real frames" >&2; exit 2; }
+	@test "$(DATA)" -a "$(ACCEPT)" -a "$(STARVED)" || { echo "make loop DATA=FOLDER ACCEPT=CLASS STARVED=CLASS: folders of real frames" >&2; exit 2; }
 	$(BIN)/python benchmarks/loop.py --data "$(DATA)" --accept "$(ACCEPT)" --starved "$(STARVED)"
 
 recipes: $(VENV)/.installed ## best over every set in a folder, make recipes DATA=folder, into runs/recipes (a night on 2 cores)

@@ -13,6 +13,8 @@ object:
 - ``breach``: something outside the drop folder could be changed, which must never happen.
 
 Only bytes with an ``attack`` may be missing from the ledger.
+
+The module is long, because each attack is in it.
 """
 
 from __future__ import annotations

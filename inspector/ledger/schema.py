@@ -4,6 +4,8 @@ Times that end in ``_us`` are UTC epoch microseconds. They mean the same on both
 zone of a session, and the views show them as timestamps. Days are ISO text, because SQLite has no date
 type, and text sorts and compares alike on both. History is append-only: a correction is a new row, never an
 update. The triggers of :mod:`inspector.ledger.views` enforce this.
+
+The module is long, because all tables are looked up in one place.
 """
 
 from __future__ import annotations

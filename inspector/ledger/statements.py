@@ -1,6 +1,8 @@
 """Rows of the ledger from the daemon's records, and the look-ups for the columns that depend on other rows.
 
 Every look-up uses an index and reads a limited number of rows, also in a large table.
+
+The module is long, because rows and look-ups of all tables are in it.
 """
 
 from __future__ import annotations

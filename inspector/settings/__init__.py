@@ -3,6 +3,8 @@
 An unknown key is an error that names the key. The environment wins over systemd's credentials, these win
 over the file, and the file wins over the defaults. Relative paths, SQLite's too, count from the settings
 file's own folder, so the working directory makes no difference.
+
+The module is long, because every setting is in it with its unit and its reason.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ a journalling file system: after the power cut the file is in one place or the o
 That leaves the *content* of a file that its camera never flushed: its row would survive, and its image would
 be empty. So :meth:`Archive.flush` flushes the files of a batch and their folders before each commit. It
 flushes nothing else, since ``syncfs`` would wait for all that other programs write to that disk.
+
+The module is long, because all moves of a file are in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Builds a station from its settings; the only module that gives settings to the stages."""
+"""Builds a station from its settings; the only module that gives settings to the stages.
+
+The module is long, because it knows every stage.
+"""
 
 from __future__ import annotations
 

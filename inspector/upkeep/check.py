@@ -2,6 +2,8 @@
 
 The checks run in the order in which the daemon needs their subjects. They leave nothing behind except the
 folders of archive and quarantine, and the station's name in the database.
+
+The module is long, because the checks are read one after the other.
 """
 
 from __future__ import annotations
@@ -285,7 +287,7 @@ def _rights(connection: sa.Connection, where: str, *, shadow: bool) -> bool:
 def _centre(settings: Settings) -> str:
     url = settings.urls().get("central_url")
     if url is None:
-        return "central_url is not set: the rows of this station are in its own database only"
+        return "central_url is not set: no rows are forwarded"
     where = database.display(url)
     centre = Centre(url, settings.station)
     try:

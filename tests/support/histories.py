@@ -3,6 +3,8 @@
 Each holds two stations (one without parts), cameras, shifts, second passes, every verdict, redelivered files,
 the same bytes under a new name, quarantined files, two or three artifacts with different classes, human
 verdicts with a random sample of PASS images, events, a gap of 16 hours and names that would break bad SQL.
+
+The module is long, because a history has all that a shop may write.
 """
 
 from __future__ import annotations

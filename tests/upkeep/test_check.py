@@ -89,21 +89,6 @@ def test_a_right_station_has_nothing_wrong(tmp_path: Path, tiny: Path, url_of: C
     assert not [finding for finding in result.values() if finding.level is Level.WRONG]
 
 
-def test_the_centre_is_tried(tmp_path: Path, tiny: Path, url_of: Callable[[str], URL]):
-    """Schema and rights of central_url are tried; a server that is away gets a note, since forward waits."""
-    url, centre = url_of("sqlite"), url_of("postgresql")
-
-    def said(central_url: URL) -> Finding:
-        text = central_url.render_as_string(hide_password=False)
-        return found(Station(tmp_path, tiny, url, central_url=text))["centre"]
-
-    assert said(centre).level is Level.OK
-    away = said(centre.set(query={"host": str(tmp_path)}))
-    assert (away.level, "the station inspects meanwhile" in away.detail) == (Level.NOTE, True)
-    bare = said(centre.set(database="postgres"))
-    assert (bare.level, "migrate" in bare.detail) == (Level.WRONG, True)
-
-
 def test_watches_that_are_used_up_are_found(
     tmp_path: Path, tiny: Path, url_of: Callable[[str], URL], monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,4 +1,7 @@
-"""``weld-train``: the trainer's commands. Heavy imports are inside them, so that ``--help`` is instant."""
+"""``weld-train``: the trainer's commands. Heavy imports are inside them, so that ``--help`` is instant.
+
+The module is long, because every command declares its options here.
+"""
 
 from __future__ import annotations
 
