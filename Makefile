@@ -153,6 +153,9 @@ rejudge-loop: $(VENV)/.installed ## rejudge 20,000 images, killed 20 times on ea
 	$(BIN)/python -m pytest -q tests/upkeep/test_rejudge_ray.py
 	$(BIN)/python benchmarks/rejudge.py
 
+shadow-day: $(VENV)/.installed ## 10,000 images with a shadow and 10,000 without: verdicts as fast, and its report counted again
+	$(BIN)/python benchmarks/shadow.py
+
 fleet: $(VENV)/.installed ## many stations forward to one PostgreSQL: backlog, kills, crashes; every row there once (minutes)
 	$(BIN)/python benchmarks/fleet.py
 

@@ -1,13 +1,15 @@
 """Many stations forward to one PostgreSQL through PgBouncer, which is stopped, while forwarders are killed.
 
 Each station has a SQLite ledger of its own and the real forwarder. First all send a backlog, as after an
-outage of weeks. Then they record and send at the same time, while forwarders are killed by ``kill -9`` and
-the server crashes and comes back. At the end the centre must have exactly the rows of all stations. Run it
-with ``make fleet``. It prints one JSON object, and exits with 1 if a row is missing, doubled or different.
+outage of weeks. Then they record while the server is away, and catch up. Then they record and send at the
+same time, while forwarders are killed by ``kill -9`` and the server crashes and comes back. At the end the
+centre must have exactly the rows of all stations. Run it with ``make fleet``. It prints one JSON object, and
+exits with 1 if a row is missing, doubled or different.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import random
@@ -16,6 +18,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +35,8 @@ from inspector.ledger import database
 from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
 from inspector.station.service import StopFlag
+
+_image_numbers = itertools.count(1_000_000, 1_000_000)  # of the first image in each recording
 
 
 class TimedForwarder(forwarder.Forwarder):
@@ -54,6 +59,7 @@ def main(
     stations: Annotated[int, typer.Option(min=1, max=1000)] = 20,
     backlog: Annotated[int, typer.Option(min=1, help="images of each station at the start")] = 2000,
     rate: Annotated[float, typer.Option(help="images per second and station later")] = 1.0,
+    outage: Annotated[float, typer.Option(min=0, help="seconds of recording without the server")] = 0,
     seconds: Annotated[float, typer.Option(help="of recording, with kills and crashes")] = 60,
     kills: Annotated[int, typer.Option(min=0)] = 20,
     crashes: Annotated[int, typer.Option(min=0, help="of the server, with an outage of 5 s each")] = 2,
@@ -71,9 +77,14 @@ def main(
             figures: dict[str, Any] = {"stations": stations, "seed": seed}
             try:
                 figures["backlog"] = catch_up(fleet, centre)
+                if outage:
+                    stop_postgresql(server, "immediate")
+                    figures["outage"] = record_while(own, rate, outage, lambda _: None)
+                    start_postgresql(server)
+                    figures["after_the_outage"] = catch_up(fleet, centre)
                 since_us = time.time_ns() // 1000
                 disturb = Disturbance(fleet, server, random.Random(seed), seconds, kills, crashes)
-                figures["disturbed"] = record_while(own, rate, seconds, disturb)
+                figures["disturbed"] = record_while(own, rate, seconds, disturb.happen)
                 figures["caught_up"] = catch_up(fleet, centre)
                 figures["delays_s"] = delays(centre, since_us)
             finally:
@@ -220,9 +231,18 @@ class Disturbance:
                 start_postgresql(self._server)
 
 
-def record_while(own: dict[str, URL], rate: float, seconds: float, disturb: Disturbance) -> dict[str, Any]:
-    """Let all stations record, each so many images a second, while something disturbs the forwarding."""
-    ended, counts = threading.Event(), dict.fromkeys(own, 0)
+def record_while(
+    own: dict[str, URL], rate: float, seconds: float, disturb: Callable[[float], None]
+) -> dict[str, Any]:
+    """Let all stations record, each so many images a second.
+
+    Args:
+        own: ledger of each station.
+        rate: images per second and station.
+        seconds: how long.
+        disturb: called again and again with the seconds since the start.
+    """
+    ended, counts, first = threading.Event(), dict.fromkeys(own, 0), next(_image_numbers)
 
     def stations_work() -> None:
         stores = {name: Store.open(url, name, seam_gap_s=300) for name, url in own.items()}
@@ -231,7 +251,7 @@ def record_while(own: dict[str, URL], rate: float, seconds: float, disturb: Dist
             for name, store in stores.items():
                 due = int((time.monotonic() - began) * rate) - counts[name]
                 if due > 0:
-                    record(store, 1_000_000 + counts[name], due)
+                    record(store, first + counts[name], due)
                     counts[name] += due
             ended.wait(0.2)
         for store in stores.values():
@@ -241,9 +261,9 @@ def record_while(own: dict[str, URL], rate: float, seconds: float, disturb: Dist
     worker.start()
     try:
         while time.monotonic() - began < seconds:
-            disturb.happen(time.monotonic() - began)
+            disturb(time.monotonic() - began)
             time.sleep(0.1)
-        disturb.happen(seconds)
+        disturb(seconds)
     finally:
         ended.set()
         worker.join()
