@@ -34,6 +34,7 @@ from inspector.forwarding import forwarder
 from inspector.ledger import database
 from inspector.ledger.store import Store, migrate
 from inspector.records import Verdict
+from inspector.station.archive_places import ArchiveFolder
 from inspector.station.service import StopFlag
 
 _image_numbers = itertools.count(1_000_000, 1_000_000)  # of the first image in each recording
@@ -196,7 +197,7 @@ def forward_all(own: dict[str, URL], centre: URL, file: Path) -> None:
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     threads = []
     for station, url in own.items():
-        forwarders.append(TimedForwarder(file, url, centre, station, stop))
+        forwarders.append(TimedForwarder(file, url, centre, station, ArchiveFolder(file.parent), stop))
         threads.append(threading.Thread(target=forwarder._for_ever, args=(forwarders[-1], stop)))
         threads[-1].start()
     for thread in threads:

@@ -4,11 +4,12 @@
 --                     and remove none)
 --   weldnet_reviewer  adds human verdicts and audit samples, and reads what a reviewer needs: for people who review.
 --                     A verdict carries the name of the database's user who adds it, and the time of the server
---   weldnet_console   reads what reports read, and adds human verdicts and notes on signals: for the review
---                     console, which signs each verdict with the name of the person at the browser
+--   weldnet_console   reads what reports read, and adds human verdicts, notes on signals and requests for pictures: for
+--                     the review console, which signs each verdict with the name of the person at the browser
 --   weldnet_reporter  only reads: for reports, SQL clients, dashboards
---   weldnet_forwarder adds the rows of stations to a central database, and reads what is there: for 'weld-inspect
---                     forward'. It adds rows of any station and verdicts of any person, as they were at the station
+--   weldnet_forwarder adds the rows of stations and small pictures to a central database, and reads what is there: for
+--                     'weld-inspect forward'. It adds rows of any station and verdicts of any person, as they were at
+--                     the station
 --
 -- Only the owner of the tables (the user who runs 'weld-inspect migrate') has the right to change or delete rows, and
 -- triggers stop even the owner. Run this file as the owner, who needs CREATEROLE, after each migrate:
@@ -62,11 +63,12 @@ GRANT USAGE ON SCHEMA public
 GRANT SELECT ON ALL TABLES IN SCHEMA public
     TO weldnet_reporter, weldnet_console, weldnet_daemon, weldnet_forwarder;
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,
-    signal_note, event, hour_summary, hour_count, hour_latency, hour_work, hour_class, hour_batch, rejudgement, forwarded
+    signal_note, event, hour_summary, hour_count, hour_latency, hour_work, hour_class, hour_batch, rejudgement, forwarded,
+    thumbnail_request, thumbnail
     TO weldnet_daemon;
 -- A forwarder takes the numbers of images and quarantined files before it adds them, for the rows that refer to them.
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,
-    signal_note, event, rejudgement, forwarded TO weldnet_forwarder;
+    signal_note, event, rejudgement, forwarded, thumbnail TO weldnet_forwarder;
 GRANT USAGE ON SEQUENCE inspection_id_seq, quarantine_id_seq TO weldnet_forwarder;
 GRANT SELECT ON alembic_version, station, model, settings, inspection, review, seam_review, audit_sample
     TO weldnet_reviewer;
@@ -77,6 +79,7 @@ GRANT INSERT (inspection_id, reviewer, verdict, note, reviewed_us, request_key) 
     TO weldnet_reviewer, weldnet_console;
 GRANT INSERT (inspection_id, seed, population, drawn_us) ON audit_sample TO weldnet_reviewer;
 GRANT INSERT (report, signal, person, cause, action, noted_us, request_key) ON signal_note TO weldnet_console;
+GRANT INSERT (inspection_id, person, asked_us) ON thumbnail_request TO weldnet_console;
 
 -- A user who may add whole rows (weldnet_daemon, the owner) records verdicts of others, as review import does. Any other
 -- user signs with the own name, except the console, which knows the person; the time is that of the server for both.

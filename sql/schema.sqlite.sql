@@ -373,6 +373,31 @@ CREATE TABLE seam_review (
 CREATE INDEX ix_seam_review_inspection_id ON seam_review (inspection_id);
 CREATE UNIQUE INDEX ix_seam_review_request_key ON seam_review (request_key);
 
+-- small pictures of images whose files stay at their stations
+CREATE TABLE thumbnail (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- image that was asked for
+    picture BLOB, -- JPEG; null: none, and reason says why
+    reason TEXT, -- vanished, altered, or of a file that cannot be read, as in quarantine
+    made_us BIGINT NOT NULL, -- when the station made it, by its clock; UTC epoch microseconds
+    CONSTRAINT pk_thumbnail PRIMARY KEY (id),
+    CONSTRAINT uq_thumbnail_inspection_id UNIQUE (inspection_id),
+    CONSTRAINT ck_thumbnail_picture_or_reason CHECK ((picture IS NULL) <> (reason IS NULL)),
+    CONSTRAINT ck_thumbnail_picture CHECK (length(picture) <= 20000),
+    CONSTRAINT fk_thumbnail_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
+);
+
+-- images that people opened at a central database, for small pictures from their stations
+CREATE TABLE thumbnail_request (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- image whose file is at its station
+    person TEXT NOT NULL, -- name of the person who first opened the image at the central database
+    asked_us BIGINT NOT NULL, -- time of the request; UTC epoch microseconds
+    CONSTRAINT pk_thumbnail_request PRIMARY KEY (id),
+    CONSTRAINT uq_thumbnail_request_inspection_id UNIQUE (inspection_id),
+    CONSTRAINT fk_thumbnail_request_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id)
+);
+
 CREATE VIEW v_inspection AS
 SELECT i.id, s.name AS station, i.source_name, i.camera, i.part, i.seam, i.pass_no,
        strftime('%Y-%m-%d %H:%M:%f', i.camera_time_us / 1000000.0, 'unixepoch') AS camera_time, strftime('%Y-%m-%d %H:%M:%f', i.seen_us / 1000000.0, 'unixepoch') AS seen_at, strftime('%Y-%m-%d %H:%M:%f', i.inspected_us / 1000000.0, 'unixepoch') AS inspected_at,
@@ -595,6 +620,10 @@ CREATE TRIGGER signal_note_no_update BEFORE UPDATE ON signal_note BEGIN SELECT R
 CREATE TRIGGER signal_note_no_delete BEFORE DELETE ON signal_note BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_update BEFORE UPDATE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_delete BEFORE DELETE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER thumbnail_no_update BEFORE UPDATE ON thumbnail BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER thumbnail_no_delete BEFORE DELETE ON thumbnail BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER thumbnail_request_no_update BEFORE UPDATE ON thumbnail_request BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER thumbnail_request_no_delete BEFORE DELETE ON thumbnail_request BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TABLE append_only (no_row INTEGER, CONSTRAINT "history is append-only: add a row instead" CHECK (0));
 CREATE TRIGGER arrival_no_replace BEFORE INSERT ON arrival WHEN EXISTS (SELECT 1 FROM arrival WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM arrival WHERE station_id = NEW.station_id AND path = NEW.path AND outcome = NEW.outcome AND recorded_us = NEW.recorded_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER audit_sample_no_replace BEFORE INSERT ON audit_sample WHEN EXISTS (SELECT 1 FROM audit_sample WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM audit_sample WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
@@ -615,3 +644,5 @@ CREATE TRIGGER seam_review_no_replace BEFORE INSERT ON seam_review WHEN EXISTS (
 CREATE TRIGGER settings_no_replace BEFORE INSERT ON settings WHEN EXISTS (SELECT 1 FROM settings WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM settings WHERE sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER signal_note_no_replace BEFORE INSERT ON signal_note WHEN EXISTS (SELECT 1 FROM signal_note WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM signal_note WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER station_no_replace BEFORE INSERT ON station WHEN EXISTS (SELECT 1 FROM station WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM station WHERE name = NEW.name) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER thumbnail_no_replace BEFORE INSERT ON thumbnail WHEN EXISTS (SELECT 1 FROM thumbnail WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM thumbnail WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER thumbnail_request_no_replace BEFORE INSERT ON thumbnail_request WHEN EXISTS (SELECT 1 FROM thumbnail_request WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM thumbnail_request WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

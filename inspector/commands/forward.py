@@ -20,10 +20,13 @@ def forward(
 ) -> None:
     """Send the station's ledger to central_url until SIGTERM or Ctrl-C, and fetch verdicts from there.
 
+    Small pictures are sent of those images that people open there.
+
     Only rows that are not there are added, so it can be stopped or killed at any moment. The station never
     waits for it.
     """
     from inspector.forwarding import forwarder
+    from inspector.station.archive_places import ArchiveFolder
     from inspector.station.service import StopFlag, stop_on_signals
 
     settings, stop = load(config), StopFlag()
@@ -32,6 +35,11 @@ def forward(
     with stop_on_signals(stop):
         urls = settings.urls()
         sent = forwarder.forward(
-            urls["database_url"], urls["central_url"], settings.station, once=once, stop=stop
+            urls["database_url"],
+            urls["central_url"],
+            settings.station,
+            ArchiveFolder(settings.archive_folder),
+            once=once,
+            stop=stop,
         )
     print_figures(dataclasses.asdict(sent), as_json)

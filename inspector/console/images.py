@@ -1,8 +1,12 @@
-"""The pixels of inspected images and their heat maps, found by the rows of the database alone."""
+"""The pixels of inspected images and their heat maps, found by the rows of the database alone.
+
+The file of another station is not on this machine. At a central database its station sends a small picture.
+"""
 
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -11,19 +15,24 @@ import matplotlib as mpl
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from inspector.console import blind
 from inspector.console.state import Console, person_of, site_of, words_of
-from inspector.errors import ImageError
+from inspector.errors import ImageError, StoreRefused
 from inspector.imaging import decoder
+from inspector.imaging.fitting import fitted
 from inspector.imaging.source import read_source
-from inspector.ledger import database, schema
+from inspector.ledger import database, schema, thumbnails
 from inspector.records import Outcome
 
+log = logging.getLogger("weldnet")
+
+_ON_ITS_WAY: Final = 503
+_LATER_S: Final = 5  # a forwarder that is asked for pictures looks this often
 _MAX_NUMBER: Final = 2**63 - 1  # of a row, on either back end
 _FEW_AT_ONCE: Final = threading.BoundedSemaphore(3)  # files in memory: one may have 200 MB
 _SMALL: Final = 160  # pixels of a frame beside others
@@ -47,19 +56,25 @@ class NotShown(Exception):
 def show(request: Request) -> Response:
     """Answer with the file of an inspection, or with its judged pixels if no browser shows the file.
 
-    With ``?small=1`` the picture is a small one. The ETag is the hash in the row.
+    With ``?small=1`` the picture is a small one. The ETag is the hash in the row. While the picture of
+    another station is on its way, the answer is 503, and a later request has it.
     """
     console, number = site_of(request).console, request.path_params["inspection"]
     try:
         row = _row(console, number)
+        is_here = row.name == console.station
         small = "small" in request.query_params
-        tag = f'"{row.sha256}{"-small" if small else ""}"'
+        tag = f'"{row.sha256}{"" if is_here and not small else "-small"}"'
         if request.headers.get("if-none-match") == tag:
             return Response(status_code=304, headers={"etag": tag, **_CACHE})
-        content, media = _picture(console, row, small=small)
+        if is_here:
+            content, media = _picture(console, row, small=small)
+        else:
+            content, media = _thumbnail(console, row, person_of(request).name), "image/jpeg"
     except NotShown as trouble:
         words = words_of(request)(trouble.key, inspection=number)
-        return JSONResponse({"error": words}, trouble.status)
+        later = {"retry-after": f"{_LATER_S}"} if trouble.status == _ON_ITS_WAY else None
+        return JSONResponse({"error": words}, trouble.status, later)
     return Response(content, media_type=media, headers={"etag": tag, **_CACHE})
 
 
@@ -92,10 +107,10 @@ def _heat(console: Console, number: int, person: str) -> NDArray[np.uint8]:
 
 
 def _row(console: Console, number: int) -> Any:
-    """The row of an inspection whose file is on this machine.
+    """The row of an inspection, with the name of its station.
 
     Raises:
-        NotShown: there is none, or it is another station's.
+        NotShown: there is none.
     """
     c = schema.inspection.c
     query = (
@@ -110,9 +125,28 @@ def _row(console: Console, number: int) -> Any:
         row = connection.execute(query).first()
     if row is None:
         raise NotShown("image.unknown", 404)
-    if row.name != console.station:
-        raise NotShown("image.elsewhere", 404)
     return row
+
+
+def _thumbnail(console: Console, row: Any, person: str) -> bytes:
+    """The small picture that another station has sent, as a JPEG; ask for it if there is none.
+
+    Raises:
+        NotShown: it is on its way, the station has no file, or it sends no pictures here.
+    """
+    found = thumbnails.find(console.url, row.id)
+    if found is None:
+        try:
+            is_asked = thumbnails.ask(console.url, row.id, person)
+        except StoreRefused as error:
+            log.warning("console: no picture can be asked for: %s", error)
+            is_asked = False
+        raise NotShown("image.asked", _ON_ITS_WAY) if is_asked else NotShown("image.elsewhere", 404)
+    if found.picture is not None:
+        return found.picture
+    if found.reason == "vanished":
+        raise _vanished(console, row.id)
+    raise NotShown("image.changed", 409) if found.reason == "altered" else NotShown("image.unreadable", 415)
 
 
 def _picture(console: Console, row: Any, *, small: bool) -> tuple[bytes, str]:
@@ -137,10 +171,10 @@ def _picture(console: Console, row: Any, *, small: bool) -> tuple[bytes, str]:
             frame = Image.fromarray(decoder.decode(file.data, bit_depth=depth))
     except ImageError as error:
         if error.reason == "vanished":
-            raise NotShown("image.pruned" if _is_pruned(console, row.id) else "image.missing", 410) from None
+            raise _vanished(console, row.id) from None
         raise NotShown("image.unreadable", 415) from None
     if small:
-        frame = ImageOps.contain(frame, (_SMALL, _SMALL))
+        frame = fitted(frame, _SMALL)
     return _png(frame), "image/png"
 
 
@@ -150,6 +184,10 @@ def _browsers_type(data: bytes) -> str | None:
         if data.startswith(signature):
             return None if media == "image/png" and data[_PNG_DEPTH_AT] > 8 else media
     return None
+
+
+def _vanished(console: Console, number: int) -> NotShown:
+    return NotShown("image.pruned" if _is_pruned(console, number) else "image.missing", 410)
 
 
 def _is_pruned(console: Console, number: int) -> bool:

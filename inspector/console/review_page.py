@@ -97,6 +97,7 @@ def facts(console: Console, number: int, person: str, words: Words) -> Json:
         "title": " · ".join(image.place(words)),
         "name": printable(image.source_name),
         "station": printable(image.station),
+        "is_small": image.station != console.station,  # see inspector.console.images
         "at": instant(iso(image.inspected_us, console.zone) or ""),
         "part": image.part,
         "seam": image.seam,

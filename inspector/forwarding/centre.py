@@ -22,8 +22,10 @@ from inspector.ledger.forwarded import INSTANTS, Latest, Positions
 
 FIRST_REVISION = "0011"  # the first one to which a station can forward
 VERDICTS = (schema.review, schema.seam_review)
+REQUESTS = schema.thumbnail_request
 _LOCK = 0x57454C46  # "WELF": the first half of a lock's number; the second is the station's number
 _ROWS_BACK = database.MAX_IDS_PER_QUERY
+_REQUESTS_AT_ONCE = 20  # 0.4 MB of pictures; a person sees the first ones meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ class Centre:
 
     def missing_rights(self) -> list[str]:
         """Return the tables to which this account may not add rows, though it forwards to them."""
-        others = (schema.station, schema.model, schema.settings, schema.forwarded)
-        names = [table.name for table in (*others, *INSTANTS)]
+        others = (schema.station, schema.model, schema.settings, schema.forwarded, schema.thumbnail)
+        names = [table.name for table in (*others, *INSTANTS) if table.name in self.columns]
         with database.transaction(self._engine) as connection:
             may = connection.execute(sa.select(*(sa.func.has_table_privilege(it, "INSERT") for it in names)))
             return [name for name, has in zip(names, may.one(), strict=True) if not has]
@@ -184,9 +186,10 @@ class Centre:
 
     # --- from the centre --------------------------------------------------------------------------------
 
-    def newest_verdicts(self) -> dict[str, int]:
-        """Return the newest verdict of each table whose predecessors are all there."""
-        return changes.settled(self._engine, VERDICTS)
+    def newest(self) -> dict[str, int]:
+        """Return the newest verdict and the newest request of each table whose predecessors are all there."""
+        tables = [table for table in (*VERDICTS, REQUESTS) if table.name in self.columns]
+        return changes.settled(self._engine, tables)
 
     def verdicts(self, table: sa.Table, after: int, upto: int) -> list[tuple[Row, Row]]:
         """Return verdicts on the station's images that were made here, each with name and hash of its image.
@@ -207,6 +210,29 @@ class Centre:
         )
         with database.transaction(self._engine) as connection:
             return [self._back(dict(row), table) for row in connection.execute(query).mappings()]
+
+    def requests(self, after: int, upto: int) -> list[sa.Row[Any]]:
+        """Return the next requests for pictures of the station's images that have no answer.
+
+        Each has ``id``, ``inspection_id``, ``source_name`` and ``sha256``.
+        """
+        i, r, t = schema.inspection.c, REQUESTS.c, schema.thumbnail.c
+        query = (
+            sa.select(r.id, r.inspection_id, i.source_name, i.sha256)
+            .join(schema.inspection, i.id == r.inspection_id)
+            .join(schema.station, schema.station.c.id == i.station_id)
+            .where(r.id > after, r.id <= upto, schema.station.c.name == self._station)
+            .where(~sa.exists().where(t.inspection_id == r.inspection_id))
+            .order_by(r.id)
+            .limit(_REQUESTS_AT_ONCE)
+        )
+        with database.transaction(self._engine) as connection:
+            return list(connection.execute(query))
+
+    def answer(self, rows: list[Row]) -> None:
+        """Add small pictures, or the reasons why there are none; those that are there stay."""
+        with database.transaction(self._engine) as connection:
+            copying.insert(connection, schema.thumbnail, rows)
 
     @staticmethod
     def _back(row: Row, table: sa.Table) -> tuple[Row, Row]:

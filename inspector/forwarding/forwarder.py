@@ -17,10 +17,12 @@ from typing import Self
 from sqlalchemy.engine import URL
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from inspector.errors import StationError, StoreUnavailable, Unavailable
-from inspector.forwarding.centre import VERDICTS, Centre
+from inspector.errors import FolderError, StationError, StoreUnavailable, Unavailable
+from inspector.forwarding import thumbnails
+from inspector.forwarding.centre import REQUESTS, VERDICTS, Centre
 from inspector.forwarding.own import Batch, Own
 from inspector.ledger.forwarded import Latest
+from inspector.station.archive_places import ArchivePlace
 from inspector.station.service import StopFlag
 
 log = logging.getLogger("weldnet")
@@ -43,13 +45,16 @@ class Sent:
     seconds: float
 
 
-def forward(url: URL, central_url: URL, station: str, *, once: bool, stop: StopFlag) -> Sent:
+def forward(
+    url: URL, central_url: URL, station: str, archive: ArchivePlace, *, once: bool, stop: StopFlag
+) -> Sent:
     """Send a station's rows, until none is left or for ever.
 
     Args:
         url: the station's own ledger.
         central_url: the central PostgreSQL.
         station: name of the station.
+        archive: the station's images, of which people at the centre may ask for small pictures.
         once: end when nothing is left, and raise at an outage instead of waiting.
         stop: ends the work between two batches.
 
@@ -59,7 +64,7 @@ def forward(url: URL, central_url: URL, station: str, *, once: bool, stop: StopF
         Unavailable: an outage, if ``once``.
     """
     began = time.monotonic()
-    with Forwarder(url, central_url, station, stop) as forwarder:
+    with Forwarder(url, central_url, station, archive, stop) as forwarder:
         if once:
             forwarder.lap()
             forwarder.note()
@@ -100,6 +105,7 @@ class Forwarder:
         url: the station's own ledger.
         central_url: the central PostgreSQL.
         station: name of the station.
+        archive: the station's images.
         stop: ends a lap between two batches.
 
     Attributes:
@@ -107,11 +113,14 @@ class Forwarder:
         latest: how far the station is.
     """
 
-    def __init__(self, url: URL, central_url: URL, station: str, stop: StopFlag) -> None:
+    def __init__(
+        self, url: URL, central_url: URL, station: str, archive: ArchivePlace, stop: StopFlag
+    ) -> None:
         self.sent = 0
         self.latest = Latest()
         self._own = Own(url, station)
         self._centre = Centre(central_url, station)
+        self._archive = archive
         self._stop = stop
         self._is_connected = False
         self._returned: dict[str, int] = {}  # verdicts of the centre up to these are in the own ledger
@@ -133,7 +142,7 @@ class Forwarder:
         self._centre.close()
 
     def lap(self) -> None:
-        """Fetch verdicts now and then, and send all rows that are there.
+        """Fetch verdicts and answer requests now and then, and send all rows that are there.
 
         Raises:
             StationError: a database does not answer, or refuses.
@@ -149,8 +158,8 @@ class Forwarder:
         while not self._own.has(self.latest.positions):
             self._start_again()
         if time.monotonic() >= self._next_question:
-            self._fetch_verdicts()
-            self._next_question = time.monotonic() + _ASK_S
+            is_asked = self._fetch_verdicts()
+            self._next_question = time.monotonic() + (0 if is_asked else _ASK_S)
         while True:
             is_sent = self._send_batch()
             if time.monotonic() >= self._next_note:
@@ -203,24 +212,60 @@ class Forwarder:
             self._own.station,
         )
 
-    def _fetch_verdicts(self) -> None:
-        """Fetch verdicts that people gave at the centre; how far is written down when they are here."""
-        newest, are_new = self._centre.newest_verdicts(), False
+    def _fetch_verdicts(self) -> bool:
+        """Fetch verdicts that people gave at the centre, and make the pictures that they asked for.
+
+        How far is written down at the centre, when the verdicts are here.
+
+        Returns:
+            Whether pictures were asked for: a person goes through images there, and opens the next ones.
+        """
+        newest, are_new = self._centre.newest(), False
         for table in VERDICTS:
             after = self._returned.get(table.name, 0)
             while rows := self._centre.verdicts(table, after, newest[table.name]):
                 if missing := self._own.add_verdicts(table, rows):
                     log.warning("%d verdicts are about images that this database does not have", missing)
                 after, are_new = rows[-1][0]["origin_row"], True
+        is_asked = False
+        if REQUESTS.name in newest:
+            newest[REQUESTS.name], is_asked = self._answer_requests(newest[REQUESTS.name])
         self._returned = newest  # those of other stations, too: it goes with the next batch
         silent_s = time.time() - self.latest.at_us / 1e6
         if not are_new and silent_s < _SIGN_OF_LIFE_S:
-            return
+            return is_asked
         with self._centre.turn(self._own.first_opened_us) as turn:
             behind = self._own.waiting(turn.latest.positions)
             latest = replace(turn.latest, returned=newest, sent=0, behind=behind, at_us=turn.now_us)
             self._centre.note(turn, latest)
         self.latest = latest
+        return is_asked
+
+    def _answer_requests(self, newest: int) -> tuple[int, bool]:
+        """Make the small pictures that people asked for.
+
+        Returns:
+            The last request that has its answer, and whether there was one. While the archive is not there,
+            requests wait.
+        """
+        after, is_asked = self._returned.get(REQUESTS.name, 0), False
+        while requests := self._centre.requests(after, newest):
+            try:
+                self._archive.require()
+                rows = [
+                    thumbnails.row_of(
+                        self._own.image(request.source_name, request.sha256),
+                        request.inspection_id,
+                        self._archive,
+                    )
+                    for request in requests
+                ]
+            except (OSError, FolderError) as error:
+                log.warning("pictures for the centre wait: %s", error)
+                return after, is_asked
+            self._centre.answer(rows)
+            after, is_asked = requests[-1].id, True
+        return newest, is_asked
 
     def note(self) -> None:
         """Write down in the own ledger how far the station is, for its status and its metrics."""

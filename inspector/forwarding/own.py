@@ -34,6 +34,21 @@ class Batch:
     keys: dict[str, dict[int, Row]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class ArchivedImage:
+    """An image in the station's archive.
+
+    Attributes:
+        path: in the archive folder.
+        sha256: hash of the bytes that were judged.
+        bit_depth: significant bits of a 16-bit frame, by the artifact that judged it.
+    """
+
+    path: str
+    sha256: str
+    bit_depth: int
+
+
 class Own:
     """The ledger of a station.
 
@@ -119,6 +134,20 @@ class Own:
     def _referred(rows: dict[str, list[Row]], to: sa.Table) -> set[int]:
         of_each = (copying.referred(rows.get(table.name, ()), table, to.name) for table in INSTANTS)
         return set().union(*of_each)
+
+    # --- what is asked for ------------------------------------------------------------------------------
+
+    def image(self, source_name: str, sha256: str) -> ArchivedImage | None:
+        """Return an image by its name and hash; None if it is not here."""
+        i, m = schema.inspection.c, schema.model.c
+        query = (
+            sa.select(i.archive_path, i.sha256, m.metadata)
+            .join(schema.model, m.id == i.model_id)
+            .where(i.station_id == self._id, i.source_name == source_name, i.sha256 == sha256)
+        )
+        with database.transaction(self._engine) as connection:
+            row = connection.execute(query).first()
+        return row and ArchivedImage(row.archive_path, row.sha256, row.metadata.get("bit_depth", 8))
 
     # --- what is added ----------------------------------------------------------------------------------
 

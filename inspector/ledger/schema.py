@@ -374,6 +374,33 @@ audit_sample = sa.Table(
     comment="random samples of PASS images: their reviews estimate how many defects pass",
 )
 
+# A person at a central database asks for a picture, and the forwarder of the image's station adds it.
+thumbnail_request = sa.Table(
+    "thumbnail_request",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "image whose file is at its station"),
+    _name("person", "name of the person who first opened the image at the central database"),
+    _instant("asked_us", "time of the request"),
+    sa.UniqueConstraint("inspection_id"),
+    comment="images that people opened at a central database, for small pictures from their stations",
+)
+
+MAX_THUMBNAIL_BYTES = 20_000  # of a picture: 50 million would take a terabyte
+thumbnail = sa.Table(
+    "thumbnail",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "image that was asked for"),
+    sa.Column("picture", sa.LargeBinary, nullable=True, comment="JPEG; null: none, and reason says why"),
+    _name("reason", "vanished, altered, or of a file that cannot be read, as in quarantine", optional=True),
+    _instant("made_us", "when the station made it, by its clock"),
+    sa.UniqueConstraint("inspection_id"),
+    sa.CheckConstraint("(picture IS NULL) <> (reason IS NULL)", name="picture_or_reason"),
+    sa.CheckConstraint(f"length(picture) <= {MAX_THUMBNAIL_BYTES}", name="picture"),
+    comment="small pictures of images whose files stay at their stations",
+)
+
 signal_note = sa.Table(
     "signal_note",
     metadata,

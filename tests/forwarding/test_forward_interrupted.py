@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from catalogues import rows_of
-from forwarders import add_images, content, forwarder_program, send, work_a_shift
+from forwarders import NO_ARCHIVE, add_images, content, forwarder_program, send, work_a_shift
 from servers import postgresql_server, postgresql_url, start_postgresql, stop_postgresql
 from sqlalchemy.engine import URL
 from waiting import HANG_S, wait_for
@@ -52,7 +52,7 @@ def test_rows_wait_while_the_centre_is_away(url_of: Callable[..., URL]) -> None:
         centre = postgresql_url(server)
         migrate(centre)
         try:
-            done = pool.submit(forward, own, centre, "cell-1", once=False, stop=stop)
+            done = pool.submit(forward, own, centre, "cell-1", NO_ARCHIVE, once=False, stop=stop)
             wait_for(lambda: arrived(centre) > 0)
             stop_postgresql(server, "immediate")
             add_images(own, "cell-1", 600, first=600)  # the station works meanwhile
@@ -70,7 +70,7 @@ def test_a_stop_ends_an_outage(url_of: Callable[..., URL], tmp_path_factory) -> 
     add_images(own, "cell-1", 3)
     centre = url_of("postgresql").update_query_dict({"host": str(tmp_path_factory.mktemp("nobody"))})
     with ThreadPoolExecutor(1) as pool:
-        done = pool.submit(forward, own, centre, "cell-1", once=False, stop=stop)
+        done = pool.submit(forward, own, centre, "cell-1", NO_ARCHIVE, once=False, stop=stop)
         threading.Event().wait(0.1)
         stop.set()
         assert done.result(HANG_S).sent == 0

@@ -24,7 +24,7 @@ from inspector.review import selection, verdicts
 from inspector.review.recorder import open_recorder
 
 _PEOPLES = {"review", "seam_review", "audit_sample"}
-_MAY_ADD = {"anna": _PEOPLES, "browser": {"review", "seam_review", "signal_note"}}
+_MAY_ADD = {"anna": _PEOPLES, "browser": {"review", "seam_review", "signal_note", "thumbnail_request"}}
 _MAY_READ = {
     "anna": {"station", "model", "settings", "inspection", *_PEOPLES},
     "browser": set(schema.metadata.tables),

@@ -163,6 +163,8 @@ def add_others_rows(url: URL) -> None:
         schema.audit_sample: drawn,
         schema.forwarded: forwarded | {"station_id": 1},
         schema.signal_note: noted | {"noted_us": START_US, "request_key": "key"},
+        schema.thumbnail_request: {"inspection_id": 1, "person": "ann", "asked_us": START_US},
+        schema.thumbnail: {"inspection_id": 1, "picture": b"a JPEG", "made_us": START_US},
     }
     for table, row in rows.items():
         add = table.insert().values(row)
@@ -215,6 +217,8 @@ _OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another 
     "settings": {"sha256": "c" * 64},
     "signal_note": {"request_key": "other"},
     "station": {"name": "other"},
+    "thumbnail": {"inspection_id": 2},
+    "thumbnail_request": {"inspection_id": 2},
 }
 _INSERTS = {  # back end: statement → what is said when the row is there; None if the new row is passed over
     "sqlite": {

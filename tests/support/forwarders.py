@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from catalogues import rows_of
@@ -12,8 +13,10 @@ from sqlalchemy.engine import URL
 from inspector.forwarding.forwarder import Sent, forward
 from inspector.ledger.store import Store
 from inspector.records import Outcome, Rejudgement, Review, SeamReview, SignalNote, Verdict
+from inspector.station.archive_places import ArchiveFolder
 from inspector.station.service import StopFlag
 
+NO_ARCHIVE = ArchiveFolder(Path("no archive"))  # of stations whose images were never files
 _IMAGE = "i.source_name, i.sha256"
 _QUERIES = {  # each row of a station without the numbers that differ between databases
     "inspection": f"""
@@ -96,9 +99,9 @@ def add_images(url: URL, station: str, count: int, *, first: int = 0) -> None:
             store.record([inspected(f"{n}.png", seen_us=START_US + n) for n in numbers], force)
 
 
-def send(own: URL, centre: URL, station: str = "cell-1") -> Sent:
+def send(own: URL, centre: URL, station: str = "cell-1", archive: ArchiveFolder = NO_ARCHIVE) -> Sent:
     """Forward until nothing is left."""
-    return forward(own, centre, station, once=True, stop=StopFlag())
+    return forward(own, centre, station, archive, once=True, stop=StopFlag())
 
 
 def forwarder_program(own: URL, centre: URL, station: str, *, rows: int, once: bool) -> list[str]:
@@ -107,9 +110,10 @@ def forwarder_program(own: URL, centre: URL, station: str, *, rows: int, once: b
     program = (
         "from sqlalchemy.engine import make_url\n"
         "from inspector.forwarding import forwarder, own\n"
+        "from inspector.station.archive_places import ArchiveFolder\n"
         "from inspector.station.service import StopFlag\n"
         f"own._ROWS = {rows}\n"
         f"urls = [make_url(url) for url in {urls!r}]\n"
-        f"print(forwarder.forward(*urls, {station!r}, once={once}, stop=StopFlag()))"
+        f"print(forwarder.forward(*urls, {station!r}, ArchiveFolder(None), once={once}, stop=StopFlag()))"
     )
     return [sys.executable, "-c", program]

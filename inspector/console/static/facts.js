@@ -12,6 +12,7 @@ export function factsOf(item, say, person) {
     element("p", { className: "title" }, facts.title),
     element("p", { className: "muted" }, `${facts.name} · ${facts.station} · ${facts.at}`),
   ];
+  if (facts.is_small) parts.push(element("p", { className: "muted" }, say("small")));
   if (item.answer) parts.push(element("p", { className: "message" }, say("you_said", { verdict: words(item.answer) })));
   if (facts.blind) parts.push(element("p", { className: "message" }, say("blind")));
   else parts.push(...station(facts, say));

@@ -1,4 +1,4 @@
-// An image that cannot be shown says why: pruned, changed, or elsewhere.
+// An image that cannot be shown says why: pruned, changed, or elsewhere. One that is on its way is asked for again.
 "use strict";
 (() => {
   async function explain(image) {
@@ -10,6 +10,8 @@
     text.className = "not-shown";
     text.textContent = content?.error || image.alt;
     image.replaceWith(text);
+    if (answer?.status !== 503) return;
+    setTimeout(() => text.replaceWith(image.cloneNode()), 1000 * (Number(answer.headers.get("retry-after")) || 5));
   }
   document.addEventListener("error", (event) => {
     if (event.target instanceof HTMLImageElement) explain(event.target);

@@ -135,13 +135,15 @@ async function learn(item) {
 
 // The image cannot be shown: say why, or try again if the server was away.
 async function explain(item) {
+  let forNow = say("no_image");
   try {
     const answer = await fetch(`/image/${item.inspection}`);
     if (answer.ok) throw new Error("the bytes are no image that this browser shows");
+    if (answer.status === 503) forNow = (await answer.json()).error ?? forNow; // a small picture is on its way
     if (answer.status >= 500 || answer.status === 429 || answer.status === 401) throw new Error("later");
     item.trouble = (await answer.json()).error;
   } catch {
-    item.trouble = say("no_image");
+    item.trouble = forNow;
     setTimeout(() => {
       if (!item.image) return;
       item.trouble = null;

@@ -14,11 +14,12 @@ import matplotlib as mpl
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageFilter
 from sqlalchemy.engine import URL
 
 from inspector.errors import ImageError, UsageError
 from inspector.imaging import decoder
+from inspector.imaging.fitting import fitted
 from inspector.imaging.source import read_source
 from inspector.ledger import database, schema
 from inspector.records import Verdict
@@ -217,7 +218,7 @@ def pixels(image: InspectedImage, archive: LocalArchive) -> NDArray[np.uint8] | 
 
 def with_heat(frame: NDArray[np.uint8], heat: NDArray[np.uint8] | None, side: int) -> Image.Image:
     """The frame with its heat map, if it has one; RGB, at most ``side`` pixels wide and high."""
-    small = ImageOps.contain(Image.fromarray(frame).convert("RGB"), (side, side))
+    small = fitted(Image.fromarray(frame).convert("RGB"), side)
     return small if heat is None else paint_heat(small, heat)
 
 
