@@ -16,9 +16,12 @@ from reviewers import on_screen, press, wait_until_sent
 from servers import postgresql_server, postgresql_url
 from sqlalchemy.engine import URL
 from stations import Station
+from waiting import wait_for
 
 from inspector.ledger.store import migrate
 from inspector.station.archive_places import ArchiveFolder
+
+ALL_NEIGHBOURS = "[...document.querySelectorAll('#facts .strip img')].every((one) => one.naturalWidth > 0)"
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +91,8 @@ def test_a_person_reviews_at_the_centre(browser, office: RunningConsole, station
         deliver_pictures(station, centre)
         assert on_screen(page) == 7
         page.get_by_text("Shown from a small picture").wait_for()
+        expect(page.get_by_text(on_its_way)).to_be_hidden()
+        wait_for(lambda: page.evaluate(ALL_NEIGHBOURS))
         assert press(page, "f") == 7
         wait_until_sent(page)
     send(station.url, centre)

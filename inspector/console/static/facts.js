@@ -2,6 +2,8 @@
 "use strict";
 
 const SHOWN_CLASSES = 12;
+const ASK_AGAIN_MS = 5000; // by then a station has sent the picture
+const ASK_TIMES = 12; // for a minute
 
 // item: as in review.js; say: words by key; person: who looks.
 export function factsOf(item, say, person) {
@@ -72,11 +74,20 @@ function neighbours(facts, say) {
   const strip = element("div", { className: "strip" });
   for (const frame of facts.neighbours) {
     const picture = element("img", { src: `/image/${frame.inspection}?small=1`, alt: say("inspection", frame), loading: "lazy" });
+    if (facts.is_small) askAgain(picture, `/image/${frame.inspection}?small=1`);
     const cell = element("a", { className: frame.here ? "frame here" : "frame", href: `/review?inspection=${frame.inspection}` }, picture);
     if (frame.verdict) cell.append(verdict(frame.verdict));
     strip.append(cell);
   }
   return [element("h2", {}, say("frames")), strip];
+}
+
+// A picture of another station is on its way, or there is none.
+function askAgain(picture, address) {
+  let tries = 0;
+  picture.addEventListener("error", () => {
+    if (tries++ < ASK_TIMES) setTimeout(() => { if (picture.isConnected) picture.src = `${address}&try=${tries}`; }, ASK_AGAIN_MS);
+  });
 }
 
 function words(said) {

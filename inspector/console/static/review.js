@@ -180,6 +180,7 @@ function emptiness() {
 // Called when the image of an item has been decoded, or when a decoded one has been put on the screen.
 function shown(item) {
   if (items[at] !== item) return;
+  $("trouble").hidden = true; // of a picture that has come after all
   if (!item.image.isConnected) stage.show(item.image, item.heat);
   const from = keyAt;
   keyAt = null;
