@@ -12,12 +12,12 @@ import logging
 import time
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Row
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from inspector.errors import FolderError, StationError, StoreUnavailable, Unavailable
+from inspector.errors import FolderError, StationError, StoreRefused, StoreUnavailable, Unavailable
 from inspector.forwarding import thumbnails
 from inspector.forwarding.centre import REQUESTS, VERDICTS, Centre
 from inspector.forwarding.own import Batch, Own
@@ -126,6 +126,7 @@ class Forwarder:
         self._returned: dict[str, int] = {}  # verdicts of the centre up to these are in the own ledger
         self._noted = Latest()  # what the own ledger knows
         self._next_note = self._next_question = 0.0  # monotonic seconds
+        self._hindrance = ""  # of the pictures that wait, as it was logged
 
     def __enter__(self) -> Self:
         return self
@@ -218,7 +219,7 @@ class Forwarder:
         How far is written down at the centre, when the verdicts are here.
 
         Returns:
-            Whether pictures were asked for: a person goes through images there, and opens the next ones.
+            Whether pictures were asked for: a person there goes through images, and will open the next ones.
         """
         newest, are_new = self._centre.newest(), False
         for table in VERDICTS:
@@ -244,28 +245,27 @@ class Forwarder:
     def _answer_requests(self, newest: int) -> tuple[int, bool]:
         """Make the small pictures that people asked for.
 
+        While the archive is not there, or the account may not add pictures, requests wait, and rows do not.
+
         Returns:
-            The last request that has its answer, and whether there was one. While the archive is not there,
-            requests wait.
+            The last request that has its answer, and whether there was one.
         """
         after, is_asked = self._returned.get(REQUESTS.name, 0), False
         while requests := self._centre.requests(after, newest):
             try:
                 self._archive.require()
-                rows = [
-                    thumbnails.row_of(
-                        self._own.image(request.source_name, request.sha256),
-                        request.inspection_id,
-                        self._archive,
-                    )
-                    for request in requests
-                ]
-            except (OSError, FolderError) as error:
-                log.warning("pictures for the centre wait: %s", error)
+                self._centre.answer([self._answer(request) for request in requests])
+            except (OSError, FolderError, StoreRefused) as error:
+                if str(error) != self._hindrance:
+                    log.warning("pictures for the centre wait: %s", error)
+                self._hindrance = str(error)
                 return after, is_asked
-            self._centre.answer(rows)
-            after, is_asked = requests[-1].id, True
+            after, is_asked, self._hindrance = requests[-1].id, True, ""
         return newest, is_asked
+
+    def _answer(self, request: Row[Any]) -> dict[str, Any]:
+        image = self._own.image(request.source_name, request.sha256)
+        return thumbnails.row_of(image, request.inspection_id, self._archive)
 
     def note(self) -> None:
         """Write down in the own ledger how far the station is, for its status and its metrics."""

@@ -128,7 +128,12 @@ def test_accounts_may_add_what_they_need(station: Station, centre: URL) -> None:
         with pytest.raises(StoreRefused):
             thumbnails.ask(forwards, number, "ann")
         assert thumbnails.ask(asks, number, "ann")
-        send(station.url, forwards, "cell-1", ArchiveFolder(station.archive))
+        archive = ArchiveFolder(station.archive)
+        change(centre, lambda it: it.exec_driver_sql("REVOKE INSERT ON thumbnail FROM weldnet_forwarder"))
+        add_images(station.url, "cell-1", 3)
+        assert send(station.url, forwards, "cell-1", archive).sent == 6, "rows do not wait for the right"
+        change(centre, lambda it: it.exec_driver_sql("GRANT INSERT ON thumbnail TO weldnet_forwarder"))
+        send(station.url, forwards, "cell-1", archive)
         assert thumbnails.find(asks, number).picture
         answer = "INSERT INTO thumbnail (inspection_id, reason, made_us) VALUES (2, 'x', 1)"
         with pytest.raises(StoreRefused):
