@@ -3,8 +3,8 @@
 Each station has a SQLite ledger of its own and the real forwarder. First all send a backlog, as after an
 outage of weeks. Then they record while the server is away, and catch up. Then they record and send at the
 same time, while forwarders are killed by ``kill -9`` and the server crashes and comes back. At the end the
-centre must have exactly the rows of all stations. Run it with ``make fleet``. It prints one JSON object, and
-exits with 1 if a row is missing, doubled or different.
+centre must have exactly the rows of all stations. Run it with ``make fleet``. It prints a JSON object for
+each part, and exits with 1 if a row is missing, doubled or different.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class TimedForwarder(forwarder.Forwarder):
         has_more = super()._send_batch()
         if self.sent > before:
             with self._file.open("a") as lines:  # at once, since this process may be killed
-                lines.write(f"{time.monotonic() - began} {self.sent - before}\n")
+                lines.write(f"{time.monotonic()} {time.monotonic() - began} {self.sent - before}\n")
         return has_more
 
 
@@ -75,25 +75,30 @@ def main(
         own = make_ledgers(folder, stations, backlog)
         with pgbouncer(centre, "transaction", connections=connections, clients=2 * stations + 50) as pooled:
             fleet = Fleet(own, pooled, processes, folder)
-            figures: dict[str, Any] = {"stations": stations, "seed": seed}
+            say(stations=stations, seed=seed)
             try:
-                figures["backlog"] = catch_up(fleet, centre)
+                say(backlog=catch_up(fleet, centre) | {"batches": fleet.new_batches()})
                 if outage:
                     stop_postgresql(server, "immediate")
-                    figures["outage"] = record_while(own, rate, outage, lambda _: None)
+                    say(outage=record_while(own, rate, outage, lambda _: None))
                     start_postgresql(server)
-                    figures["after_the_outage"] = catch_up(fleet, centre)
+                    say(after_the_outage=catch_up(fleet, centre) | {"batches": fleet.new_batches()})
                 since_us = time.time_ns() // 1000
                 disturb = Disturbance(fleet, server, random.Random(seed), seconds, kills, crashes)
-                figures["disturbed"] = record_while(own, rate, seconds, disturb.happen)
-                figures["caught_up"] = catch_up(fleet, centre)
-                figures["delays_s"] = delays(centre, since_us)
+                say(disturbed=record_while(own, rate, seconds, disturb.happen))
+                say(caught_up=catch_up(fleet, centre) | {"batches": fleet.new_batches()})
+                say(delays_s=delays(centre, since_us))
             finally:
                 fleet.stop()
-        figures["batches"] = fleet.batches()
-        figures["problems"] = different(own, centre)
+        problems = different(own, centre)
+        say(rows=count(centre), problems=problems)
+    raise typer.Exit(bool(problems))
+
+
+def say(**figures: Any) -> None:
+    """Print what is known at once: a run takes an hour, and its end may fail."""
     sys.stdout.write(json.dumps(figures) + "\n")
-    raise typer.Exit(bool(figures["problems"]))
+    sys.stdout.flush()
 
 
 def make_ledgers(folder: Path, stations: int, backlog: int) -> dict[str, URL]:
@@ -149,7 +154,7 @@ class Fleet:
         self._centre = centre
         self._folder = folder
         self._groups = [list(own)[n::processes] for n in range(min(processes, len(own)))]
-        self._starts = 0
+        self._starts, self._since = 0, time.monotonic()
         self._running = [self._start(group) for group in self._groups]
 
     def _start(self, group: list[str]) -> multiprocessing.Process:
@@ -180,15 +185,16 @@ class Fleet:
         for process in self._running:
             process.join()
 
-    def batches(self) -> dict[str, Any]:
-        """The durations of all batches, except those in work at a kill."""
+    def new_batches(self) -> dict[str, Any]:
+        """The durations of all batches since the last call, except those in work at a kill."""
+        since, self._since = self._since, time.monotonic()
         lines = [
-            line.split()
+            [float(word) for word in line.split()]
             for file in self._folder.glob("batches-*.txt")
             for line in file.read_text().splitlines()
         ]
-        durations = sorted(float(seconds) for seconds, _ in lines)
-        return {"n": len(durations), "rows": sum(int(rows) for _, rows in lines)} | quantiles(durations)
+        new = sorted((seconds, rows) for at, seconds, rows in lines if at > since)
+        return {"n": len(new), "rows": sum(int(rows) for _, rows in new)} | quantiles([it[0] for it in new])
 
 
 def forward_all(own: dict[str, URL], centre: URL, file: Path) -> None:
