@@ -33,22 +33,21 @@ def row_of(image: ArchivedImage | None, number: int, archive: ArchivePlace) -> R
     Raises:
         OSError: the place does not answer, which no image is blamed for.
     """
-    picture, reason = None, None
-    try:
-        picture = _picture(image, archive)
-    except ImageError as error:
-        reason = error.reason
+    picture, reason = _answer(image, archive)
     made_us = time.time_ns() // 1000
     return {"inspection_id": number, "picture": picture, "reason": reason, "made_us": made_us}
 
 
-def _picture(image: ArchivedImage | None, archive: ArchivePlace) -> bytes:
+def _answer(image: ArchivedImage | None, archive: ArchivePlace) -> tuple[bytes | None, str | None]:
     if image is None:
-        raise ImageError("vanished", "the station's ledger does not have it")
-    data, sha256 = archive.read(image.path, MAX_FILE_BYTES)
-    if sha256 != image.sha256:
-        raise ImageError("altered", "its bytes are not those that were judged")
-    return small_jpeg(Image.fromarray(decoder.decode(data, bit_depth=image.bit_depth)))
+        return None, "vanished"
+    try:
+        data, sha256 = archive.read(image.path, MAX_FILE_BYTES)
+        if sha256 != image.sha256:
+            return None, "altered"
+        return small_jpeg(Image.fromarray(decoder.decode(data, bit_depth=image.bit_depth))), None
+    except ImageError as error:
+        return None, error.reason
 
 
 def small_jpeg(frame: Image.Image) -> bytes:
