@@ -117,6 +117,22 @@ def test_the_view_follows_keys(browser, console):
         assert page.locator(".strip .frame").count() > 1
 
 
+AT_ONCE = """() => {
+  const keys = document.querySelector("#keys");
+  keys.showModal();
+  keys.close();
+  document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "n", bubbles: true }));
+  return document.activeElement.id;
+}"""
+
+
+def test_a_key_counts_as_soon_as_the_list_of_keys_is_closed(browser, console):
+    """Until the next frame a box of the closed list has the focus, and takes no key away from the page."""
+    with person_at(browser, console, path="/review") as page:
+        on_screen(page)
+        assert page.evaluate(AT_ONCE) == "note"
+
+
 def test_two_people_get_different_images(browser, console, inspected):
     """Two people at once see no image together, and each verdict has its person."""
     with (

@@ -295,7 +295,8 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Enter" || event.key === "Escape") { event.target.blur(); event.preventDefault(); }
     return;
   }
-  if (event.target.closest("input, select, textarea")) return;
+  // A box of the list of keys has the focus for a moment after the list is closed.
+  if (event.target.closest("input, select, textarea")?.checkVisibility()) return;
   if (event.key.toLowerCase() === "h") {
     stage.heatIsOn(true);
     return;
