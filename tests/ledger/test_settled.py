@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 import sqlalchemy as sa
 from forwarders import add_images
-from ledger_samples import in_force, inspected
+from ledger_samples import copy_image, in_force, inspected
 from sqlalchemy.engine import URL
 
 from inspector.errors import StoreUnavailable
@@ -51,16 +51,6 @@ def turn_of_an_old_forwarder(url: URL) -> Iterator[sa.Connection]:
         centre.close()
 
 
-def copy_an_image(connection: sa.Connection, number: int) -> None:
-    """Add the first image once more, with this number."""
-    columns = [column.name for column in inspection.c if column.name not in ("id", "source_name")]
-    names = ", ".join(columns)
-    connection.exec_driver_sql(
-        f"INSERT INTO inspection (id, source_name, {names}) SELECT {number}, 'late-{number}.png', {names}"
-        " FROM inspection WHERE id = 1"
-    )
-
-
 def test_whoever_has_taken_a_number_is_a_writer(engine: sa.Engine) -> None:
     """A forwarder's numbers are not settled before its rows are there, in this version and the one before."""
     with database.transaction(engine) as reader:
@@ -96,7 +86,7 @@ def test_a_lower_number_is_waited_for(engine: sa.Engine) -> None:
             asked = pool.submit(changes.settled, engine, [inspection])
             assert waits.wait(60)
             assert not asked.done()
-            copy_an_image(writer, number)
+            copy_image(writer, "late.png", id=number)
         assert asked.result(60) == {"inspection": newest}
         with database.transaction(engine) as reader:
             assert reader.scalar(sa.select(inspection.c.id).where(inspection.c.id == number)) == number
