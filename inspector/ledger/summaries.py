@@ -109,7 +109,7 @@ def _hour_us() -> sa.ColumnElement[int]:
 def _hours_without_summary(before_us: int) -> sa.Select[Any]:
     """Return a query for the starts of hours, up to ``before_us``, in which a station has more images."""
     i, y = inspection.c, hour_work.c  # the newest kind: an hour that has it has the others, too
-    counted = (
+    counted = (  # all, also up to the seal: an image with a number that it has passed is then found at last
         sa.select(i.station_id, _hour_us().label("hour_us"), sa.func.count().label("n"))
         .group_by(sa.literal_column("1"), sa.literal_column("2"))
         .cte("counted")
