@@ -64,7 +64,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public
     TO weldnet_reporter, weldnet_console, weldnet_daemon, weldnet_forwarder;
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,
     signal_note, event, hour_summary, hour_count, hour_latency, hour_work, hour_class, hour_batch, rejudgement, forwarded,
-    thumbnail_request, thumbnail
+    thumbnail_request, thumbnail, summary_seal
     TO weldnet_daemon;
 -- A forwarder takes the numbers of images and quarantined files before it adds them, for the rows that refer to them.
 GRANT INSERT ON station, model, settings, inspection, quarantine, arrival, review, seam_review, audit_sample,

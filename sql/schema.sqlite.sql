@@ -373,6 +373,18 @@ CREATE TABLE seam_review (
 CREATE INDEX ix_seam_review_inspection_id ON seam_review (inspection_id);
 CREATE UNIQUE INDEX ix_seam_review_request_key ON seam_review (request_key);
 
+-- each hour before until_us has summaries that count its images up to inspection_id
+CREATE TABLE summary_seal (
+    id INTEGER NOT NULL,
+    inspection_id INTEGER NOT NULL, -- last image of the seal: no row with a lower number is to come
+    until_us BIGINT NOT NULL, -- end of the last hour of the seal; UTC epoch microseconds
+    work_id INTEGER NOT NULL, -- newest summary at that time
+    CONSTRAINT pk_summary_seal PRIMARY KEY (id),
+    CONSTRAINT uq_summary_seal_inspection_id_until_us UNIQUE (inspection_id, until_us),
+    CONSTRAINT fk_summary_seal_inspection_id FOREIGN KEY(inspection_id) REFERENCES inspection (id),
+    CONSTRAINT fk_summary_seal_work_id FOREIGN KEY(work_id) REFERENCES hour_work (id)
+);
+
 -- small pictures of images whose files stay at their stations
 CREATE TABLE thumbnail (
     id INTEGER NOT NULL,
@@ -620,6 +632,8 @@ CREATE TRIGGER signal_note_no_update BEFORE UPDATE ON signal_note BEGIN SELECT R
 CREATE TRIGGER signal_note_no_delete BEFORE DELETE ON signal_note BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_update BEFORE UPDATE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER station_no_delete BEFORE DELETE ON station BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER summary_seal_no_update BEFORE UPDATE ON summary_seal BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
+CREATE TRIGGER summary_seal_no_delete BEFORE DELETE ON summary_seal BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER thumbnail_no_update BEFORE UPDATE ON thumbnail BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER thumbnail_no_delete BEFORE DELETE ON thumbnail BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
 CREATE TRIGGER thumbnail_request_no_update BEFORE UPDATE ON thumbnail_request BEGIN SELECT RAISE(ABORT, 'history is append-only: add a row instead'); END;
@@ -644,5 +658,6 @@ CREATE TRIGGER seam_review_no_replace BEFORE INSERT ON seam_review WHEN EXISTS (
 CREATE TRIGGER settings_no_replace BEFORE INSERT ON settings WHEN EXISTS (SELECT 1 FROM settings WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM settings WHERE sha256 = NEW.sha256) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER signal_note_no_replace BEFORE INSERT ON signal_note WHEN EXISTS (SELECT 1 FROM signal_note WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM signal_note WHERE request_key = NEW.request_key) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER station_no_replace BEFORE INSERT ON station WHEN EXISTS (SELECT 1 FROM station WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM station WHERE name = NEW.name) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
+CREATE TRIGGER summary_seal_no_replace BEFORE INSERT ON summary_seal WHEN EXISTS (SELECT 1 FROM summary_seal WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM summary_seal WHERE inspection_id = NEW.inspection_id AND until_us = NEW.until_us) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER thumbnail_no_replace BEFORE INSERT ON thumbnail WHEN EXISTS (SELECT 1 FROM thumbnail WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM thumbnail WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;
 CREATE TRIGGER thumbnail_request_no_replace BEFORE INSERT ON thumbnail_request WHEN EXISTS (SELECT 1 FROM thumbnail_request WHERE id = NEW.id) OR EXISTS (SELECT 1 FROM thumbnail_request WHERE inspection_id = NEW.inspection_id) BEGIN INSERT OR IGNORE INTO append_only VALUES (1); END;

@@ -61,6 +61,7 @@ _SLOW_FILES = [
     "ledger/test_pgbouncer",
     "ledger/test_postgresql",
     "ledger/test_shift_day",
+    "ledger/test_summary_seal",
     "ledger/test_transactions",
     "monitoring/test_metrics",
     "network/test_artifact",

@@ -23,7 +23,6 @@ from inspector.ledger.forwarded import INSTANTS, Latest, Positions
 FIRST_REVISION = "0011"  # the first one to which a station can forward
 VERDICTS = (schema.review, schema.seam_review)
 REQUESTS = schema.thumbnail_request
-_LOCK = 0x57454C46  # "WELF": the first half of a lock's number; the second is the station's number
 _ROWS_BACK = database.MAX_IDS_PER_QUERY
 _REQUESTS_AT_ONCE = 20  # 0.4 MB of pictures; a person sees the first ones meanwhile
 
@@ -108,7 +107,7 @@ class Centre:
                 row = {"name": self._station, "first_opened_us": first_opened_us}
                 copying.insert(connection, schema.station, [row])
                 station_id = connection.execute(self._number()).scalar_one()
-            lock = sa.func.pg_advisory_xact_lock(_LOCK, sa.cast(station_id, sa.Integer))
+            lock = sa.func.pg_advisory_xact_lock(changes.FORWARDER_LOCK, sa.cast(station_id, sa.Integer))
             connection.execute(sa.select(lock))
             seconds = sa.extract("epoch", sa.func.clock_timestamp())
             now_us = connection.execute(sa.select(sa.cast(seconds * 1_000_000, sa.BigInteger))).scalar_one()

@@ -65,7 +65,12 @@ def known(
 
 
 def new_numbers(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
-    """Take numbers for new rows of a table, in ascending order."""
+    """Take numbers for new rows of a table, in ascending order, after the lock of one that adds rows.
+
+    :func:`inspector.ledger.changes.settled` sees by the lock that rows with these numbers may still come. An
+    INSERT would take it only after them.
+    """
+    connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ROW EXCLUSIVE MODE")
     of_table = sa.func.pg_get_serial_sequence(table.name, "id")
     series = sa.func.generate_series(1, count).table_valued("place").render_derived()
     query = sa.select(sa.func.nextval(sa.cast(of_table, sa.dialects.postgresql.REGCLASS))).select_from(series)

@@ -16,17 +16,20 @@ import sqlalchemy as sa
 from inspector.errors import StoreUnavailable
 from inspector.ledger import database
 from inspector.ledger.final import final_verdict
-from inspector.ledger.schema import arrival, inspection, review
+from inspector.ledger.schema import arrival, inspection, quarantine, review
 from inspector.ledger.schema import station as stations
 from inspector.records import Verdict
 
 _MAX_SETTLE_S = 30  # as long as a batch may take; a transaction that is open for longer is an outage
 _POLL_S = 0.02  # a batch takes milliseconds
+FORWARDER_LOCK = 0x57454C46  # "WELF": the first half of the lock of a forwarder's turn; see forwarding.centre
 # pg_locks shows this moment in any transaction. Tables of other databases may have the same number.
 _WRITERS = sa.text("""
     SELECT virtualtransaction FROM pg_locks
-    WHERE relation IN (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) name)
-      AND mode = 'RowExclusiveLock'
+    WHERE (relation IN (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) name)
+           AND mode = 'RowExclusiveLock'
+        OR :with_forwarders AND locktype = 'advisory'
+           AND CAST(classid AS bigint) = :forwarder AND objsubid = 2)
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """)
 
@@ -35,11 +38,17 @@ def writers(connection: sa.Connection, tables: Sequence[sa.Table]) -> set[str]:
     """Return the open transactions that have added rows to one of the tables, or may add some.
 
     A transaction takes its lock before it takes a number. So without writers all rows up to the newest one of
-    an earlier query are there for the next query.
+    an earlier query are there for the next query. Forwarders of schema revision 0013 and before took numbers
+    of images and quarantined files first. So every forwarder counts as a writer of these during its turn.
     """
     if connection.dialect.name != "postgresql":
         return set()
-    return set(connection.scalars(_WRITERS, {"names": [table.name for table in tables]}))
+    values = {
+        "names": [table.name for table in tables],
+        "with_forwarders": inspection in tables or quarantine in tables,
+        "forwarder": FORWARDER_LOCK,
+    }
+    return set(connection.scalars(_WRITERS, values))
 
 
 def settled(engine: sa.Engine, tables: Sequence[sa.Table]) -> dict[str, int]:

@@ -30,6 +30,7 @@ _WRITER_SETTINGS = ("statement_timeout = '30s'",)  # a batch takes milliseconds;
 _READER_SETTINGS = (
     "statement_timeout = '5min'",  # a report over several years may take minutes
     "work_mem = '64MB'",  # sorts a month's percentiles in memory; the default of 4 MB sorts them on disk
+    "jit = off",  # it compiles a report for a second that then runs for a tenth: estimates are far too high
     "random_page_cost = 1.1",  # for an SSD; with the default of 4 it reads five million rows, not an index
 )
 # Messages of libpq and the server about a connection that fails until a person changes something. They come

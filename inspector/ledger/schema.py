@@ -461,8 +461,9 @@ sa.Index("ix_forwarded_station_id", forwarded.c.station_id, forwarded.c.id)
 
 
 # Summaries of hours that are over, from which reports count millions of images in seconds. Images are only
-# ever added, so a summary of n images holds as long as its station still has n images in that hour: a report
-# counts them by an index. If there are more, it reads them. inspector.ledger.summaries writes these rows.
+# ever added, so a summary of n images holds as long as its station still has n images in that hour. A seal
+# says so of all hours at once; for the others a report counts the images by an index. If there are more, it
+# reads them. inspector.ledger.summaries writes these rows.
 hour_summary = sa.Table(
     "hour_summary",
     metadata,
@@ -573,6 +574,18 @@ hour_batch = sa.Table(
     comment="longest durations in an hour of a station by the size of the batch, derived from inspection",
 )
 sa.Index("ix_hour_batch_work_id", hour_batch.c.work_id)
+
+summary_seal = sa.Table(
+    "summary_seal",
+    metadata,
+    _id(),
+    _refers("inspection_id", "inspection", "last image of the seal: no row with a lower number is to come"),
+    _instant("until_us", "end of the last hour of the seal"),
+    # So no database keeps a seal without its summaries, as after a restore that left derived rows out.
+    _refers("work_id", "hour_work", "newest summary at that time"),
+    sa.UniqueConstraint("inspection_id", "until_us"),
+    comment="each hour before until_us has summaries that count its images up to inspection_id",
+)
 
 
 def unique_keys(table: sa.Table) -> list[list[sa.Column[Any]]]:

@@ -4,8 +4,15 @@ A summary is made of the images that one query has seen, and says how many they 
 added. So if a station still has that many images in that hour, they are the same ones, and the summary is
 right. (Of a part of an hour this does not follow: an outdated summary may count as many.) If another image
 has come, as after an outage or by a wrong clock, no report uses the summary, and the next run adds a new one.
-So it does not matter when summaries are made, which transactions are open, or whether any are made at all:
-without them reports only take longer.
+
+To count the images of every hour takes a report longer than all the rest. So a run ends with a seal. It notes
+an image up to which all rows are there for good, and the end of the last hour that is over. Each hour before
+that end has a summary of at least these images. So if an hour has no image with a higher number, it has
+exactly these, and its newest summary, the one of the most images, is right. A report looks for images with a
+higher number, and counts only their hours and those after the seal.
+
+Any seal stays true, whatever comes later. So it does not matter when summaries and seals are made, or whether
+any are made at all: without them reports only take longer.
 """
 
 from __future__ import annotations
@@ -17,15 +24,16 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector.ledger import database, statements, summary_rows
-from inspector.ledger.schema import hour_latency, hour_summary, hour_work, inspection
+from inspector.errors import StoreUnavailable
+from inspector.ledger import changes, database, statements, summary_rows
+from inspector.ledger.schema import hour_latency, hour_summary, hour_work, inspection, summary_seal
 from inspector.ledger.summary_rows import HOUR_US, KINDS, Images, Kind
 
 SETTLED_AFTER_US = HOUR_US  # images that come later than this are rare; before, most summaries are in vain
 
 
 def summarize(url: URL | str, now_us: int | None = None) -> int:
-    """Summarize the hours that are over and have no summary that holds; return their number.
+    """Summarize the hours that are over and have no summary that holds, and seal all; return their number.
 
     It reads an hour of all stations at a time and writes it in one transaction. A run that was killed is
     continued by the next one, and two at once do each other no harm.
@@ -37,29 +45,42 @@ def summarize(url: URL | str, now_us: int | None = None) -> int:
     Raises:
         SchemaError: the database lacks the schema.
         StoreRefused: the user may not add rows.
-        StoreUnavailable: an outage.
+        StoreUnavailable: an outage; or a transaction does not end, and there are summaries, but no seal.
     """
     before_us = (time.time_ns() // 1000 if now_us is None else now_us) - SETTLED_AFTER_US - HOUR_US
     writers = database.engine(url)
+    last, unsettled = 0, None
     try:
         with database.reading(url) as readers:
             with database.transaction(readers) as connection:
                 database.require_schema(connection)
+            try:
+                last = changes.settled(readers, [inspection])[inspection.name]
+            except StoreUnavailable as error:
+                unsettled = error
+            # Only from here on all images up to the last one are sure to be seen.
+            with database.transaction(readers) as connection:
                 hours = connection.scalars(_hours_without_summary(before_us)).all()
             for hour_us in hours:
                 with database.transaction(readers) as connection:
                     images = connection.execute(_images(hour_us)).all()
                 with database.transaction(database.immediate(writers)) as connection:
                     _write(connection, hour_us, images)
+            if unsettled is None:
+                with database.transaction(database.immediate(writers)) as connection:
+                    _seal(connection, last, before_us - before_us % HOUR_US + HOUR_US)
     finally:
         writers.dispose()
+    if unsettled is not None:
+        raise unsettled
     return len(hours)
 
 
 def false_hours(url: URL | str) -> list[int]:
     """Return the starts of the hours with a summary that reports use and that says something wrong.
 
-    Each is made once more. Summaries are as reliable as the accounts that may add them; this is the proof.
+    Every image is read, and each summary is made once more. Summaries are as reliable as the accounts that
+    may add them; this is the proof.
 
     Raises:
         SchemaError: the database lacks the schema.
@@ -67,21 +88,29 @@ def false_hours(url: URL | str) -> list[int]:
     """
     with database.reading(url) as readers, database.transaction(readers) as connection:
         database.require_schema(connection)
-        every = sa.union(*(sa.select(it.c.hour_us) for it in (hour_summary, hour_latency, hour_work)))
+        seal = connection.execute(_newest_seal()).first()
+        every = sa.union(
+            *(sa.select(it.c.hour_us) for it in (hour_summary, hour_latency, hour_work)),
+            sa.select(_hour_us()),  # of a seal, an hour without any summary is false, too
+        )
         hours = sorted(connection.scalars(every))
-        return [hour_us for hour_us in hours if _is_false(connection, hour_us)]
+        return [hour_us for hour_us in hours if _is_false(connection, seal, hour_us)]
 
 
 # --- an hour ---------------------------------------------------------------------------------------------
 
 
+def _hour_us() -> sa.ColumnElement[int]:
+    """The start of an image's hour."""
+    at, hour = inspection.c.inspected_us, sa.literal_column(str(HOUR_US), sa.BigInteger)
+    return at - (at % hour + hour) % hour  # before 1970, too
+
+
 def _hours_without_summary(before_us: int) -> sa.Select[Any]:
     """Return a query for the starts of hours, up to ``before_us``, in which a station has more images."""
     i, y = inspection.c, hour_work.c  # the newest kind: an hour that has it has the others, too
-    hour = sa.literal_column(str(HOUR_US), sa.BigInteger)
-    hour_us = i.inspected_us - (i.inspected_us % hour + hour) % hour  # before 1970, too
-    counted = (
-        sa.select(i.station_id, hour_us.label("hour_us"), sa.func.count().label("n"))
+    counted = (  # all, also up to the seal: an image with a number that it has passed is then found at last
+        sa.select(i.station_id, _hour_us().label("hour_us"), sa.func.count().label("n"))
         .group_by(sa.literal_column("1"), sa.literal_column("2"))
         .cte("counted")
         .c
@@ -130,21 +159,78 @@ def _write(connection: sa.Connection, hour_us: int, images: Images) -> None:
     connection.execute(latency, [{"hour_us": hour_us} | row for row in _durations(images)])
 
 
+# --- the seal --------------------------------------------------------------------------------------------
+
+
+def _seal(connection: sa.Connection, last: int, until_us: int) -> None:
+    """Add a seal, unless it is there, or there is no image or no summary yet."""
+    newest = connection.scalar(sa.select(sa.func.max(hour_work.c.id)))
+    if last and newest:
+        row = {"inspection_id": last, "until_us": until_us, "work_id": newest}
+        connection.execute(statements.insert_new(connection.dialect.name, summary_seal), row)
+
+
+def _newest_seal() -> sa.Select[Any]:
+    """Return a query for the seal that reports use."""
+    c = summary_seal.c
+    return sa.select(c.inspection_id, c.until_us).order_by(c.inspection_id.desc(), c.until_us.desc()).limit(1)
+
+
 # --- the proof -------------------------------------------------------------------------------------------
 
 
-def _is_false(connection: sa.Connection, hour_us: int) -> bool:
-    """Return whether a summary of this hour that holds has other rows than the images give."""
+def _is_false(connection: sa.Connection, seal: sa.Row[Any] | None, hour_us: int) -> bool:
+    """Return whether a summary of this hour that reports use has other rows than the images give."""
+    # Images last: then those of every summary that was read before are among them.
+    latencies, *others = (_stored(connection, it, hour_us) for it in (hour_latency, hour_summary, hour_work))
     images = connection.execute(_images(hour_us)).all()
+    if not images:
+        return True
+    of_station = _by_station(images)
     right = {(row["of_station"], row["n"]): row for row in _durations(images)}
-    return any(
-        right.get((row["of_station"], row["n"]), row) != row
-        for row in _stored(connection, hour_latency, hour_us)
-    ) or any(
-        _is_false_kind(connection, kind, hour_us, station_id, own)
-        for station_id, own in _by_station(images).items()
-        for kind in KINDS
+    return (
+        _misleads(latencies, "of_station", {0: images} | of_station, seal, hour_us)
+        or any(_misleads(rows, "station_id", of_station, seal, hour_us) for rows in others)
+        or any(right.get((row["of_station"], row["n"]), row) != row for row in latencies)
+        or any(
+            _is_false_kind(connection, kind, hour_us, station_id, own)
+            for station_id, own in of_station.items()
+            for kind in KINDS
+        )
     )
+
+
+def _misleads(
+    summaries: list[statements.Row],
+    name: str,
+    groups: dict[int, Images],
+    seal: sa.Row[Any] | None,
+    hour_us: int,
+) -> bool:
+    """Return whether reports would use a summary that counts more or fewer images than there are.
+
+    Args:
+        summaries: of an hour.
+        name: their column that says of which images they are.
+        groups: those images by the value of that column.
+        seal: the one that reports use.
+        hour_us: start of the hour.
+    """
+    newest: Counter[int] = Counter()
+    for row in summaries:
+        newest[row[name]] = max(newest[row[name]], row["n"])
+    return any(
+        newest[number] > len(images) or (newest[number] < len(images) and _is_sealed(images, seal, hour_us))
+        for number in newest.keys() | groups.keys()
+        for images in [groups.get(number, [])]
+    )
+
+
+def _is_sealed(images: Images, seal: sa.Row[Any] | None, hour_us: int) -> bool:
+    """Return whether a report takes the newest summary of these images of an hour without counting them."""
+    if seal is None or hour_us >= seal.until_us:
+        return False
+    return all(image.id <= seal.inspection_id for image in images)
 
 
 def _is_false_kind(

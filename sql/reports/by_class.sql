@@ -17,31 +17,72 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all.
-WITH hours AS MATERIALIZED (
+WITH seal AS MATERIALIZED (
+    SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
+),
+-- The images of these times are counted: those after the seal, and the hours in which the period begins or ends, or a
+-- later image is. Without a seal it is the whole period.
+unsealed AS MATERIALIZED (
+    SELECT
+        id AS station_id,
+        coalesce((SELECT until_us FROM seal), :since_us) AS from_us,
+        CAST(:until_us AS BIGINT) AS to_us
+    FROM station
+    UNION
+    SELECT
+        a.station_id,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000 + 3600000000
+    FROM (
+        SELECT station_id, inspected_us AS at_us
+        FROM inspection
+        WHERE id > (SELECT inspection_id FROM seal) AND id <= (SELECT max(id) FROM inspection)
+        UNION ALL SELECT id, :since_us FROM station
+        UNION ALL SELECT id, :until_us FROM station
+    ) a
+    WHERE a.at_us < (SELECT until_us FROM seal)
+),
+hours AS MATERIALIZED (
     SELECT
         i.station_id,
         i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
         count(*) AS n
-    FROM station s
+    FROM unsealed u
+    JOIN station s ON s.id = u.station_id
     CROSS JOIN inspection i
     WHERE i.station_id = s.id
+      AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND :part = ''
     GROUP BY 1, 2
 ),
--- An hour within the period is not read again if it has no more images than its row in hour_work, because images are
--- only ever added.
-known AS MATERIALIZED (
+-- An hour within the period is not read again if its row in hour_work has as many images: images are only ever
+-- added. Of a sealed hour the row of the most images has them all.
+checked AS MATERIALIZED (
     SELECT h.station_id, h.hour_us, w.id AS work_id
     FROM hours h
     LEFT JOIN hour_work w
         ON w.station_id = h.station_id AND w.hour_us = h.hour_us AND w.n = h.n
         AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
 ),
+known AS MATERIALIZED (
+    SELECT station_id, hour_us, work_id FROM checked WHERE work_id IS NOT NULL
+    UNION ALL
+    SELECT w.station_id, w.hour_us, w.id
+    FROM hour_work w
+    JOIN station s ON s.id = w.station_id
+    LEFT JOIN unsealed u ON u.station_id = w.station_id AND u.from_us = w.hour_us
+    LEFT JOIN hour_work o ON o.station_id = w.station_id AND o.hour_us = w.hour_us AND o.n > w.n
+    WHERE w.hour_us >= :since_us AND w.hour_us < :until_us AND w.hour_us < (SELECT until_us FROM seal)
+      AND (:station = '' OR s.name = :station)
+      AND :part = ''
+      AND u.station_id IS NULL
+      AND o.id IS NULL
+),
 -- The images of these times are read.
 stretch AS MATERIALIZED (
-    SELECT station_id, hour_us AS from_us, hour_us + 3600000000 AS to_us FROM known WHERE work_id IS NULL
+    SELECT station_id, hour_us AS from_us, hour_us + 3600000000 AS to_us FROM checked WHERE work_id IS NULL
     UNION ALL
     SELECT id, CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT)
     FROM station

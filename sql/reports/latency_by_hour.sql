@@ -12,26 +12,58 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all.
-WITH hours AS MATERIALIZED (
+WITH seal AS MATERIALIZED (
+    SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
+),
+-- The images of these times are counted: those after the seal, and the hours in which the period begins or ends, or a
+-- later image is. Without a seal it is the whole period.
+unsealed AS MATERIALIZED (
+    SELECT coalesce((SELECT until_us FROM seal), :since_us) AS from_us, CAST(:until_us AS BIGINT) AS to_us
+    UNION
+    SELECT
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000 + 3600000000
+    FROM (
+        SELECT inspected_us AS at_us
+        FROM inspection
+        WHERE id > (SELECT inspection_id FROM seal) AND id <= (SELECT max(id) FROM inspection)
+        UNION ALL SELECT :since_us
+        UNION ALL SELECT :until_us
+    ) a
+    WHERE a.at_us < (SELECT until_us FROM seal)
+),
+hours AS MATERIALIZED (
     SELECT
         i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
         count(*) AS n
-    FROM station s
+    FROM unsealed u
+    CROSS JOIN station s
     CROSS JOIN inspection i
     WHERE i.station_id = s.id
+      AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
       AND :part = ''
     GROUP BY 1
 ),
--- An hour within the period is not read again if it has no more images than its row in hour_latency, because images
--- are only ever added.
+-- An hour within the period is not read again if its row in hour_latency has as many images: images are only ever
+-- added. Of a sealed hour the row of the most images has them all.
 known AS MATERIALIZED (
     SELECT l.*
     FROM hours h
     JOIN hour_latency l ON l.hour_us = h.hour_us AND l.n = h.n
-    WHERE l.of_station = coalesce((SELECT id FROM station WHERE name = :station), 0)
+    WHERE l.of_station = CASE WHEN :station = '' THEN 0 ELSE (SELECT id FROM station WHERE name = :station) END
       AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+    UNION ALL
+    SELECT l.*
+    FROM hour_latency l
+    LEFT JOIN unsealed u ON u.from_us = l.hour_us
+    LEFT JOIN hour_latency o ON o.of_station = l.of_station AND o.hour_us = l.hour_us AND o.n > l.n
+    WHERE l.of_station = CASE WHEN :station = '' THEN 0 ELSE (SELECT id FROM station WHERE name = :station) END
+      AND l.hour_us >= :since_us AND l.hour_us < :until_us AND l.hour_us < (SELECT until_us FROM seal)
+      AND :part = ''
+      AND u.from_us IS NULL
+      AND o.id IS NULL
 ),
 -- The images of these times are read.
 stretch AS (

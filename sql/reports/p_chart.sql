@@ -33,22 +33,54 @@
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period that the limits come from (by
 -- default that of the points); station and part, each '' for all; by, one of 'shift', 'day', 'hour', 'week';
 -- verdicts, 'final' or 'station'.
-WITH hours AS MATERIALIZED (
+WITH seal AS MATERIALIZED (
+    SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
+),
+-- The images of these times are counted: those after the seal, and the hours in which a period begins or ends, or a
+-- later image is. Without a seal it is the whole period.
+unsealed AS MATERIALIZED (
+    SELECT
+        id AS station_id,
+        coalesce(
+            (SELECT until_us FROM seal),
+            CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
+        ) AS from_us,
+        CAST(CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END AS BIGINT) AS to_us
+    FROM station
+    UNION
+    SELECT
+        a.station_id,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000 + 3600000000
+    FROM (
+        SELECT station_id, inspected_us AS at_us
+        FROM inspection
+        WHERE id > (SELECT inspection_id FROM seal) AND id <= (SELECT max(id) FROM inspection)
+        UNION ALL SELECT id, :since_us FROM station
+        UNION ALL SELECT id, :until_us FROM station
+        UNION ALL SELECT id, :reference_since_us FROM station
+        UNION ALL SELECT id, :reference_until_us FROM station
+    ) a
+    WHERE a.at_us < (SELECT until_us FROM seal)
+),
+hours AS MATERIALIZED (
     SELECT
         i.station_id,
         i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
         count(*) AS n
-    FROM station s
+    FROM unsealed u
+    JOIN station s ON s.id = u.station_id
     CROSS JOIN inspection i
     WHERE i.station_id = s.id
+      AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND (:station = '' OR s.name = :station)
     GROUP BY 1, 2
 ),
--- An hour is not read again if it has no more images than its row in hour_summary, because images are only ever added,
--- and if it is within or outside each of the two periods.
-known AS MATERIALIZED (
+-- An hour within or outside each of the two periods is not read again if its row in hour_summary has as many images:
+-- images are only ever added. Of a sealed hour the row of the most images has them all.
+checked AS MATERIALIZED (
     SELECT h.station_id, h.hour_us, y.id AS summary_id
     FROM hours h
     LEFT JOIN hour_summary y
@@ -57,6 +89,21 @@ known AS MATERIALIZED (
         AND (h.hour_us >= :until_us OR h.hour_us + 3600000000 <= :until_us)
         AND (h.hour_us >= :reference_since_us OR h.hour_us + 3600000000 <= :reference_since_us)
         AND (h.hour_us >= :reference_until_us OR h.hour_us + 3600000000 <= :reference_until_us)
+),
+known AS MATERIALIZED (
+    SELECT station_id, hour_us, summary_id FROM checked WHERE summary_id IS NOT NULL
+    UNION ALL
+    SELECT y.station_id, y.hour_us, y.id
+    FROM hour_summary y
+    JOIN station s ON s.id = y.station_id
+    LEFT JOIN unsealed u ON u.station_id = y.station_id AND u.from_us = y.hour_us
+    LEFT JOIN hour_summary o ON o.station_id = y.station_id AND o.hour_us = y.hour_us AND o.n > y.n
+    WHERE y.hour_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
+      AND y.hour_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
+      AND y.hour_us < (SELECT until_us FROM seal)
+      AND (:station = '' OR s.name = :station)
+      AND u.station_id IS NULL
+      AND o.id IS NULL
 ),
 -- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
 images AS (
@@ -69,7 +116,7 @@ images AS (
     SELECT
         i.station_id, i.local_day, i.shift, i.shift_day, i.verdict,
         i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, 1, i.inspected_us, i.seen_us
-    FROM known k
+    FROM checked k
     CROSS JOIN inspection i
     WHERE k.summary_id IS NULL
       AND i.station_id = k.station_id

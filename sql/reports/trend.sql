@@ -19,26 +19,66 @@
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'hour', 'shift',
 -- 'week'; verdicts, 'final' or 'station'.
-WITH hours AS MATERIALIZED (
+WITH seal AS MATERIALIZED (
+    SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
+),
+-- The images of these times are counted: those after the seal, and the hours in which the period begins or ends, or a
+-- later image is. Without a seal it is the whole period.
+unsealed AS MATERIALIZED (
+    SELECT
+        id AS station_id,
+        coalesce((SELECT until_us FROM seal), :since_us) AS from_us,
+        CAST(:until_us AS BIGINT) AS to_us
+    FROM station
+    UNION
+    SELECT
+        a.station_id,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000,
+        a.at_us - ((a.at_us % 3600000000) + 3600000000) % 3600000000 + 3600000000
+    FROM (
+        SELECT station_id, inspected_us AS at_us
+        FROM inspection
+        WHERE id > (SELECT inspection_id FROM seal) AND id <= (SELECT max(id) FROM inspection)
+        UNION ALL SELECT id, :since_us FROM station
+        UNION ALL SELECT id, :until_us FROM station
+    ) a
+    WHERE a.at_us < (SELECT until_us FROM seal)
+),
+hours AS MATERIALIZED (
     SELECT
         i.station_id,
         i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
         count(*) AS n
-    FROM station s
+    FROM unsealed u
+    JOIN station s ON s.id = u.station_id
     CROSS JOIN inspection i
     WHERE i.station_id = s.id
+      AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
       AND (:station = '' OR s.name = :station)
     GROUP BY 1, 2
 ),
--- An hour within the period is not read again if it has no more images than its row in hour_summary, because images
--- are only ever added.
-known AS MATERIALIZED (
+-- An hour within the period is not read again if its row in hour_summary has as many images: images are only ever
+-- added. Of a sealed hour the row of the most images has them all.
+checked AS MATERIALIZED (
     SELECT h.station_id, h.hour_us, y.id AS summary_id
     FROM hours h
     LEFT JOIN hour_summary y
         ON y.station_id = h.station_id AND y.hour_us = h.hour_us AND y.n = h.n
         AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
+),
+known AS MATERIALIZED (
+    SELECT station_id, hour_us, summary_id FROM checked WHERE summary_id IS NOT NULL
+    UNION ALL
+    SELECT y.station_id, y.hour_us, y.id
+    FROM hour_summary y
+    JOIN station s ON s.id = y.station_id
+    LEFT JOIN unsealed u ON u.station_id = y.station_id AND u.from_us = y.hour_us
+    LEFT JOIN hour_summary o ON o.station_id = y.station_id AND o.hour_us = y.hour_us AND o.n > y.n
+    WHERE y.hour_us >= :since_us AND y.hour_us < :until_us AND y.hour_us < (SELECT until_us FROM seal)
+      AND (:station = '' OR s.name = :station)
+      AND u.station_id IS NULL
+      AND o.id IS NULL
 ),
 -- n sums up to numbers of images. One that a person decided otherwise counts -1 for the station and 1 for the person.
 images AS (
@@ -53,7 +93,7 @@ images AS (
         i.station_id, i.camera, i.part, i.seam, i.pass_no, i.local_day, i.shift, i.shift_day, i.verdict, i.reason,
         i.duplicate_of IS NOT NULL, i.seen_us - ((i.seen_us % 3600000000) + 3600000000) % 3600000000, 1,
         i.inspected_us, i.inspected_us, i.seen_us
-    FROM known k
+    FROM checked k
     CROSS JOIN inspection i
     WHERE k.summary_id IS NULL
       AND i.station_id = k.station_id

@@ -108,9 +108,9 @@ def test_only_stations_that_forward_are_asked(url: URL) -> None:
 
 
 def test_a_centre_of_the_schema_before_takes_rows(url: URL, centre: URL) -> None:
-    """A centre that has no table for pictures yet gets every row, and nobody there can ask."""
+    """A centre of the revision before this program's gets every row."""
     work_a_shift(url, "cell-1")
-    before = "DROP TABLE thumbnail, thumbnail_request; UPDATE alembic_version SET version_num = '0012'"
+    before = "DROP TABLE summary_seal; UPDATE alembic_version SET version_num = '0013'"
     change(centre, lambda connection: connection.exec_driver_sql(before))
     assert send(url, centre).behind == 0
 

@@ -217,6 +217,7 @@ _OTHER_KEY: dict[str, dict[str, Any]] = {  # what makes a copy of a row another 
     "settings": {"sha256": "c" * 64},
     "signal_note": {"request_key": "other"},
     "station": {"name": "other"},
+    "summary_seal": {"until_us": 9},
     "thumbnail": {"inspection_id": 2},
     "thumbnail_request": {"inspection_id": 2},
 }

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 
+from inspector.ledger.schema import inspection
 from inspector.ledger.store import Store
 from inspector.records import (
     Arrival,
@@ -117,3 +119,11 @@ def in_force(store: Store, artifact: str = "artifact") -> InForce:
         version="1",
         settings_json='{"batch_size": 8}',
     )
+
+
+def copy_image(connection: sa.Connection, name: str, **others: Any) -> None:
+    """Add the first image once more by SQL, for transactions that stay open, with another name and values."""
+    values = {column.name: column for column in inspection.c if column.name != "id"}
+    values |= {key: sa.literal(value) for key, value in ({"source_name": name} | others).items()}
+    copy = sa.select(*values.values()).where(inspection.c.id == 1)
+    connection.execute(inspection.insert().from_select(list(values), copy))
