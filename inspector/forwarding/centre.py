@@ -20,7 +20,7 @@ from inspector.forwarding.own import Batch
 from inspector.ledger import changes, database, forwarded, schema
 from inspector.ledger.forwarded import INSTANTS, Latest, Positions
 
-FIRST_REVISION = "0011"  # the first one to which a station can forward
+FIRST_REVISION = "0012"  # that of version 1.0.0, since stations are upgraded before their centre
 VERDICTS = (schema.review, schema.seam_review)
 REQUESTS = schema.thumbnail_request
 _ROWS_BACK = database.MAX_IDS_PER_QUERY
@@ -63,11 +63,11 @@ class Centre:
     def open(self) -> None:
         """Connect, also in place of a connection that was closed, and make sure that a station can forward.
 
-        A centre of the schema before or after this program's is taken, so that neither side has to be
-        upgraded first.
+        A centre with the schema of the release before is taken, or with one revision more than this
+        program's, so that the two need not be upgraded at once.
 
         Raises:
-            SchemaError: it has no schema, or one that is older or newer by more than a revision.
+            SchemaError: it has no schema, or one that is older or newer than these.
             StoreUnavailable: the server does not answer.
         """
         self._engine = database.engine(self._url)

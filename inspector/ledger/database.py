@@ -227,7 +227,7 @@ def require_schema(connection: sa.Connection, *, may_be_old: bool = False) -> No
 
 
 def require_neighbour(connection: sa.Connection, *, first: str) -> None:
-    """Refuse a central database whose schema is more than one revision away from this program's.
+    """Refuse a central database whose schema is too old, or more than one revision ahead of this program's.
 
     Args:
         connection: an open transaction.
@@ -238,7 +238,7 @@ def require_neighbour(connection: sa.Connection, *, first: str) -> None:
     """
     where = display(connection.engine.url)
     current, known = _revision(connection), revisions()
-    if current is None or current < first or current in known[:-2]:
+    if current is None or current < first:
         found = "has no schema" if current is None else f"has schema revision {current}, which is too old"
         raise SchemaError(f"{where}: {found}; {sqlite.RUN_MIGRATE} there, with this as its database_url")
     if current not in known and int(current) != int(known[-1]) + 1:

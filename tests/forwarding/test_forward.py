@@ -152,7 +152,7 @@ def test_the_centre_may_be_a_version_ahead(url: URL, centre: URL) -> None:
     change(centre, lambda connection: connection.exec_driver_sql(next_one))
     [(own,)] = rows_of(centre, "SELECT version_num FROM alembic_version")
     ahead, far_ahead = (f"{int(own) + steps:04}" for steps in (1, 2))
-    for revision, says in ((far_ahead, "much newer program"), ("0010", "too old; run 'weld-inspect migrate")):
+    for revision, says in ((far_ahead, "much newer program"), ("0011", "too old; run 'weld-inspect migrate")):
         stamp = f"UPDATE alembic_version SET version_num = '{revision}'"
         change(centre, lambda connection, stamp=stamp: connection.exec_driver_sql(stamp))
         with pytest.raises(SchemaError, match=says):

@@ -107,12 +107,19 @@ def test_only_stations_that_forward_are_asked(url: URL) -> None:
     assert rows_of(url, "SELECT id FROM thumbnail_request") == []
 
 
-def test_a_centre_of_the_schema_before_takes_rows(url: URL, centre: URL) -> None:
-    """A centre of the revision before this program's gets every row."""
+@pytest.mark.parametrize(
+    "revision, missing", [("0013", "summary_seal"), ("0012", "summary_seal, thumbnail, thumbnail_request")]
+)
+def test_a_centre_of_the_release_before_takes_rows(
+    url: URL, centre: URL, revision: str, missing: str
+) -> None:
+    """A centre with the schema of 1.0.0, or with one between, gets every row, and sends no request."""
     work_a_shift(url, "cell-1")
-    before = "DROP TABLE summary_seal; UPDATE alembic_version SET version_num = '0013'"
+    before = f"DROP TABLE {missing}; UPDATE alembic_version SET version_num = '{revision}'"
     change(centre, lambda connection: connection.exec_driver_sql(before))
     assert send(url, centre).behind == 0
+    count = "SELECT count(*) FROM inspection"
+    assert rows_of(centre, count) == rows_of(url, count)
 
 
 def test_accounts_may_add_what_they_need(station: Station, centre: URL) -> None:
