@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +42,7 @@ def main(
     kills: Annotated[int, typer.Option(min=0, help="of each engine")] = 20,
     engines: Annotated[str, typer.Option(help="for the kills, as ENGINE:WORKERS")] = "local:2,ray:1,ray:2",
     speed_images: Annotated[int, typer.Option(help="of the camera's size; 0: no timing")] = 2000,
+    scaling_images: Annotated[int, typer.Option(help="the same, for one worker and two; 0: none")] = 6000,
     rows: Annotated[int, typer.Option(help="made up, for the memory; 0: none")] = 1_000_000,
     seed: Annotated[int | None, typer.Option()] = None,
 ) -> None:
@@ -60,6 +61,8 @@ def main(
                     _print({"part": "kills", "backend": backend, **figures})
         if speed_images:
             _print({"part": "speed"} | _speed(folder / "speed", speed_images))
+        if scaling_images:
+            _print({"part": "scaling"} | _scaling(folder / "scaling", scaling_images))
         if rows:
             _print({"part": "memory"} | _memory(folder / "memory", rows))
     raise typer.Exit(bool(wrong))
@@ -166,10 +169,7 @@ def _speed(folder: Path, images: int) -> Figures:
     cores = len(os.sched_getaffinity(0))
     values: dict[str, list[float]] = {"share": [], "processor_share": [], "images_per_second": []}
     with Rig(folder, DEMO, make_url(f"sqlite:///{folder / 'quality.db'}")) as rig:
-        (rig.archive / "noise").mkdir(parents=True)
-        frames = bench._noise(rig.archive / "noise")
-        hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in frames]
-        add_links(rig, [(it, f"noise/{file.name}") for it, file in zip(hashes, frames, strict=True)], images)
+        _add_noise(rig, images)
         for number in range(ROUNDS):
             found = bench.bench(DEMO, rig.archive / "noise", rounds=3, frames=8)
             artifact = folder / f"{number}.pt"
@@ -181,7 +181,57 @@ def _speed(folder: Path, images: int) -> Figures:
             values["images_per_second"].append(done["images_per_second"])
             values["share"].append(done["images_per_second"] / found["ideal_images_per_second"])
             values["processor_share"].append(found["stages_processor_ms"] / used_ms)
-    return {"images": images, "cores": cores} | {
+    return {"images": images, "cores": cores} | _spread(values)
+
+
+def _scaling(folder: Path, images: int) -> Figures:
+    """Time one worker and two of each engine in turns, on frames of the camera's size.
+
+    The efficiency is the speed of two workers over twice that of one in the same round.
+    """
+    from sqlalchemy.engine import make_url
+
+    folder.mkdir()
+    values: dict[str, list[float]] = defaultdict(list)
+    with Rig(folder, DEMO, make_url(f"sqlite:///{folder / 'quality.db'}")) as rig:
+        _add_noise(rig, images)
+        for number in range(ROUNDS):
+            for engine in ("ray", "local"):
+                one, two = (_pace(rig, folder, engine, workers, number) for workers in ("1", "2"))
+                values[f"{engine}_1_images_per_second"].append(one)
+                values[f"{engine}_2_images_per_second"].append(two)
+                values[f"{engine}_efficiency"].append(two / (2 * one))
+    return {"images": images} | _spread(values)
+
+
+def _pace(rig: Rig, folder: Path, engine: str, workers: str, number: int) -> float:
+    """Judge all images by a new artifact; return images a second after the second page.
+
+    The start of Ray takes many seconds, and differs by some. Pages of two workers come two at a time.
+    """
+    artifact = folder / f"{engine}-{workers}-{number}.pt"
+    artifact.write_bytes(described(DEMO, version=artifact.stem))
+    subprocess.run(_command(rig, artifact, engine, workers), stdout=subprocess.PIPE, check=True)
+    pages = rig.rows(
+        "SELECT r.judged_us, count(*) AS n FROM rejudgement r JOIN model m ON m.id = r.model_id"
+        f" WHERE m.version = '{artifact.stem}' GROUP BY r.judged_us ORDER BY r.judged_us"
+    )
+    return float(sum(it.n for it in pages[2:])) * 1e6 / (pages[-1].judged_us - pages[1].judged_us)
+
+
+def _add_noise(rig: Rig, images: int) -> None:
+    """Add images of the camera's size to the archive: links to a few frames of noise."""
+    from inspector.upkeep import bench
+
+    (rig.archive / "noise").mkdir(parents=True)
+    frames = bench._noise(rig.archive / "noise")
+    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in frames]
+    add_links(rig, [(it, f"noise/{file.name}") for it, file in zip(hashes, frames, strict=True)], images)
+
+
+def _spread(values: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return median, smallest and largest value of each."""
+    return {
         name: [round(it, 3) for it in (statistics.median(them), min(them), max(them))]
         for name, them in values.items()
     }
