@@ -65,10 +65,10 @@ def known(
 
 
 def new_numbers(connection: sa.Connection, table: sa.Table, count: int) -> list[int]:
-    """Take numbers for new rows of a table, in ascending order, after the lock of one that adds rows.
+    """Lock a table as an INSERT does, and take numbers for new rows of it, in ascending order.
 
-    :func:`inspector.ledger.changes.settled` sees by the lock that rows with these numbers may still come. An
-    INSERT would take it only after them.
+    :func:`inspector.ledger.changes.settled` knows by the lock that rows with these numbers may still come.
+    The INSERT itself takes it too late, after the numbers.
     """
     connection.exec_driver_sql(f"LOCK TABLE {table.name} IN ROW EXCLUSIVE MODE")
     of_table = sa.func.pg_get_serial_sequence(table.name, "id")

@@ -72,7 +72,9 @@ def summarize(url: URL | str, now_us: int | None = None) -> int:
     finally:
         writers.dispose()
     if unsettled is not None:
-        raise unsettled
+        raise StoreUnavailable(
+            f"{unsettled}; the summaries are made, but not sealed: reports take longer until the next run"
+        )
     return len(hours)
 
 

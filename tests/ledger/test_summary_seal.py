@@ -186,7 +186,7 @@ def test_an_invented_summary_is_found_before_it_is_used(store: Store, url: URL) 
 
 
 def test_a_database_keeps_no_seal_without_summaries(store: Store, url: URL) -> None:
-    """Whoever removes the summaries has to remove the seals, too; and there is no seal without a summary."""
+    """Summaries cannot be removed without the seals, and no seal can be added without a summary."""
     store.record([inspected("a.png")], in_force(store))
     forge = f"INSERT INTO summary_seal (inspection_id, until_us, work_id) VALUES (1, {LATE_US}, 9)"
     with pytest.raises(Exception, match=r"(?i)foreign key"):
@@ -241,6 +241,24 @@ def test_a_seal_waits_for_lower_numbers(url_of: Callable[..., URL], monkeypatch:
     assert [tuple(row) for row in rows_of(url, "SELECT inspection_id FROM summary_seal")] == [(3,)]
     assert run(url, Query("summary")).rows[0][1] == 3
     assert false_hours(url) == []
+
+
+def test_a_transaction_that_does_not_end_costs_the_seal(
+    url_of: Callable[..., URL], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Summaries are made beside a transaction that stays open, without a seal, and the message says both."""
+    monkeypatch.setattr(changes, "_MAX_SETTLE_S", 0.01)
+    url = url_of("postgresql")
+    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+        store.record([inspected("a.png")], in_force(store))
+        engine = database.engine(url)
+        with database.transaction(engine) as forwarder:
+            copying.new_numbers(forwarder, inspection, 1)
+            with pytest.raises(StoreUnavailable, match=r"has not ended for .* made, but not sealed"):
+                summarize(url, LATE_US)
+        engine.dispose()
+    assert len(rows_of(url, "SELECT id FROM hour_summary")) == 1
+    assert rows_of(url, "SELECT id FROM summary_seal") == []
 
 
 def test_two_at_once_beside_a_station(url: URL) -> None:
