@@ -114,8 +114,8 @@ def test_reports_are_the_same_with_summaries(url: URL, url_of: Callable[..., URL
 @pytest.mark.parametrize(
     ("table", "steps", "at_least"),
     [
-        ("hour_count", ("seal", "unsealed", "hours", "known"), 6),
-        ("hour_work", ("seal", "unsealed", "hours", "known", "stretch"), 3),
+        ("hour_count", ("seal", "unsealed", "hours", "checked", "known"), 6),
+        ("hour_work", ("seal", "unsealed", "hours", "checked", "known", "stretch"), 3),
         ("hour_latency", ("seal", "unsealed", "hours", "known", "stretch"), 2),
     ],
 )
