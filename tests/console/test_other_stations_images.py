@@ -92,7 +92,12 @@ def test_a_person_reviews_at_the_centre(browser, office: RunningConsole, station
         assert on_screen(page) == 7
         page.get_by_text("Shown from a small picture").wait_for()
         expect(page.get_by_text(on_its_way)).to_be_hidden()
-        wait_for(lambda: page.evaluate(ALL_NEIGHBOURS))
+
+        def neighbours_have_come() -> bool:
+            deliver_pictures(station, centre)  # again: the page may have asked for one of them only since
+            return page.evaluate(ALL_NEIGHBOURS)
+
+        wait_for(neighbours_have_come)
         assert press(page, "f") == 7
         wait_until_sent(page)
     send(station.url, centre)
