@@ -3,8 +3,8 @@
     python benchmarks/feature_distillation.py PICTURES --out start.pt
 
 Lite0 has learnt a million photographs, and its features tell many surfaces apart. WeldNet learns to predict
-them on views that need no label: crops of a few photographs (Asano and Saeed 2023: one picture is nearly
-enough), of synthetic textures and of synthetic weld pools. It begins with the weights that ship now.
+them on views that need no label: crops of pictures (Asano and Saeed 2023: one is nearly enough), of synthetic
+textures and of synthetic weld pools. It begins with the weights that ship now.
 ``trainer/network/weights/README.md`` names the pictures.
 """
 
@@ -19,6 +19,8 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
+from pictures import Pixels
+from pictures import read as read_pictures
 from PIL import Image
 from rich.progress import track
 from torch import Tensor, nn
@@ -38,8 +40,11 @@ LITE0_SIDE: Final = 192  # pixels at which Lite0 sees it
 SHARES: Final = (0.65, 0.25, 0.10)  # of views from pictures, textures and weld pools
 TEXTURES, WELD_POOLS = 4_000, 200  # frames to cut views from
 LEAST_AREA: Final = 0.02  # of a picture that a view shows
-CELLS: Final = 2  # per side of the maps that are learnt
+LEAST_CONTRAST: Final = 0.01  # standard deviation of grey, from 0 to 1; less is an empty sky
+CELLS: Final = 2  # per side of the maps that the last block learns
 MAP_NUMBERS: Final = lite0.POOLED[1:]  # 112 and 1,280 channels
+FINE_CELLS: Final = 4  # per side of the maps that the block before learns: a small defect is in one of them
+FINE_NUMBERS: Final = lite0.POOLED[:2]  # 40 and 112 channels
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 64, 2e-3, 0.02  # of AdamW, one cycle
 LARGEST: Final = 5.0  # standard deviations of a feature; a rare peak must not decide a step
 HELD_OUT: Final = 1_000  # views that show how much has been learnt
@@ -48,12 +53,12 @@ HELD_OUT: Final = 1_000  # views that show how much has been learnt
 class Views:
     """Endless views ``uint8[SIDE, SIDE]``: crops that are turned, blended, pasted over, and lit."""
 
-    def __init__(self, pictures: list[Grey], seed: int) -> None:
+    def __init__(self, pictures: list[Pixels], seed: int) -> None:
         self._rng = np.random.default_rng(seed)
         self._sources = (
             pictures,
-            [_grey(frame.pixels) for frame in textures.frames(TEXTURES, seed=101)],
-            [_grey(frame.pixels) for frame in weld_pools.frames(WELD_POOLS, seed=202)],
+            [frame.pixels for frame in textures.frames(TEXTURES, seed=101)],
+            [frame.pixels for frame in weld_pools.frames(WELD_POOLS, seed=202)],
         )
         sizes = np.sqrt([picture.size for picture in pictures])
         self._weights = sizes / sizes.sum()  # larger pictures have more to show
@@ -88,8 +93,11 @@ class Views:
         )
         top = rng.integers(picture.shape[0] - height + 1)
         left = rng.integers(picture.shape[1] - width + 1)
-        cut = torch.from_numpy(picture[top : top + height, left : left + width].copy())
-        view: Grey = _resize(cut[None, None], SIDE)[0, 0].numpy()
+        box = (left, top, left + width, top + height)
+        cut = Image.fromarray(picture).resize((SIDE, SIDE), Image.Resampling.BILINEAR, box)
+        view: Grey = np.asarray(cut, dtype=np.float32) / 255
+        if view.std() < LEAST_CONTRAST:
+            return self._crop()
         for flip in (lambda v: v[:, ::-1], lambda v: v[::-1], lambda v: v.T):
             view = flip(view) if rng.random() < 0.5 else view
         return view.copy()
@@ -101,6 +109,8 @@ class Views:
         if rng.random() < 0.3:
             view = np.clip(view, 0, 1) ** np.exp(rng.normal(0, 0.4))
         view = (view - view.mean()) * np.exp(rng.normal(0, 0.3)) + view.mean() + rng.normal(0, 0.12)
+        if rng.random() < 0.05:
+            view = (view > np.median(view)).astype(np.float32)  # as drawings and some cameras are
         if rng.random() < 0.3:
             view = view + rng.normal(0, rng.uniform(0, 0.06), view.shape)
         return view.astype(np.float32)
@@ -113,21 +123,28 @@ class Lessons:
     views: Tensor  # uint8[N, SIDE, SIDE]
     pooled: Tensor  # float16[N, FEATURES], means and maxima of maps
     maps: Tensor  # float16[N, D, CELLS, CELLS], means of parts of the maps
+    fine: Tensor  # float16[N, E, FINE_CELLS, FINE_CELLS], the same of maps with more detail
 
     @classmethod
     @torch.inference_mode()
     def draw(cls, views: Iterator[NDArray[np.uint8]], count: int) -> Lessons:
         """Draw ``count`` views and look at each."""
         network = lite0.pretrained().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        seen: list[tuple[Tensor, ...]] = []
         for _ in track(range(0, count, 32), "Lite0 looks at the views"):
             batch = torch.from_numpy(np.stack([next(views) for _ in range(32)]))
             with torch.autocast("cpu", torch.bfloat16):
                 every = network.maps(_resize(_as_input(batch), LITE0_SIDE))
             chosen = [every[number].float() for number in lite0.POOLED]
             pooled = [m.mean(dim=(2, 3)) for m in chosen] + [m.amax(dim=(2, 3)) for m in chosen]
-            cells = [F.adaptive_avg_pool2d(every[number].float(), CELLS) for number in MAP_NUMBERS]
-            seen.append((batch, torch.cat(pooled, 1).half(), torch.cat(cells, 1).half()))
+            seen.append(
+                (
+                    batch,
+                    torch.cat(pooled, 1).half(),
+                    _cells([every[number] for number in MAP_NUMBERS], CELLS),
+                    _cells([every[number] for number in FINE_NUMBERS], FINE_CELLS),
+                )
+            )
         return cls(*(torch.cat(part) for part in zip(*seen, strict=True)))
 
 
@@ -139,30 +156,31 @@ class Regression(nn.Module):
         self.network, channels = network, network.head.in_features
         self.to_pooled = nn.Linear(channels, lessons.pooled.shape[1])
         self.to_maps = nn.Conv2d(channels, lessons.maps.shape[1], 1)
-        self._pooled = _moments(lessons.pooled, (0,))
-        self._maps = _moments(lessons.maps, (0, 2, 3))
+        self.to_fine = nn.Conv2d(channels // 2, lessons.fine.shape[1], 1)
+        self._moments = [_moments(lessons.pooled), _moments(lessons.maps), _moments(lessons.fine)]
 
-    def loss(self, views: Tensor, pooled: Tensor, maps: Tensor) -> Tensor:
-        """Mean squared error of both kinds of features, each in its own variance."""
+    def loss(self, views: Tensor, *wanted: Tensor) -> Tensor:
+        """Mean squared error of the three kinds of features, each in its own variance."""
         with torch.autocast("cpu", torch.bfloat16):
-            features = self.network.features(_as_input(views))
-            said = self.to_pooled(features.mean(dim=(2, 3))), self.to_maps(features)
-        wanted = _standard(pooled, *self._pooled), _standard(maps, *self._maps)
-        return torch.stack([F.mse_loss(a.float(), b) for a, b in zip(said, wanted, strict=True)]).sum()
+            fine = self.network.blocks[:-1](self.network.stem(_as_input(views)))
+            last = self.network.blocks[-1](fine)
+            said = self.to_pooled(last.mean(dim=(2, 3))), self.to_maps(last), self.to_fine(fine)
+        standard = [_standard(each, *moments) for each, moments in zip(wanted, self._moments, strict=True)]
+        return torch.stack([F.mse_loss(a.float(), b) for a, b in zip(said, standard, strict=True)]).sum()
 
 
 def main(
-    pictures: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a folder of photographs")],
+    pictures: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a folder of pictures")],
     out: Annotated[Path, typer.Option(help="student file to write")],
-    views: Annotated[int, typer.Option(help="views to draw, a multiple of 32")] = 32_000,
-    epochs: Annotated[int, typer.Option(min=1)] = 4,
+    views: Annotated[int, typer.Option(help="views to draw, a multiple of 32")] = 64_000,
+    epochs: Annotated[int, typer.Option(min=1)] = 6,
     seed: Annotated[int, typer.Option()] = 1,
 ) -> None:
     """Draw views, let Lite0 look at them, and let WeldNet learn its features."""
     torch.manual_seed(seed)
-    found = [_grey(np.asarray(Image.open(path).convert("L"))) for path in sorted(pictures.rglob("*.*g"))]
+    found = read_pictures(pictures)
     if not found:
-        raise SystemExit(f"{pictures}: holds no .png or .jpg picture")
+        raise SystemExit(f"{pictures}: holds no picture of 200 pixels or more")
     lessons = Lessons.draw(iter(Views(found, seed)), views)
     student = Student.load(SHIPPED_STUDENT)
     _learn(Regression(student.network.float(), lessons), lessons, epochs)
@@ -175,34 +193,27 @@ def _learn(model: Regression, lessons: Lessons, epochs: int) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.1)
 
-    def look(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return lessons.views[batch], lessons.pooled[batch], lessons.maps[batch]
+    def look(batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return lessons.views[batch], lessons.pooled[batch], lessons.maps[batch], lessons.fine[batch]
 
     for epoch in range(epochs):
         model.train()
         order = rows[torch.randperm(len(rows))][: steps // epochs * BATCH]
         for batch in track(order.split(BATCH), f"epoch {epoch + 1} of {epochs}"):
-            views, pooled, maps = look(batch)
-            for side in (
-                1,
-                2,
-            ):  # Lite0's means and maxima hardly change in a mirror, and its maps change sides
+            views, pooled, maps, fine = look(batch)
+            for side in (1, 2):  # Lite0's means and maxima hardly change in a mirror; its maps change sides
                 if torch.rand(()) < 0.5:
-                    views, maps = views.flip(side), maps.flip(side + 1)
+                    views, maps, fine = views.flip(side), maps.flip(side + 1), fine.flip(side + 1)
             optimizer.zero_grad()
-            model.loss(views, pooled, maps).backward()
+            model.loss(views, pooled, maps, fine).backward()
             optimizer.step()
             schedule.step()
         model.eval()
         with torch.inference_mode():
             losses = [model.loss(*look(batch)).item() for batch in held_out.split(50)]
         typer.echo(
-            f"epoch {epoch + 1}: {np.mean(losses):.3f} on {HELD_OUT} other views; 2 is knowing nothing"
+            f"epoch {epoch + 1}: {np.mean(losses):.3f} on {HELD_OUT} other views; 3 is knowing nothing"
         )
-
-
-def _grey(pixels: NDArray[np.uint8]) -> Grey:
-    return pixels.astype(np.float32) / 255
 
 
 def _as_input(views: Tensor) -> Tensor:
@@ -213,8 +224,13 @@ def _resize(frames: Tensor, side: int) -> Tensor:
     return F.interpolate(frames, size=[side, side], mode="bilinear", antialias=True, align_corners=False)
 
 
-def _moments(values: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+def _cells(maps: list[Tensor], side: int) -> Tensor:
+    return torch.cat([F.adaptive_avg_pool2d(each.float(), side) for each in maps], 1).half()
+
+
+def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
     some = values[:8_000].float()  # enough for means and deviations
+    dims = [0, *range(2, values.ndim)]  # all but the channels
     return some.mean(dims, keepdim=True), some.std(dims, keepdim=True).clamp_min(1e-3)
 
 
