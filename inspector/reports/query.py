@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
 from inspector.ledger import database, sites
+from inspector.ledger.schema import inspection
 from inspector.ledger.schema import station as stations
 from inspector.reports import definitions
 from inspector.times import instants, iso
@@ -166,7 +167,7 @@ def run(url: URL | str, query: Query) -> Report:
     """Run one report.
 
     Raises:
-        UsageError: the database has no such station or site.
+        UsageError: the database has no such station, site or part.
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
@@ -174,6 +175,8 @@ def run(url: URL | str, query: Query) -> Report:
         database.require_schema(connection)
         if query.station:
             _require_station(connection, query.station)
+        if query.part:
+            _require_part(connection, query.part)
         result = connection.execute(_text(query), query.parameters())
         columns, found = tuple(result.keys()), [tuple(row) for row in result]
     rows = _shown(query, found)
@@ -245,3 +248,14 @@ def _require_station(connection: sa.Connection, name: str) -> None:
     shown = ", ".join(names[:_MAX_NAMED]) or "none"
     more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
     raise UsageError(f"there is no station '{name}' in this database; it has {shown}{more}")
+
+
+def _require_part(connection: sa.Connection, part: str) -> None:
+    """Look the part up at each station, in one step of an index; its order keeps PostgreSQL from a scan."""
+    c = inspection.c
+    first = sa.select(c.id).where(c.station_id == stations.c.id, c.part == part).order_by(c.seam).limit(1)
+    having = sa.select(stations.c.id).where(first.correlate(stations).scalar_subquery().is_not(None))
+    if connection.scalar(having.limit(1)) is None:
+        raise UsageError(
+            f"there is no part '{part}' in this database; 'report by_part' shows those that it has"
+        )

@@ -189,6 +189,15 @@ def test_an_unknown_name_is_refused_with_the_known_ones(fleet: URL) -> None:
     ]
 
 
+def test_an_unknown_part_is_refused(fleet: URL) -> None:
+    """A part that no station has judged is one line; a part of another station or time only has no rows."""
+    with pytest.raises(UsageError, match="there is no part 'P-b ' in this database; 'report by_part' "):
+        run(fleet, Query("summary", part="P-b "))
+    assert run(fleet, Query("summary", part="P-b")).rows[0][:2] == ("b", 5)
+    assert run(fleet, Query("summary", part="P-b", station="a")).rows == []
+    assert run(fleet, Query("summary", part="P-b", since="2030-01-01")).rows == []
+
+
 def test_people_choose_the_images_of_a_site(fleet: URL) -> None:
     """The images of a part are chosen by station or by site, for one verdict on all of them."""
     assert [image.station for image in by_seam(fleet, "P-a/b/d", station="a")] == ["a/b/d"] * 2
