@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from inspector.ledger.store import Store
 
 settings.load_profile("ci")  # the same examples in every run, and no time limits: see hypothesis.settings
+# For the programs that tests start. Tests run side by side, and threads that wait for a core spin: a training
+# of twenty seconds took four minutes.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.umask(0o022)  # for what the tests' stations are made of: files that everybody may write are refused
 _NUMBERS = itertools.count()
 # CliRunner builds all commands of an app for each call of one; they are the same each time, and take 20 ms.
@@ -44,6 +47,7 @@ _SLOW_FILES = [
     "console/test_pages",
     "console/test_shown",
     "console/test_signal_page",
+    "console/test_site_pages",
     "console/test_review_audit",
     "console/test_review_images",
     "console/test_review_keys",
@@ -72,6 +76,7 @@ _SLOW_FILES = [
     "reports/test_production",
     "reports/test_query",
     "reports/test_shadow",
+    "reports/test_sites",
     "review/test_many_images",
     "review/test_one_by_one",
     "review/test_samples",

@@ -27,6 +27,7 @@ def test_only_the_station_is_required(write):
     """A file with nothing but the station's name gives a complete set of settings."""
     settings = load(write("station: cell-3"))
     assert settings.station == "cell-3"
+    assert load(write("station: north/line-2/cell-3")).station == "north/line-2/cell-3"
     assert settings.batch_size == 8
 
 
@@ -67,7 +68,11 @@ def test_environment_wins(write, monkeypatch):
         ("batch_size: 2", "'station' is missing"),
         ("station: a\nbatch_size: 0", "'batch_size'"),
         ("station: a\nbatch_size: many", "'batch_size'"),
-        ("station: a b", "'station'"),
+        ("station: a b", "'station' must be 1 to 64 letters, digits, '.', '_' or '-', with '/' after a site"),
+        ("station: north/", "'station' must be 1 to 64"),
+        ("station: /cell-1", "'station' must be 1 to 64"),
+        ("station: north//cell-1", "'station' must be 1 to 64"),
+        (f"station: {'n' * 32}/{'c' * 32}", "'station' must be 1 to 64"),
         ("station: a\ntimezone: Mars/Base", "not an IANA time zone"),
         ("station: a\nshifts: {late: 14:00}", "in quotes"),
         ("station: a\nshifts: {}", "'shifts'"),
@@ -156,7 +161,8 @@ def test_all_mistakes_are_reported_at_once_by_their_source(write, credentials, m
     for says in (
         f"{path}: there is no setting 'scans'; did you mean 'scan_s'?",
         "environment WELD_SCAN: there is no setting 'scan'; did you mean 'scan_s'?",
-        f"{path}: 'station' must be 1 to 64 letters, digits, '.', '_' or '-' (it is 'a b')",
+        f"{path}: 'station' must be 1 to 64 letters, digits, '.', '_' or '-', with '/' after a site"
+        " (it is 'a b')",
         f"{path}: 'batch_size' must be a whole number (it is 'many')",
         f"{path}: 'log_format' must be 'text' or 'json' (it is 'yaml')",
         f"{path}: 'timezone' 'Mars' is not an IANA time zone such as Europe/Berlin",

@@ -48,7 +48,7 @@ Since = Annotated[
     typer.Option(help="start of the period, inclusive: ISO date or time in the station's time zone"),
 ]
 Until = Annotated[str | None, typer.Option(help="end of the period, exclusive")]
-Station = Annotated[str | None, typer.Option(help="only this station")]
+Station = Annotated[str | None, typer.Option(help="only this station, or the stations of this site")]
 Part = Annotated[str | None, typer.Option(help="only this part")]
 Reviewer = Annotated[
     str | None, typer.Option(help="who looked at the image; default: the user of this computer")

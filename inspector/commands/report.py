@@ -43,7 +43,7 @@ Days = Annotated[
 By = Annotated[
     str | None,
     typer.Option(
-        help="first_pass_yield, trend, p_chart, signals: group by hour, shift, day, week or station"
+        help="first_pass_yield, trend, p_chart, signals: group by hour, shift, day, week, station or site"
     ),
 ]
 Limit = Annotated[

@@ -90,7 +90,7 @@ def set_(
     pass_no: Annotated[
         int | None, typer.Option("--pass", min=1, max=2**31 - 1, help="with --part: only this pass")
     ] = None,
-    station: Annotated[str | None, typer.Option(help="with --part: only this station")] = None,
+    station: Annotated[str | None, typer.Option(help="with --part: only this station or site")] = None,
     label: Annotated[str | None, typer.Option(help="the class, if you know it")] = None,
     note: Annotated[str | None, typer.Option(help="free text")] = None,
     reviewer: Reviewer = None,

@@ -51,7 +51,7 @@ def chart(request: Request) -> Response:
         asked=asked,
         error=error,
         others=[(other, title_of(other, words), asked.address(other)) for other in charts.names()],
-        stations=query.stations_opened(console.url, datetime.now(UTC)),
+        stations=query.stations_and_sites(console.url, datetime.now(UTC)),
         groupings=query.GROUPINGS.get(name, ()),
         takes=definitions.takes,
         default_days=charts.DEFAULT_DAYS,

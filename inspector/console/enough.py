@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
-from inspector.ledger import database
+from inspector.ledger import database, sites
 from inspector.ledger.schema import audit_sample, inspection, model, review
 from inspector.ledger.schema import station as stations
 from inspector.reports import audit
@@ -68,7 +68,7 @@ def escapes(
         .where(~sa.exists().where(review.c.inspection_id == audit_sample.c.inspection_id))
     )
     if station:
-        open_audits = open_audits.where(stations.c.name == station)
+        open_audits = open_audits.where(sites.chosen(station))
     with database.reading(url) as engine, database.transaction(engine) as connection:
         waiting = connection.scalar(open_audits) or 0
     return Escapes(audit.in_words(rows, words), row, needed, waiting)

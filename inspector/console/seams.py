@@ -140,5 +140,5 @@ def _row(
     )
     report = query.run(url, asked)
     rows = (dict(zip(report.columns, row, strict=True)) for row in report.rows)
-    wanted = first.seam, first.pass_no
-    return next((row for row in rows if (row["seam"], row["pass_no"]) == wanted), None)
+    wanted = first.station, first.seam, first.pass_no  # there may be stations below this one
+    return next((row for row in rows if (row["station"], row["seam"], row["pass_no"]) == wanted), None)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
-from inspector.ledger import database
+from inspector.ledger import database, sites
 from inspector.ledger.schema import audit_sample, inspection, model, review
 from inspector.ledger.schema import station as stations
 from inspector.records import Verdict
@@ -59,7 +59,7 @@ class Choice:
     """A choice of images, as an address names it; None: any.
 
     Attributes:
-        station: the camera PC.
+        station: the camera PC, or a site for all stations below it.
         part: as the file name says it; likewise ``seam`` and ``pass_no``.
         since: ISO date or time, inclusive, of the judgement.
         until: the same, exclusive.
@@ -216,12 +216,13 @@ def _conditions(choice: Choice, zone: tzinfo) -> list[sa.ColumnElement[bool]]:
     first, last = instants(choice.since, choice.until, zone)
     wanted = [_judged_at(choice) >= first, _judged_at(choice) < last]
     named = {
-        stations.c.name: choice.station,
         c.part: choice.part,
         c.seam: choice.seam,
         c.pass_no: choice.pass_no,
     }
     wanted += [column == value for column, value in named.items() if value is not None]
+    if choice.station is not None:
+        wanted.append(sites.chosen(choice.station))
     if choice.part:  # the index on parts begins with the station
         wanted.append(c.station_id.in_(sa.select(stations.c.id)))
     if choice.is_recent:

@@ -136,7 +136,7 @@ def _page(
         title=words("signal.title"),
         open_ones=[row for row in shown if row["person"] is None],
         answered=[row for row in shown if row["person"] is not None],
-        stations=query.stations_opened(console.url, datetime.now(UTC)),
+        stations=query.stations_and_sites(console.url, datetime.now(UTC)),
         groupings=query.GROUPINGS[REPORT],
     )
 

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
-from inspector.ledger import database
+from inspector.ledger import database, sites
+from inspector.ledger.schema import inspection
 from inspector.ledger.schema import station as stations
 from inspector.reports import definitions
 from inspector.times import instants, iso
@@ -26,7 +27,7 @@ _COMPARED_WITH_ITSELF = ("p_chart", "signals")
 # How the rows of a report can be grouped (--by); the first is the default.
 _SUBGROUPS = ("shift", "day", "hour", "week")  # one shift has one crew, one wire and one set-up
 GROUPINGS = {
-    "first_pass_yield": ("day", "shift", "station"),
+    "first_pass_yield": ("day", "shift", "station", "site"),
     "p_chart": _SUBGROUPS,
     "signals": _SUBGROUPS,
     "trend": ("day", "hour", "shift", "week"),
@@ -40,6 +41,7 @@ DEFAULT_VERDICTS = "final"  # the shop's own decision is what its yield and its 
 _NEWEST_LAST = frozenset(
     {"first_pass_yield", "gaps", "latency_by_hour", "p_chart", "seams", "throughput", "trend"}
 )
+_MAX_NAMED = 10  # known names in a message about an unknown one
 # A line in a SQL file at which a limit saves most of the work; it names the order in which rows are kept.
 _LIMITED = re.compile(r"^( +)-- limited by (.+)$", re.MULTILINE)
 # A seam fails if at least seam_k of any seam_n consecutive frames fail; a pass of fewer than
@@ -55,7 +57,7 @@ class Query:
         report: one of :func:`inspector.reports.definitions.names`.
         since: ISO date or datetime, inclusive; without an offset it is in ``zone``. None: from the beginning.
         until: the same, exclusive. None: to the end.
-        station: only this one; None: all.
+        station: only this one, or those of this site; None: all.
         part: only this one; None: all.
         reference_since: first instant of the reference period. None: 28 days before its end.
         reference_until: end of the reference period, exclusive. None: the start of the period. Without
@@ -165,7 +167,7 @@ def run(url: URL | str, query: Query) -> Report:
     """Run one report.
 
     Raises:
-        UsageError: the database has no such station.
+        UsageError: the database has no such station, site or part.
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
@@ -173,6 +175,8 @@ def run(url: URL | str, query: Query) -> Report:
         database.require_schema(connection)
         if query.station:
             _require_station(connection, query.station)
+        if query.part:
+            _require_part(connection, query.part)
         result = connection.execute(_text(query), query.parameters())
         columns, found = tuple(result.keys()), [tuple(row) for row in result]
     rows = _shown(query, found)
@@ -224,9 +228,34 @@ def stations_opened(url: URL | str, before: datetime) -> list[str]:
         return list(connection.scalars(sa.select(stations.c.name).where(opened).order_by(stations.c.name)))
 
 
+def stations_and_sites(url: URL | str, before: datetime) -> list[str]:
+    """Return what a report may be asked for: those stations with their sites, each site before its stations.
+
+    Raises:
+        SchemaError: the database lacks the schema.
+        StoreUnavailable: the server does not answer.
+    """
+    known = stations_opened(url, before)
+    return sorted({*sites.of(known), *known}, key=lambda name: name.split("/"))
+
+
 def _require_station(connection: sa.Connection, name: str) -> None:
     known = connection.scalars(sa.select(stations.c.name).order_by(stations.c.name)).all()
-    if name not in known:
+    if any(sites.is_chosen(station, name) for station in known):
+        return
+    # Sites first: of a thousand stations the names of ten help nobody.
+    names = [*(f"{site} (a site)" for site in sites.of(known)), *known]
+    shown = ", ".join(names[:_MAX_NAMED]) or "none"
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    raise UsageError(f"there is no station '{name}' in this database; it has {shown}{more}")
+
+
+def _require_part(connection: sa.Connection, part: str) -> None:
+    """Look the part up at each station, in one step of an index; its order keeps PostgreSQL from a scan."""
+    c = inspection.c
+    first = sa.select(c.id).where(c.station_id == stations.c.id, c.part == part).order_by(c.seam).limit(1)
+    having = sa.select(stations.c.id).where(first.correlate(stations).scalar_subquery().is_not(None))
+    if connection.scalar(having.limit(1)) is None:
         raise UsageError(
-            f"there is no station '{name}' in this database; it has {', '.join(known) or 'none'}"
+            f"there is no part '{part}' in this database; 'report by_part' shows those that it has"
         )

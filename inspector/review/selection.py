@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL
 
 from inspector.errors import UsageError
-from inspector.ledger import database
+from inspector.ledger import database, sites
 from inspector.ledger.schema import audit_sample, review
 from inspector.ledger.schema import inspection as inspections
 from inspector.ledger.schema import station as stations
@@ -88,20 +88,20 @@ def by_seam(
         part: the part, as the file names say it.
         seam: only this seam; None: all of the part.
         pass_no: only this pass; None: all.
-        station: only this station; None: all.
+        station: only this station, or those of this site; None: all.
 
     Raises:
         UsageError: there is no such image.
         SchemaError: the database lacks the schema.
         StoreUnavailable: the server does not answer.
     """
-    wanted: dict[str, tuple[sa.ColumnElement[Any], str | int | None]] = {
-        "part": (inspections.c.part, part),
-        "seam": (inspections.c.seam, seam),
-        "pass": (inspections.c.pass_no, pass_no),
-        "station": (stations.c.name, station),
+    wanted: dict[str, tuple[sa.ColumnElement[bool], str | int | None]] = {
+        "part": (inspections.c.part == part, part),
+        "seam": (inspections.c.seam == seam, seam),
+        "pass": (inspections.c.pass_no == pass_no, pass_no),
+        "station": (sites.chosen(station or ""), station),
     }
-    conditions = [column == value for column, value in wanted.values() if value is not None]
+    conditions = [condition for condition, value in wanted.values() if value is not None]
     every = inspections.c.station_id.in_(
         sa.select(stations.c.id)
     )  # the index on parts begins with the station

@@ -31,6 +31,8 @@ from inspector.settings.places import misplaced
 from inspector.settings.unique_keys import UniqueKeys
 
 ENV_PREFIX = "WELD_"
+STATION_NAME = r"^[\w.-]+(/[\w.-]+)*$"  # a path: the last part is the cell, those before are its site
+STATION_NAME_LENGTH = 64  # characters: it stands in the first column of many tables
 CONFIG_VARIABLE = "WELD_CONFIG"  # the settings file itself, for commands without --config
 _PASSWORD_CREDENTIAL = "pgpassword"  # noqa: S105 - a name: the password for a database_url without one
 _URL_FILE_KEYS = frozenset(
@@ -51,9 +53,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
-    station: Annotated[
-        str, Field(pattern=r"^[\w.-]{1,64}$")
-    ]  # one name for each camera PC: it is in every row
+    # one name for each camera PC: it is in every row; north/cell-1 is at the site north
+    station: Annotated[str, Field(pattern=STATION_NAME, max_length=STATION_NAME_LENGTH)]
     drop_folder: Path = Path("drop")
     archive_folder: Path = Path("archive")
     quarantine_folder: Path = Path("quarantine")

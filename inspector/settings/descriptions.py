@@ -95,6 +95,8 @@ def _values(part: dict[str, Any]) -> str:
         for key, text in (("minimum", "from"), ("exclusiveMinimum", "above"), ("maximum", "to"))
         if key in part
     ]
+    if "maxLength" in part:
+        limits.append(f"of at most {part['maxLength']} characters")
     if "pattern" in part:
         limits.append(f"that matches `{part['pattern']}`")
     return " ".join([words, *limits])

@@ -32,7 +32,7 @@ _MUST_BE = {  # by pydantic's kind of error; the names in braces are pydantic's,
     "too_short": "must have at least one entry",
 }
 _PATTERNS = {  # of text fields
-    "station": "must be 1 to 64 letters, digits, '.', '_' or '-'",
+    "station": "must be 1 to 64 letters, digits, '.', '_' or '-', with '/' after a site",
     "artifact_sha256": "must be 64 hex digits in lower case, as sha256sum prints them",
     "console_proxy_header": "must be the name of an HTTP header, such as X-Forwarded-User",
 }
@@ -70,7 +70,7 @@ def _in_words(one: Mapping[str, Any]) -> str:
     kind, context = one["type"], one.get("ctx", {})
     if kind == "value_error":
         text = str(context["error"])
-    elif kind == "string_pattern_mismatch":
+    elif kind in ("string_pattern_mismatch", "string_too_long"):
         text = _PATTERNS[key]
     elif kind in _MUST_BE:
         text = _MUST_BE[kind].format(key=key, **context)

@@ -21,7 +21,7 @@ from inspector.errors import StationError
 from inspector.ledger import database, forwarded, schema
 from inspector.monitoring.endpoint import HOST
 from inspector.reports import query as reports
-from inspector.settings import Settings
+from inspector.settings import STATION_NAME, STATION_NAME_LENGTH, Settings
 from inspector.station import listing
 from inspector.times import DAY_US
 
@@ -145,7 +145,9 @@ def _cut_off(connected: socket, after_s: float) -> Iterator[Callable[[], bool]]:
 def _is_station_page(page: dict[str, Any]) -> bool:
     kinds = {"station": str, "healthy": bool, "faults": dict, "artifact": str}
     is_page = all(isinstance(page.get(key), kind) for key, kind in kinds.items())
-    return is_page and bool(re.fullmatch(r"[\w.-]{1,64}", page["station"]))
+    if not is_page or len(page["station"]) > STATION_NAME_LENGTH:
+        return False
+    return bool(re.fullmatch(STATION_NAME, page["station"]))
 
 
 def _review_backlog(settings: Settings) -> str:

@@ -30,7 +30,7 @@
 --                 are of one kind. It depends on the choice of reviewed images; the share of escape does not
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH latest AS (
     SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id
 ),
@@ -48,7 +48,7 @@ decided AS (
     LEFT JOIN audit_sample a ON a.inspection_id = i.id
     WHERE r.verdict <> 'REVIEW'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 seal AS MATERIALIZED (
@@ -87,7 +87,7 @@ hours AS MATERIALIZED (
     WHERE i.station_id = s.id
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
     GROUP BY 1, 2
 ),
 -- An hour within the period is not read again if its row in hour_summary has as many images: images are only ever
@@ -108,7 +108,7 @@ known AS MATERIALIZED (
     LEFT JOIN unsealed u ON u.station_id = y.station_id AND u.from_us = y.hour_us
     LEFT JOIN hour_summary o ON o.station_id = y.station_id AND o.hour_us = y.hour_us AND o.n > y.n
     WHERE y.hour_us >= :since_us AND y.hour_us < :until_us AND y.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND u.station_id IS NULL
       AND o.id IS NULL
 ),
@@ -142,7 +142,7 @@ blind AS (
     JOIN station s ON s.id = i.station_id
     WHERE r.is_blind
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
     GROUP BY r.inspection_id, r.reviewer
 ),

@@ -28,7 +28,7 @@
 -- that do not name their classes, are left out.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH RECURSIVE described AS (
     SELECT id AS model_id, 0 AS number, metadata -> 'classes' -> 0 AS class FROM model
     UNION ALL
@@ -58,7 +58,7 @@ decided AS MATERIALIZED (
     WHERE (i.verdict <> 'PASS' OR a.inspection_id IS NOT NULL)
       AND i.confidence > 0
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 claimed AS MATERIALIZED (

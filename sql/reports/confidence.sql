@@ -13,7 +13,7 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
--- and part, each '' for all.
+-- (or a site, for all stations below it) and part, each '' for all.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -56,7 +56,7 @@ hours AS MATERIALIZED (
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND :part = ''
     GROUP BY 1, 2
 ),
@@ -83,7 +83,7 @@ known AS MATERIALIZED (
     WHERE w.hour_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND w.hour_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND w.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND :part = ''
       AND u.station_id IS NULL
       AND o.id IS NULL
@@ -96,8 +96,9 @@ stretch AS MATERIALIZED (
         id,
         CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END,
         CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
-    FROM station
-    WHERE :part <> '' AND (:station = '' OR name = :station)
+    FROM station s
+    WHERE :part <> ''
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
 ),
 bin AS (
     SELECT CAST(0 AS DOUBLE PRECISION) AS confidence_from, CAST(0.5 AS DOUBLE PRECISION) AS confidence_to

@@ -10,7 +10,7 @@
 -- sampled        of n, images of a random audit sample
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH latest AS (
     SELECT inspection_id, max(id) AS review_id FROM review GROUP BY inspection_id
 ),
@@ -22,7 +22,7 @@ decided AS (
     JOIN station s ON s.id = i.station_id
     LEFT JOIN audit_sample a ON a.inspection_id = i.id
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 )
 SELECT

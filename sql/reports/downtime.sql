@@ -16,7 +16,8 @@
 --                 last image. Empty if no run ended
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), times by the station's clock in UTC epoch
--- microseconds; station, '' for all. There is no part, because a station stops for all parts.
+-- microseconds; station (or a site, for all stations below it), '' for all. There is no part, because a station
+-- stops for all parts.
 WITH judged AS (
     SELECT
         station_id,
@@ -98,5 +99,5 @@ LEFT JOIN span p ON p.station_id = s.id
 LEFT JOIN happened h ON h.station_id = s.id
 LEFT JOIN run r ON r.station_id = s.id
 WHERE (p.station_id IS NOT NULL OR h.station_id IS NOT NULL OR r.station_id IS NOT NULL)
-  AND (:station = '' OR s.name = :station)
+  AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
 ORDER BY s.name;

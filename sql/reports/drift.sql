@@ -14,14 +14,14 @@
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
 -- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
--- and part, each '' for all.
+-- (or a site, for all stations below it) and part, each '' for all.
 WITH period AS MATERIALIZED (
     SELECT p.*, (
         SELECT count(*)
         FROM inspection i
         JOIN station s ON s.id = i.station_id
         WHERE i.inspected_us >= p.since_us AND i.inspected_us < p.until_us
-          AND (:station = '' OR s.name = :station)
+          AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
           AND (:part = '' OR i.part = :part)
     ) AS n
     FROM (
@@ -39,7 +39,7 @@ chosen AS MATERIALIZED (
     JOIN station s ON s.id = i.station_id
     WHERE p.n < 320000
       AND i.inspected_us >= p.since_us AND i.inspected_us < p.until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
       AND i.id * 2654435761 % 4294967296 * p.n < CAST(4294967296 AS BIGINT) * 50000
     UNION ALL
@@ -49,7 +49,7 @@ chosen AS MATERIALIZED (
     JOIN station s ON s.id = i.station_id
     WHERE p.n >= 320000
       AND i.inspected_us >= p.since_us AND i.inspected_us < p.until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
       AND i.id * 2654435761 % 4294967296 < 268435456
       AND i.id * 2654435761 % 4294967296 * p.n < CAST(4294967296 AS BIGINT) * 50000

@@ -35,7 +35,7 @@
 -- narrow if the confidences of a whole weld are wrong together. The report calibration shows the same by month.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH RECURSIVE described AS (
     SELECT id AS model_id, 0 AS number, metadata -> 'classes' -> 0 AS class FROM model
     UNION ALL
@@ -65,7 +65,7 @@ by_class AS MATERIALIZED (
     JOIN station s ON s.id = i.station_id
     WHERE i.verdict = 'PASS'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
     GROUP BY i.model_id, i.label
 ),
@@ -91,7 +91,7 @@ added AS MATERIALIZED (
       AND i.inspected_us >= c.first_us AND i.inspected_us <= c.last_us
       AND i.verdict = 'PASS'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 expectation AS (
@@ -120,7 +120,7 @@ audit AS (
     JOIN v_decision d ON d.inspection_id = i.id
     WHERE i.verdict = 'PASS'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
     GROUP BY i.model_id
 ),

@@ -1,9 +1,11 @@
--- Which share of the images passes the first time, by day, shift or station?
+-- Which share of the images passes the first time, by day, shift, station or site?
 --
 -- day               local day on which the file was seen; empty if the rows are not by day
 -- shift             the settings' name of the shift, for all days together; empty if the rows are not by
 --                   shift, and for errors of an earlier version whose shift is not known
--- station           the camera PC; empty if the rows are not by station
+-- station           the camera PC; with --by site its site, which is the name without its last part: north of
+--                   north/cell-1, a/b of a/b/c. A station without a site is one of its own. Empty if the rows are by
+--                   neither
 -- n                 passed + failed + review + errors, the denominator of first_pass_share
 -- passed            images of a first pass, verdict PASS
 -- failed            the same, verdict FAIL
@@ -19,8 +21,8 @@
 -- --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all; by, one of 'day', 'shift', 'station';
--- verdicts, 'final' or 'station'.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all; by, one
+-- of 'day', 'shift', 'station', 'site'; verdicts, 'final' or 'station'.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -57,7 +59,7 @@ hours AS MATERIALIZED (
     WHERE i.station_id = s.id
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
     GROUP BY 1, 2
 ),
 -- An hour within the period is not read again if its row in hour_summary has as many images: images are only ever
@@ -78,7 +80,7 @@ known AS MATERIALIZED (
     LEFT JOIN unsealed u ON u.station_id = y.station_id AND u.from_us = y.hour_us
     LEFT JOIN hour_summary o ON o.station_id = y.station_id AND o.hour_us = y.hour_us AND o.n > y.n
     WHERE y.hour_us >= :since_us AND y.hour_us < :until_us AND y.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND u.station_id IS NULL
       AND o.id IS NULL
 ),
@@ -114,7 +116,7 @@ images AS (
     WHERE :verdicts = 'final'
       AND d.verdict <> i.verdict
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 first AS (
@@ -138,7 +140,12 @@ keyed AS (
     SELECT
         CASE WHEN :by = 'day' THEN f.local_day END AS day,
         CASE WHEN :by = 'shift' THEN f.shift END AS shift,
-        CASE WHEN :by = 'station' THEN s.name END AS station,
+        CASE
+            WHEN :by = 'station' THEN s.name
+            -- Without the last name and its slash; nothing is left of a name without a slash.
+            WHEN :by = 'site' THEN
+                coalesce(NULLIF(rtrim(rtrim(s.name, replace(s.name, '/', '')), '/'), ''), s.name)
+        END AS station,
         CAST(sum(f.n) AS BIGINT) AS n,
         CAST(sum(CASE WHEN f.verdict = 'PASS' THEN f.n ELSE 0 END) AS BIGINT) AS passed,
         CAST(sum(CASE WHEN f.verdict = 'FAIL' THEN f.n ELSE 0 END) AS BIGINT) AS failed,
@@ -146,7 +153,7 @@ keyed AS (
         CAST(sum(CASE WHEN f.verdict = 'error' THEN f.n ELSE 0 END) AS BIGINT) AS errors
     FROM first f
     JOIN station s ON s.id = f.station_id
-    WHERE :station = '' OR s.name = :station
+    WHERE :station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0')
     GROUP BY 1, 2, 3
 )
 SELECT

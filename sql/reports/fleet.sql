@@ -26,8 +26,8 @@
 -- network, whatever people say later.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station, ''
--- for all.
+-- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period to compare with; station
+-- (or a site, for all stations below it), '' for all.
 WITH signs AS MATERIALIZED (
     SELECT
         s.id AS station_id,
@@ -182,5 +182,5 @@ LEFT JOIN inspection i ON i.id = l.image_id
 LEFT JOIN model m ON m.id = i.model_id
 LEFT JOIN compared c ON c.station_id = l.station_id
 LEFT JOIN spread r ON r.station_id = l.station_id
-WHERE :station = '' OR l.station = :station
+WHERE :station = '' OR l.station = :station OR (l.station >= :station || '/' AND l.station < :station || '0')
 ORDER BY l.station;

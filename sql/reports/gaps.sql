@@ -10,7 +10,8 @@
 -- others    other events in the gap, such as a lost folder or an overflow of the watch
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station, '' for all. There is no part, because a station stops for all parts.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it), '' for all. There is no part,
+-- because a station stops for all parts.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -47,7 +48,7 @@ hours AS MATERIALIZED (
     WHERE i.station_id = s.id
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
     GROUP BY 1, 2
 ),
 -- An hour within the period is not read again if its row in hour_work has as many images: images are only ever
@@ -68,7 +69,7 @@ known AS MATERIALIZED (
     LEFT JOIN unsealed u ON u.station_id = w.station_id AND u.from_us = w.hour_us
     LEFT JOIN hour_work o ON o.station_id = w.station_id AND o.hour_us = w.hour_us AND o.n > w.n
     WHERE w.hour_us >= :since_us AND w.hour_us < :until_us AND w.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND u.station_id IS NULL
       AND o.id IS NULL
 ),
@@ -127,6 +128,6 @@ SELECT
 FROM gap g
 JOIN station s ON s.id = g.station_id
 LEFT JOIN event e ON e.station_id = g.station_id AND e.at_us >= g.from_us AND e.at_us <= g.until_us
-WHERE :station = '' OR s.name = :station
+WHERE :station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0')
 GROUP BY s.name, g.from_us, g.until_us
 ORDER BY g.from_us, s.name;

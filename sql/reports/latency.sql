@@ -11,7 +11,7 @@
 -- max_ms  the slowest of all images
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -32,6 +32,13 @@ unsealed AS MATERIALIZED (
     ) a
     WHERE a.at_us < (SELECT until_us FROM seal)
 ),
+-- The station whose hours are summarized. Of a site with several stations all images are read: no percentile
+-- follows from those of its stations.
+summarized AS MATERIALIZED (
+    SELECT CASE WHEN count(*) = 1 THEN min(s.id) END AS station_id
+    FROM station s
+    WHERE :station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0')
+),
 hours AS MATERIALIZED (
     SELECT
         i.inspected_us - ((i.inspected_us % 3600000000) + 3600000000) % 3600000000 AS hour_us,
@@ -42,8 +49,9 @@ hours AS MATERIALIZED (
     WHERE i.station_id = s.id
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND :part = ''
+      AND (:station = '' OR (SELECT station_id FROM summarized) IS NOT NULL)
     GROUP BY 1
 ),
 -- An hour within the period is not read again if its row in hour_latency has as many images: images are only ever
@@ -52,14 +60,14 @@ known AS MATERIALIZED (
     SELECT l.*
     FROM hours h
     JOIN hour_latency l ON l.hour_us = h.hour_us AND l.n = h.n
-    WHERE l.of_station = CASE WHEN :station = '' THEN 0 ELSE (SELECT id FROM station WHERE name = :station) END
+    WHERE l.of_station = CASE WHEN :station = '' THEN 0 ELSE (SELECT station_id FROM summarized) END
       AND h.hour_us >= :since_us AND h.hour_us + 3600000000 <= :until_us
     UNION ALL
     SELECT l.*
     FROM hour_latency l
     LEFT JOIN unsealed u ON u.from_us = l.hour_us
     LEFT JOIN hour_latency o ON o.of_station = l.of_station AND o.hour_us = l.hour_us AND o.n > l.n
-    WHERE l.of_station = CASE WHEN :station = '' THEN 0 ELSE (SELECT id FROM station WHERE name = :station) END
+    WHERE l.of_station = CASE WHEN :station = '' THEN 0 ELSE (SELECT station_id FROM summarized) END
       AND l.hour_us >= :since_us AND l.hour_us < :until_us AND l.hour_us < (SELECT until_us FROM seal)
       AND :part = ''
       AND u.from_us IS NULL
@@ -71,7 +79,8 @@ stretch AS (
     FROM hours h
     WHERE h.hour_us NOT IN (SELECT hour_us FROM known)
     UNION ALL
-    SELECT CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT) WHERE :part <> ''
+    SELECT CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT)
+    WHERE :part <> '' OR (:station <> '' AND (SELECT station_id FROM summarized) IS NULL)
 ),
 counted AS MATERIALIZED (
     SELECT
@@ -91,7 +100,7 @@ counted AS MATERIALIZED (
         JOIN station s ON s.id = i.station_id
         WHERE i.inspected_us >= t.from_us AND i.inspected_us < t.to_us
           AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-          AND (:station = '' OR s.name = :station)
+          AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
           AND (:part = '' OR i.part = :part)
     ) hourly
 ),
@@ -104,7 +113,7 @@ chosen AS MATERIALIZED (
     JOIN station s ON s.id = i.station_id
     WHERE c.n < 320000
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
       AND i.id * 2654435761 % 4294967296 * c.n < CAST(4294967296 AS BIGINT) * 50000
     UNION ALL
@@ -114,7 +123,7 @@ chosen AS MATERIALIZED (
     JOIN station s ON s.id = i.station_id
     WHERE c.n >= 320000
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
       AND i.id * 2654435761 % 4294967296 < 268435456
       AND i.id * 2654435761 % 4294967296 * c.n < CAST(4294967296 AS BIGINT) * 50000

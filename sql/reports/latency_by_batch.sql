@@ -14,7 +14,7 @@
 -- max_ms  the slowest of all images
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -51,7 +51,7 @@ hours AS MATERIALIZED (
     WHERE i.station_id = s.id
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND :part = ''
     GROUP BY 1, 2
 ),
@@ -73,7 +73,7 @@ known AS MATERIALIZED (
     LEFT JOIN unsealed u ON u.station_id = w.station_id AND u.from_us = w.hour_us
     LEFT JOIN hour_work o ON o.station_id = w.station_id AND o.hour_us = w.hour_us AND o.n > w.n
     WHERE w.hour_us >= :since_us AND w.hour_us < :until_us AND w.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND :part = ''
       AND u.station_id IS NULL
       AND o.id IS NULL
@@ -82,9 +82,10 @@ known AS MATERIALIZED (
 stretch AS MATERIALIZED (
     SELECT station_id, hour_us AS from_us, hour_us + 3600000000 AS to_us FROM checked WHERE work_id IS NULL
     UNION ALL
-    SELECT id, CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT)
-    FROM station
-    WHERE :part <> '' AND (:station = '' OR name = :station)
+    SELECT s.id, CAST(:since_us AS BIGINT), CAST(:until_us AS BIGINT)
+    FROM station s
+    WHERE :part <> ''
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
 ),
 counted AS MATERIALIZED (
     SELECT
@@ -121,7 +122,7 @@ chosen AS MATERIALIZED (
     JOIN counted c ON c.batch_size = i.batch_size
     WHERE t.n < 320000
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
       AND i.id * 2654435761 % 4294967296 * c.n < CAST(4294967296 AS BIGINT) * 20000
     UNION ALL
@@ -132,7 +133,7 @@ chosen AS MATERIALIZED (
     JOIN counted c ON c.batch_size = i.batch_size
     WHERE t.n >= 320000
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
       AND i.id * 2654435761 % 4294967296 < 268435456
       AND i.id * 2654435761 % 4294967296 * c.n < CAST(4294967296 AS BIGINT) * 20000

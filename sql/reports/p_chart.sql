@@ -30,9 +30,9 @@
 -- With --verdicts station it counts the station's alone. Hour, day and shift are those in which the file was seen.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period that the limits come from (by
--- default that of the points); station and part, each '' for all; by, one of 'shift', 'day', 'hour', 'week';
--- verdicts, 'final' or 'station'.
+-- clock in UTC epoch microseconds; reference_since_us and reference_until_us, the period that the limits come from
+-- (by default that of the points); station (or a site, for all stations below it) and part, each '' for all; by, one
+-- of 'shift', 'day', 'hour', 'week'; verdicts, 'final' or 'station'.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -75,7 +75,7 @@ hours AS MATERIALIZED (
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
     GROUP BY 1, 2
 ),
 -- An hour within or outside each of the two periods is not read again if its row in hour_summary has as many images:
@@ -101,7 +101,7 @@ known AS MATERIALIZED (
     WHERE y.hour_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND y.hour_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
       AND y.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND u.station_id IS NULL
       AND o.id IS NULL
 ),
@@ -134,7 +134,7 @@ images AS (
       AND d.verdict <> i.verdict
       AND i.inspected_us >= CASE WHEN :since_us < :reference_since_us THEN :since_us ELSE :reference_since_us END
       AND i.inspected_us < CASE WHEN :until_us > :reference_until_us THEN :until_us ELSE :reference_until_us END
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 counted AS (

@@ -15,8 +15,8 @@
 -- station's. With --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
--- 'station'.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all;
+-- verdicts, 'final' or 'station'.
 WITH RECURSIVE failed AS (
     SELECT i.id, i.model_id, i.label, d.label AS human_label
     FROM inspection i
@@ -24,7 +24,7 @@ WITH RECURSIVE failed AS (
     LEFT JOIN v_decision d ON d.inspection_id = i.id AND :verdicts = 'final'
     WHERE i.verdict = 'FAIL' AND coalesce(d.verdict, 'FAIL') = 'FAIL'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
     UNION ALL
     SELECT i.id, i.model_id, NULL, d.label
@@ -34,7 +34,7 @@ WITH RECURSIVE failed AS (
     WHERE :verdicts = 'final'
       AND d.verdict = 'FAIL' AND i.verdict <> 'FAIL'
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 described AS (

@@ -10,9 +10,9 @@
 -- last_us    time of the last one
 -- last_file  name of the last one in the drop folder
 --
--- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time at which the station gave the file
--- up, by its clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of such a file is
--- not known.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time at which the station gave the
+-- file up, by its clock in UTC epoch microseconds; station (or a site, for all stations below it), '' for all. There
+-- is no part, because the part of such a file is not known.
 WITH chosen AS (
     SELECT
         s.name AS station,
@@ -29,7 +29,7 @@ WITH chosen AS (
     FROM quarantine q
     JOIN station s ON s.id = q.station_id
     WHERE q.quarantined_us >= :since_us AND q.quarantined_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
 )
 SELECT
     station,

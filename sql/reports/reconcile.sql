@@ -12,9 +12,9 @@
 -- requeued     files put back from quarantine
 -- pruned       files removed from the archive or quarantine by retention; they still count in the columns above
 --
--- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time at which the row was made, by the
--- station's clock in UTC epoch microseconds; station, '' for all. There is no part, because the part of a file without
--- an image is not known.
+-- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time at which the row was made, by
+-- the station's clock in UTC epoch microseconds; station (or a site, for all stations below it), '' for all. There
+-- is no part, because the part of a file without an image is not known.
 WITH counted AS (
     SELECT
         a.station_id,
@@ -40,5 +40,5 @@ SELECT
     c.pruned
 FROM counted c
 JOIN station s ON s.id = c.station_id
-WHERE :station = '' OR s.name = :station
+WHERE :station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0')
 ORDER BY s.name;

@@ -21,7 +21,7 @@
 -- archive_path  path of its file in the archive folder
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH said AS (
     SELECT r.inspection_id, r.verdict
     FROM review r
@@ -58,7 +58,7 @@ placed AS (
         count(*) OVER (PARTITION BY w.position) AS waiting
     FROM waiting w
     JOIN station s ON s.id = w.station_id
-    WHERE :station = '' OR s.name = :station
+    WHERE :station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0')
 )
 SELECT
     CASE p.position WHEN 1 THEN 'review' WHEN 2 THEN 'audit' WHEN 3 THEN 'fail' ELSE 'undecided' END AS why,

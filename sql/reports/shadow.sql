@@ -33,7 +33,7 @@
 --                 frames to a seam the true chance is larger
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all.
 WITH RECURSIVE compared AS (
     SELECT
         r.model_id,
@@ -49,7 +49,7 @@ WITH RECURSIVE compared AS (
     LEFT JOIN v_decision d ON d.inspection_id = i.id
     LEFT JOIN audit_sample a ON a.inspection_id = i.id
     WHERE i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 judged AS (SELECT * FROM compared WHERE verdict IS NOT NULL),

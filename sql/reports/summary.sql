@@ -18,8 +18,8 @@
 -- --verdicts station it counts the station's alone.
 --
 -- Parameters, all required: since_us (inclusive) and until_us (exclusive), the time of judgement by the station's
--- clock in UTC epoch microseconds; station and part, each '' for all; verdicts, 'final' or
--- 'station'.
+-- clock in UTC epoch microseconds; station (or a site, for all stations below it) and part, each '' for all;
+-- verdicts, 'final' or 'station'.
 WITH seal AS MATERIALIZED (
     SELECT inspection_id, until_us FROM summary_seal ORDER BY inspection_id DESC, until_us DESC LIMIT 1
 ),
@@ -56,7 +56,7 @@ hours AS MATERIALIZED (
     WHERE i.station_id = s.id
       AND i.inspected_us >= u.from_us AND i.inspected_us < u.to_us
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
     GROUP BY 1, 2
 ),
 -- An hour within the period is not read again if its row in hour_summary has as many images: images are only ever
@@ -77,7 +77,7 @@ known AS MATERIALIZED (
     LEFT JOIN unsealed u ON u.station_id = y.station_id AND u.from_us = y.hour_us
     LEFT JOIN hour_summary o ON o.station_id = y.station_id AND o.hour_us = y.hour_us AND o.n > y.n
     WHERE y.hour_us >= :since_us AND y.hour_us < :until_us AND y.hour_us < (SELECT until_us FROM seal)
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND u.station_id IS NULL
       AND o.id IS NULL
 ),
@@ -113,7 +113,7 @@ images AS (
     WHERE :verdicts = 'final'
       AND d.verdict <> i.verdict
       AND i.inspected_us >= :since_us AND i.inspected_us < :until_us
-      AND (:station = '' OR s.name = :station)
+      AND (:station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0'))
       AND (:part = '' OR i.part = :part)
 ),
 ended AS (
@@ -152,5 +152,5 @@ SELECT
     c.last_us
 FROM counted c
 JOIN station s ON s.id = c.station_id
-WHERE :station = '' OR s.name = :station
+WHERE :station = '' OR s.name = :station OR (s.name >= :station || '/' AND s.name < :station || '0')
 ORDER BY s.name;

@@ -142,6 +142,10 @@ MISTAKES = [
     ("weld-inspect report summary --since 01.02.2026", DATES),
     ("weld-inspect report summary --since 2026-02-01 --until 2026-01-01", "the period is empty"),
     ("weld-inspect report summary --station cell-9", "there is no station 'cell-9' in this database; it has"),
+    (
+        "weld-inspect report summary --part P-9",
+        "there is no part 'P-9' in this database; 'report by_part' shows",
+    ),
     ("weld-inspect report summary --format xml", "is not one of 'table', 'csv', 'json'"),
     ("weld-inspect report trend --by month", "goes by day, hour, shift, week"),
     ("weld-inspect report summary --by day", "leave --by out"),

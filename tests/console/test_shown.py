@@ -158,6 +158,19 @@ def test_a_pass_has_its_frames_in_order_and_its_result(store: Store, url: URL) -
             )
 
 
+def test_a_pass_at_a_station_with_others_below_it_is_its_own(url: URL) -> None:
+    """A station whose name is that of a site shows its own pass; as a choice of images it is the site."""
+    for station, verdict in (("north/cell-1", Verdict.FAIL), ("north", Verdict.PASS)):
+        with Store.open(url, station, seam_gap_s=300) as store:
+            frames = [inspected(f"{n}.png", part="P1", seam="S1", verdict=verdict) for n in range(6)]
+            store.record(frames, in_force(store))
+    for station, verdict in (("north", "PASS"), ("north/cell-1", "FAIL")):
+        found = seams.read(url, station=station, part="P1", seam="S1", pass_no=1, person="ann")
+        assert (len(found.frames), found.result and found.result["verdict"]) == (6, verdict)
+    chosen = {name: len(shown.images(url, Choice(station=name), "ann")) for name in ("north", "north/cell-1")}
+    assert chosen == {"north": 12, "north/cell-1": 6}
+
+
 def test_people_find_an_image_by_what_they_know_of_it(store: Store, url: URL) -> None:
     """A number, a name, a part, a seam and a hash each find the image, whole or by their beginning."""
     force = in_force(store)

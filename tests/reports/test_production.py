@@ -697,7 +697,9 @@ def test_empty_is_no_rows_and_one_image_is_one_row(store: Store, url: URL, name:
     store.record([inspected(part="P", seam="S", verdict=Verdict.FAIL)], in_force(store))
     assert len(run(url, Query(name, by=by)).rows) == 1
     assert run(url, Query(name, by=by, since="2027-01-01")).rows == []
-    assert "no data" in render(run(url, Query(name, by=by, part="never seen")))
+    assert "no data" in render(run(url, Query(name, by=by, part="P", since="2027-01-01")))
+    with pytest.raises(UsageError, match="there is no part 'never seen'"):
+        run(url, Query(name, by=by, part="never seen"))
 
 
 def test_all_pass_has_no_pareto_and_errors_alone_no_share(store: Store, url: URL) -> None:

@@ -265,6 +265,7 @@ def test_mistakes_are_reported_with_the_right_form(store: Store, url: URL) -> No
             {"since": "2026-02-01", "until": "2026-01-01"},
             "the period is empty: --since 2026-02-01",
         ),
+        ("summary", {"part": "P-9"}, "there is no part 'P-9' in this database; 'report by_part' shows"),
         ("reconcile", {"part": "P"}, "report 'reconcile' knows no part; leave --part out"),
     ]
     for name, selection, message in cases:
@@ -277,17 +278,19 @@ def test_mistakes_are_reported_with_the_right_form(store: Store, url: URL) -> No
 def test_hostile_selections_select_nothing(store: Store, url: URL) -> None:
     """A part is always a value and never SQL."""
     store.record([inspected(part="P")], in_force(store))
-    assert run(url, Query("summary", part="' OR '1'='1")).rows == []
+    with pytest.raises(UsageError, match="there is no part '' OR '1'='1'"):
+        run(url, Query("summary", part="' OR '1'='1"))
     assert run(url, Query("summary", part="P")).rows[0][1] == 1
 
 
 # --- how it is shown -------------------------------------------------------------------------------------
 
 
-def test_an_empty_report_says_so(url: URL) -> None:
+def test_an_empty_report_says_so(store: Store, url: URL) -> None:
     """Without rows the table is one line with the selection, CSV is its header and JSON has no rows."""
-    report = run(url, Query("by_class", since="2026-01-01", part="P"))
-    assert render(report) == "no data for by_class since 2026-01-01 part P"
+    store.record([inspected(part="P")], in_force(store))
+    report = run(url, Query("by_class", since="2027-01-01", part="P"))
+    assert render(report) == "no data for by_class since 2027-01-01 part P"
     assert render(report, "csv").startswith("class,n,of_n,share,")
     assert "\n" not in render(report, "csv")
     assert json.loads(render(report, "json"))["rows"] == []

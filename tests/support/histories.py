@@ -81,11 +81,14 @@ _END_US = 1 << 60  # later than every image
 LOW, HIGH = 0.06, 0.45  # defect share of frames
 
 
-def write(url: URL | str, seed: int) -> History:
-    """Write one of :data:`HISTORIES` into a migrated database, with the same rows on either back end."""
+def write(url: URL | str, seed: int, stations: tuple[str, str] = ("cell-1", "Cell-2")) -> History:
+    """Write one of :data:`HISTORIES` into a migrated database, with the same rows on either back end.
+
+    Its images have parts at the first of the stations, and none at the second.
+    """
     history = HISTORIES[seed]
     random = np.random.default_rng(seed)
-    with Store.open(url, "cell-1", seam_gap_s=300) as store:
+    with Store.open(url, stations[0], seam_gap_s=300) as store:
         items = _with_parts(history, random)
         third = len(items) // 3
         for number, classes in enumerate(CLASSES[: 2 + history.mad_clock]):
@@ -93,14 +96,14 @@ def write(url: URL | str, seed: int) -> History:
             _record(store, _in_force(store, number), _judged(items[third * number : until], classes, random))
             if number == 0:  # later images make some of these summaries useless
                 summarize(url, _END_US)
-    with Store.open(url, "Cell-2", seam_gap_s=300) as store:
+    with Store.open(url, stations[1], seam_gap_s=300) as store:
         bare = _without_parts(history, random)
         _record(store, _in_force(store, 1), _judged(bare, CLASSES[1], random))
     engine = database.engine(url)
     try:
         with database.transaction(database.immediate(engine)) as connection:
             _review(connection, random)
-            _events(connection, history)
+            _events(connection, history, stations[0])
             _review_seams(connection, random)
             _rejudge(connection, np.random.default_rng(seed + 100))
     finally:
@@ -362,10 +365,10 @@ def _second_opinion(image: Any, random: np.random.Generator) -> dict[str, Any]:
 _HUMAN = {"PASS": [0.9, 0.07, 0.03], "FAIL": [0.15, 0.82, 0.03], "REVIEW": [0.5, 0.4, 0.1]}
 
 
-def _events(connection: sa.Connection, history: History) -> None:
+def _events(connection: sa.Connection, history: History, station: str) -> None:
     """Write a start and a stop each day, with an outage, an overflow and a reload in between."""
     table = schema.station
-    station_id = connection.scalar(sa.select(table.c.id).where(table.c.name == "cell-1"))
+    station_id = connection.scalar(sa.select(table.c.id).where(table.c.name == station))
     rows = [
         {
             "station_id": station_id,

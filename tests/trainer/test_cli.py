@@ -23,7 +23,7 @@ from trainer.evaluation import wording
 from trainer.run.folder import read_results
 
 COMMAND = [sys.executable, "-m", "trainer.commands.cli"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 @pytest.fixture(scope="module")

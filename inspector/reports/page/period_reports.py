@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from inspector.ledger import sites
 from inspector.reports import definitions, query
 from inspector.reports.page.period import Period
 from inspector.reports.query import Query, Report
@@ -19,7 +20,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The quality database, and the station, part and reference period to ask it about."""
+    """The quality database, and the station (or site), part and reference period to ask it about."""
 
     url: URL | str
     zone: tzinfo
@@ -50,7 +51,7 @@ class PeriodReports:
         """Run a report, or return its rows from before; a report without parts counts all of them.
 
         Raises:
-            UsageError: the database has no such station.
+            UsageError: the database has no such station, site or part.
             StoreUnavailable: the server does not answer.
         """
         if (name, by) not in self._known:
@@ -85,8 +86,9 @@ class PeriodReports:
         """The asked stations that judged no image in the period; none if only one part is asked for."""
         if self.source.part:
             return []
-        asked = [self.source.station] if self.source.station else None
-        known = asked or query.stations_opened(self.source.url, self.period.until)
+        known, asked = query.stations_opened(self.source.url, self.period.until), self.source.station
+        if asked:  # one that came after the period is named, too
+            known = [name for name in known if sites.is_chosen(name, asked)] or [asked]
         active = {row["station"] for row in self.rows("summary") if row["n"]}
         return [name for name in known if name not in active]
 

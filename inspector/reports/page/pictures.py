@@ -21,7 +21,7 @@ from inspector.errors import ImageError, UsageError
 from inspector.imaging import decoder
 from inspector.imaging.fitting import fitted
 from inspector.imaging.source import read_source
-from inspector.ledger import database, schema
+from inspector.ledger import database, schema, sites
 from inspector.records import Verdict
 from inspector.reports.page.period_reports import PeriodReports
 from inspector.reports.page.reasons import Thresholds, explained
@@ -156,7 +156,7 @@ def _within(reports: PeriodReports) -> sa.Select[Any]:
     )
     if asked.station:
         station = schema.station.c
-        query = query.join(schema.station, station.id == c.station_id).where(station.name == asked.station)
+        query = query.join(schema.station, station.id == c.station_id).where(sites.chosen(asked.station))
     return query.where(c.part == asked.part) if asked.part else query
 
 
