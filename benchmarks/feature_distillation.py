@@ -1,10 +1,10 @@
 """Weights to start from: WeldNet learns the features of EfficientNet-Lite0 (*feature distillation*).
 
-    python benchmarks/feature_distillation.py PICTURES --out start.pt
+    python benchmarks/feature_distillation.py PICTURES --start weldpool.pt --out start.pt
 
 Lite0 has learnt a million photographs, and its features tell many surfaces apart. WeldNet learns to predict
 them on views that need no label: crops of pictures (Asano and Saeed 2023: one is nearly enough), of synthetic
-textures and of synthetic weld pools. It begins with the weights that ship now.
+textures and of synthetic weld pools. It begins with a student that has learnt synthetic frames.
 ``trainer/network/weights/README.md`` names the pictures.
 """
 
@@ -29,7 +29,6 @@ from torch.nn import functional as F
 
 from trainer.artifact.student import Student
 from trainer.network import lite0
-from trainer.network.initial_weights import SHIPPED_STUDENT
 from trainer.network.weldnet import WeldNet
 from trainer.synthetic import frames as weld_pools
 from trainer.synthetic import textures
@@ -172,6 +171,7 @@ class Regression(nn.Module):
 
 def main(
     pictures: Annotated[Path, typer.Argument(exists=True, file_okay=False, help="a folder of pictures")],
+    start: Annotated[Path, typer.Option(exists=True, help="student file whose network goes on learning")],
     out: Annotated[Path, typer.Option(help="student file to write")],
     views: Annotated[int, typer.Option(help="views to draw, a multiple of 32")] = 64_000,
     epochs: Annotated[int, typer.Option(min=1)] = 6,
@@ -183,7 +183,7 @@ def main(
     if not found:
         raise SystemExit(f"{pictures}: holds no picture of 200 pixels or more")
     lessons = Lessons.draw(iter(Views(found, seed)), views)
-    student = Student.load(SHIPPED_STUDENT)
+    student = Student.load(start)
     network = student.network.float()
     norms = [convolution.weight.norm().item() for convolution, _ in _normalized(network)]
     _learn(Regression(network, lessons), lessons, epochs)

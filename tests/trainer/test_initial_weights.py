@@ -63,12 +63,21 @@ def test_auto_is_the_shipped_student_where_it_fits(architecture):
     assert initial_weights.read(other_shape) == random
 
 
-def test_the_shipped_student_has_learnt_weld_pools():
-    """The shipped student is a complete student that was trained on weld pools with the recipe ``best``."""
+def test_the_shipped_weights_can_go_on_learning():
+    """The shipped student is complete, holds nobody's figures, and no convolution is too large to be moved.
+
+    A step of SGD turns the weights before a batch norm by an angle that falls with their squared norm. With
+    norms of up to 80 the recipes' learning rates hardly changed them.
+    """
     shipped = Student.load(initial_weights.SHIPPED_STUDENT)
     assert {c.name for c in shipped.classes} == set(WELD_POOLS)
-    assert shipped.recipe["name"] == "best"
-    assert shipped.metrics["n"] > 200
+    assert (shipped.recipe["name"], shipped.metrics) == ("best", {})
+    norms = [
+        module.weight.float().norm()
+        for module in shipped.network.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+    assert 1 < min(norms) < max(norms) < 15
 
 
 def test_a_run_records_the_student_it_starts_from(tmp_path):

@@ -21,7 +21,7 @@ from trainer.recipe import Network
 
 log = logging.getLogger(__name__)
 
-SHIPPED_STUDENT = Path(__file__).parent / "weights" / "weldpool.pt"  # the README there: how it was trained
+SHIPPED_STUDENT = Path(__file__).parent / "weights" / "start.pt"  # the README there: how it was trained
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def read(network: Network, classes: Sequence[str] = ()) -> InitialWeights:
     """Read the initial weights that ``network.start`` names.
 
     ``auto`` is the student that comes with the program if it fits, and random weights otherwise. So one
-    recipe serves all of the paper's networks. Its last layer is not used, because it knows drawn frames only.
+    recipe serves all of the paper's networks. Its last layer is not used, because it is of drawn frames.
 
     Args:
         network: of the recipe.
