@@ -20,7 +20,7 @@ import numpy as np
 import torch
 import typer
 from numpy.typing import NDArray
-from pictures import Pixels
+from pictures import LEAST_SIDE, Pixels
 from pictures import read as read_pictures
 from PIL import Image
 from rich.progress import track
@@ -149,7 +149,7 @@ class Lessons:
 
 
 class Regression(nn.Module):
-    """WeldNet, with linear layers from its last map to Lite0's features, which have unit variance here."""
+    """WeldNet, and linear layers from its last two maps to Lite0's features, each of unit variance."""
 
     def __init__(self, network: WeldNet, lessons: Lessons) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ def main(
     torch.manual_seed(seed)
     found = read_pictures(pictures)
     if not found:
-        raise SystemExit(f"{pictures}: holds no picture of 200 pixels or more")
+        raise SystemExit(f"{pictures}: holds no picture of {LEAST_SIDE} pixels or more")
     lessons = Lessons.draw(iter(Views(found, seed)), views)
     student = Student.load(start)
     network = student.network.float()
